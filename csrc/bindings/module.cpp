@@ -1,0 +1,15 @@
+#include "bindings/bindings.h"
+#include "core/threads.h"
+#include "ops.h"
+
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+  using namespace physioclr;
+  m.doc() = "Kernels of physioclr. Not public: addresses come in unchecked. Use the functions of the package.";
+  m.def("has_cuda", &cuda::compiled);
+  m.def("cuda_archs", &cuda::archs);
+  m.def("cuda_device_count", &cuda::device_count);
+  m.def("num_threads", &threads);
+  m.def("set_num_threads", &set_threads);
+  threads();  // registers the fork handler before anybody can fork
+  bind_similarity(m);
+}

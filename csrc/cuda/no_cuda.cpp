@@ -1,0 +1,23 @@
+// The CUDA backend of a build without nvcc: the same symbols and one clear error. Keeps #if out of the bindings.
+#include <stdexcept>
+
+#include "ops.h"
+
+namespace physioclr::cuda {
+namespace {
+[[noreturn]] void none() {
+  throw std::runtime_error(
+      "physioclr was built without CUDA, so it takes CPU arrays only; reinstall it where nvcc is on PATH, with "
+      "PHYSIOCLR_CUDA=ON in the environment (pip install --no-cache-dir .)");
+}
+}  // namespace
+
+void physio_similarity(Matrix<const float>, Matrix<const float>, Similarity, float, SimilarityOut, float, float*, void*,
+                       void*) {
+  none();
+}
+int device_count() noexcept { return 0; }
+bool compiled() noexcept { return false; }
+const char* archs() noexcept { return ""; }
+
+}  // namespace physioclr::cuda

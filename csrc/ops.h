@@ -1,0 +1,34 @@
+#pragma once
+// READ FIRST. The kernel interface: one signature per op, implemented once per backend, in the same order in both.
+// Addresses are borrowed, arrays C-contiguous, shapes checked by the caller (physioclr/ops/_launch). `stream` is a
+// cudaStream_t as void*. No function here allocates device memory or synchronises: scratch comes from the caller.
+#include <cstdint>
+
+#include "core/views.h"
+
+namespace physioclr {
+
+enum class Similarity : int32_t { kCosine = 0, kRbf = 1 };
+enum class SimilarityOut : int32_t { kFloat = 0, kMask = 1, kPacked = 2 };  // float32, bool bytes, np.packbits order
+
+namespace cpu {
+
+// S = cos(a_i, b_j) or exp(-|a_i - b_j|^2 * inv_two_sigma2), written as SimilarityOut says; mask = S >= threshold.
+// scale: scratch of a.rows + b.rows. Returns false, with `out` unspecified, if a feature is NaN or infinite.
+bool physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
+                       SimilarityOut form, float threshold, float* scale, void* out);
+
+}  // namespace cpu
+
+namespace cuda {
+
+// As cpu::, without the check for NaN (it would synchronise): a row with NaN or Inf gives NaN, and 0 in a mask.
+void physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
+                       SimilarityOut form, float threshold, float* scale, void* out, void* stream);
+
+int device_count() noexcept;     // 0 where there is no driver
+bool compiled() noexcept;        // false in a build without nvcc
+const char* archs() noexcept;    // CMAKE_CUDA_ARCHITECTURES of the build, "" without nvcc
+
+}  // namespace cuda
+}  // namespace physioclr

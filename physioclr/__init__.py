@@ -1,0 +1,42 @@
+"""physioclr: fast electrocardiogram kernels and physiology-guided self-supervised learning.
+
+    import physioclr as pc
+    peaks = pc.detect_rpeaks(ecg, fs=500)          # NumPy, CuPy or torch in, the same kind out
+
+Importing this package imports neither torch, CuPy, numba nor wfdb; each comes in with the first call that needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .ops.similarity import physio_similarity
+
+if TYPE_CHECKING:
+    from . import data, nn
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "data",
+    "nn",
+    "physio_similarity",
+]
+
+_LAZY_MODULES = ("data", "nn", "plots", "reference", "train")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY_MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
+
+
+if "torch" in sys.modules:  # then torch.ops.physioclr.* exists at once
+    from .ops import _torch as _torch

@@ -1,0 +1,239 @@
+"""NumPy, CuPy and torch arrays in and out, and the checks every argument goes through.
+
+An op does not care which library made its arrays: it sees an `Arrays`, which allocates results and gives addresses.
+Messages have one form: the argument, what it was, what it must be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import operator
+import sys
+from typing import Any
+
+import numpy as np
+
+FLOATS = ("float32", "float64", "float16", "bfloat16")
+
+
+class Arrays:
+    """An array library on one device, as the kernels need it. This base is NumPy; the other two override it."""
+
+    name = "numpy"
+    device = -1  # the kernels' number: -1 the CPU, otherwise the CUDA ordinal
+    stream = 0  # the cudaStream_t to launch on, as an integer
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        return np.empty(shape, dtype)
+
+    def contiguous(self, x: Any, dtype: str) -> Any:
+        """x itself where it already is C-contiguous of this dtype, otherwise a converted copy."""
+        return np.ascontiguousarray(x, dtype=dtype).reshape(x.shape)
+
+    def dtype(self, x: Any) -> str:
+        return x.dtype.name
+
+    def address(self, x: Any) -> int:
+        return x.ctypes.data
+
+    def adopt(self, x: Any, name: str) -> Any:
+        """Another argument of the same call, as this library's array on this device."""
+        kind = kind_of(x)
+        if kind in ("torch", "cupy"):
+            raise TypeError(f"{name} is a {kind} array, but the first array is {self.name}; convert one of them")
+        return np.asarray(x)
+
+    def to_numpy(self, x: Any) -> np.ndarray:
+        """A view where the memory is the host's. Only for CPU code (Numba) and for error messages."""
+        return x
+
+    def from_numpy(self, x: np.ndarray) -> Any:
+        return x
+
+    def guard(self) -> contextlib.AbstractContextManager:
+        """Makes the device current while a kernel is launched."""
+        return contextlib.nullcontext()
+
+
+class TorchArrays(Arrays):
+    name = "torch"
+
+    def __init__(self, like: Any):
+        import torch
+
+        self._torch, self._device = torch, like.device
+        if like.is_cuda:
+            self.device = like.device.index
+            self.stream = torch.cuda.current_stream(like.device).cuda_stream
+
+    def empty(self, shape, dtype):
+        return self._torch.empty(shape, dtype=getattr(self._torch, dtype), device=self._device)
+
+    def contiguous(self, x, dtype):
+        return x.detach().to(getattr(self._torch, dtype)).contiguous()
+
+    def dtype(self, x):
+        return str(x.dtype).removeprefix("torch.")
+
+    def address(self, x):
+        return x.data_ptr()
+
+    def adopt(self, x, name):
+        torch = self._torch
+        if kind_of(x) == "cupy":
+            raise TypeError(f"{name} is a cupy array, but the first array is a torch tensor; convert one of them")
+        if not isinstance(x, torch.Tensor):  # NumPy arrays and lists of R peaks, record ids, ... are small
+            return torch.as_tensor(np.asarray(x)).to(self._device)
+        if x.device != self._device:
+            raise ValueError(f"{name} is on {x.device}; it must be on {self._device}, as the first array is")
+        return x
+
+    def to_numpy(self, x):
+        return x.detach().cpu().numpy()
+
+    def from_numpy(self, x):
+        return self._torch.from_numpy(x).to(self._device)
+
+    def guard(self):
+        return self._torch.cuda.device(self._device) if self.device >= 0 else contextlib.nullcontext()
+
+
+class CupyArrays(Arrays):
+    name = "cupy"
+
+    def __init__(self, like: Any):
+        import cupy
+
+        self._cupy, self.device = cupy, like.device.id
+        self.stream = cupy.cuda.get_current_stream(like.device.id).ptr
+
+    def empty(self, shape, dtype):
+        with self.guard():
+            return self._cupy.empty(shape, dtype)
+
+    def contiguous(self, x, dtype):
+        with self.guard():
+            return self._cupy.ascontiguousarray(x, dtype=dtype)
+
+    def address(self, x):
+        return x.data.ptr
+
+    def adopt(self, x, name):
+        if kind_of(x) == "torch":
+            raise TypeError(f"{name} is a torch tensor, but the first array is cupy; convert one of them")
+        if kind_of(x) == "cupy" and x.device.id != self.device:
+            raise ValueError(f"{name} is on CUDA device {x.device.id}; it must be on device {self.device}")
+        with self.guard():
+            return self._cupy.asarray(x)
+
+    def to_numpy(self, x):
+        return x.get()
+
+    def from_numpy(self, x):
+        return self.adopt(x, "result")
+
+    def guard(self):
+        return self._cupy.cuda.Device(self.device)
+
+
+def kind_of(x: Any) -> str:
+    """'torch', 'cupy' or 'numpy' (which stands for everything that NumPy can read). Imports neither torch nor CuPy."""
+    roots = {c.__module__.partition(".")[0] for c in type(x).__mro__}
+    return "torch" if "torch" in roots else "cupy" if "cupy" in roots else "numpy"
+
+
+def is_torch(x: Any) -> bool:
+    """Whether x is a torch tensor. Cheap, and torch.compile can trace it."""
+    return "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor)
+
+
+def arrays_of(x: Any, name: str) -> tuple[Arrays, Any]:
+    """The library of the first array of a call, and that array."""
+    kind = kind_of(x)
+    if kind == "torch":
+        return TorchArrays(x), x
+    if kind == "cupy":
+        return CupyArrays(x), x
+    if not isinstance(x, np.ndarray) and hasattr(x, "__dlpack_device__"):
+        if x.__dlpack_device__()[0] != 1:  # kDLCPU
+            import cupy
+
+            x = cupy.from_dlpack(x)
+            return CupyArrays(x), x
+        return Arrays(), np.from_dlpack(x)
+    try:
+        x = np.asarray(x)
+    except ValueError as e:  # ragged lists
+        raise ValueError(f"{name} cannot be read as an array: {e}") from None
+    return Arrays(), x
+
+
+# ---- checks -------------------------------------------------------------------------------------------------------
+
+
+def check_ndim(x: Any, name: str, ndims: tuple[int, ...], shape: str) -> None:
+    if x.ndim not in ndims:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be {shape}")
+
+
+def check_dtype(x: Any, name: str, allowed: tuple[str, ...]) -> None:
+    dtype = str(x.dtype).removeprefix("torch.")
+    if dtype not in allowed:
+        raise TypeError(f"{name} has dtype {dtype}; it must be one of {', '.join(allowed)}")
+
+
+def check_shape(x: Any, name: str, shape: tuple[int, ...], meaning: str) -> None:
+    if tuple(x.shape) != tuple(shape):
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be {tuple(shape)} ({meaning})")
+
+
+def check_number(value: Any, name: str, low: float, high: float, *, open_low: bool = False, unit: str = "") -> float:
+    """A finite float within [low, high], or (low, high] with open_low."""
+    try:
+        v = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}; it must be a number") from None
+    if not (math.isfinite(v) and (v > low if open_low else v >= low) and v <= high):
+        sign = "above" if open_low else "at least"
+        top = f" and at most {high:g}" if math.isfinite(high) else ""
+        raise ValueError(f"{name} is {value!r}; it must be finite, {sign} {low:g}{top}{unit and ' ' + unit}")
+    return v
+
+
+def check_fs(fs: Any) -> float:
+    return check_number(fs, "fs", 50.0, 4000.0, unit="Hz")
+
+
+def check_int(value: Any, name: str, low: int, high: int = 2**63 - 1) -> int:
+    try:
+        v = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; it must be an integer") from None
+    if not low <= v <= high:
+        raise ValueError(f"{name} is {v}; it must be from {low} to {high}")
+    return v
+
+
+def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}")
+    return value
+
+
+STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+
+def check_lead(lead: Any, n_leads: int, *, allow: tuple[str, ...] = ()) -> int | str:
+    """A lead as an index into the lead axis, or one of the words in `allow` ("mean", "all") as it is."""
+    if isinstance(lead, str):
+        if lead in allow:
+            return lead
+        names = [n.lower() for n in STANDARD_LEADS]
+        if lead.lower() not in names:
+            raise ValueError(f"lead is {lead!r}; it must be one of {', '.join(STANDARD_LEADS + allow)}, or an index")
+        if n_leads != 12:
+            raise ValueError(f"lead is {lead!r}, a name, but ecg has {n_leads} leads; names need the standard 12")
+        return names.index(lead.lower())
+    i = check_int(lead, "lead", -n_leads, n_leads - 1)
+    return i % n_leads

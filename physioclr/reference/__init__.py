@@ -1,0 +1,8 @@
+"""The slow, clear definition of every op, in float64 NumPy (torch where a gradient is asked for).
+
+Nothing in the library imports this: it is what the tests compare with, and the place to read what an op means.
+"""
+
+from .similarity import physio_similarity
+
+__all__ = ["physio_similarity"]
