@@ -20,9 +20,10 @@ class RPeaks(NamedTuple):
 
 
 class Delineation(NamedTuple):
-    """Wave boundaries, each (B, P) int32 sample indices ((B, L + 1, P) with lead="all": the leads, then their consensus).
+    """Wave boundaries, each (B, P) int32 sample indices.
 
-    Column k belongs to R peak k; -1 where the wave is absent or there is no such beat.
+    With lead="all" each is (B, L + 1, P): the leads, then their consensus. Column k belongs to R
+    peak k; -1 where the wave is absent or there is no such beat.
     """
 
     p_on: Any

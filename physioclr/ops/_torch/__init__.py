@@ -29,7 +29,8 @@ def define(
     """Registers `physioclr::<schema>`; returns the operator.
 
     launch(xp, *args) is a function of `ops._launch`; its first tensor decides the device. fake(*args) sees tensors
-    without data. Both need the schema's defaults, because the dispatcher leaves out trailing arguments that equal them. Without `backward` the results carry no gradient.
+    without data. Both need the schema's defaults, because the dispatcher leaves out trailing arguments that equal
+    them. Without `backward` the results carry no gradient.
     """
     name = schema.partition("(")[0]
 
