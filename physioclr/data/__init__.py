@@ -8,6 +8,20 @@
 Importing this imports neither wfdb, torch nor numba.
 """
 
+from .labels import CLASSES
+from .prepare import Report, prepare
 from .store import Store, open_store, verify
+from .wfdb_source import Record, RecordError, find_records, read_record
 
-__all__ = ["Store", "open_store", "verify"]
+__all__ = [
+    "CLASSES",
+    "Record",
+    "RecordError",
+    "Report",
+    "Store",
+    "find_records",
+    "open_store",
+    "prepare",
+    "read_record",
+    "verify",
+]
