@@ -10,6 +10,7 @@ Importing this imports neither wfdb, torch nor numba.
 
 from .labels import CLASSES
 from .prepare import Report, prepare
+from .samples import Sample, sample, sample_store
 from .store import Store, open_store, verify
 from .wfdb_source import Record, RecordError, find_records, read_record
 
@@ -18,10 +19,13 @@ __all__ = [
     "Record",
     "RecordError",
     "Report",
+    "Sample",
     "Store",
     "find_records",
     "open_store",
     "prepare",
     "read_record",
+    "sample",
+    "sample_store",
     "verify",
 ]
