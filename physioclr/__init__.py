@@ -12,6 +12,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .ops._types import Delineation, RPeaks
+from .ops.delineate import delineate
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.similarity import physio_similarity
 
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Delineation",
+    "RPeaks",
     "data",
+    "delineate",
     "nn",
     "peak_reconstruction_loss",
     "physio_similarity",
