@@ -55,5 +55,6 @@ def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:
     return {"setup_context": lambda ctx, inputs, output: None, "backward": backward}
 
 
+from . import delineate as delineate
 from . import reconstruction as reconstruction
 from . import similarity as similarity
