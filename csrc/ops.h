@@ -18,6 +18,11 @@ namespace cpu {
 bool physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
                        SimilarityOut form, float threshold, float* scale, void* out);
 
+// R peaks of every record, fused over its leads. index (records, P), rising, padded with -1; count, quality (records).
+// NaN and Inf samples are missing.
+void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
+void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
+
 }  // namespace cpu
 
 namespace cuda {

@@ -12,6 +12,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "data",
+    "detect_rpeaks",
     "nn",
     "physio_similarity",
 ]

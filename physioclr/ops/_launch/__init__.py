@@ -4,6 +4,7 @@ The public functions (NumPy, CuPy) and the registered torch operators both end h
 one place. Nothing in this package imports torch.
 """
 
+from .rpeaks import detect_rpeaks, rpeaks_shape
 from .similarity import physio_similarity, similarity_shape
 
-__all__ = ["physio_similarity", "similarity_shape"]
+__all__ = ["detect_rpeaks", "physio_similarity", "rpeaks_shape", "similarity_shape"]
