@@ -16,6 +16,7 @@ from .info import info, set_num_threads
 from .ops._types import Delineation, RPeaks
 from .ops.delineate import delineate
 from .ops.reconstruction import peak_reconstruction_loss
+from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "data",
     "info",
     "delineate",
+    "detect_rpeaks",
     "nn",
     "peak_reconstruction_loss",
     "physio_similarity",

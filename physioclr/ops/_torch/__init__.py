@@ -58,3 +58,4 @@ def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:
 from . import delineate as delineate
 from . import reconstruction as reconstruction
 from . import similarity as similarity
+from . import rpeaks, similarity  # noqa: E402, F401
