@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .info import info, set_num_threads
 from .ops._types import Delineation, RPeaks
 from .ops.delineate import delineate
+from .ops.features import FEATURE_NAMES, physio_features
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity
@@ -25,14 +26,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "FEATURE_NAMES",
     "Delineation",
     "RPeaks",
     "data",
-    "info",
     "delineate",
     "detect_rpeaks",
+    "info",
     "nn",
     "peak_reconstruction_loss",
+    "physio_features",
     "physio_similarity",
     "set_num_threads",
 ]

@@ -5,20 +5,23 @@ one place. Nothing in this package imports torch.
 """
 
 from .delineate import delineate, delineate_shape
+from .features import MEAN_LEAD, features_shape, physio_features
 from .reconstruction import check_peak_loss, compute_dtype, peak_reconstruction_loss, peak_reconstruction_loss_bwd
+from .rpeaks import detect_rpeaks, rpeaks_shape
 from .similarity import physio_similarity, similarity_shape
 
 __all__ = [
+    "MEAN_LEAD",
     "check_peak_loss",
     "compute_dtype",
     "delineate",
     "delineate_shape",
+    "detect_rpeaks",
+    "features_shape",
     "peak_reconstruction_loss",
     "peak_reconstruction_loss_bwd",
+    "physio_features",
     "physio_similarity",
+    "rpeaks_shape",
     "similarity_shape",
 ]
-from .rpeaks import detect_rpeaks, rpeaks_shape
-from .similarity import physio_similarity, similarity_shape
-
-__all__ = ["detect_rpeaks", "physio_similarity", "rpeaks_shape", "similarity_shape"]

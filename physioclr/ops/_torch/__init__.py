@@ -56,6 +56,7 @@ def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:
 
 
 from . import delineate as delineate
+from . import features as features
 from . import reconstruction as reconstruction
+from . import rpeaks as rpeaks
 from . import similarity as similarity
-from . import rpeaks, similarity  # noqa: E402, F401
