@@ -12,6 +12,12 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .info import info, set_num_threads
+from .ops._types import Delineation, RPeaks
+from .ops.delineate import delineate
+from .ops.features import FEATURE_NAMES, physio_features
+from .ops.reconstruction import peak_reconstruction_loss
+from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
@@ -20,9 +26,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "FEATURE_NAMES",
+    "Delineation",
+    "RPeaks",
     "data",
+    "delineate",
+    "detect_rpeaks",
+    "info",
     "nn",
+    "peak_reconstruction_loss",
+    "physio_features",
     "physio_similarity",
+    "set_num_threads",
 ]
 
 _LAZY_MODULES = ("data", "nn", "plots", "reference", "train")

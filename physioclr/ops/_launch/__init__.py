@@ -4,6 +4,24 @@ The public functions (NumPy, CuPy) and the registered torch operators both end h
 one place. Nothing in this package imports torch.
 """
 
+from .delineate import delineate, delineate_shape
+from .features import MEAN_LEAD, features_shape, physio_features
+from .reconstruction import check_peak_loss, compute_dtype, peak_reconstruction_loss, peak_reconstruction_loss_bwd
+from .rpeaks import detect_rpeaks, rpeaks_shape
 from .similarity import physio_similarity, similarity_shape
 
-__all__ = ["physio_similarity", "similarity_shape"]
+__all__ = [
+    "MEAN_LEAD",
+    "check_peak_loss",
+    "compute_dtype",
+    "delineate",
+    "delineate_shape",
+    "detect_rpeaks",
+    "features_shape",
+    "peak_reconstruction_loss",
+    "peak_reconstruction_loss_bwd",
+    "physio_features",
+    "physio_similarity",
+    "rpeaks_shape",
+    "similarity_shape",
+]
