@@ -1,6 +1,6 @@
 """peak_reconstruction_loss, forward + backward, beside torch's mse_loss over all samples and the plain torch way.
 
-    pytest benchmarks/bench_reconstruction.py
+pytest benchmarks/bench_reconstruction.py
 """
 
 import pytest
