@@ -28,6 +28,10 @@ bool peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<c
 template <class T>
 void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
                                   const T* scale, T* grad);
+// R peaks of every record, fused over its leads. index (records, P), rising, padded with -1; count, quality (records).
+// NaN and Inf samples are missing.
+void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
+void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
 
 }  // namespace cpu
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .info import info, set_num_threads
 from .ops.reconstruction import peak_reconstruction_loss
+from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = [
     "data",
     "info",
+    "detect_rpeaks",
     "nn",
     "peak_reconstruction_loss",
     "physio_similarity",

@@ -15,3 +15,7 @@ __all__ = [
     "physio_similarity",
     "similarity_shape",
 ]
+from .rpeaks import detect_rpeaks, rpeaks_shape
+from .similarity import physio_similarity, similarity_shape
+
+__all__ = ["detect_rpeaks", "physio_similarity", "rpeaks_shape", "similarity_shape"]

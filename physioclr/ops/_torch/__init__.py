@@ -57,3 +57,4 @@ def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:
 
 from . import reconstruction as reconstruction
 from . import similarity as similarity
+from . import rpeaks, similarity  # noqa: E402, F401
