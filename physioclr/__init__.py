@@ -13,6 +13,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .info import info, set_num_threads
+from .ops._types import Delineation, RPeaks
+from .ops.delineate import delineate
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Delineation",
+    "RPeaks",
     "data",
     "info",
     "detect_rpeaks",
+    "delineate",
     "nn",
     "peak_reconstruction_loss",
     "physio_similarity",

@@ -4,12 +4,15 @@ The public functions (NumPy, CuPy) and the registered torch operators both end h
 one place. Nothing in this package imports torch.
 """
 
+from .delineate import delineate, delineate_shape
 from .reconstruction import check_peak_loss, compute_dtype, peak_reconstruction_loss, peak_reconstruction_loss_bwd
 from .similarity import physio_similarity, similarity_shape
 
 __all__ = [
     "check_peak_loss",
     "compute_dtype",
+    "delineate",
+    "delineate_shape",
     "peak_reconstruction_loss",
     "peak_reconstruction_loss_bwd",
     "physio_similarity",

@@ -55,6 +55,7 @@ def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:
     return {"setup_context": lambda ctx, inputs, output: None, "backward": backward}
 
 
+from . import delineate as delineate
 from . import reconstruction as reconstruction
 from . import similarity as similarity
 from . import rpeaks, similarity  # noqa: E402, F401
