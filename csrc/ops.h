@@ -18,6 +18,17 @@ namespace cpu {
 bool physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
                        SimilarityOut form, float threshold, float* scale, void* out);
 
+// Sum of squared errors over the windows [r - half, r + half] around the R peaks (their union), all leads, per record:
+// sum[b], count[b]. T is float or double. A sample where x is not finite is left out. rpeaks: (records, P), rising, padded
+// with -1. Returns false if an R peak is outside the record or out of order.
+template <class T>
+bool peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
+                                  double* sum, int64_t* count);
+// grad = scale[b] * (x_hat - x) inside those windows, 0 elsewhere; scale = 2 * (upstream gradient of sum[b]).
+template <class T>
+void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
+                                  const T* scale, T* grad);
+
 }  // namespace cpu
 
 namespace cuda {
@@ -25,6 +36,14 @@ namespace cuda {
 // As cpu::, without the check for NaN (it would synchronise): a row with NaN or Inf gives NaN, and 0 in a mask.
 void physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
                        SimilarityOut form, float threshold, float* scale, void* out, void* stream);
+
+// As cpu::, without the check of the R peaks (those outside the record are ignored).
+template <class T>
+void peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
+                                  double* sum, int64_t* count, void* stream);
+template <class T>
+void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
+                                  const T* scale, T* grad, void* stream);
 
 int device_count() noexcept;     // 0 where there is no driver
 bool compiled() noexcept;        // false in a build without nvcc

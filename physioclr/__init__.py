@@ -12,6 +12,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .ops.reconstruction import peak_reconstruction_loss
 from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "data",
     "nn",
+    "peak_reconstruction_loss",
     "physio_similarity",
 ]
 

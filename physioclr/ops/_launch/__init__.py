@@ -4,6 +4,14 @@ The public functions (NumPy, CuPy) and the registered torch operators both end h
 one place. Nothing in this package imports torch.
 """
 
+from .reconstruction import check_peak_loss, compute_dtype, peak_reconstruction_loss, peak_reconstruction_loss_bwd
 from .similarity import physio_similarity, similarity_shape
 
-__all__ = ["physio_similarity", "similarity_shape"]
+__all__ = [
+    "check_peak_loss",
+    "compute_dtype",
+    "peak_reconstruction_loss",
+    "peak_reconstruction_loss_bwd",
+    "physio_similarity",
+    "similarity_shape",
+]
