@@ -2,7 +2,7 @@
 
 from ..ops import _torch as _torch  # registers the operators
 from .decoder import Decoded, Decoder
-from .encoder import Encoded, ECGTransformer, ResNet1d
+from .encoder import ECGTransformer, Encoded, ResNet1d
 from .losses import HybridLoss, HybridTerms, alignment_uniformity, info_nce, nt_xent
 from .model import PhysioCLR
 

@@ -1,0 +1,8 @@
+"""Training and evaluation: pretrain, probe, embed."""
+
+from .config import Config
+from .embed import embed
+from .pretrain import Result, TrainingDiverged, pretrain
+from .run import Run, open_run
+
+__all__ = ["Config", "Result", "Run", "TrainingDiverged", "embed", "open_run", "pretrain"]
