@@ -36,7 +36,7 @@ class Config:
 
     # ---- encoder
     encoder: str = _key("resnet1d", "architecture", choices=("resnet1d", "transformer"))
-    channels: list[int] = _key([32, 64, 128], "resnet1d: width of each stage", low=1)
+    channels: list[int] = _key([32, 64, 128], "resnet1d: width of each stage", low=1)  # noqa: RUF009
     blocks: int = _key(1, "resnet1d: residual blocks in each stage", low=1)
     norm: str = _key("batch", "resnet1d: normalisation; group: no row depends on its batch", choices=("batch", "group"))
     width: int = _key(768, "transformer: width", low=1)
@@ -58,7 +58,7 @@ class Config:
     shuffle_cut: str = _key("r", "where beats are cut", choices=("r", "tp"))
     adjacent: bool = _key(True, "the adjacent segment as a view")
     feature_pairs: bool = _key(True, "positives by physiology; off: every other record's segment is a negative")
-    feature_leads: list[str] = _key(["II", "V1", "V5"], "leads whose features are compared")
+    feature_leads: list[str] = _key(["II", "V1", "V5"], "leads whose features are compared")  # noqa: RUF009
     feature_set: str = _key("segment", "the 59 columns per segment, or all 159", choices=("segment", "all"))
     feature_weights: str = _key("default", "column weights of the feature space", choices=("default", "released"))
     feature_components: int = _key(50, "dimensions of the feature space", low=1)
@@ -73,7 +73,7 @@ class Config:
     epochs: int = _key(20, "passes over the records; steps goes before it", low=1)
     steps: int = _key(0, "optimiser steps; 0: as many as epochs asks for", low=0)
     accumulate: int = _key(1, "batches per optimiser step; adds no negatives", low=1)
-    exclude_folds: list[int] = _key([], "records of these folds are kept out of the training")
+    exclude_folds: list[int] = _key([], "records of these folds are kept out of the training")  # noqa: RUF009
     highpass: float = _key(0.5, "corner of the zero-phase high-pass in front of the network, Hz", low=0.05, high=5)
     cache_mb: int = _key(2048, "memory for filtered records; those beyond it are read again in each epoch", low=0)
     workers: int = _key(1, "threads that read ahead", low=0)

@@ -52,6 +52,11 @@ class Result:
     status: str
     metrics: dict[str, Any]
 
+    def __str__(self) -> str:
+        loss = f", loss {self.metrics['loss']:.4f}" if "loss" in self.metrics else ""
+        more = "" if self.status == "finished" else " (go on with resume)"
+        return f"{self.path}: {self.status} after {self.step} of {self.steps} steps{loss}{more}"
+
 
 def pretrain(
     store: Any,
@@ -115,7 +120,8 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         if self.last_good is not None:
             self._load(self.last_good)
-        self.encoder_forward = torch.compile(self.model.encoder) if config.compile else None
+        if config.compile:
+            self.model.encoder.compile()
 
     # ---- the run folder -------------------------------------------------------------------------------------------
 
@@ -269,8 +275,8 @@ class Trainer:
         self.seconds += took
         segments = sum(len(b.record) for b in batches)
         return {
-            "step": self.step, "steps": self.steps, "epoch": self.sampler.epoch((self.step - 1) * len(batches)), **total,
-            "lr": lr, "grad_norm": grad_norm, "segments_per_s": segments / took, "seconds": self.seconds,
+            "step": self.step, "steps": self.steps, "epoch": self.sampler.epoch((self.step - 1) * len(batches)),
+            **total, "lr": lr, "grad_norm": grad_norm, "segments_per_s": segments / took, "seconds": self.seconds,
         }  # fmt: skip
 
     def loss(self, batch: Batch, epoch: int, logged: bool = True) -> tuple[Tensor, dict[str, Any]]:

@@ -19,8 +19,10 @@ def make_plan(config: Config) -> Any:
     """The augmentation plan of the configuration, or None."""
     import physioclr
 
-    if config.augment == "leads" and config.lead_mask > 0:
-        return physioclr.Augment(lead_dropout=physioclr.LeadDropout(probability=config.lead_mask))
+    if config.augment == "leads":
+        from ..ops.augment_plan import LeadDropout
+
+        return physioclr.Augment(lead_dropout=LeadDropout(lead=config.lead_mask)) if config.lead_mask else None
     return physioclr.Augment.preserving() if config.augment == "preserving" else None
 
 
@@ -28,7 +30,7 @@ def anchor_plan(config: Config, plan: Any) -> Any:
     """The plan of the anchors: without time maps where they are to be reconstructed."""
     if plan is None or not (config.method == "physioclr" and (config.alpha or config.beta)):
         return plan
-    return dataclasses.replace(plan, **{name: None for name in TIME_MAPS})
+    return dataclasses.replace(plan, **{name: None for name in TIME_MAPS if hasattr(plan, name)})
 
 
 @torch.no_grad()
