@@ -12,6 +12,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .info import info, set_num_threads
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.similarity import physio_similarity
 
@@ -22,9 +23,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "data",
+    "info",
     "nn",
     "peak_reconstruction_loss",
     "physio_similarity",
+    "set_num_threads",
 ]
 
 _LAZY_MODULES = ("data", "nn", "plots", "reference", "train")
