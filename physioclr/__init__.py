@@ -12,6 +12,17 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .ops.augment import augment, shuffle_beats, view_seed
+from .ops.augment_plan import (
+    AmplitudeScale,
+    Augment,
+    BaselineWander,
+    BeatShuffle,
+    GaussianNoise,
+    LeadDropout,
+    Powerline,
+    TimeMask,
+)
 from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
@@ -20,9 +31,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AmplitudeScale",
+    "Augment",
+    "BaselineWander",
+    "BeatShuffle",
+    "GaussianNoise",
+    "LeadDropout",
+    "Powerline",
+    "TimeMask",
+    "augment",
     "data",
     "nn",
     "physio_similarity",
+    "shuffle_beats",
+    "view_seed",
 ]
 
 _LAZY_MODULES = ("data", "nn", "plots", "reference", "train")

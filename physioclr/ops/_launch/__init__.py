@@ -4,6 +4,25 @@ The public functions (NumPy, CuPy) and the registered torch operators both end h
 one place. Nothing in this package imports torch.
 """
 
+from .augment import (
+    NO_PLAN,
+    augment,
+    augment_bwd,
+    augment_shape,
+    shuffle_beats,
+    shuffle_beats_bwd,
+    shuffle_plan,
+)
 from .similarity import physio_similarity, similarity_shape
 
-__all__ = ["physio_similarity", "similarity_shape"]
+__all__ = [
+    "NO_PLAN",
+    "augment",
+    "augment_bwd",
+    "augment_shape",
+    "physio_similarity",
+    "shuffle_beats",
+    "shuffle_beats_bwd",
+    "shuffle_plan",
+    "similarity_shape",
+]
