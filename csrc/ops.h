@@ -4,6 +4,7 @@
 // cudaStream_t as void*. No function here allocates device memory or synchronises: scratch comes from the caller.
 #include <cstdint>
 
+#include "core/augment_plan.h"
 #include "core/views.h"
 
 namespace physioclr {
@@ -32,6 +33,16 @@ void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<c
 // NaN and Inf samples are missing.
 void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
 void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
+// y = one pass of the plan over x (core/augment_math.h); rpeaks_out (records, beats) and count_out (records) are where
+// the R peaks went. augment_bwd is the adjoint: gx = A^T gy, where y = A x + noise.
+void augment(Cube<const float> x, const AugmentCall& call, Cube<float> y, int32_t* rpeaks_out, int32_t* count_out);
+void augment(Cube<const double> x, const AugmentCall& call, Cube<double> y, int32_t* rpeaks_out, int32_t* count_out);
+void augment_bwd(Cube<const float> gy, const AugmentCall& call, Cube<float> gx);
+void augment_bwd(Cube<const double> gy, const AugmentCall& call, Cube<double> gx);
+
+// For the tests of the generator: n blocks of counters (4 words each) under one key; the normal of each word.
+void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words);
+void normals(const uint32_t* words, int64_t n, float* out);
 
 }  // namespace cpu
 

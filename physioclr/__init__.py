@@ -17,6 +17,17 @@ from .ops._types import Delineation, RPeaks
 from .ops.delineate import delineate
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.rpeaks import detect_rpeaks
+from .ops.augment import augment, shuffle_beats, view_seed
+from .ops.augment_plan import (
+    AmplitudeScale,
+    Augment,
+    BaselineWander,
+    BeatShuffle,
+    GaussianNoise,
+    LeadDropout,
+    Powerline,
+    TimeMask,
+)
 from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
@@ -27,6 +38,15 @@ __version__ = "0.1.0"
 __all__ = [
     "Delineation",
     "RPeaks",
+    "AmplitudeScale",
+    "Augment",
+    "BaselineWander",
+    "BeatShuffle",
+    "GaussianNoise",
+    "LeadDropout",
+    "Powerline",
+    "TimeMask",
+    "augment",
     "data",
     "info",
     "detect_rpeaks",
@@ -35,6 +55,8 @@ __all__ = [
     "peak_reconstruction_loss",
     "physio_similarity",
     "set_num_threads",
+    "shuffle_beats",
+    "view_seed",
 ]
 
 _LAZY_MODULES = ("data", "nn", "plots", "reference", "train")

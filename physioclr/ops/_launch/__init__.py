@@ -22,3 +22,25 @@ from .rpeaks import detect_rpeaks, rpeaks_shape
 from .similarity import physio_similarity, similarity_shape
 
 __all__ = ["detect_rpeaks", "physio_similarity", "rpeaks_shape", "similarity_shape"]
+from .augment import (
+    NO_PLAN,
+    augment,
+    augment_bwd,
+    augment_shape,
+    shuffle_beats,
+    shuffle_beats_bwd,
+    shuffle_plan,
+)
+from .similarity import physio_similarity, similarity_shape
+
+__all__ = [
+    "NO_PLAN",
+    "augment",
+    "augment_bwd",
+    "augment_shape",
+    "physio_similarity",
+    "shuffle_beats",
+    "shuffle_beats_bwd",
+    "shuffle_plan",
+    "similarity_shape",
+]

@@ -59,3 +59,4 @@ from . import delineate as delineate
 from . import reconstruction as reconstruction
 from . import similarity as similarity
 from . import rpeaks, similarity  # noqa: E402, F401
+from . import augment, similarity  # noqa: E402, F401
