@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from .info import info, set_num_threads
 from .ops._types import Delineation, RPeaks
-from .ops.delineate import delineate
-from .ops.reconstruction import peak_reconstruction_loss
-from .ops.rpeaks import detect_rpeaks
 from .ops.augment import augment, shuffle_beats, view_seed
 from .ops.augment_plan import (
     AmplitudeScale,
@@ -28,6 +25,9 @@ from .ops.augment_plan import (
     Powerline,
     TimeMask,
 )
+from .ops.delineate import delineate
+from .ops.reconstruction import peak_reconstruction_loss
+from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Delineation",
-    "RPeaks",
     "AmplitudeScale",
     "Augment",
     "BaselineWander",
     "BeatShuffle",
+    "Delineation",
     "GaussianNoise",
     "LeadDropout",
     "Powerline",
+    "RPeaks",
     "TimeMask",
     "augment",
     "data",
-    "info",
-    "detect_rpeaks",
     "delineate",
+    "detect_rpeaks",
+    "info",
     "nn",
     "peak_reconstruction_loss",
     "physio_similarity",

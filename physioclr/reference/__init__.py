@@ -6,4 +6,7 @@ Nothing in the library imports this: it is what the tests compare with, and the 
 from .reconstruction import peak_reconstruction_loss
 from .similarity import physio_similarity
 
-__all__ = ["peak_reconstruction_loss", "physio_similarity"]
+__all__ = [
+    "peak_reconstruction_loss",
+    "physio_similarity",
+]

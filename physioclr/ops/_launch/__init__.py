@@ -4,33 +4,10 @@ The public functions (NumPy, CuPy) and the registered torch operators both end h
 one place. Nothing in this package imports torch.
 """
 
+from .augment import NO_PLAN, augment, augment_bwd, augment_shape, shuffle_beats, shuffle_beats_bwd, shuffle_plan
 from .delineate import delineate, delineate_shape
 from .reconstruction import check_peak_loss, compute_dtype, peak_reconstruction_loss, peak_reconstruction_loss_bwd
-from .similarity import physio_similarity, similarity_shape
-
-__all__ = [
-    "check_peak_loss",
-    "compute_dtype",
-    "delineate",
-    "delineate_shape",
-    "peak_reconstruction_loss",
-    "peak_reconstruction_loss_bwd",
-    "physio_similarity",
-    "similarity_shape",
-]
 from .rpeaks import detect_rpeaks, rpeaks_shape
-from .similarity import physio_similarity, similarity_shape
-
-__all__ = ["detect_rpeaks", "physio_similarity", "rpeaks_shape", "similarity_shape"]
-from .augment import (
-    NO_PLAN,
-    augment,
-    augment_bwd,
-    augment_shape,
-    shuffle_beats,
-    shuffle_beats_bwd,
-    shuffle_plan,
-)
 from .similarity import physio_similarity, similarity_shape
 
 __all__ = [
@@ -38,7 +15,15 @@ __all__ = [
     "augment",
     "augment_bwd",
     "augment_shape",
+    "check_peak_loss",
+    "compute_dtype",
+    "delineate",
+    "delineate_shape",
+    "detect_rpeaks",
+    "peak_reconstruction_loss",
+    "peak_reconstruction_loss_bwd",
     "physio_similarity",
+    "rpeaks_shape",
     "shuffle_beats",
     "shuffle_beats_bwd",
     "shuffle_plan",

@@ -55,8 +55,4 @@ def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:
     return {"setup_context": lambda ctx, inputs, output: None, "backward": backward}
 
 
-from . import delineate as delineate
-from . import reconstruction as reconstruction
-from . import similarity as similarity
-from . import rpeaks, similarity  # noqa: E402, F401
-from . import augment, similarity  # noqa: E402, F401
+from . import augment, delineate, reconstruction, rpeaks, similarity
