@@ -10,3 +10,7 @@ __all__ = [
     "peak_reconstruction_loss",
     "physio_similarity",
 ]
+from .rpeaks import detect_rpeaks
+from .similarity import physio_similarity
+
+__all__ = ["detect_rpeaks", "physio_similarity"]
