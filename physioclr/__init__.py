@@ -26,6 +26,7 @@ from .ops.augment_plan import (
     TimeMask,
 )
 from .ops.delineate import delineate
+from .ops.features import FEATURE_NAMES, physio_features
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity
@@ -40,6 +41,7 @@ __all__ = [
     "Augment",
     "BaselineWander",
     "BeatShuffle",
+    "FEATURE_NAMES",
     "Delineation",
     "GaussianNoise",
     "LeadDropout",
@@ -53,6 +55,7 @@ __all__ = [
     "info",
     "nn",
     "peak_reconstruction_loss",
+    "physio_features",
     "physio_similarity",
     "set_num_threads",
     "shuffle_beats",

@@ -4,11 +4,13 @@ from real_records import LUDB, ludb, MITDB, mitdb
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import wfdb
 
+from physioclr.data.wfdb_source import import_wfdb
+
+wfdb = import_wfdb()
 DATA = Path(__file__).parent / "data"
 LUDB = ("2", "10", "70", "101", "105")  # sinus rhythm, right bundle branch block, tachycardia, AF, ventricular beats
 MITDB = ("119m00", "208m10")
@@ -53,7 +55,7 @@ def mitdb(name: str) -> MitdbRecord:
     return MitdbRecord(ecg, float(record.fs), np.array([i for i, _ in beats]), [s for _, s in beats])
 
 
-def _waves(marks: wfdb.Annotation) -> dict[str, Wave]:
+def _waves(marks: Any) -> dict[str, Wave]:
     """An annotation file has "(", the wave's letter and ")" in turn; either bracket may be absent."""
     sample, symbol = [-1, *marks.sample.tolist(), -1], ["", *marks.symbol, ""]
     waves: dict[str, list[tuple[int, int, int]]] = {"P": [], "QRS": [], "T": []}

@@ -20,7 +20,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,13 +28,15 @@ from ..ops._arrays import check_fs, check_int
 from .labels import CLASSES
 from .metadata import describe
 from .standard import standardise
-from .store import MANIFEST, open_store
+from .store import MANIFEST, MISSING, open_store
 from .store_writer import ShardWriter, finished_shard, write_index, write_json
 from .wfdb_source import RecordError, find_records, read_record
 
 SEGMENT = 5.0  # s
 FEATURE_LEADS = ("II", "V1", "V5")
 N_FEATURES = 159 * len(FEATURE_LEADS)
+BATCH = 32  # records that the ops take at once
+PENDING_BYTES = 64 << 20  # samples held before they are written
 BLOCK_SIZES = (16, 256)  # records; small collections get small blocks, so that every process has some
 
 Progress = Callable[[int, int, int], None]
@@ -330,40 +332,81 @@ def _single_threaded() -> None:
     _core.set_num_threads(1)
 
 
+class _Pending(NamedTuple):
+    """A record that was read and waits for its R peaks and features."""
+
+    record_id: str
+    signal: np.ndarray
+    scale: np.ndarray
+    row: dict[str, Any]
+
+
 def prepare_block(plan: Plan, k: int) -> tuple[int, int]:
     """Write shard k. How many records were stored and how many left out."""
     writer = ShardWriter(plan.dest, _name(k), N_FEATURES)
-    kept = left_out = 0
+    pending: list[_Pending] = []
+    size = 0
     try:
         for record_id in plan.records(k):
             try:
                 record = read_record(plan.src / record_id, plan.src)
                 signal, scale = standardise(record, plan.fs, SEGMENT)
-                row = describe(plan.src, record_id, record.comments)
-                peaks, features = physiology(signal, scale, plan.fs)
-            except Exception as e:  # one record must not end the run; a program error shows in the list by its type
-                reason = str(e) if isinstance(e, RecordError) else f"{type(e).__name__}: {e}"
-                writer.skip(record_id, " ".join(reason.split()))
-                left_out += 1
-            else:
-                writer.add(signal, scale, peaks, features, row)
-                kept += 1
-        writer.commit()
+                pending.append(_Pending(record_id, signal, scale, describe(plan.src, record_id, record.comments)))
+                size += signal.nbytes
+            except Exception as e:  # one record must not end the run
+                writer.skip(record_id, _reason(e))
+            if size > PENDING_BYTES:
+                _write(writer, pending, plan.fs)
+                pending, size = [], 0
+        _write(writer, pending, plan.fs)
+        return writer.commit()
     except BaseException:
         writer.discard()
         raise
-    return kept, left_out
 
 
-def physiology(signal: np.ndarray, scale: np.ndarray, fs: float) -> tuple[np.ndarray, np.ndarray]:
-    """R peaks (P,) int32 of a record, and the features (S, N_FEATURES) of its 5 s segments."""
+def _reason(e: Exception) -> str:
+    """Of a RecordError the text; of others also the type, so that a program error shows in the list."""
+    return " ".join((str(e) if isinstance(e, RecordError) else f"{type(e).__name__}: {e}").split())
+
+
+def _write(writer: ShardWriter, pending: list[_Pending], fs: float) -> None:
+    """Compute and add records in their order, computing those of one length together."""
+    results: dict[int, tuple[np.ndarray, np.ndarray] | Exception] = {}
+    lengths: dict[int, list[int]] = {}
+    for j, p in enumerate(pending):
+        lengths.setdefault(p.signal.shape[1], []).append(j)
+    for rows in lengths.values():
+        for start in range(0, len(rows), BATCH):
+            batch = rows[start : start + BATCH]
+            try:
+                found = physiology([pending[j] for j in batch], fs)
+            except Exception:  # find the record that it was
+                found = [_alone(pending[j], fs) for j in batch]
+            results |= dict(zip(batch, found, strict=True))
+    for j, p in enumerate(pending):
+        found = results[j]
+        if isinstance(found, Exception):
+            writer.skip(p.record_id, _reason(found))
+        else:
+            writer.add(p.signal, p.scale, *found, p.row)
+
+
+def _alone(p: _Pending, fs: float) -> tuple[np.ndarray, np.ndarray] | Exception:
+    try:
+        return physiology([p], fs)[0]
+    except Exception as e:
+        return e
+
+
+def physiology(records: list[_Pending], fs: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of records of one length: R peaks (P,) int32, and the features (S, N_FEATURES) of the 5 s segments."""
     import physioclr as pc
 
-    x = (signal * scale[:, None]).astype(np.float32)
-    x[signal == -32768] = np.nan
-    n_segments = int(signal.shape[1] // (SEGMENT * fs))
-    if not hasattr(pc, "physio_features"):
-        return np.empty(0, np.int32), np.full((n_segments, N_FEATURES), np.nan, np.float32)
-    peaks = pc.detect_rpeaks(x[None], fs)
-    features = pc.physio_features(x[None], fs, peaks, lead=list(FEATURE_LEADS), segment=SEGMENT)
-    return peaks.index[0, : peaks.count[0]], features[0]
+    x = np.empty((len(records), *records[0].signal.shape), np.float32)
+    for y, p in zip(x, records, strict=True):
+        np.multiply(p.signal, p.scale[:, None], out=y)
+        y[p.signal == MISSING] = np.nan
+    peaks = pc.detect_rpeaks(x, fs)
+    features = pc.physio_features(x, fs, peaks, lead=list(FEATURE_LEADS), segment=SEGMENT)
+    return [(index[:count], f) for index, count, f in zip(peaks.index, peaks.count, features, strict=True)]

@@ -99,7 +99,8 @@ class ShardWriter:
     def skip(self, record_id: str, reason: str) -> None:
         self._skipped.append((record_id, reason))
 
-    def commit(self) -> None:
+    def commit(self) -> tuple[int, int]:
+        """Close the files and rename the folder. How many records it has, and how many were left out."""
         files = {
             "signals.npy": self._signals.close(),
             "rpeaks.npy": self._rpeaks.close(),
@@ -116,6 +117,7 @@ class ShardWriter:
             self.discard()
             if not self.final.is_dir():
                 raise
+        return len(self._records), len(self._skipped)
 
     def discard(self) -> None:
         for f in (self._signals, self._rpeaks, self._features):

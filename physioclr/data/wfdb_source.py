@@ -11,8 +11,10 @@ from __future__ import annotations
 import io
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -252,8 +254,8 @@ def _read_16(header: Header, name: str, rows: list[int]) -> np.ndarray:
 
 def _mat_frames(raw: bytes, name: str, n: int) -> np.ndarray:
     """The matrix of a Challenge .mat as (T, n) frames: level 4, one int16 matrix; otherwise by scipy."""
-    head = np.frombuffer(raw[:20], "<i4")
-    if len(head) == 5 and head[0] == 30 and head[3] == 0 and 0 < head[4] <= 64 and head[1] > 0 and head[2] >= 0:
+    head = np.frombuffer(raw, "<i4", 5) if len(raw) >= 20 else np.zeros(5)
+    if head[0] == 30 and head[3] == 0 and 0 < head[4] <= 64 and head[1] > 0 and head[2] >= 0:
         m, t, start = int(head[1]), int(head[2]), 20 + int(head[4])
         held = max(len(raw) - start, 0) // 2
         if m != n and t == n and held >= m * n:
@@ -279,11 +281,9 @@ def _mat_frames(raw: bytes, name: str, n: int) -> np.ndarray:
 
 def _read_with_wfdb(header: Header) -> Record:
     """Every other format. Float mV: wfdb turns the samples into physical units and marks missing ones with NaN."""
-    import wfdb
-
     name = str(header.path)[:-4]
     try:
-        record = wfdb.rdrecord(name)
+        record = import_wfdb().rdrecord(name)
     except Exception as e:  # wfdb raises many kinds for damaged files
         raise RecordError(f"wfdb cannot read it: {type(e).__name__}: {str(e)[:200]}") from None
     x = record.p_signal
@@ -294,3 +294,11 @@ def _read_with_wfdb(header: Header) -> Record:
     ones = np.where(np.isnan(factor), np.nan, 1.0)
     leads = [str(s) for s in record.sig_name]
     return Record(samples, ones, np.zeros(len(leads)), header.fs, leads, header.comments)
+
+
+def import_wfdb() -> ModuleType:
+    """wfdb, whose import warns under some versions of pandas."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import wfdb
+    return wfdb

@@ -6,6 +6,7 @@ one place. Nothing in this package imports torch.
 
 from .augment import NO_PLAN, augment, augment_bwd, augment_shape, shuffle_beats, shuffle_beats_bwd, shuffle_plan
 from .delineate import delineate, delineate_shape
+from .features import MEAN_LEAD, features_shape, physio_features
 from .reconstruction import check_peak_loss, compute_dtype, peak_reconstruction_loss, peak_reconstruction_loss_bwd
 from .rpeaks import detect_rpeaks, rpeaks_shape
 from .similarity import physio_similarity, similarity_shape
@@ -15,13 +16,16 @@ __all__ = [
     "augment",
     "augment_bwd",
     "augment_shape",
+    "MEAN_LEAD",
     "check_peak_loss",
     "compute_dtype",
     "delineate",
     "delineate_shape",
     "detect_rpeaks",
+    "features_shape",
     "peak_reconstruction_loss",
     "peak_reconstruction_loss_bwd",
+    "physio_features",
     "physio_similarity",
     "rpeaks_shape",
     "shuffle_beats",

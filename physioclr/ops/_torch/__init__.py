@@ -56,3 +56,8 @@ def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:
 
 
 from . import augment, delineate, reconstruction, rpeaks, similarity
+from . import delineate as delineate
+from . import features as features
+from . import reconstruction as reconstruction
+from . import rpeaks as rpeaks
+from . import similarity as similarity
