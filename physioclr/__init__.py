@@ -12,6 +12,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
 from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ContrastiveStats",
     "data",
+    "hybrid_contrastive_loss",
     "nn",
     "physio_similarity",
 ]

@@ -16,5 +16,6 @@ T* ptr(Address a) {
 }
 
 void bind_similarity(py::module_& m);
+void bind_contrastive(py::module_& m);
 
 }  // namespace physioclr

@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("set_num_threads", &set_threads);
   threads();  // registers the fork handler before anybody can fork
   bind_similarity(m);
+  bind_contrastive(m);
 }

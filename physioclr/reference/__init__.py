@@ -3,6 +3,7 @@
 Nothing in the library imports this: it is what the tests compare with, and the place to read what an op means.
 """
 
+from .contrastive import hybrid_contrastive_loss
 from .similarity import physio_similarity
 
-__all__ = ["physio_similarity"]
+__all__ = ["hybrid_contrastive_loss", "physio_similarity"]

@@ -46,4 +46,4 @@ def define(
     return getattr(torch.ops.physioclr, name)
 
 
-from . import similarity  # noqa: E402, F401
+from . import contrastive, similarity  # noqa: E402, F401
