@@ -29,6 +29,7 @@ from .ops.delineate import delineate
 from .ops.features import FEATURE_NAMES, physio_features
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.rpeaks import detect_rpeaks
+from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
 from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ __all__ = [
     "delineate",
     "detect_rpeaks",
     "info",
+    "ContrastiveStats",
+    "data",
+    "hybrid_contrastive_loss",
     "nn",
     "peak_reconstruction_loss",
     "physio_features",

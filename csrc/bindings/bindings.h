@@ -19,5 +19,6 @@ void bind_rpeaks(py::module_& m);
 void bind_similarity(py::module_& m);
 void bind_reconstruction(py::module_& m);
 void bind_augment(py::module_& m);
+void bind_contrastive(py::module_& m);
 
 }  // namespace physioclr

@@ -15,4 +15,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_similarity(m);
   bind_reconstruction(m);
   bind_augment(m);
+  bind_contrastive(m);
 }

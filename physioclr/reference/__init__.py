@@ -14,3 +14,7 @@ from .rpeaks import detect_rpeaks
 from .similarity import physio_similarity
 
 __all__ = ["detect_rpeaks", "physio_similarity"]
+from .contrastive import hybrid_contrastive_loss
+from .similarity import physio_similarity
+
+__all__ = ["hybrid_contrastive_loss", "physio_similarity"]

@@ -31,5 +31,14 @@ __all__ = [
     "shuffle_beats",
     "shuffle_beats_bwd",
     "shuffle_plan",
+from .contrastive import contrastive_backward, contrastive_checks, contrastive_rows, hybrid_contrastive_loss
+from .similarity import physio_similarity, similarity_shape
+
+__all__ = [
+    "contrastive_backward",
+    "contrastive_checks",
+    "contrastive_rows",
+    "hybrid_contrastive_loss",
+    "physio_similarity",
     "similarity_shape",
 ]

@@ -61,3 +61,4 @@ from . import features as features
 from . import reconstruction as reconstruction
 from . import rpeaks as rpeaks
 from . import similarity as similarity
+from . import contrastive, similarity  # noqa: E402, F401
