@@ -25,11 +25,11 @@ from .ops.augment_plan import (
     Powerline,
     TimeMask,
 )
+from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
 from .ops.delineate import delineate
 from .ops.features import FEATURE_NAMES, physio_features
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.rpeaks import detect_rpeaks
-from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
 from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
@@ -38,11 +38,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "FEATURE_NAMES",
     "AmplitudeScale",
     "Augment",
     "BaselineWander",
     "BeatShuffle",
-    "FEATURE_NAMES",
+    "ContrastiveStats",
     "Delineation",
     "GaussianNoise",
     "LeadDropout",
@@ -53,10 +54,8 @@ __all__ = [
     "data",
     "delineate",
     "detect_rpeaks",
-    "info",
-    "ContrastiveStats",
-    "data",
     "hybrid_contrastive_loss",
+    "info",
     "nn",
     "peak_reconstruction_loss",
     "physio_features",

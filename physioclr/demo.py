@@ -40,7 +40,9 @@ def run(out: Path, steps: int = 0) -> dict[str, Any]:
 
     picture, inside, across = similarity_picture(store, out / "similarity.png")
     pictures.append(picture)
-    say(f"similarity of physiology: {inside:.0%} of the pairs that share a diagnosis lie above {DELTA}, {across:.0%} else")
+    say(
+        f"similarity of physiology: {inside:.0%} of the pairs that share a diagnosis lie above {DELTA}, {across:.0%} else"
+    )
 
     train = np.flatnonzero(~sample.test)
     config = Config(steps=steps or STEPS, batch_size=64, warmup=min(10, steps or STEPS), checkpoint_every=10**6)
