@@ -186,6 +186,12 @@ class Plan:
             return [json.loads(f.readline()) for _ in range(self.size(k))]
 
 
+def _version() -> str:
+    from .. import __version__
+
+    return __version__
+
+
 def _name(k: int) -> str:
     return f"shard-{k:06d}"
 
@@ -206,7 +212,7 @@ def _plan(src: Path, dest: Path, fs: float) -> Plan:
             line = json.dumps(record_id).encode() + b"\n"
             f.write(line)
             n, crc = n + 1, zlib.crc32(line, crc)
-    plan = {"format": "physioclr-plan", "version": 1, "fs": fs, "n_records": n, "crc32": crc}
+    plan = {"format": "physioclr-plan", "version": 1, "library": _version(), "fs": fs, "n_records": n, "crc32": crc}
     plan |= {"segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
     plan["block"] = block = min(max(-(-n // 64), BLOCK_SIZES[0]), BLOCK_SIZES[1])
     try:
@@ -277,7 +283,7 @@ def _complete(plan: Plan) -> None:
             with contextlib.suppress(ValueError):
                 open_store(plan.dest)
                 return
-        settings = {"fs": plan.fs, "segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
+        settings = {"library": _version(), "fs": plan.fs, "segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
         write_index(plan.dest, [_name(k) for k in range(plan.n_blocks)], settings, CLASSES)
 
 
