@@ -355,7 +355,7 @@ def prepare_block(plan: Plan, k: int) -> tuple[int, int]:
     try:
         for record_id in plan.records(k):
             try:
-                record = read_record(plan.src / record_id, plan.src)
+                record = read_record(os.path.join(plan.src, record_id), plan.src)
                 signal, scale = standardise(record, plan.fs, SEGMENT)
                 pending.append(_Pending(record_id, signal, scale, describe(plan.src, record_id, record.comments)))
                 size += signal.nbytes
@@ -412,7 +412,9 @@ def physiology(records: list[_Pending], fs: float) -> list[tuple[np.ndarray, np.
     x = np.empty((len(records), *records[0].signal.shape), np.float32)
     for y, p in zip(x, records, strict=True):
         np.multiply(p.signal, p.scale[:, None], out=y)
-        y[p.signal == MISSING] = np.nan
+        missing = p.signal == MISSING
+        if missing.any():
+            y[missing] = np.nan
     peaks = pc.detect_rpeaks(x, fs)
     features = pc.physio_features(x, fs, peaks, lead=list(FEATURE_LEADS), segment=SEGMENT)
     return [(index[:count], f) for index, count, f in zip(peaks.index, peaks.count, features, strict=True)]
