@@ -133,19 +133,15 @@ def prepare(
             n_new, n_skipped = n_new + kept + left_out, n_skipped + left_out
             if progress:
                 progress(n_done + n_new, total, n_skipped)
-    counts = [finished_shard(dest, _name(k)) for k in range(plan.n_blocks)]
-    complete = all(counts)
+    complete, stored, left_out = True, 0, 0
+    for k in range(plan.n_blocks):
+        finished = finished_shard(dest, _name(k))
+        complete = complete and finished is not None
+        stored += finished["n_records"] if finished else 0
+        left_out += len(finished["skipped"]) if finished else 0
     if complete:
         _complete(plan)
-    return Report(
-        dest,
-        plan.n_records,
-        sum(c["n_records"] for c in counts if c),
-        sum(len(c["skipped"]) for c in counts if c),
-        n_new,
-        complete,
-        time.monotonic() - begun,
-    )
+    return Report(dest, plan.n_records, stored, left_out, n_new, complete, time.monotonic() - begun)
 
 
 def _check_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
