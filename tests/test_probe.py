@@ -8,7 +8,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from training_store import FakeStore, one_thread
 
 single = pytest.fixture(autouse=True, scope="module")(one_thread)
-
 from physioclr.train import Config, open_run, pretrain, probe
 from physioclr.train.probe import COLUMNS, LinearProbe, represent
 from physioclr.train.scores import bootstrap_weights, interval, weighted_auroc_auprc
