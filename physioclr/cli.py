@@ -115,13 +115,20 @@ def prepare(
     """Convert a tree of WFDB records into a store. Records that cannot be used are listed with the reason."""
     from .data import prepare as convert
 
+    part = None
+    if shard is not None:
+        try:
+            part = (int(shard.split("/")[0]) - 1, int(shard.split("/")[1]))
+        except (ValueError, IndexError):
+            raise ValueError(f"--shard is {shard!r}; it must be i/n, as 1/4 to 4/4") from None
+
     with progress_bar() as bar:
         task = bar.add_task("prepare", total=None, note="")
 
         def update(done: int, total: int, left_out: int) -> None:
             bar.update(task, completed=done, total=total, note=f"{left_out} left out" if left_out else "")
 
-        report = convert(src, dest, fs=fs, jobs=jobs, shard=shard, progress=update)
+        report = convert(src, dest, fs=fs, jobs=jobs, shard=part, progress=update)
     out.print(str(report), markup=False)
 
 
@@ -207,6 +214,6 @@ def plot(
     start: Annotated[float, typer.Option(help="Where the picture begins, s.")] = 0.0,
 ) -> None:
     """Draw a record on ECG paper with its R peaks, wave boundaries and intervals."""
-    from .demo import draw_record
+    from .plots import draw_record
 
     out.print(str(draw_record(record, path, start=start)), markup=False)
