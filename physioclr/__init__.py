@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .info import info, set_num_threads
 from .ops._types import Delineation, RPeaks
 from .ops.delineate import delineate
+from .ops.feature_space import FeatureSpace
 from .ops.features import FEATURE_NAMES, physio_features
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.rpeaks import detect_rpeaks
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 __all__ = [
     "FEATURE_NAMES",
     "Delineation",
+    "FeatureSpace",
     "RPeaks",
     "data",
     "delineate",
