@@ -168,3 +168,42 @@ def plot_similarity(path: str | os.PathLike, similarity: np.ndarray, groups: Seq
     axes.set_title(title, fontsize=10)
     figure.set_layout_engine("tight")
     return _save(figure, path)
+
+
+def draw_record(record: str | os.PathLike, path: str | os.PathLike, *, start: float = 0.0) -> Path:
+    """Draws a WFDB record with R peaks fused over its leads and the waves of lead II (the first lead if not 12).
+
+    Args:
+        record: its header, or the path without suffix.
+        path: the picture to write.
+        start: where the picture begins, s.
+
+    Raises:
+        ValueError: the record cannot be read, or ends before `start`.
+    """
+    from .data import read_record
+    from .ops.delineate import delineate
+    from .ops.rpeaks import detect_rpeaks
+
+    found = read_record(record)
+    ecg, leads = found.millivolts(), list(found.leads)
+    names = [name.strip().casefold() for name in leads]
+    twelve = all(lead.casefold() in names for lead in STANDARD_LEADS)
+    if twelve:
+        ecg, leads = ecg[[names.index(lead.casefold()) for lead in STANDARD_LEADS]], list(STANDARD_LEADS)
+    if not 0 <= start < max(ecg.shape[1] / found.fs, 1e-9):
+        raise ValueError(f"start is {start:g} s; it must be from 0 to less than {ecg.shape[1] / found.fs:g} s")
+    rhythm = 1 if twelve else 0
+    peaks = detect_rpeaks(ecg[None], found.fs)
+    waves = delineate(ecg[None], found.fs, peaks, lead=rhythm)
+    return plot_ecg(
+        path,
+        ecg,
+        found.fs,
+        rpeaks=peaks.index[0],
+        delineation=Delineation(*(x[0] for x in waves)),
+        leads=leads,
+        rhythm=rhythm,
+        title=Path(record).stem,
+        start=start,
+    )

@@ -14,4 +14,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_rpeaks(m);
   bind_similarity(m);
   bind_reconstruction(m);
+  bind_augment(m);
+  bind_contrastive(m);
 }

@@ -14,16 +14,19 @@ constexpr double kWorkRate = 125.0;
 // and muscle noise (above 20 Hz); a deviation of 33 ms (a support of about a QRS width) gives one peak a complex.
 constexpr double kCentre = 14.0, kSigma = 0.033;
 constexpr double kSupport = 3.0;  // half length of the wavelet in deviations: what is cut off is 1 % of its top
+// A record shorter than this, in seconds, holds no complex with its surroundings.
+constexpr double kShortest = 0.4;
 // Two peaks closer than this are parts of one complex (a wide ventricular complex has two).
 constexpr double kSeparation = 0.15;
 // The ventricles cannot be excited again within this time (300 beats a minute are one each 200 ms; a filtered
 // envelope of a faster train is no longer resolved).
 constexpr double kRefractory = 0.2;
-// The level of "a beat here" is a quantile of the maxima of the blocks of 1 s within 3 blocks: at 30 beats per minute
-// half of the blocks hold one, and a single artefact or large ectopic beat is one block of seven.
+// The level of "a beat here" is a quantile of the maxima of the blocks of 1 s within 3 blocks; it is at least kSecond
+// times the second largest, because at 20 beats per minute only two of seven blocks hold a beat. One artefact or large
+// ectopic beat moves neither.
 constexpr double kBlock = 1.0;
 constexpr int kBlocksAside = 3;
-constexpr float kLevelQuantile = 0.6f;
+constexpr float kLevelQuantile = 0.6f, kSecond = 0.7f;
 // Evidence for a beat: (amplitude / level - kThreshold) / kWidth, bounded to +-kEvidence so that no artefact outweighs
 // its neighbours. T waves lie near 0.2 of the level, small ventricular beats near 0.45.
 constexpr float kThreshold = 0.33f, kWidth = 0.1f, kEvidence = 4.0f;
@@ -62,7 +65,8 @@ PHYSIOCLR_HD float block_level(const float* maxima, int64_t blocks, int64_t k) {
   int n = 0;
   for (int64_t j = k - kBlocksAside; j <= k + kBlocksAside; ++j)
     if (j >= 0 && j < blocks) v[n++] = maxima[j];
-  return sorted_quantile(v, n, kLevelQuantile);
+  const float level = sorted_quantile(v, n, kLevelQuantile), second = n > 1 ? kSecond * v[n - 2] : 0.0f;
+  return level > second ? level : second;
 }
 
 // Linear interpolation between the centres of the blocks.
@@ -80,8 +84,9 @@ PHYSIOCLR_HD float local_rhythm(const int32_t* t, const float* amp, int64_t n, i
   float gap[kRhythmMaxGaps];
   int m = 0;
   int64_t last = -1, j = i;
-  while (j > 0 && static_cast<float>(t[i] - t[j - 1]) < kRhythmSpan * fw) --j;
-  for (; j < n && static_cast<float>(t[j] - t[i]) < kRhythmSpan * fw && m < kRhythmMaxGaps; ++j)
+  const int32_t span = static_cast<int32_t>(kRhythmSpan * fw + 0.5f);
+  while (j > 0 && t[i] - t[j - 1] < span) --j;
+  for (; j < n && t[j] - t[i] < span && m < kRhythmMaxGaps; ++j)
     if (amp[j] > kClear) {
       if (last >= 0) gap[m++] = static_cast<float>(t[j] - t[last]) / fw;
       last = j;
@@ -94,6 +99,7 @@ PHYSIOCLR_HD float local_rhythm(const int32_t* t, const float* amp, int64_t n, i
 // value, back: scratch of n. Writes the chosen candidates to `chosen` in rising order and returns how many.
 PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* rhythm, int64_t n, float fw, float* value,
                             int32_t* back, int32_t* chosen) {
+  const int32_t refractory = static_cast<int32_t>(static_cast<float>(kRefractory) * fw + 0.5f);
   float old = 0;
   int32_t older = -1;
   for (int64_t i = 0; i < n; ++i) {
@@ -110,9 +116,8 @@ PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* rhy
       from = -1;
     }
     for (int64_t j = i - 1; j >= 0 && j >= i - kLookBack; --j) {
-      const float gap = static_cast<float>(t[i] - t[j]) / fw;
-      if (gap < static_cast<float>(kRefractory)) continue;
-      const float r = gap / (0.5f * (rhythm[i] + rhythm[j]));
+      if (t[i] - t[j] < refractory) continue;
+      const float r = static_cast<float>(t[i] - t[j]) / fw / (0.5f * (rhythm[i] + rhythm[j]));
       float cost = 0;
       if (r < kEarly) {
         cost = kEarlyCost * (kEarly - r) / 0.25f;

@@ -258,7 +258,7 @@ template <class T>
 int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s, int32_t* index, int64_t most,
                float* quality) {
   *quality = 0;
-  if (p.n == 0 || leads == 0 || !fuse(x, leads, samples, p, s)) return 0;
+  if (static_cast<double>(p.n) < kShortest * p.fw || leads == 0 || !fuse(x, leads, samples, p, s)) return 0;
   block_maxima(s.fused.data(), p, s.maxima.data());
   for (int64_t k = 0; k < p.blocks; ++k) s.level[k] = block_level(s.maxima.data(), p.blocks, k);
   const int64_t n = candidates(s.fused.data(), p, s.cand.data());

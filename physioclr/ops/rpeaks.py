@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _launch
-from ._arrays import arrays_of, check_fs, is_torch
+from ._arrays import arrays_of, check_fs, check_int, is_torch
 from ._types import RPeaks
 
 
@@ -39,6 +39,8 @@ def detect_rpeaks(ecg: Any, fs: float, *, max_beats: int | None = None) -> RPeak
     if is_torch(ecg):
         from ._torch import rpeaks as op
 
+        if max_beats is not None:
+            max_beats = check_int(max_beats, "max_beats", 0)
         return RPeaks(*op.detect_rpeaks(ecg, check_fs(fs), max_beats))
     xp, ecg = arrays_of(ecg, "ecg")
     return RPeaks(*_launch.detect_rpeaks(xp, ecg, fs, max_beats))

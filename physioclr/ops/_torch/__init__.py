@@ -55,8 +55,4 @@ def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:
     return {"setup_context": lambda ctx, inputs, output: None, "backward": backward}
 
 
-from . import delineate as delineate
-from . import features as features
-from . import reconstruction as reconstruction
-from . import rpeaks as rpeaks
-from . import similarity as similarity
+from . import augment, contrastive, delineate, features, reconstruction, rpeaks, similarity
