@@ -12,6 +12,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .ops._types import Delineation, RPeaks
 from .ops.augment import augment, shuffle_beats, view_seed
 from .ops.augment_plan import (
     AmplitudeScale,
@@ -35,9 +36,11 @@ __all__ = [
     "Augment",
     "BaselineWander",
     "BeatShuffle",
+    "Delineation",
     "GaussianNoise",
     "LeadDropout",
     "Powerline",
+    "RPeaks",
     "TimeMask",
     "augment",
     "data",

@@ -3,6 +3,7 @@
 Nothing in the library imports this: it is what the tests compare with, and the place to read what an op means.
 """
 
+from .augment import augment, shuffle_beats
 from .similarity import physio_similarity
 
-__all__ = ["physio_similarity"]
+__all__ = ["augment", "physio_similarity", "shuffle_beats"]

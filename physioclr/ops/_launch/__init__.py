@@ -5,10 +5,10 @@ one place. Nothing in this package imports torch.
 """
 
 from .augment import (
-    NO_PLAN,
     augment,
     augment_bwd,
     augment_shape,
+    plan_text,
     shuffle_beats,
     shuffle_beats_bwd,
     shuffle_plan,
@@ -16,11 +16,11 @@ from .augment import (
 from .similarity import physio_similarity, similarity_shape
 
 __all__ = [
-    "NO_PLAN",
     "augment",
     "augment_bwd",
     "augment_shape",
     "physio_similarity",
+    "plan_text",
     "shuffle_beats",
     "shuffle_beats_bwd",
     "shuffle_plan",
