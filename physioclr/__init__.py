@@ -12,6 +12,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .info import info, set_num_threads
 from .ops._types import Delineation, RPeaks
 from .ops.augment import augment, shuffle_beats, view_seed
 from .ops.augment_plan import (
@@ -24,6 +25,11 @@ from .ops.augment_plan import (
     Powerline,
     TimeMask,
 )
+from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
+from .ops.delineate import delineate
+from .ops.features import FEATURE_NAMES, physio_features
+from .ops.reconstruction import peak_reconstruction_loss
+from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
@@ -32,10 +38,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "FEATURE_NAMES",
     "AmplitudeScale",
     "Augment",
     "BaselineWander",
     "BeatShuffle",
+    "ContrastiveStats",
     "Delineation",
     "GaussianNoise",
     "LeadDropout",
@@ -44,8 +52,15 @@ __all__ = [
     "TimeMask",
     "augment",
     "data",
+    "delineate",
+    "detect_rpeaks",
+    "hybrid_contrastive_loss",
+    "info",
     "nn",
+    "peak_reconstruction_loss",
+    "physio_features",
     "physio_similarity",
+    "set_num_threads",
     "shuffle_beats",
     "view_seed",
 ]
