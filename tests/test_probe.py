@@ -7,11 +7,12 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 from training_store import FakeStore, one_thread
 
-single = pytest.fixture(autouse=True, scope="module")(one_thread)
 from physioclr.train import Config, open_run, pretrain, probe
 from physioclr.train.probe import COLUMNS, LinearProbe, represent
 from physioclr.train.scores import bootstrap_weights, interval, weighted_auroc_auprc
 from physioclr.train.splits import draw_labels, patient_folds
+
+single = pytest.fixture(autouse=True, scope="module")(one_thread)
 
 
 @pytest.fixture(scope="module")
