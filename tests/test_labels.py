@@ -112,8 +112,16 @@ def test_ludb_row():
 
 @pytest.mark.parametrize(
     ("name", "source"),
-    [("A0001", "cpsc2018"), ("Q0001", "cpsc_extra"), ("E00001", "georgia"), ("JS00001", "chapman_ningbo")]
-    + [("S0001", "ptb"), ("HR00001", "ptbxl_challenge"), ("I0001", "st_petersburg"), ("other", "set")],
+    [
+        ("A0001", "cpsc2018"),
+        ("Q0001", "cpsc_extra"),
+        ("E00001", "georgia"),
+        ("JS00001", "chapman_ningbo"),
+        ("S0001", "ptb"),
+        ("HR00001", "ptbxl_challenge"),
+        ("I0001", "st_petersburg"),
+        ("other", "set"),
+    ],
 )
 def test_challenge_row(tmp_path, name, source):
     comments = ["Age: 74", "Sex: Male", "Dx: 59118001,164889003", "Rx: Unknown"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -112,8 +113,7 @@ def _quantise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def resample(x: np.ndarray, fs_in: float, fs_out: float) -> np.ndarray:
     """(L, T) at another rate, by polyphase filtering; a sample next to a missing one is missing.
 
-    Gaps are bridged linearly before the filter, and the line through the first and last sample is taken off, so that
-    neither gaps nor ends ring.
+    Gaps are bridged linearly before the filter, the ends continued by their point reflection: neither rings.
     """
     from scipy.signal import resample_poly
 
@@ -128,7 +128,12 @@ def resample(x: np.ndarray, fs_in: float, fs_out: float) -> np.ndarray:
         t = np.arange(length)
         for lead, gap in zip(x, missing, strict=True):
             lead[gap] = np.interp(t[gap], t[~gap], lead[~gap]) if not gap.all() else 0.0
-    y = resample_poly(x, ratio.numerator, ratio.denominator, axis=1, padtype="line")
+    up, down = ratio.numerator, ratio.denominator
+    beyond = 10 * max(1.0, down / up) + 1  # samples that scipy's filter reaches
+    pad = min(down * math.ceil(beyond / down), (length - 1) // down * down)  # whole output samples, to cut off again
+    head, tail = 2 * x[:, :1] - x[:, pad:0:-1], 2 * x[:, -1:] - x[:, -2 : -pad - 2 : -1]
+    y = resample_poly(np.concatenate([head, x, tail], axis=1), up, down, axis=1, padtype="line")
+    y = y[:, pad * up // down :][:, : -(-length * up // down)]
     if gaps:
         t = np.arange(y.shape[1]) * float(1 / ratio)
         for side in (np.floor, np.ceil):

@@ -106,11 +106,11 @@ class ShardWriter:
             "rpeaks.npy": self._rpeaks.close(),
             "features.npy": self._features.close(),
         }
-        lines = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in self._records).encode()
+        lines = "".join(json.dumps(r) + "\n" for r in self._records).encode()
         (self.folder / RECORDS).write_bytes(lines)
         files[RECORDS] = {"bytes": len(lines), "crc32": zlib.crc32(lines)}
         shard = {"n_records": len(self._records), "skipped": self._skipped, "files": files}
-        (self.folder / SHARD_MANIFEST).write_text(json.dumps(shard, ensure_ascii=False), encoding="utf-8")
+        (self.folder / SHARD_MANIFEST).write_text(json.dumps(shard), encoding="utf-8")
         try:
             os.rename(self.folder, self.final)
         except OSError:
@@ -167,8 +167,8 @@ def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes:
     multi_hot = {s: ArrayFile(work / "labels" / f"{s}.npy", "|u1", (len(c),)) for s, c in schemes.items()}
     labelled = {s: ArrayFile(work / "labelled" / f"{s}.npy", "|b1") for s in schemes}
     with (
-        open(work / "records.csv", "w", newline="", encoding="utf-8") as records_csv,
-        open(work / "skipped.csv", "w", newline="", encoding="utf-8") as skipped_csv,
+        open(work / "records.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as records_csv,
+        open(work / "skipped.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as skipped_csv,
     ):
         records, skipped = csv.writer(records_csv), csv.writer(skipped_csv)
         records.writerow([*TABLE_COLUMNS, *PLACE_COLUMNS, "dx", *schemes])
@@ -214,7 +214,7 @@ def file_entry(path: Path) -> dict[str, int]:
 def write_json(path: Path, value: Any) -> None:
     """Write through a temporary file, so that the file is never there in part."""
     work = path.with_name(f".{path.name}.{os.getpid()}")
-    work.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    work.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     os.replace(work, path)
 
 

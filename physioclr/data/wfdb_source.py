@@ -8,6 +8,7 @@ Formats: WFDB Applications Guide, header(5) and signal(5); MAT-File Format, leve
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -283,7 +284,8 @@ def _read_with_wfdb(header: Header) -> Record:
     """Every other format. Float mV: wfdb turns the samples into physical units and marks missing ones with NaN."""
     name = str(header.path)[:-4]
     try:
-        record = import_wfdb().rdrecord(name)
+        with wfdb_quietly() as wfdb:
+            record = wfdb.rdrecord(name)
     except Exception as e:  # wfdb raises many kinds for damaged files
         raise RecordError(f"wfdb cannot read it: {type(e).__name__}: {str(e)[:200]}") from None
     x = record.p_signal
@@ -296,9 +298,11 @@ def _read_with_wfdb(header: Header) -> Record:
     return Record(samples, ones, np.zeros(len(leads)), header.fs, leads, header.comments)
 
 
-def import_wfdb() -> ModuleType:
-    """wfdb, whose import warns under some versions of pandas."""
+@contextlib.contextmanager
+def wfdb_quietly() -> Iterator[ModuleType]:
+    """wfdb, without the warnings that it causes under recent versions of pandas when imported and when used."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", message="The inplace keyword")
         import wfdb
-    return wfdb
+
+        yield wfdb
