@@ -132,6 +132,22 @@ def test_header_in_other_encodings_and_line_ends(tmp_path, rng):
 
 
 @pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("r.dat 16 1000/mV 16 0 28 -1716 0 V1", "V1"),
+        ("r.dat 16 1000/mV 16 0 28 -1716 0 ECG lead V1", "ECG lead V1"),
+        ("r.dat 16 1000/mV 16 0 28 -1716 V1", "V1"),
+        ("r.dat 16 1000/mV 16 0 V1", "V1"),
+        ("r.dat 16 1000/mV 16 0 28 -1716 0", ""),
+    ],
+)
+def test_names_of_leads(tmp_path, line, name):
+    (tmp_path / "r.hea").write_text(f"r 1 500 10\n{line}\n")
+    (signal,) = read_header(tmp_path / "r").signals
+    assert (signal.name, signal.gain, signal.baseline) == (name, 1000.0, 0.0)
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("", "empty"),

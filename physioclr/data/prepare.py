@@ -186,6 +186,12 @@ class Plan:
             return [json.loads(f.readline()) for _ in range(self.size(k))]
 
 
+def _version() -> str:
+    from .. import __version__
+
+    return __version__
+
+
 def _name(k: int) -> str:
     return f"shard-{k:06d}"
 
@@ -206,7 +212,7 @@ def _plan(src: Path, dest: Path, fs: float) -> Plan:
             line = json.dumps(record_id).encode() + b"\n"
             f.write(line)
             n, crc = n + 1, zlib.crc32(line, crc)
-    plan = {"format": "physioclr-plan", "version": 1, "fs": fs, "n_records": n, "crc32": crc}
+    plan = {"format": "physioclr-plan", "version": 1, "library": _version(), "fs": fs, "n_records": n, "crc32": crc}
     plan |= {"segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
     plan["block"] = block = min(max(-(-n // 64), BLOCK_SIZES[0]), BLOCK_SIZES[1])
     try:
@@ -277,7 +283,7 @@ def _complete(plan: Plan) -> None:
             with contextlib.suppress(ValueError):
                 open_store(plan.dest)
                 return
-        settings = {"fs": plan.fs, "segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
+        settings = {"library": _version(), "fs": plan.fs, "segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
         write_index(plan.dest, [_name(k) for k in range(plan.n_blocks)], settings, CLASSES)
 
 
@@ -349,7 +355,7 @@ def prepare_block(plan: Plan, k: int) -> tuple[int, int]:
     try:
         for record_id in plan.records(k):
             try:
-                record = read_record(plan.src / record_id, plan.src)
+                record = read_record(os.path.join(plan.src, record_id), plan.src)
                 signal, scale = standardise(record, plan.fs, SEGMENT)
                 pending.append(_Pending(record_id, signal, scale, describe(plan.src, record_id, record.comments)))
                 size += signal.nbytes
@@ -406,7 +412,9 @@ def physiology(records: list[_Pending], fs: float) -> list[tuple[np.ndarray, np.
     x = np.empty((len(records), *records[0].signal.shape), np.float32)
     for y, p in zip(x, records, strict=True):
         np.multiply(p.signal, p.scale[:, None], out=y)
-        y[p.signal == MISSING] = np.nan
+        missing = p.signal == MISSING
+        if missing.any():
+            y[missing] = np.nan
     peaks = pc.detect_rpeaks(x, fs)
     features = pc.physio_features(x, fs, peaks, lead=list(FEATURE_LEADS), segment=SEGMENT)
     return [(index[:count], f) for index, count, f in zip(peaks.index, peaks.count, features, strict=True)]

@@ -40,7 +40,7 @@ class ArrayFile:
     def append(self, rows: np.ndarray) -> None:
         block = np.ascontiguousarray(rows, dtype=self.dtype)
         assert block.shape[1:] == self.row_shape, (block.shape, self.row_shape)
-        block.tofile(self._file)
+        self._file.write(block.reshape(-1).view(np.uint8))
         self.rows += len(block)
 
     def close(self) -> dict[str, int]:
