@@ -27,6 +27,7 @@ from .ops.augment_plan import (
 )
 from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
 from .ops.delineate import delineate
+from .ops.feature_space import FeatureSpace
 from .ops.features import FEATURE_NAMES, physio_features
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.rpeaks import detect_rpeaks
@@ -45,6 +46,7 @@ __all__ = [
     "BeatShuffle",
     "ContrastiveStats",
     "Delineation",
+    "FeatureSpace",
     "GaussianNoise",
     "LeadDropout",
     "Powerline",

@@ -292,12 +292,9 @@ void record(Cube<const T> x, const AugmentCall& call, int64_t b, Cube<T> y, int3
       }
     }
   }
-  if (rpeaks_out) {
-    int32_t* r = rpeaks_out + b * call.beats;
-    std::copy(s.peaks.begin(), s.peaks.end(), r);
-    std::fill(r + s.peaks.size(), r + call.beats, -1);
-    count_out[b] = static_cast<int32_t>(s.peaks.size());
-  }
+  int32_t* r = rpeaks_out + b * call.beats;  // not touched where no peaks came in: beats is 0
+  for (int64_t k = 0; k < call.beats; ++k) r[k] = k < static_cast<int64_t>(s.peaks.size()) ? s.peaks[k] : -1;
+  count_out[b] = static_cast<int32_t>(s.peaks.size());
 }
 
 template <class T>
@@ -325,9 +322,14 @@ void record_bwd(Cube<const T> gy, const AugmentCall& call, int64_t b, Cube<T> gx
   }
 }
 
+// Small batches are faster on fewer threads.
+int team_for(int64_t records, int64_t leads, int64_t samples) {
+  return static_cast<int>(std::min<int64_t>(threads(), 1 + records * leads * samples / 65536));
+}
+
 template <class T>
 void augment_all(Cube<const T> x, const AugmentCall& call, Cube<T> y, int32_t* rpeaks_out, int32_t* count_out) {
-  const int team = threads();
+  const int team = team_for(x.records, x.leads, x.samples);
 #pragma omp parallel num_threads(team)
   {
     Scratch s;
@@ -338,7 +340,7 @@ void augment_all(Cube<const T> x, const AugmentCall& call, Cube<T> y, int32_t* r
 
 template <class T>
 void augment_bwd_all(Cube<const T> gy, const AugmentCall& call, Cube<T> gx) {
-  const int team = threads();
+  const int team = team_for(gy.records, gy.leads, gy.samples);
 #pragma omp parallel num_threads(team)
   {
     Scratch s;

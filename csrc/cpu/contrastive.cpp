@@ -65,6 +65,7 @@ double inverse_norm(const T* x, int64_t n) {  // 0 for a zero row
 template <class T>
 struct Problem {
   int64_t n, owned, owned_pad, total, d, f, tile;  // total: positions, padding included
+  int team;
   std::vector<int64_t> row_of;                     // position -> row, -1 for padding
   std::vector<double> inv_norm;                    // of the embedding, by position
   std::vector<uint8_t> valid;                      // by position: a row with features that are not all 0
@@ -75,13 +76,14 @@ struct Problem {
 
   Problem(Matrix<const T> anchor, Matrix<const T> feat, const int64_t* g, int64_t begin, int64_t end)
       : n(anchor.rows), owned(end - begin), owned_pad(padded(owned)), total(owned_pad + padded(n - owned)),
-        d(anchor.cols), f(feat.cols), tile(total <= 1024 ? kMaxTile / 2 : kMaxTile), row_of(total, -1),
+        d(anchor.cols), f(feat.cols), tile(total <= 1024 ? kMaxTile / 2 : kMaxTile),
+        // below about 0.1 ms of arithmetic a team of threads costs more than it saves
+        team(owned_pad * total * (d + f) < 4'000'000 ? 1 : threads()), row_of(total, -1),
         inv_norm(total), valid(total), others(total), h(total * d), features(total * f) {
     for (int64_t p = 0; p < owned; ++p) row_of[p] = begin + p;
     for (int64_t r = 0, p = owned_pad; r < n; ++r)
       if (r < begin || r >= end) row_of[p++] = r;
     int bad = 0;
-    const int team = threads();
 #pragma omp parallel for num_threads(team) schedule(static) reduction(+ : bad)
     for (int64_t p0 = 0; p0 < total; p0 += kPanel) bad += pack(anchor, feat, p0);
     finite = bad == 0;
@@ -142,7 +144,6 @@ struct Problem {
   // visit also serves the rows of J.
   template <class Visit>
   void for_each_tile(Visit visit) const {
-    const int team = threads();
     const int64_t blocks = (owned_pad + tile - 1) / tile, players = blocks + blocks % 2;
     std::vector<Buffer<T>> scratch;
     for (int t = 0; t < team; ++t) scratch.emplace_back(2 * kMaxTile * kMaxTile);
@@ -232,8 +233,7 @@ bool contrastive_rows(Matrix<const T> anchor, const T* views, int64_t n_views, M
     tile_sums(tile, set.mode, safe, row, both ? &col : nullptr);
   });
 
-  const int team = threads();
-#pragma omp parallel for num_threads(team) schedule(static)
+#pragma omp parallel for num_threads(pb.team) schedule(static)
   for (int64_t i = 0; i < pb.owned; ++i) {
     std::vector<double> t(n_views), inv(n_views);
     view_cosines(anchor.row(begin + i), pb.inv_norm[i], views + i * pb.d, n_views, pb.owned * pb.d, pb.d, t.data(),
@@ -320,8 +320,7 @@ void contrastive_backward(const double* grad_loss, Matrix<const T> anchor, const
 
   // The normalised rows once more, as panels of 32 columns, the operand of the products with G.
   Buffer<T> by_column(pb.total * wide), grad(pb.owned_pad * wide);
-  const int team = threads();
-#pragma omp parallel for num_threads(team) schedule(static)
+#pragma omp parallel for num_threads(pb.team) schedule(static)
   for (int64_t p = 0; p < pb.total; ++p) {
     const T* h = pb.h.get() + p / kPanel * kPanel * d + p % kPanel;
     for (int64_t k = 0; k < wide; ++k)
@@ -339,7 +338,7 @@ void contrastive_backward(const double* grad_loss, Matrix<const T> anchor, const
   });
 
   // The views, and the way back through the normalisation: d(x / |x|) = (g - (g . h) h) / |x|.
-#pragma omp parallel for num_threads(team) schedule(static)
+#pragma omp parallel for num_threads(pb.team) schedule(static)
   for (int64_t i = 0; i < pb.owned; ++i) {
     std::vector<double> t(n_views), inv(n_views), g(d), h(d);
     const int64_t r = begin + i, stride = pb.owned * d;

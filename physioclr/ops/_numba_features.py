@@ -1,7 +1,7 @@
 """The 159 physiological features of each record, from its samples, R peaks and wave boundaries. Compiled by Numba.
 
 Scalar code over one record at a time: no allocation, no exceptions, no calls into NumPy below `features_range`, so that
-a CUDA kernel can call `record_features` with its own scratch memory. Times are in samples of a 500 Hz record, 2 ms each.
+a CUDA kernel can call `record_features` with its own scratch memory. Times are in samples of a 500 Hz record.
 
 Missing samples (NaN or infinite) and absent waves (-1) make a quantity missing (NaN), never wrong: sums are written so
 that a NaN in a window reaches the result, and every statistic skips NaN.
@@ -15,8 +15,8 @@ import numpy as np
 from numba import boolean, float32, float64, int32, int64, intp, njit, types, uint8
 
 jit = njit(nogil=True, cache=True)
-# Sums that the compiler may reorder, so that it uses SIMD. Only plain sums: where it may reorder, it also takes d - d for 0
-# inside math.isfinite, NaN or not.
+# Sums that the compiler may reorder, so that it uses SIMD. Only plain sums: where it may reorder, it also takes the
+# d - d inside math.isfinite for 0, NaN or not.
 jit_sum = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from .. import _core
 from ._arrays import check_choice, check_int, check_number
+from ._launch import plan_text
 
-_ROWS, _SETTINGS = _core.PLAN_SHAPE
 INF = float("inf")
 
 
@@ -33,7 +32,6 @@ def _range(value: Any, name: str, low: float, high: float, unit: str = "") -> tu
 @dataclass(frozen=True)
 class _Field:
     name: ClassVar[str]  # of the field of Augment
-    row: ClassVar[int]  # of the kernels' plan
 
     def _check(self, **values: Any) -> None:
         for key, value in values.items():
@@ -59,7 +57,6 @@ class BeatShuffle(_Field):
     p: float = 0.5
     cut: str = "r"
     name: ClassVar[str] = "beat_shuffle"
-    row: ClassVar[int] = 0
 
     def __post_init__(self):
         self._check(p=self._probability(), cut=check_choice(self.cut, "beat_shuffle.cut", ("r", "tp")))
@@ -84,15 +81,15 @@ class TimeMask(_Field):
     most: float = 0.15
     away_from_qrs: float | None = None
     name: ClassVar[str] = "time_mask"
-    row: ClassVar[int] = 4
 
     def __post_init__(self):
-        low, high = _range(self.spans, "time_mask.spans", 0, 8)
+        _range(self.spans, "time_mask.spans", 0, 8)
+        spans = (self.spans, self.spans) if isinstance(self.spans, (int, float)) else self.spans
         away = self.away_from_qrs
         self._check(
             p=self._probability(),
             duration=_range(self.duration, "time_mask.duration", 0.0, INF, "s"),
-            spans=(check_int(int(low), "time_mask.spans", 0), check_int(int(high), "time_mask.spans", 0)),
+            spans=tuple(check_int(n, "time_mask.spans", 0) for n in spans),
             most=check_number(self.most, "time_mask.most", 0.0, 1.0),
             away_from_qrs=None if away is None else check_number(away, "time_mask.away_from_qrs", 0.0, INF, unit="s"),
         )
@@ -115,7 +112,6 @@ class LeadDropout(_Field):
     kept: int = 2
     dropped: int | None = None
     name: ClassVar[str] = "lead_dropout"
-    row: ClassVar[int] = 5
 
     def __post_init__(self):
         self._check(
@@ -140,7 +136,6 @@ class AmplitudeScale(_Field):
     p: float = 0.5
     gain: tuple[float, float] = (0.8, 1.25)
     name: ClassVar[str] = "amplitude_scale"
-    row: ClassVar[int] = 7
 
     def __post_init__(self):
         self._check(p=self._probability(), gain=_range(self.gain, "amplitude_scale.gain", 0.0, INF))
@@ -162,7 +157,6 @@ class BaselineWander(_Field):
     amplitude: tuple[float, float] = (0.0, 0.2)
     band: tuple[float, float] = (0.05, 0.5)
     name: ClassVar[str] = "baseline_wander"
-    row: ClassVar[int] = 8
 
     def __post_init__(self):
         self._check(
@@ -188,7 +182,6 @@ class Powerline(_Field):
     amplitude: tuple[float, float] = (0.005, 0.03)
     frequency: float | None = None
     name: ClassVar[str] = "powerline"
-    row: ClassVar[int] = 9
 
     def __post_init__(self):
         f = self.frequency
@@ -214,7 +207,6 @@ class GaussianNoise(_Field):
     p: float = 0.5
     sd: tuple[float, float] = (0.005, 0.02)
     name: ClassVar[str] = "gaussian_noise"
-    row: ClassVar[int] = 11
 
     def __post_init__(self):
         self._check(p=self._probability(), sd=_range(self.sd, "gaussian_noise.sd", 0.0, INF, "mV"))
@@ -247,7 +239,7 @@ class Augment:
     gaussian_noise: GaussianNoise | None = None
 
     def __post_init__(self):
-        flat = [0.0] * (_ROWS * _SETTINGS)
+        rows = {}
         for name, cls in FIELDS.items():
             value = getattr(self, name)
             if value is True:
@@ -257,9 +249,8 @@ class Augment:
                 continue
             if not isinstance(value, cls):
                 raise TypeError(f"{name} is {value!r}; it must be {cls.__name__}(...), True or None")
-            row = (value.p, *value._settings())
-            flat[cls.row * _SETTINGS : cls.row * _SETTINGS + len(row)] = row
-        object.__setattr__(self, "_flat", tuple(flat))
+            rows[name] = (value.p, *value._settings())
+        object.__setattr__(self, "_text", plan_text(rows))
 
     @property
     def needs_rpeaks(self) -> bool:

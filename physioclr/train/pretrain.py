@@ -312,11 +312,11 @@ class Trainer:
         return loss, terms
 
     def _features(self, batch: Batch) -> Tensor:
-        """The rows that decide on pairs. Without feature pairs: random directions, of which no two are alike."""
+        """The rows that decide on pairs. Without feature pairs (delta is then 1): directions of which no two agree."""
         if self.config.feature_pairs:
             return batch.features
-        generator = torch.Generator().manual_seed(0)
-        return torch.randn(batch.features.shape, generator=generator).to(batch.features)
+        generator = torch.Generator().manual_seed(int(batch.sample_id[0]))
+        return torch.randn((len(batch.features), 16), generator=generator).to(batch.features)
 
     def _check_finite(self, what: str, value: float, batches: list[Batch]) -> None:
         if math.isfinite(value):

@@ -75,7 +75,8 @@ def resample(x: np.ndarray, fs: float) -> np.ndarray:
         for row, gone in zip(x.reshape(-1, x.shape[-1]), missing.reshape(-1, x.shape[-1]), strict=True):
             if gone.any():
                 row[gone] = 0.0 if gone.all() else np.interp(at[gone], at[~gone], row[~gone])
-    y = resample_poly(x, ratio.numerator, ratio.denominator, axis=-1, padtype="line").astype(np.float32)
+    up, down = ratio.numerator, ratio.denominator
+    y = resample_poly(x, up, down, axis=-1, padtype="line", window=("kaiser", 7.0)).astype(np.float32)
     if missing.any():  # a sample is missing where one of its two neighbours was
         at = np.arange(y.shape[-1]) * (fs / FS)
         last = x.shape[-1] - 1
