@@ -65,6 +65,7 @@ def bad_and_good(src, rng):
     write_record(src, "named_labels", x, comments=["Age: NaN", "Sex: Unknown", "Dx: AF,RBBB"])
     write_record(src, "no_comments", x, comments=[])
     write_record(src, "pressure", x, gain="100/mmHg")
+    write_record(src, "gain", x, gain="1e-300/mV")
     write_record(src, "truncated", x)
     (src / "truncated.dat").write_bytes((src / "truncated.dat").read_bytes()[:60_000])
     write_record(src, "no_signal", x)
@@ -80,7 +81,8 @@ def bad_and_good(src, rng):
         "all_flat": "every standard lead is flat",
         "short": "it is 0.3 s long; it must have at least 5 s",
         "one_lead": "it has 1 leads (II) and lacks I, III, aVR, aVL, aVF, V1, V2, V3, V4, V5, V6",
-        "pressure": "is not in volts",
+        "pressure": "lead I is not in volts",
+        "gain": "lead I has 1e+300 mV per unit",
         "truncated": "truncated.dat is truncated: it holds 2500 of 5000 samples per signal",
         "no_signal": "the signal file no_signal.dat is missing",
         "outside": "outside the folder",
