@@ -29,8 +29,8 @@ def median_seconds(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(seconds)
 
 
-def bench(folder: Path, repeats: int, limit: int) -> list[tuple[str, float]]:
-    ids = list(pc.data.find_records(folder))[:limit]
+def bench(folder: Path, repeats: int) -> list[tuple[str, float]]:
+    ids = list(pc.data.find_records(folder))
     tens = 0.0
     for record_id in ids:
         try:
@@ -67,11 +67,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, default=[pc.data.sample().path])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--limit", type=int, default=1000, help="records per folder for the two readers")
     arguments = parser.parse_args()
     pc.set_num_threads(1)
     for folder in arguments.folders:
-        for name, rate in bench(folder, arguments.repeats, arguments.limit):
+        for name, rate in bench(folder, arguments.repeats):
             print(f"  {name:28} {rate:8.0f} ten-second records a second of one core")
 
 
