@@ -27,7 +27,8 @@ def no_ops(monkeypatch):
 
     def nothing(records, fs):
         n = int(records[0].signal.shape[1] / fs / 5)
-        return [(np.empty(0, np.int32), np.zeros((n, 477), np.float32)) for _ in records]
+        empty = prepare_py.Physiology(np.empty(0, np.int32), np.zeros((n, 477), np.float32), 0.0, False)
+        return [empty for _ in records]
 
     monkeypatch.setattr(prepare_py, "physiology", nothing)
 
@@ -388,6 +389,7 @@ def test_real_records_with_labels(tmp_path):
         distance = np.abs(store.rpeaks(i)[:, None] - marks[None]).min(axis=0)
         assert (distance <= 0.075 * store.fs).mean() >= 0.9
         assert store.features(i).shape == (2, 477)
+        assert 0.5 < store.table["quality"][i] <= 1 and not store.table["paced"][i]
 
 
 def test_plan_lists_every_record_once(many, tmp_path, no_ops):

@@ -340,6 +340,15 @@ def _single_threaded() -> None:
     _core.set_num_threads(1)
 
 
+class Physiology(NamedTuple):
+    """What `prepare` computes of a record."""
+
+    rpeaks: np.ndarray  # (P,) int32
+    features: np.ndarray  # (S, N_FEATURES) float32
+    quality: float
+    paced: bool
+
+
 class _Pending(NamedTuple):
     """A record that was read and waits for its R peaks and features."""
 
@@ -380,7 +389,7 @@ def _reason(e: Exception) -> str:
 
 def _write(writer: ShardWriter, pending: list[_Pending], fs: float) -> None:
     """Compute and add records in their order, computing those of one length together."""
-    results: dict[int, tuple[np.ndarray, np.ndarray] | Exception] = {}
+    results: dict[int, Physiology | Exception] = {}
     lengths: dict[int, list[int]] = {}
     for j, p in enumerate(pending):
         lengths.setdefault(p.signal.shape[1], []).append(j)
@@ -397,18 +406,19 @@ def _write(writer: ShardWriter, pending: list[_Pending], fs: float) -> None:
         if isinstance(found, Exception):
             writer.skip(p.record_id, _reason(found))
         else:
-            writer.add(p.signal, p.scale, *found, p.row)
+            row = p.row | {"quality": found.quality, "paced": found.paced}
+            writer.add(p.signal, p.scale, found.rpeaks, found.features, row)
 
 
-def _alone(p: _Pending, fs: float) -> tuple[np.ndarray, np.ndarray] | Exception:
+def _alone(p: _Pending, fs: float) -> Physiology | Exception:
     try:
         return physiology([p], fs)[0]
     except Exception as e:
         return e
 
 
-def physiology(records: list[_Pending], fs: float) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Of records of one length: R peaks (P,) int32, and the features (S, N_FEATURES) of the 5 s segments."""
+def physiology(records: list[_Pending], fs: float) -> list[Physiology]:
+    """Of records of one length: R peaks of the whole record, and the features of its 5 s segments."""
     import physioclr as pc
 
     x = np.empty((len(records), *records[0].signal.shape), np.float32)
@@ -418,5 +428,8 @@ def physiology(records: list[_Pending], fs: float) -> list[tuple[np.ndarray, np.
         if missing.any():
             y[missing] = np.nan
     peaks = pc.detect_rpeaks(x, fs)
-    features = pc.physio_features(x, fs, peaks, lead=list(FEATURE_LEADS), segment=SEGMENT)
-    return [(index[:count], f) for index, count, f in zip(peaks.index, peaks.count, features, strict=True)]
+    features, paced = pc.physio_features(x, fs, peaks, lead=list(FEATURE_LEADS), segment=SEGMENT, return_paced=True)
+    return [
+        Physiology(peaks.index[k, : peaks.count[k]], features[k], float(peaks.quality[k]), bool(paced[k].any()))
+        for k in range(len(records))
+    ]
