@@ -290,6 +290,28 @@ def test_an_interrupt_keeps_what_is_done(many, tmp_path, monkeypatch, no_ops):
     assert (report.n_new, report.n_records) == (8, 40)
 
 
+@pytest.mark.parametrize("step", range(8))
+def test_stopped_while_completing(many, tmp_path, monkeypatch, no_ops, step):
+    """plan.txt, plan.json, table, labels, labelled, the two CSV files, the manifest: stopped before each renaming."""
+    dest, replace, calls = tmp_path / "store", os.replace, []
+
+    def stopped(source, target):
+        calls.append(target)
+        if len(calls) == step + 1:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as m:
+        m.setattr(os, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            pc.data.prepare(many, dest)
+    with pytest.raises(ValueError, match=r"unfinished store|not a store"):
+        pc.data.open_store(dest)
+    assert pc.data.prepare(many, dest).n_records == 40
+    assert pc.data.verify(dest) == []
+    assert not [p.name for p in dest.iterdir() if p.name[0] == "." and not p.name.endswith(".lock")]
+
+
 def test_finished_store_is_left_alone(many, tmp_path, no_ops):
     dest = tmp_path / "store"
     pc.data.prepare(many, dest)

@@ -201,7 +201,12 @@ def _plan(src: Path, dest: Path, fs: float) -> Plan:
     file = dest / "plan.json"
     if dest.exists() and not dest.is_dir():
         raise ValueError(f"dest is {str(dest)!r}, a file; it must be a folder")
-    if dest.is_dir() and not file.is_file() and any(not p.name.startswith(".") for p in dest.iterdir()):
+    begun_here = {"plan.txt"}  # all there is if a run was killed at once, or begins at this moment elsewhere
+    if (
+        dest.is_dir()
+        and not file.is_file()
+        and any(p.name[0] != "." and p.name not in begun_here for p in dest.iterdir())
+    ):
         raise ValueError(f"dest is {str(dest)!r}, which holds other files; it must be new, empty or a store begun here")
     dest.mkdir(parents=True, exist_ok=True)
     listing = dest / f".plan.{os.getpid()}"
@@ -282,6 +287,8 @@ def _complete(plan: Plan) -> None:
             with contextlib.suppress(ValueError):
                 open_store(plan.dest)
                 return
+        for left in (*plan.dest.glob(".index.[0-9]*"), *plan.dest.glob(f".{MANIFEST}.*")):  # by a killed run
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         settings = {"library": _version(), "fs": plan.fs, "segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
         write_index(plan.dest, [_name(k) for k in range(plan.n_blocks)], settings, CLASSES)
 

@@ -88,7 +88,7 @@ class Store:
     OPEN_FILES = 256  # memory maps of shards held at once, each an open file: well below the usual limit of 1,024
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # also for a process that has another working directory
         self._manifest = m = _read_manifest(self.path)
         self.fs = float(m["fs"])
         self.leads = tuple(m["leads"])
@@ -236,6 +236,7 @@ def verify(path: str | os.PathLike | Store) -> list[str]:
     """
     if isinstance(path, Store):
         path = path.path
+    path = Path(path).absolute()
     try:
         store = open_store(path)
     except ValueError as e:
