@@ -19,6 +19,7 @@ from physioclr.data.wfdb_source import Record, RecordError
 
 MANIFEST = "store.json"
 prepare_py = sys.modules["physioclr.data.prepare"]  # pc.data.prepare is the function
+block_py = sys.modules["physioclr.data.block"]
 
 
 @pytest.fixture
@@ -27,10 +28,10 @@ def no_ops(monkeypatch):
 
     def nothing(records, fs):
         n = int(records[0].signal.shape[1] / fs / 5)
-        empty = prepare_py.Physiology(np.empty(0, np.int32), np.zeros((n, 477), np.float32), 0.0, False)
+        empty = block_py.Physiology(np.empty(0, np.int32), np.zeros((n, 477), np.float32), 0.0, False)
         return [empty for _ in records]
 
-    monkeypatch.setattr(prepare_py, "physiology", nothing)
+    monkeypatch.setattr(block_py, "physiology", nothing)
 
 
 def contents(store):
@@ -120,14 +121,14 @@ def test_goes_on_over_bad_records(tmp_path, rng):
 
 
 def test_an_op_that_fails_costs_one_record(tmp_path, rng, monkeypatch, no_ops):
-    sound = prepare_py.physiology
+    sound = block_py.physiology
 
     def failing(records, fs):
         if any(p.record_id == "r2" for p in records):
             raise ArithmeticError("of this record")
         return sound(records, fs)
 
-    monkeypatch.setattr(prepare_py, "physiology", failing)
+    monkeypatch.setattr(block_py, "physiology", failing)
     for k in range(5):
         write_record(tmp_path / "src", f"r{k}", ecg_like(rng))
     report = pc.data.prepare(tmp_path / "src", tmp_path / "store")
@@ -242,7 +243,7 @@ def test_killed_prepare_goes_on(many, tmp_path):
     """kill -9 in the middle of a block: nothing is lost or doubled, and the result is that of a run left alone."""
     script = (
         "import sys, time, physioclr as pc\n"
-        "p = sys.modules['physioclr.data.prepare'] if pc.data else None\n"
+        "p = sys.modules['physioclr.data.block'] if pc.data else None\n"
         "write = p._write\n"
         "def slow(writer, pending, fs):\n"
         "    write(writer, pending, fs)\n"
@@ -275,7 +276,7 @@ def test_killed_prepare_goes_on(many, tmp_path):
 
 
 def test_an_interrupt_keeps_what_is_done(many, tmp_path, monkeypatch, no_ops):
-    write = prepare_py._write
+    write = block_py._write
 
     def interrupted(writer, pending, fs):
         if writer.final.name.endswith("2"):
@@ -283,7 +284,7 @@ def test_an_interrupt_keeps_what_is_done(many, tmp_path, monkeypatch, no_ops):
         write(writer, pending, fs)
 
     with monkeypatch.context() as m:
-        m.setattr(prepare_py, "_write", interrupted)
+        m.setattr(block_py, "_write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pc.data.prepare(many, tmp_path / "store")
     report = pc.data.prepare(many, tmp_path / "store")
@@ -380,15 +381,14 @@ def test_a_worker_that_dies_ends_the_run(many, tmp_path):
     script.write_text(
         "import os, signal, sys\n"
         "import physioclr.data\n"
-        "p = sys.modules['physioclr.data.prepare']\n"
-        "p.ALONE_SECONDS = 0\n"
+        "sys.modules['physioclr.data.prepare'].ALONE_SECONDS = 0\n"
         "def write(writer, pending, fs):\n"
         "    if writer.final.name.endswith('2'):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "if __name__ == '__main__':\n"
         "    physioclr.data.prepare(sys.argv[1], sys.argv[2], jobs=2)\n"
         "else:\n"
-        "    p._write = write\n"
+        "    sys.modules['physioclr.data.block']._write = write\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(pc.__file__).parents[1])}
     command = [sys.executable, str(script), str(many), str(tmp_path / "store")]

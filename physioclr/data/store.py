@@ -186,9 +186,10 @@ class Store:
         array = self._maps.get(key)
         if array is None:
             array = self._maps[key] = self._map(*key)
-            with contextlib.suppress(KeyError):  # another thread was faster
-                while len(self._maps) > self.OPEN_FILES:
-                    self._maps.popitem(last=False)
+        with contextlib.suppress(KeyError):  # another thread let go of one first
+            self._maps.move_to_end(key)
+            while len(self._maps) > self.OPEN_FILES:
+                self._maps.popitem(last=False)
         return array
 
     def _map(self, k: int, name: str) -> np.ndarray:
