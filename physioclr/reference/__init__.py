@@ -4,17 +4,16 @@ Nothing in the library imports this: it is what the tests compare with, and the 
 """
 
 from .augment import augment, shuffle_beats
-from .similarity import physio_similarity
-
-__all__ = ["augment", "physio_similarity", "shuffle_beats"]
 from .contrastive import hybrid_contrastive_loss
 from .reconstruction import peak_reconstruction_loss
 from .rpeaks import detect_rpeaks
 from .similarity import physio_similarity
 
 __all__ = [
+    "augment",
     "detect_rpeaks",
     "hybrid_contrastive_loss",
     "peak_reconstruction_loss",
     "physio_similarity",
+    "shuffle_beats",
 ]

@@ -4,19 +4,7 @@ The public functions (NumPy, CuPy) and the registered torch operators both end h
 one place. Nothing in this package imports torch.
 """
 
-from .augment import (
-    augment,
-    augment_bwd,
-    augment_shape,
-    plan_text,
-    shuffle_beats,
-    shuffle_beats_bwd,
-    shuffle_plan,
-)
-from .similarity import physio_similarity, similarity_shape
-
-__all__ = [
-from .augment import NO_PLAN, augment, augment_bwd, augment_shape, shuffle_beats, shuffle_beats_bwd, shuffle_plan
+from .augment import augment, augment_bwd, augment_shape, plan_text, shuffle_beats, shuffle_beats_bwd, shuffle_plan
 from .contrastive import contrastive_backward, contrastive_checks, contrastive_rows, hybrid_contrastive_loss
 from .delineate import delineate, delineate_shape
 from .features import MEAN_LEAD, features_shape, physio_features
@@ -26,7 +14,6 @@ from .similarity import physio_similarity, similarity_shape
 
 __all__ = [
     "MEAN_LEAD",
-    "NO_PLAN",
     "augment",
     "augment_bwd",
     "augment_shape",
