@@ -4,12 +4,23 @@ The public functions (NumPy, CuPy) and the registered torch operators both end h
 one place. Nothing in this package imports torch.
 """
 
-from .contrastive import contrastive_backward, contrastive_checks, contrastive_rows, hybrid_contrastive_loss
+from .._arrays import FLOATS
+from .contrastive import (
+    MODES,
+    contrastive_backward,
+    contrastive_checks,
+    contrastive_finish,
+    contrastive_rows,
+    hybrid_contrastive_loss,
+)
 from .similarity import physio_similarity, similarity_shape
 
 __all__ = [
+    "FLOATS",
+    "MODES",
     "contrastive_backward",
     "contrastive_checks",
+    "contrastive_finish",
     "contrastive_rows",
     "hybrid_contrastive_loss",
     "physio_similarity",
