@@ -4,6 +4,7 @@
 // cudaStream_t as void*. No function here allocates device memory or synchronises: scratch comes from the caller.
 #include <cstdint>
 
+#include "core/augment_plan.h"
 #include "core/views.h"
 
 namespace physioclr {
@@ -25,6 +26,30 @@ namespace cpu {
 bool physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
                        SimilarityOut form, float threshold, float* scale, void* out);
 
+// Sum of squared errors over the windows [r - half, r + half] around the R peaks (their union), all leads, per record:
+// sum[b], count[b]. T is float or double. A sample where x is not finite is left out. rpeaks: (records, P), rising, padded
+// with -1. Returns false if an R peak is outside the record or out of order.
+template <class T>
+bool peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
+                                  double* sum, int64_t* count);
+// grad = scale[b] * (x_hat - x) inside those windows, 0 elsewhere; scale = 2 * (upstream gradient of sum[b]).
+template <class T>
+void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
+                                  const T* scale, T* grad);
+// R peaks of every record, fused over its leads. index (records, P), rising, padded with -1; count, quality (records).
+// NaN and Inf samples are missing.
+void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
+void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
+// y = one pass of the plan over x (core/augment_math.h); rpeaks_out (records, beats) and count_out (records) are where
+// the R peaks went. augment_bwd is the adjoint: gx = A^T gy, where y = A x + noise.
+void augment(Cube<const float> x, const AugmentCall& call, Cube<float> y, int32_t* rpeaks_out, int32_t* count_out);
+void augment(Cube<const double> x, const AugmentCall& call, Cube<double> y, int32_t* rpeaks_out, int32_t* count_out);
+void augment_bwd(Cube<const float> gy, const AugmentCall& call, Cube<float> gx);
+void augment_bwd(Cube<const double> gy, const AugmentCall& call, Cube<double> gx);
+
+// For the tests of the generator: n blocks of counters (4 words each) under one key; the normal of each word.
+void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words);
+void normals(const uint32_t* words, int64_t n, float* out);
 // hybrid_contrastive_loss in three steps, for T = float and double. `anchor`, `features`, `group` (null: every row its
 // own record), `stats` and `counts` of all N rows; `views` (V, n, D) and the gradients of the n = end - begin rows that
 // this process owns. Nothing of size N x N or n x N is allocated.
@@ -54,6 +79,14 @@ namespace cuda {
 // As cpu::, without the check for NaN (it would synchronise): a row with NaN or Inf gives NaN, and 0 in a mask.
 void physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
                        SimilarityOut form, float threshold, float* scale, void* out, void* stream);
+
+// As cpu::, without the check of the R peaks (those outside the record are ignored).
+template <class T>
+void peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
+                                  double* sum, int64_t* count, void* stream);
+template <class T>
+void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
+                                  const T* scale, T* grad, void* stream);
 
 int device_count() noexcept;     // 0 where there is no driver
 bool compiled() noexcept;        // false in a build without nvcc

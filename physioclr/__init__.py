@@ -12,7 +12,25 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .info import info, set_num_threads
+from .ops._types import Delineation, RPeaks
+from .ops.augment import augment, shuffle_beats, view_seed
+from .ops.augment_plan import (
+    AmplitudeScale,
+    Augment,
+    BaselineWander,
+    BeatShuffle,
+    GaussianNoise,
+    LeadDropout,
+    Powerline,
+    TimeMask,
+)
 from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
+from .ops.delineate import delineate
+from .ops.feature_space import FeatureSpace
+from .ops.features import FEATURE_NAMES, physio_features
+from .ops.reconstruction import peak_reconstruction_loss
+from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
@@ -21,11 +39,32 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "FEATURE_NAMES",
+    "AmplitudeScale",
+    "Augment",
+    "BaselineWander",
+    "BeatShuffle",
     "ContrastiveStats",
+    "Delineation",
+    "FeatureSpace",
+    "GaussianNoise",
+    "LeadDropout",
+    "Powerline",
+    "RPeaks",
+    "TimeMask",
+    "augment",
     "data",
+    "delineate",
+    "detect_rpeaks",
     "hybrid_contrastive_loss",
+    "info",
     "nn",
+    "peak_reconstruction_loss",
+    "physio_features",
     "physio_similarity",
+    "set_num_threads",
+    "shuffle_beats",
+    "view_seed",
 ]
 
 _LAZY_MODULES = ("data", "nn", "plots", "reference", "train")

@@ -11,6 +11,9 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("num_threads", &threads);
   m.def("set_num_threads", &set_threads);
   threads();  // registers the fork handler before anybody can fork
+  bind_rpeaks(m);
   bind_similarity(m);
+  bind_reconstruction(m);
+  bind_augment(m);
   bind_contrastive(m);
 }
