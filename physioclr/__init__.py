@@ -29,6 +29,7 @@ from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
 from .ops.delineate import delineate
 from .ops.feature_space import FeatureSpace
 from .ops.features import FEATURE_NAMES, physio_features
+from .ops.neighbors import Neighbors, physio_neighbors
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity
@@ -49,6 +50,7 @@ __all__ = [
     "FeatureSpace",
     "GaussianNoise",
     "LeadDropout",
+    "Neighbors",
     "Powerline",
     "RPeaks",
     "TimeMask",
@@ -61,6 +63,7 @@ __all__ = [
     "nn",
     "peak_reconstruction_loss",
     "physio_features",
+    "physio_neighbors",
     "physio_similarity",
     "set_num_threads",
     "shuffle_beats",
