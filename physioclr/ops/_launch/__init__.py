@@ -19,8 +19,23 @@ __all__ = [
     "augment_shape",
     "check_peak_loss",
     "compute_dtype",
+from .._arrays import FLOATS
+from .contrastive import (
+    MODES,
+    contrastive_backward,
+    contrastive_checks,
+    contrastive_finish,
+    contrastive_rows,
+    hybrid_contrastive_loss,
+)
+from .similarity import physio_similarity, similarity_shape
+
+__all__ = [
+    "FLOATS",
+    "MODES",
     "contrastive_backward",
     "contrastive_checks",
+    "contrastive_finish",
     "contrastive_rows",
     "delineate",
     "delineate_shape",
