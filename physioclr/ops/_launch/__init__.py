@@ -6,6 +6,10 @@ one place. Nothing in this package imports torch.
 
 from .augment import augment, augment_bwd, augment_shape, plan_text, shuffle_beats, shuffle_beats_bwd, shuffle_plan
 from .contrastive import (
+from .._arrays import FLOATS
+from .augment import augment, augment_bwd, augment_shape, plan_text, shuffle_beats, shuffle_beats_bwd, shuffle_plan
+from .contrastive import (
+    MODES,
     contrastive_backward,
     contrastive_checks,
     contrastive_finish,
@@ -21,6 +25,9 @@ from .similarity import physio_similarity, similarity_shape
 
 __all__ = [
     "MEAN_LEAD",
+    "FLOATS",
+    "MEAN_LEAD",
+    "MODES",
     "augment",
     "augment_bwd",
     "augment_shape",
