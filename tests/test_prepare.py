@@ -339,12 +339,37 @@ def test_shards_of_several_computers(many, tmp_path, no_ops):
 
 
 @pytest.mark.slow
-def test_processes_make_the_same_store(many, tmp_path):
+def test_processes_make_the_same_store(many, tmp_path, monkeypatch):
     one, two = tmp_path / "one", tmp_path / "two"
     pc.data.prepare(many, one)
+    monkeypatch.setattr(prepare_py, "ALONE_SECONDS", 0.0)
     report = pc.data.prepare(many, two, jobs=2)
     assert report.n_new == 40
     assert (one / MANIFEST).read_bytes() == (two / MANIFEST).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_ends_the_run(many, tmp_path):
+    """With an error that says so, not with a hang; what was finished stays."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "import physioclr.data\n"
+        "p = sys.modules['physioclr.data.prepare']\n"
+        "p.ALONE_SECONDS = 0\n"
+        "def write(writer, pending, fs):\n"
+        "    if writer.final.name.endswith('2'):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if __name__ == '__main__':\n"
+        "    physioclr.data.prepare(sys.argv[1], sys.argv[2], jobs=2)\n"
+        "else:\n"
+        "    p._write = write\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(pc.__file__).parents[1])}
+    command = [sys.executable, str(script), str(many), str(tmp_path / "store")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "RuntimeError: a worker process of `prepare` died" in done.stderr
+    assert not (tmp_path / "store" / "shard-000002").exists() and not (tmp_path / "store" / "store.json").exists()
 
 
 def test_real_records_with_labels(tmp_path):

@@ -115,7 +115,7 @@ def test_index_out_of_range(made, i):
 
 
 def test_pickle_threads_and_few_open_shards(made, monkeypatch):
-    monkeypatch.setattr(Store, "OPEN_SHARDS", 1)
+    monkeypatch.setattr(Store, "OPEN_FILES", 1)
     store = pickle.loads(pickle.dumps(pc.data.open_store(made[0])))
     sums = [int(r["signal"].astype(np.int64).sum()) for r in made[1]]
     order = np.random.default_rng(0).integers(0, 7, 300)

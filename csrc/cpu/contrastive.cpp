@@ -69,7 +69,7 @@ struct Problem {
   std::vector<int64_t> row_of;                     // position -> row, -1 for padding
   std::vector<double> inv_norm;                    // of the embedding, by position
   std::vector<uint8_t> valid;                      // by position: a row with features that are not all 0
-  std::vector<int32_t> group;                      // by position, dense numbers; empty: every row its own
+  std::vector<Id<T>> group;                        // by position, dense numbers
   std::vector<int64_t> others;                     // by position: valid rows of other records
   Buffer<T> h, features;                           // panels of the normalised rows
   bool finite = true;
@@ -114,18 +114,22 @@ struct Problem {
   void number_groups(const int64_t* g) {
     int64_t all = 0;
     for (int64_t p = 0; p < total; ++p) all += valid[p];
+    group.resize(total);
     if (!g) {
-      for (int64_t p = 0; p < total; ++p) others[p] = valid[p] ? all - 1 : 0;
+      for (int64_t p = 0; p < total; ++p) {
+        group[p] = static_cast<Id<T>>(p);
+        others[p] = valid[p] ? all - 1 : 0;
+      }
       return;
     }
     std::vector<int64_t> ids(g, g + n);
     std::sort(ids.begin(), ids.end());
     ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
     std::vector<int64_t> size(ids.size() + 1);
-    group.assign(total, static_cast<int32_t>(ids.size()));
+    std::fill(group.begin(), group.end(), static_cast<Id<T>>(ids.size()));
     for (int64_t p = 0; p < total; ++p)
       if (row_of[p] >= 0) {
-        group[p] = static_cast<int32_t>(std::lower_bound(ids.begin(), ids.end(), g[row_of[p]]) - ids.begin());
+        group[p] = static_cast<Id<T>>(std::lower_bound(ids.begin(), ids.end(), g[row_of[p]]) - ids.begin());
         size[group[p]] += valid[p];
       }
     for (int64_t p = 0; p < total; ++p) others[p] = valid[p] ? all - size[group[p]] : 0;
@@ -135,8 +139,7 @@ struct Problem {
   PairTile<T> load(int64_t i0, int64_t ni, int64_t j0, int64_t nj, const ContrastSettings& set, T* s, T* sim) const {
     gemm_panels(h.get() + i0 * d, h.get() + j0 * d, d, ni, nj, s, kMaxTile);
     gemm_panels(features.get() + i0 * f, features.get() + j0 * f, f, ni, nj, sim, kMaxTile);
-    const int32_t* g = group.empty() ? nullptr : group.data();
-    return {s, sim, ni, nj, i0 == j0, g ? g + i0 : nullptr, g ? g + j0 : nullptr, static_cast<T>(1 / set.tau),
+    return {s, sim, ni, nj, i0 == j0, &group[i0], &group[j0], static_cast<T>(1 / set.tau),
             static_cast<T>(1 / set.tau_s), static_cast<T>(set.delta)};
   }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import json
 import multiprocessing
 import os
@@ -16,7 +17,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ SEGMENT = 5.0  # s
 FEATURE_LEADS = ("II", "V1", "V5")
 N_FEATURES = 159 * len(FEATURE_LEADS)
 BATCH = 32  # records that the ops take at once
+ALONE_SECONDS = 3.0  # of work before processes are started
 PENDING_BYTES = 64 << 20  # samples held before they are written
 BLOCK_SIZES = (16, 256)  # records; small collections get small blocks, so that every process has some
 
@@ -101,7 +103,8 @@ def prepare(
         src: folder with records: PTB-XL, the Challenges 2020 and 2021, or any other WFDB files.
         dest: folder of the store; made if absent, continued if a run with the same source and settings began it.
         fs: sampling rate of the store, Hz; records of other rates are resampled.
-        jobs: processes. With more than one, a script needs the usual `if __name__ == "__main__":`.
+        jobs: processes (started only where there is work for more than a few seconds). With more than one, a script
+            needs the usual `if __name__ == "__main__":`.
         shard: (i, n), 0 <= i < n: do only every n-th block, for n computers that write to one folder. The one that
             finishes last completes the store.
         progress: called as progress(records done, records in all, records left out) after each block.
@@ -133,19 +136,15 @@ def prepare(
             n_new, n_skipped = n_new + kept + left_out, n_skipped + left_out
             if progress:
                 progress(n_done + n_new, total, n_skipped)
-    counts = [finished_shard(dest, _name(k)) for k in range(plan.n_blocks)]
-    complete = all(counts)
+    complete, stored, left_out = True, 0, 0
+    for k in range(plan.n_blocks):
+        finished = finished_shard(dest, _name(k))
+        complete = complete and finished is not None
+        stored += finished["n_records"] if finished else 0
+        left_out += len(finished["skipped"]) if finished else 0
     if complete:
         _complete(plan)
-    return Report(
-        dest,
-        plan.n_records,
-        sum(c["n_records"] for c in counts if c),
-        sum(len(c["skipped"]) for c in counts if c),
-        n_new,
-        complete,
-        time.monotonic() - begun,
-    )
+    return Report(dest, plan.n_records, stored, left_out, n_new, complete, time.monotonic() - begun)
 
 
 def _check_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
@@ -303,21 +302,24 @@ def _lock_waiting(dest: Path) -> Iterator[None]:
 
 
 def _run(plan: Plan, todo: list[int], jobs: int) -> Iterator[tuple[int, int]]:
-    """Prepare blocks in any order; (stored, left out) of each as it is done."""
-    if jobs == 1 or len(todo) < 2:
-        for k in todo:
-            yield prepare_block(plan, k)
-        return
+    """Prepare blocks in any order; (stored, left out) of each as it is done.
+
+    Processes start only after some seconds of work: importing costs each of them about one, and the first block has
+    compiled the Numba code by then, or every process would.
+    """
+    queue, begun = iter(todo), time.monotonic()
+    while jobs == 1 or time.monotonic() - begun < ALONE_SECONDS:
+        k = next(queue, None)
+        if k is None:
+            return
+        yield prepare_block(plan, k)
     context = multiprocessing.get_context("spawn")  # a forked child would inherit threads and locks
-    workers = min(jobs, len(todo))
-    pool = ProcessPoolExecutor(workers, context, initializer=_single_threaded)
+    pool = ProcessPoolExecutor(min(jobs, len(todo)), context, initializer=_single_threaded)
+    waiting: set[Future] = set()
     try:
-        waiting, queue = set(), iter(todo)
         while True:
-            for k in queue:
+            for k in itertools.islice(queue, 2 * jobs - len(waiting)):
                 waiting.add(pool.submit(prepare_block, plan, k))
-                if len(waiting) >= 2 * workers:
-                    break
             if not waiting:
                 return
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -325,8 +327,8 @@ def _run(plan: Plan, todo: list[int], jobs: int) -> Iterator[tuple[int, int]]:
                 yield future.result()
     except BrokenProcessPool:
         raise RuntimeError(
-            "a worker process of `prepare` died (killed, or out of memory); finished shards are kept, and the same "
-            "call goes on after them"
+            "a worker process of `prepare` died: killed, out of memory, or started by a script that lacks "
+            '`if __name__ == "__main__":`. Finished shards are kept, and the same call goes on after them'
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

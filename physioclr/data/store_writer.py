@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..ops._arrays import STANDARD_LEADS
-from .store import FORMAT, MANIFEST, PLACE_COLUMNS, TABLE_COLUMNS, VERSION, crc32_of_file, manifest_crc
+from .store import FORMAT, HEADER_BYTES, MANIFEST, PLACE_COLUMNS, TABLE_COLUMNS, VERSION, crc32_of_file, manifest_crc
 
 SHARD_MANIFEST = "shard.json"
 RECORDS = "records.jsonl"
@@ -28,14 +28,12 @@ _TEXT = ("record_id", "source", "patient_id", "sex")
 
 
 class ArrayFile:
-    """A .npy file that grows: rows are appended, the header is filled in at the end."""
-
-    HEADER = 128  # bytes; the shape fits whatever it becomes
+    """A .npy file that grows: rows are appended, and the header, which has room for any shape, is filled in last."""
 
     def __init__(self, path: Path, dtype: str, row_shape: tuple[int, ...] = ()):
         self.dtype, self.row_shape, self.rows = np.dtype(dtype), row_shape, 0
         self._path, self._file = path, open(path, "wb")
-        self._file.write(b"\0" * self.HEADER)
+        self._file.write(b"\0" * HEADER_BYTES)
 
     def append(self, rows: np.ndarray) -> None:
         block = np.ascontiguousarray(rows, dtype=self.dtype)
@@ -48,8 +46,8 @@ class ArrayFile:
         d = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False}
         text = repr(d | {"shape": (self.rows, *self.row_shape)}).encode("latin-1")
         self._file.seek(0)
-        self._file.write(np.lib.format.magic(1, 0) + (self.HEADER - 10).to_bytes(2, "little"))
-        self._file.write(text.ljust(self.HEADER - 11) + b"\n")
+        self._file.write(np.lib.format.magic(1, 0) + (HEADER_BYTES - 10).to_bytes(2, "little"))
+        self._file.write(text.ljust(HEADER_BYTES - 11) + b"\n")
         self._file.close()
         return file_entry(self._path)
 
@@ -109,7 +107,10 @@ class ShardWriter:
         lines = "".join(json.dumps(r) + "\n" for r in self._records).encode()
         (self.folder / RECORDS).write_bytes(lines)
         files[RECORDS] = {"bytes": len(lines), "crc32": zlib.crc32(lines)}
-        shard = {"n_records": len(self._records), "skipped": self._skipped, "files": files}
+        widths = {c: max((len(r[c]) for r in self._records), default=1) for c in _TEXT}
+        schemes = sorted({s for r in self._records for s in r["labels"]})
+        shard = {"n_records": len(self._records), "widths": widths, "schemes": schemes}
+        shard |= {"skipped": self._skipped, "files": files}
         (self.folder / SHARD_MANIFEST).write_text(json.dumps(shard), encoding="utf-8")
         try:
             os.rename(self.folder, self.final)
@@ -138,22 +139,19 @@ def finished_shard(dest: Path, name: str) -> dict[str, Any] | None:
 def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes: dict[str, tuple[str, ...]]) -> int:
     """Write the table, the labels, skipped.csv and last the manifest over finished shards. Returns the record count.
 
-    Goes over the shards twice (counts and text widths, then the values) and holds one shard's rows at a time.
+    Goes over the shards twice (text widths and schemes, then the values) and holds one shard's rows at a time.
     """
-    shards, width, used, n_skipped = [], dict.fromkeys(_TEXT, 1), dict.fromkeys(classes, 0), 0
+    shards, width, used, n_skipped = [], dict.fromkeys(_TEXT, 1), set(), 0
     for name in names:
         shard = finished_shard(dest, name)
         if shard is None:
             raise ValueError(f"{dest / name} is missing or incomplete: run the same `prepare` again")
         n_skipped += len(shard["skipped"])
         shards.append({"name": name, "n_records": shard["n_records"], "files": shard["files"]})
-        for row in _rows(dest, name):
-            for column in _TEXT:
-                width[column] = max(width[column], len(row[column]))
-            for scheme in row["labels"]:
-                used[scheme] += 1
+        width = {c: max(w, shard["widths"][c]) for c, w in width.items()}
+        used.update(shard["schemes"])
     n = sum(s["n_records"] for s in shards)
-    schemes = {scheme: list(classes[scheme]) for scheme in classes if used[scheme]}
+    schemes = {scheme: list(classes[scheme]) for scheme in classes if scheme in used}
 
     work = dest / f".index.{os.getpid()}"
     shutil.rmtree(work, ignore_errors=True)
