@@ -1,3 +1,5 @@
+import ast
+import csv
 import math
 import re
 
@@ -347,6 +349,46 @@ def test_pacing_spikes(twelve):
     assert np.isnan(got[1, COLUMN["pct_p_absent"]])
     _, paced = pc.physio_features(x, 500, peaks, segment=4.0, return_paced=True)
     assert paced.shape == (5, 2) and paced[1].all() and not paced[others].any()
+
+
+def test_what_a_pacing_spike_is():
+    ramp = np.maximum(np.arange(100) - 50, 0).astype(np.float32)
+    spike = np.where(np.isin(np.arange(100), (49, 50)), 1.0, 0.0).astype(np.float32)
+    triangle = np.maximum(1 - np.abs(np.arange(100) - 50) / 10, 0).astype(np.float32)  # a QRS complex of 40 ms
+    assert kernels.spikes(0.25 * spike) and kernels.spikes(5 - 0.25 * spike)
+    assert not kernels.spikes(0.15 * spike)
+    assert not kernels.spikes(0.25 * spike - 0.04 * ramp)  # a low one only on a level line
+    assert kernels.spikes(0.8 * spike - 0.04 * ramp)  # a high one even where the QRS complex follows at once
+    assert not kernels.spikes(0.8 * spike - np.float32(0.1) * np.arange(100, dtype=np.float32))  # but not on a slope
+    assert not kernels.spikes(3 * triangle) and not kernels.spikes(-triangle)
+    spike[47] = np.nan
+    assert not kernels.spikes(spike)
+
+
+def shipped():
+    """The shipped records, their codes, and the features of lead II and V1 by name."""
+    sample = pc.data.sample()
+    x = np.stack([pc.data.read_record(sample.path / name).millivolts() for name in sample.record_ids])
+    with open(sample.path / "ptbxl_database.csv", newline="", encoding="utf-8") as f:
+        codes = [set(ast.literal_eval(row["scp_codes"])) for row in csv.DictReader(f)]
+    features, paced = pc.physio_features(x, 500, lead=["II", "V1"], return_paced=True)
+    return codes, features.reshape(-1, 2, 159), paced
+
+
+def test_real_findings_show():
+    codes, features, paced = shipped()
+
+    def median(name, *which, lead=0):
+        chosen = [bool(c & set(which)) for c in codes]
+        return np.nanmedian(features[chosen, lead, COLUMN[name]])
+
+    for lead in (0, 1):
+        assert median("qrs_median", "CLBBB", "CRBBB", lead=lead) >= 120 > median("qrs_median", "NORM", lead=lead)
+    assert 60000 / median("rr_mean", "SBRAD") < 60 and 60000 / median("rr_mean", "STACH") > 100
+    assert median("pr_median", "1AVB") > 200 > median("pr_median", "NORM")
+    assert median("pct_p_absent", "NORM") < 10
+    assert median("cv_rr", "AFIB") > 3 * median("cv_rr", "NORM")
+    assert [bool(c & {"PACE"}) for c in codes] == paced.tolist()
 
 
 # ---- segments -----------------------------------------------------------------------------------------------------

@@ -45,11 +45,9 @@ R_SEARCH = 10  # samples: an R peak found on other leads is this far at most fro
 GAP = 50  # samples: a beat may hide where so many are missing in a row
 CORR_BEFORE, CORR_AFTER = 125, 200  # samples around R that adjacent beats are compared over
 SPIKE_FROM, SPIKE_TO = 80, 10  # a ventricular pacing spike lies from 160 ms before the R peak to 20 ms after it
-SPIKE_MV, SPIKE_SIDE, ZERO = (
-    np.float32(0.2),
-    np.float32(0.35),
-    np.float32(0.0),
-)  # least height; slope of the sides / height
+SPIKE_LOW, SPIKE_HIGH = np.float32(0.2), np.float32(0.4)  # mV
+SPIKE_SIDE, SPIKE_BEFORE = np.float32(0.35), np.float32(0.2)  # steps beside the spike, relative to its height
+ZERO = np.float32(0.0)
 
 
 # ---- statistics of a few numbers ----------------------------------------------------------------------------------
@@ -409,10 +407,11 @@ def features_range(start, stop, ecg, leads, rpeaks, paced, waves, segment, bazet
 
 @jit
 def spikes(w):
-    """How many samples of w (6 more on each side) look like a pacing spike: 6 ms wide at most, level on both sides.
+    """How many samples of w (6 more on each side) look like a pacing spike: 6 ms wide at most, and out of a level line.
 
-    The sides tell it from a narrow QRS complex, whose slopes go on beyond 6 ms. Without branches, for SIMD; comparisons
-    with a missing sample are false.
+    After a low spike the line must be level again, or it may be a notch; after a high one the QRS complex may begin at
+    once. The level before tells it from a narrow QRS complex, whose slopes go on beyond 6 ms. Without branches, for
+    SIMD; comparisons with a missing sample are false.
     """
     hits = np.int32(0)
     for i in range(w.size - 12):
@@ -420,14 +419,16 @@ def spikes(w):
         left, right = centre - w[i + 3], centre - w[i + 9]
         up, down = abs(left), abs(right)
         height = up if up < down else down
+        before = abs(w[i + 3] - w[i])
         side = SPIKE_SIDE * height
-        hits += np.int32(
-            (height >= SPIKE_MV)
-            & (left * right > ZERO)
-            & (abs(w[i + 3] - w[i]) <= side)
+        low = (
+            (height >= SPIKE_LOW)
+            & (before <= side)
             & (abs(w[i + 9] - w[i + 12]) <= side)
             & (abs(w[i + 3] - w[i + 9]) <= side)
         )
+        high = (height >= SPIKE_HIGH) & (before <= SPIKE_BEFORE * height)
+        hits += np.int32((left * right > ZERO) & (low | high))
     return hits
 
 
