@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from synthetic import synthetic_ecg
 from torch.library import opcheck
 
@@ -179,6 +180,17 @@ def test_rhythm_by_hand():
     assert f["pnn50"] == 100
     assert f["cv_rr"] == pytest.approx(f["rr_sd"] / 810)
     assert f["pct_rr_short"] == pytest.approx(100 / 6)  # 600 < 640
+
+
+def test_rhythm_as_neurokit2_has_it():
+    """hrv_time of neurokit2 0.2.13; its SD has ddof 1, its pNN50 divides by the intervals, ours by the differences."""
+    rr = "694 718 718 778 660 788 742 852 856 882 846 796 850 890 760 836 796 886 748 780 820 814 700 820 792"
+    f = from_intervals([int(v) for v in rr.split()])
+    assert f["rr_mean"] == pytest.approx(792.88) and f["rr_median"] == 796 and f["rr_iqr"] == 98
+    assert f["rmssd"] == pytest.approx(76.366441)
+    assert f["rr_sd"] == pytest.approx(63.500866 * math.sqrt(24 / 25))
+    assert f["cv_rr"] == pytest.approx(0.080089 * math.sqrt(24 / 25), rel=1e-5)
+    assert f["pnn50"] == pytest.approx(44 * 25 / 24)
 
 
 def test_rhythm_edges():
@@ -438,6 +450,24 @@ def test_gap_in_every_lead_hides_an_interval(twelve):
 def test_records_without_a_heartbeat(shape, value):
     f = pc.physio_features(np.full(shape, value, np.float32), 500, lead=0)
     assert f.shape == (shape[0], 159) and np.isnan(f).all()
+
+
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 1500)),
+        elements=st.floats(width=32),
+        fill=st.floats(-2, 2, width=32),
+    ),
+    st.sampled_from([50.0, 257.3, 500.0, 1000.0]),
+    st.sampled_from(["mean", 0, [0, "mean"]]),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_samples_give_numbers_or_nan(x, fs, lead):
+    f = pc.physio_features(x, fs, lead=lead)
+    assert f.shape == (len(x), 318 if isinstance(lead, list) else 159)
+    first = pc.physio_features(x[:1], fs, lead=lead)
+    np.testing.assert_array_equal(f[:1], first)
 
 
 def test_no_records_and_no_peaks(twelve):
