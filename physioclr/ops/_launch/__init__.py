@@ -4,8 +4,6 @@ The public functions (NumPy, CuPy) and the registered torch operators both end h
 one place. Nothing in this package imports torch.
 """
 
-from .augment import augment, augment_bwd, augment_shape, plan_text, shuffle_beats, shuffle_beats_bwd, shuffle_plan
-from .contrastive import (
 from .._arrays import FLOATS
 from .augment import augment, augment_bwd, augment_shape, plan_text, shuffle_beats, shuffle_beats_bwd, shuffle_plan
 from .contrastive import (
@@ -24,7 +22,6 @@ from .rpeaks import detect_rpeaks, rpeaks_shape
 from .similarity import physio_similarity, similarity_shape
 
 __all__ = [
-    "MEAN_LEAD",
     "FLOATS",
     "MEAN_LEAD",
     "MODES",
