@@ -4,12 +4,20 @@
 // cudaStream_t as void*. No function here allocates device memory or synchronises: scratch comes from the caller.
 #include <cstdint>
 
+#include "core/augment_plan.h"
 #include "core/views.h"
 
 namespace physioclr {
 
 enum class Similarity : int32_t { kCosine = 0, kRbf = 1 };
 enum class SimilarityOut : int32_t { kFloat = 0, kMask = 1, kPacked = 2 };  // float32, bool bytes, np.packbits order
+
+enum class Contrast : int32_t { kRatio = 0, kSupcon = 1, kSoft = 2 };
+struct ContrastSettings {
+  Contrast mode;
+  bool mean_pairs;  // pair_reduction "mean"; used by kRatio alone
+  double tau, tau_s, delta;
+};
 
 namespace cpu {
 
@@ -18,10 +26,57 @@ namespace cpu {
 bool physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
                        SimilarityOut form, float threshold, float* scale, void* out);
 
+// Sum of squared errors over the windows [r - half, r + half] around the R peaks (their union), all leads, per record:
+// sum[b], count[b]. T is float or double. A sample where x is not finite is left out. rpeaks: (records, P), rising, padded
+// with -1. Returns false if an R peak is outside the record or out of order.
+template <class T>
+bool peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
+                                  double* sum, int64_t* count);
+// grad = scale[b] * (x_hat - x) inside those windows, 0 elsewhere; scale = 2 * (upstream gradient of sum[b]).
+template <class T>
+void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
+                                  const T* scale, T* grad);
 // R peaks of every record, fused over its leads. index (records, P), rising, padded with -1; count, quality (records).
 // NaN and Inf samples are missing.
 void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
 void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
+// y = one pass of the plan over x (core/augment_math.h); rpeaks_out (records, beats) and count_out (records) are where
+// the R peaks went. augment_bwd is the adjoint: gx = A^T gy, where y = A x + noise.
+void augment(Cube<const float> x, const AugmentCall& call, Cube<float> y, int32_t* rpeaks_out, int32_t* count_out);
+void augment(Cube<const double> x, const AugmentCall& call, Cube<double> y, int32_t* rpeaks_out, int32_t* count_out);
+void augment_bwd(Cube<const float> gy, const AugmentCall& call, Cube<float> gx);
+void augment_bwd(Cube<const double> gy, const AugmentCall& call, Cube<double> gx);
+
+// For the tests of the generator: n blocks of counters (4 words each) under one key; the normal of each word.
+void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words);
+void normals(const uint32_t* words, int64_t n, float* out);
+// The k rows of b most similar to each row of a, best first, ties by the lower index: index and similarity (a.rows, k),
+// -1 and NaN where there are fewer. self: b is a; then neither the row itself nor one of its group (may be null) counts.
+// Returns false if a feature is NaN or infinite. Nothing of size N x M is allocated.
+bool physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, Similarity kind, float inv_two_sigma2,
+                      const int64_t* group, int64_t k, int64_t* index, float* similarity);
+
+// hybrid_contrastive_loss in three steps, for T = float and double. `anchor`, `features`, `group` (null: every row its
+// own record), `stats` and `counts` of all N rows; `views` (V, n, D) and the gradients of the n = end - begin rows that
+// this process owns. Nothing of size N x N or n x N is allocated.
+//
+// Step 1, per owned row: L_i = stats[0] - stats[1]; stats (n, 3) = {log neg, log pos, 0} (ratio), {log Z, mean of s / tau
+// over positives and views, 0} (supcon) or {log Z, sum of q s / tau, log W} (soft), METHOD: Z sums exp(s / tau), W the
+// unnormalised targets. counts (n, 2) = {|P_i|, |N_i|}. Returns false if a feature is NaN or infinite.
+template <class T>
+bool contrastive_rows(Matrix<const T> anchor, const T* views, int64_t n_views, Matrix<const T> features,
+                      const int64_t* group, int64_t begin, int64_t end, const ContrastSettings& settings, double* stats,
+                      int64_t* counts);
+// Step 2: the mean over the rows that count; *skipped the number of the others.
+template <class T>
+void contrastive_finish(const double* stats, const int64_t* counts, int64_t rows, int64_t n_views, Contrast mode,
+                        T* loss, int64_t* skipped);
+// Step 3: *grad_loss times dL / d(anchor[begin:end]) (n, D) and dL / d(views) (V, n, D).
+template <class T>
+void contrastive_backward(const double* grad_loss, Matrix<const T> anchor, const T* views, int64_t n_views,
+                          Matrix<const T> features, const int64_t* group, int64_t begin, int64_t end,
+                          const ContrastSettings& settings, const double* stats, const int64_t* counts, T* grad_anchor,
+                          T* grad_views);
 
 }  // namespace cpu
 
@@ -30,6 +85,14 @@ namespace cuda {
 // As cpu::, without the check for NaN (it would synchronise): a row with NaN or Inf gives NaN, and 0 in a mask.
 void physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
                        SimilarityOut form, float threshold, float* scale, void* out, void* stream);
+
+// As cpu::, without the check of the R peaks (those outside the record are ignored).
+template <class T>
+void peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
+                                  double* sum, int64_t* count, void* stream);
+template <class T>
+void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
+                                  const T* scale, T* grad, void* stream);
 
 int device_count() noexcept;     // 0 where there is no driver
 bool compiled() noexcept;        // false in a build without nvcc

@@ -13,4 +13,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   threads();  // registers the fork handler before anybody can fork
   bind_rpeaks(m);
   bind_similarity(m);
+  bind_reconstruction(m);
+  bind_augment(m);
+  bind_contrastive(m);
+  bind_neighbors(m);
 }

@@ -16,6 +16,23 @@ void physio_similarity(Matrix<const float>, Matrix<const float>, Similarity, flo
                        void*) {
   none();
 }
+template <class T>
+void peak_reconstruction_loss_fwd(Cube<const T>, Cube<const T>, Matrix<const int32_t>, int64_t, double*, int64_t*,
+                                  void*) {
+  none();
+}
+template <class T>
+void peak_reconstruction_loss_bwd(Cube<const T>, Cube<const T>, Matrix<const int32_t>, int64_t, const T*, T*, void*) {
+  none();
+}
+template void peak_reconstruction_loss_fwd(Cube<const float>, Cube<const float>, Matrix<const int32_t>, int64_t, double*,
+                                           int64_t*, void*);
+template void peak_reconstruction_loss_fwd(Cube<const double>, Cube<const double>, Matrix<const int32_t>, int64_t,
+                                           double*, int64_t*, void*);
+template void peak_reconstruction_loss_bwd(Cube<const float>, Cube<const float>, Matrix<const int32_t>, int64_t,
+                                           const float*, float*, void*);
+template void peak_reconstruction_loss_bwd(Cube<const double>, Cube<const double>, Matrix<const int32_t>, int64_t,
+                                           const double*, double*, void*);
 int device_count() noexcept { return 0; }
 bool compiled() noexcept { return false; }
 const char* archs() noexcept { return ""; }

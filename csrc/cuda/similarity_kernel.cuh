@@ -26,11 +26,16 @@ __global__ void similarity_kernel(const float* a, int64_t n, const float* b, int
   const int x = threadIdx.x, y = threadIdx.y;
   const int64_t i0 = static_cast<int64_t>(blockIdx.y) * kTile, j0 = static_cast<int64_t>(blockIdx.x) * kTile;
   const int64_t i = i0 + y, j = j0 + x;
+#ifdef PHYSIOCLR_BREAK_BOUNDS  // tests/host_sim proves with this that it would notice
+  const int64_t rows_b = m + 1;
+#else
+  const int64_t rows_b = m;
+#endif
   float acc = 0.0f;
   for (int64_t k0 = 0; k0 < cols; k0 += kTile) {
     const bool in = k0 + x < cols;
     ta[y][x] = i < n && in ? a[i * cols + k0 + x] * (cosine ? scale_a[i] : 1.0f) : 0.0f;
-    tb[y][x] = j0 + y < m && in ? b[(j0 + y) * cols + k0 + x] * (cosine ? scale_b[j0 + y] : 1.0f) : 0.0f;
+    tb[y][x] = j0 + y < rows_b && in ? b[(j0 + y) * cols + k0 + x] * (cosine ? scale_b[j0 + y] : 1.0f) : 0.0f;
     __syncthreads();
     for (int k = 0; k < kTile; ++k) acc += ta[y][k] * tb[x][k];
     __syncthreads();  // the next step overwrites both tiles

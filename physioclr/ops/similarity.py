@@ -39,6 +39,7 @@ def physio_similarity(
     if is_torch(a):
         from ._torch import similarity as op
 
+        _launch.similarity_shape(a, b, kernel, sigma, threshold, packed)  # the dispatcher would not say it as clearly
         return op.physio_similarity(a, b, kernel, sigma, threshold, packed)
     xp, a = arrays_of(a, "a")
     b = None if b is None else xp.adopt(b, "b")

@@ -46,4 +46,13 @@ def define(
     return getattr(torch.ops.physioclr, name)
 
 
-from . import rpeaks, similarity  # noqa: E402, F401
+def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:
+    """Autograd arguments of `define` for a backward operator: differentiating it again is an error, not a silent 0."""
+
+    def backward(ctx: Any, *grads: Any) -> None:
+        raise RuntimeError(f"physioclr.{op} has no second derivative: call autograd.grad without create_graph")
+
+    return {"setup_context": lambda ctx, inputs, output: None, "backward": backward}
+
+
+from . import augment, contrastive, delineate, features, neighbors, reconstruction, rpeaks, similarity

@@ -1,0 +1,271 @@
+// augment and shuffle_beats on the CPU: the canonical program of core/augment_math.h, a tile of kTile samples of one
+// record at a time, so that everything between reading and writing stays in the first-level caches. Version 1 gathered
+// samples in scalar code and mixed the noise lead by lead; version 2, this one, keeps noise per electrode until the
+// last loop. Compiled with -ffp-contract=off.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "core/augment_math.h"
+#include "core/macros.h"
+#include "core/threads.h"
+#include "core/vcg.h"
+#include "cpu/augment_map.h"
+#include "cpu/augment_noise.h"
+#include "ops.h"
+
+namespace physioclr::cpu {
+namespace {
+
+struct Span {
+  int64_t start, end;
+};
+
+// What one thread works with; vectors keep their memory from record to record.
+struct Scratch {
+  TimeMap map;
+  NoiseTables noise;
+  Rotation rotation;
+  std::vector<Span> masked;
+  std::vector<uint8_t> dropped;  // (leads)
+};
+
+// The masked stretches: the drawn spans without the neighbourhoods of the (mapped) R peaks.
+void mask_spans(const RecordParams& p, Scratch& s) {
+  s.masked.clear();
+  for (int k = 0; k < p.spans; ++k) {
+    int64_t from = p.span_start[k];
+    if (p.guard >= 0)
+      for (const int32_t peak : s.map.peaks) {
+        if (peak - p.guard >= p.span_end[k]) break;
+        if (peak + p.guard < from) continue;
+        if (peak - p.guard > from) s.masked.push_back({from, peak - p.guard});
+        from = std::max<int64_t>(from, peak + p.guard + 1);
+      }
+    if (from < p.span_end[k]) s.masked.push_back({from, p.span_end[k]});
+  }
+}
+
+// ---- a tile -------------------------------------------------------------------------------------------------------
+
+template <class T>
+inline void gain_and_noise_body(const T* x, int64_t n, T gain, const NoiseTables* s, int lead, bool electrodes, T* y) {
+  if (!s) {
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] * gain;
+  } else if (electrodes) {
+    const float* v = s->out.data();
+    auto mix = [&](int l) {
+      for (int64_t i = 0; i < n; ++i)
+        y[i] = x[i] * gain + static_cast<T>(lead_value(l, [&](int c) { return v[c * kTile + i]; }));
+    };
+    switch (lead) {  // a constant lead, or the loop does not vectorise
+      case 0: return mix(0);
+      case 1: return mix(1);
+      case 2: return mix(2);
+      case 3: return mix(3);
+      case 4: return mix(4);
+      case 5: return mix(5);
+    }
+    const float* own = v + (lead - 3) * kTile;
+    for (int64_t i = 0; i < n; ++i)
+      y[i] = x[i] * gain + static_cast<T>(own[i] - (v[i] + v[kTile + i] + v[2 * kTile + i]) * (1.0f / 3.0f));
+  } else {
+    const float* v = s->out.data() + static_cast<int64_t>(lead) * kTile;
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] * gain + static_cast<T>(v[i]);
+  }
+}
+PHYSIOCLR_SIMD void gain_and_noise(const float* x, int64_t n, float gain, const NoiseTables* s, int lead,
+                                   bool electrodes, float* y) {
+  gain_and_noise_body(x, n, gain, s, lead, electrodes, y);
+}
+PHYSIOCLR_SIMD void gain_and_noise(const double* x, int64_t n, double gain, const NoiseTables* s, int lead,
+                                   bool electrodes, double* y) {
+  gain_and_noise_body(x, n, gain, s, lead, electrodes, y);
+}
+
+// y[l] += to[l] . (from^T y), in place; with `missing`, where one of the eight leads is missing nothing turns.
+template <class T>
+inline void rotate_body(const double (*from)[3], const double (*to)[3], bool missing, T* y, int64_t stride, int64_t n) {
+  constexpr int kStep = 64;
+  for (int64_t i0 = 0; i0 < n; i0 += kStep) {
+    const int64_t count = std::min<int64_t>(kStep, n - i0);
+    T d[3][kStep] = {};
+    for (int l = 0; l < 12; ++l) {
+      const T* x = y + l * stride + i0;
+      const T f0 = static_cast<T>(from[l][0]), f1 = static_cast<T>(from[l][1]), f2 = static_cast<T>(from[l][2]);
+      if (f0 == 0 && f1 == 0 && f2 == 0) continue;
+      for (int64_t i = 0; i < count; ++i) d[0][i] += f0 * x[i], d[1][i] += f1 * x[i], d[2][i] += f2 * x[i];
+    }
+    if (missing)
+      for (int k = 0; k < 3; ++k)
+        for (int64_t i = 0; i < count; ++i) d[k][i] = d[k][i] - d[k][i] == 0 ? d[k][i] : T(0);
+    for (int l = 0; l < 12; ++l) {
+      T* x = y + l * stride + i0;
+      const T t0 = static_cast<T>(to[l][0]), t1 = static_cast<T>(to[l][1]), t2 = static_cast<T>(to[l][2]);
+      for (int64_t i = 0; i < count; ++i) x[i] += (t0 * d[0][i] + t1 * d[1][i]) + t2 * d[2][i];
+    }
+  }
+}
+PHYSIOCLR_SIMD void rotate(const double (*from)[3], const double (*to)[3], bool missing, float* y, int64_t stride,
+                           int64_t n) {
+  rotate_body(from, to, missing, y, stride, n);
+}
+PHYSIOCLR_SIMD void rotate(const double (*from)[3], const double (*to)[3], bool missing, double* y, int64_t stride,
+                           int64_t n) {
+  rotate_body(from, to, missing, y, stride, n);
+}
+
+// A masked sample becomes 0; a missing one (NaN, infinite) stays missing.
+template <class T>
+void mask_tile(T* y, int64_t from, int64_t to) {
+  for (int64_t t = from; t < to; ++t) y[t] = y[t] - y[t] == T(0) ? T(0) : y[t];
+}
+
+// ---- a record -----------------------------------------------------------------------------------------------------
+
+Draws draws_for(const AugmentCall& call, int64_t b) {
+  return draws_of(call.seed, call.sample_id ? call.sample_id[b] : b);
+}
+
+RecordParams prepare(const AugmentCall& call, const Draws& draws, int64_t b, int64_t leads, int64_t samples,
+                     Scratch& s) {
+  RecordParams p = draw_record(call.plan, draws, call.fs, samples);
+  p.vcg = p.vcg && leads == 12;
+  if (p.vcg) s.rotation = rotation_of(p);
+  time_map(p, draws, call, b, samples, s.map);
+  mask_spans(p, s);
+  s.dropped.resize(leads);
+  for (int64_t l = 0; l < leads; ++l) s.dropped[l] = lead_dropped(call.plan, p, draws, l, leads);
+  return p;
+}
+
+template <class T>
+void record(Cube<const T> x, const AugmentCall& call, int64_t b, Cube<T> y, int32_t* rpeaks_out, int32_t* count_out,
+            Scratch& s, std::vector<T>& z, std::vector<T>& tiles) {
+  const int64_t leads = x.leads, samples = x.samples;
+  const Draws draws = draws_for(call, b);
+  const RecordParams p = prepare(call, draws, b, leads, samples, s);
+  const bool noisy = p.gaussian > 0 || p.muscle > 0 || p.tones.first < p.tones.last;
+  const bool direct = !s.map.smooth && s.map.pieces.size() == 1 && s.map.begin == 0 && s.map.end == samples && !p.vcg;
+  const T gain = static_cast<T>(p.gain);
+  if (noisy) noise_record(p, draws, leads, s.noise);
+  tiles.resize((p.vcg ? 12 : 1) * kTile);
+  for (int64_t t0 = 0; t0 < samples; t0 += kTile) {
+    const int64_t n = std::min<int64_t>(kTile, samples - t0), t1 = t0 + n;
+    int64_t i0 = 0, i1 = n;
+    if (!direct) map_tile(p, t0, n, samples, s.map, i0, i1);
+    if (noisy) noise_tile(p, draws, leads, t0, n, s.noise);
+    if (p.vcg) {
+      for (int64_t l = 0; l < leads; ++l)
+        read_tile(x.lead(b, l), s.map, samples, t0, n, i0, i1, z, tiles.data() + l * kTile);
+      rotate(s.rotation.from, s.rotation.to, true, tiles.data(), kTile, n);
+    }
+    for (int64_t l = 0; l < leads; ++l) {
+      T* out = y.lead(b, l) + t0;
+      const T* in = direct ? x.lead(b, l) + t0 : tiles.data() + (p.vcg ? l * kTile : 0);
+      if (!direct && !p.vcg) read_tile(x.lead(b, l), s.map, samples, t0, n, i0, i1, z, tiles.data());
+      if (s.dropped[l] || !(noisy || gain != 1))
+        std::memcpy(out, in, n * sizeof(T));
+      else
+        gain_and_noise(in, n, gain, noisy ? &s.noise : nullptr, static_cast<int>(l), channels(leads) != leads, out);
+      if (s.dropped[l]) {
+        mask_tile(out, 0, n);
+        continue;
+      }
+      std::fill(out, out + i0, T(0));
+      std::fill(out + i1, out + n, T(0));
+      for (const Span& m : s.masked) {
+        const int64_t from = std::max(m.start, t0), to = std::min(m.end, t1);
+        if (from < to) mask_tile(out, from - t0, to - t0);
+      }
+    }
+  }
+  const std::vector<int32_t>& peaks = s.map.peaks;
+  int32_t* r = rpeaks_out + b * call.beats;  // not touched where no peaks came in: beats is 0
+  for (int64_t k = 0; k < call.beats; ++k) r[k] = k < static_cast<int64_t>(peaks.size()) ? peaks[k] : -1;
+  count_out[b] = static_cast<int32_t>(peaks.size());
+}
+
+template <class T>
+void record_bwd(Cube<const T> gy, const AugmentCall& call, int64_t b, Cube<T> gx, Scratch& s, std::vector<T>& g) {
+  const int64_t leads = gy.leads, samples = gy.samples;
+  const RecordParams p = prepare(call, draws_for(call, b), b, leads, samples, s);
+  g.resize((leads + 1) * samples);
+  for (int64_t l = 0; l < leads; ++l) {
+    T* row = g.data() + l * samples;
+    if (s.dropped[l]) {
+      std::fill(row, row + samples, T(0));
+      continue;
+    }
+    gain_and_noise(gy.lead(b, l), samples, static_cast<T>(p.gain), nullptr, 0, false, row);
+    for (const Span& m : s.masked) std::fill(row + m.start, row + m.end, T(0));
+  }
+  if (p.vcg) rotate(s.rotation.to, s.rotation.from, false, g.data(), samples, samples);
+  T* gz = g.data() + leads * samples;
+  for (int64_t l = 0; l < leads; ++l) {
+    std::fill(gz, gz + samples, T(0));
+    for (int64_t t0 = 0; t0 < samples; t0 += kTile) {
+      int64_t i0, i1;
+      map_tile(p, t0, std::min<int64_t>(kTile, samples - t0), samples, s.map, i0, i1);
+      scatter_tile(s.map, samples, t0, i0, i1, g.data() + l * samples + t0, gz);
+    }
+    std::fill(gx.lead(b, l), gx.lead(b, l) + samples, T(0));
+    scatter_pieces(s.map.pieces, samples, gz, gx.lead(b, l));
+  }
+}
+
+// Small batches are faster on fewer threads.
+int team_for(int64_t records, int64_t leads, int64_t samples) {
+  return static_cast<int>(std::min<int64_t>(threads(), 1 + records * leads * samples / 65536));
+}
+
+template <class T>
+void augment_all(Cube<const T> x, const AugmentCall& call, Cube<T> y, int32_t* rpeaks_out, int32_t* count_out) {
+  const int team = team_for(x.records, x.leads, x.samples);
+#pragma omp parallel num_threads(team)
+  {
+    Scratch s;
+    std::vector<T> z, tiles;
+#pragma omp for schedule(dynamic)
+    for (int64_t b = 0; b < x.records; ++b) record(x, call, b, y, rpeaks_out, count_out, s, z, tiles);
+  }
+}
+
+template <class T>
+void augment_bwd_all(Cube<const T> gy, const AugmentCall& call, Cube<T> gx) {
+  const int team = team_for(gy.records, gy.leads, gy.samples);
+#pragma omp parallel num_threads(team)
+  {
+    Scratch s;
+    std::vector<T> g;
+#pragma omp for schedule(dynamic)
+    for (int64_t b = 0; b < gy.records; ++b) record_bwd(gy, call, b, gx, s, g);
+  }
+}
+
+}  // namespace
+
+void augment(Cube<const float> x, const AugmentCall& call, Cube<float> y, int32_t* rpeaks_out, int32_t* count_out) {
+  augment_all(x, call, y, rpeaks_out, count_out);
+}
+void augment(Cube<const double> x, const AugmentCall& call, Cube<double> y, int32_t* rpeaks_out, int32_t* count_out) {
+  augment_all(x, call, y, rpeaks_out, count_out);
+}
+void augment_bwd(Cube<const float> gy, const AugmentCall& call, Cube<float> gx) { augment_bwd_all(gy, call, gx); }
+void augment_bwd(Cube<const double> gy, const AugmentCall& call, Cube<double> gx) { augment_bwd_all(gy, call, gx); }
+
+void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words) {
+  for (int64_t i = 0; i < n; ++i) {
+    Words c;
+    std::memcpy(c.w, counters + 4 * i, sizeof c.w);
+    c = philox4x32(c, static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32));
+    std::memcpy(words + 4 * i, c.w, sizeof c.w);
+  }
+}
+
+void normals(const uint32_t* words, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = normal_of(words[i]);
+}
+
+}  // namespace physioclr::cpu

@@ -1,0 +1,344 @@
+// hybrid_contrastive_loss on the CPU: row sums forward, tiles recomputed backward, nothing N x N.
+//
+// One thread takes one pair of blocks (I, J) of at most 128 rows: h_I h_J^T and S_IJ by register-blocked products
+// (gemm.h) into 2 x 64 KB of its own cache, one fused pass over both (contrastive_tile.h), and backward two more
+// products, G h_J and G^T h_I. S, the mask and h h^T are symmetric, so each unordered pair of blocks is visited once.
+// Its result goes to the rows of I and of J, so the pairs are taken in the rounds of a round-robin tournament: within a
+// round no block meets two others. No atomics, no sums per thread, and the same bits at any number of threads.
+//
+// Rows are addressed by position: the owned rows first, then the others, each part padded to whole panels of 32.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+#include "core/threads.h"
+#include "cpu/contrastive_tile.h"
+#include "cpu/panels.h"
+#include "ops.h"
+
+namespace physioclr::cpu {
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+template <class T>
+struct Problem {
+  int64_t n, owned, owned_pad, total, d, f, tile;  // total: positions, padding included
+  int team;
+  std::vector<int64_t> row_of;                     // position -> row, -1 for padding
+  std::vector<double> inv_norm;                    // of the embedding, by position
+  std::vector<uint8_t> valid;                      // by position: a row with features that are not all 0
+  std::vector<Id<T>> group;                        // by position, dense numbers
+  std::vector<int64_t> others;                     // by position: valid rows of other records
+  Buffer<T> h, features;                           // panels of the normalised rows
+  bool finite = true;
+
+  Problem(Matrix<const T> anchor, Matrix<const T> feat, const int64_t* g, int64_t begin, int64_t end)
+      : n(anchor.rows), owned(end - begin), owned_pad(padded(owned)), total(owned_pad + padded(n - owned)),
+        d(anchor.cols), f(feat.cols), tile(total <= 1024 ? kMaxTile / 2 : kMaxTile),
+        // below about 0.1 ms of arithmetic a team of threads costs more than it saves
+        team(owned_pad * total * (d + f) < 4'000'000 ? 1 : threads()), row_of(total, -1),
+        inv_norm(total), valid(total), others(total), h(total * d), features(total * f) {
+    for (int64_t p = 0; p < owned; ++p) row_of[p] = begin + p;
+    for (int64_t r = 0, p = owned_pad; r < n; ++r)
+      if (r < begin || r >= end) row_of[p++] = r;
+    int bad = 0;
+#pragma omp parallel for num_threads(team) schedule(static) reduction(+ : bad)
+    for (int64_t p0 = 0; p0 < total; p0 += kPanel) bad += pack(anchor, feat, p0);
+    finite = bad == 0;
+    if (finite) number_groups(g);
+  }
+
+  int pack(Matrix<const T> anchor, Matrix<const T> feat, int64_t p0) {
+    int bad = 0;
+    T *hp = h.get() + p0 * d, *fp = features.get() + p0 * f;
+    for (int64_t q = 0; q < kPanel; ++q) {
+      const int64_t row = row_of[p0 + q];
+      const double hi = row < 0 ? 0 : inverse_norm(anchor.row(row), d);
+      for (int64_t k = 0; k < d; ++k) hp[k * kPanel + q] = row < 0 ? T(0) : static_cast<T>(anchor.row(row)[k] * hi);
+      const double fi = row < 0 ? 0 : inverse_norm(feat.row(row), f);
+      bad += row >= 0 && !(fi > 0) && !all_finite(feat.row(row), f);  // an infinite value makes fi 0, NaN makes it NaN
+      for (int64_t k = 0; k < f; ++k)
+        fp[k * kPanel + q] = fi > 0 ? static_cast<T>(feat.row(row)[k] * fi) : std::numeric_limits<T>::quiet_NaN();
+      inv_norm[p0 + q] = hi;
+      valid[p0 + q] = fi > 0;
+    }
+    return bad;
+  }
+
+  void number_groups(const int64_t* g) {
+    int64_t all = 0;
+    for (int64_t p = 0; p < total; ++p) all += valid[p];
+    group.resize(total);
+    if (!g) {
+      for (int64_t p = 0; p < total; ++p) {
+        group[p] = static_cast<Id<T>>(p);
+        others[p] = valid[p] ? all - 1 : 0;
+      }
+      return;
+    }
+    std::vector<int64_t> ids(g, g + n);
+    std::sort(ids.begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+    std::vector<int64_t> size(ids.size() + 1);
+    std::fill(group.begin(), group.end(), static_cast<Id<T>>(ids.size()));
+    for (int64_t p = 0; p < total; ++p)
+      if (row_of[p] >= 0) {
+        group[p] = static_cast<Id<T>>(std::lower_bound(ids.begin(), ids.end(), g[row_of[p]]) - ids.begin());
+        size[group[p]] += valid[p];
+      }
+    for (int64_t p = 0; p < total; ++p) others[p] = valid[p] ? all - size[group[p]] : 0;
+  }
+
+  // The tile of cosines of blocks i0 and j0 into s and S into f.
+  PairTile<T> load(int64_t i0, int64_t ni, int64_t j0, int64_t nj, const ContrastSettings& set, T* s, T* sim) const {
+    gemm_panels(h.get() + i0 * d, h.get() + j0 * d, d, ni, nj, s, kMaxTile);
+    gemm_panels(features.get() + i0 * f, features.get() + j0 * f, f, ni, nj, sim, kMaxTile);
+    return {s, sim, ni, nj, i0 == j0, &group[i0], &group[j0], static_cast<T>(1 / set.tau),
+            static_cast<T>(1 / set.tau_s), static_cast<T>(set.delta)};
+  }
+
+  // visit(i0, ni, j0, nj, both, s, f): every pair of blocks with an owned block I, once. `both`: J is owned too, and the
+  // visit also serves the rows of J.
+  template <class Visit>
+  void for_each_tile(Visit visit) const {
+    const int64_t blocks = (owned_pad + tile - 1) / tile, players = blocks + blocks % 2;
+    std::vector<Buffer<T>> scratch;
+    for (int t = 0; t < team; ++t) scratch.emplace_back(2 * kMaxTile * kMaxTile);
+#pragma omp parallel num_threads(team)
+    {
+#if defined(_OPENMP)
+      T* s = scratch[omp_get_thread_num()].get();
+#else
+      T* s = scratch[0].get();
+#endif
+      T* sim = s + kMaxTile * kMaxTile;
+      const auto size = [this](int64_t p0, int64_t end) { return std::min(tile, end - p0); };
+#pragma omp for schedule(dynamic)
+      for (int64_t i = 0; i < blocks; ++i) {
+        const int64_t i0 = i * tile, ni = size(i0, owned_pad);
+        visit(i0, ni, i0, ni, true, s, sim);
+        for (int64_t j0 = owned_pad; j0 < total; j0 += tile) visit(i0, ni, j0, size(j0, total), false, s, sim);
+      }
+      for (int64_t round = 0; round + 1 < players; ++round) {
+#pragma omp for schedule(dynamic)
+        for (int64_t k = 0; k < players / 2; ++k) {
+          const int64_t m = players - 1;
+          int64_t i = k == 0 ? m : (round + k) % m, j = (round - k + m) % m;
+          if (i > j) std::swap(i, j);
+          if (j >= blocks) continue;  // an odd number of blocks: one rests
+          visit(i * tile, tile, j * tile, size(j * tile, owned_pad), true, s, sim);
+        }
+      }
+    }
+  }
+};
+
+// exp((s - 1) / tau) is at least exp(-2 / tau); where that leaves the range with room to spare, no maxima are needed.
+template <class T>
+bool needs_maxima(const ContrastSettings& set) {
+  const double least = sizeof(T) == 4 ? 0.05 : 0.01;
+  return set.tau < least || (set.mode == Contrast::kSoft && set.tau_s < least);
+}
+
+struct LogSum {  // log of a sum of w exp(x), any x
+  double top = -kInf, sum = 0;
+  void add(double x, double w = 1) {
+    if (x > top) {
+      sum *= std::exp(top - x);
+      top = x;
+    }
+    sum += w * std::exp(x - top);
+  }
+  double log() const { return top + std::log(sum); }
+};
+
+bool counts_row(const int64_t* count, int64_t n_views, Contrast mode) {
+  return count[0] + n_views > 0 && (mode == Contrast::kRatio ? count[1] : count[0] + count[1]) > 0;
+}
+
+// The view cosines of an owned row: t[v] = h . v, inv[v] = 1 / |v|.
+template <class T>
+void view_cosines(const T* anchor, double inv_norm, const T* views, int64_t n_views, int64_t stride, int64_t d,
+                  double* t, double* inv) {
+  for (int64_t v = 0; v < n_views; ++v) {
+    double xy, yy;
+    dot(anchor, views + v * stride, d, &xy, &yy);
+    inv[v] = yy > 0 || std::isnan(yy) ? 1 / std::sqrt(yy) : 0;
+    t[v] = xy * inv_norm * inv[v];
+  }
+}
+
+}  // namespace
+
+template <class T>
+bool contrastive_rows(Matrix<const T> anchor, const T* views, int64_t n_views, Matrix<const T> features,
+                      const int64_t* group, int64_t begin, int64_t end, const ContrastSettings& set, double* stats,
+                      int64_t* counts) {
+  const Problem<T> pb(anchor, features, group, begin, end);
+  if (!pb.finite) return false;
+  const bool safe = needs_maxima<T>(set);
+  const int64_t rows = pb.owned_pad;
+  std::vector<double> sums(4 * rows, 0.0);
+  std::vector<T> shifts(2 * rows, safe ? T(-2) : T(1));  // -2: below every cosine
+  const auto at = [&](int64_t p) {
+    return RowSums<T>{{&sums[p], &sums[rows + p], &sums[2 * rows + p]}, &sums[3 * rows + p],
+                      {&shifts[p], &shifts[rows + p]}};
+  };
+  pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
+    const PairTile<T> tile = pb.load(i0, ni, j0, nj, set, s, sim);
+    const RowSums<T> row = at(i0), col = both ? at(j0) : row;
+    tile_sums(tile, set.mode, safe, row, both ? &col : nullptr);
+  });
+
+#pragma omp parallel for num_threads(pb.team) schedule(static)
+  for (int64_t i = 0; i < pb.owned; ++i) {
+    std::vector<double> t(n_views), inv(n_views);
+    view_cosines(anchor.row(begin + i), pb.inv_norm[i], views + i * pb.d, n_views, pb.owned * pb.d, pb.d, t.data(),
+                 inv.data());
+    const double s0 = sums[i], s1 = sums[rows + i], s2 = sums[2 * rows + i];
+    const double m0 = shifts[i] / set.tau, m1 = shifts[rows + i];
+    int64_t* count = counts + 2 * i;
+    double* out = stats + 3 * i;
+    count[0] = std::llround(sums[3 * rows + i]);
+    count[1] = pb.others[i] - count[0];
+    out[0] = out[1] = out[2] = 0;
+    if (!counts_row(count, n_views, set.mode)) continue;
+    LogSum top, bottom;
+    if (set.mode == Contrast::kRatio) {
+      if (count[0]) top.add(m0 - (set.mean_pairs ? std::log(count[0]) : 0.0), s0);
+      for (const double x : t) top.add(x / set.tau);
+      out[0] = m1 / set.tau + std::log(s1);
+      out[1] = top.log();
+      continue;
+    }
+    bottom.add(m0, s0);
+    for (const double x : t) bottom.add(x / set.tau);
+    out[0] = bottom.log();
+    double mean = s2, weight = static_cast<double>(count[0] + n_views);
+    if (set.mode == Contrast::kSoft) {  // every weight relative to the largest
+      LogSum w;
+      w.add(m1 / set.tau_s, s1);
+      for (int64_t v = 0; v < n_views; ++v) w.add(1 / set.tau_s);
+      out[2] = w.log();
+      mean = s2 * std::exp(m1 / set.tau_s - w.top);
+      weight = w.sum;
+      for (const double x : t) mean += x * std::exp(1 / set.tau_s - w.top);
+    } else {
+      for (const double x : t) mean += x;
+    }
+    out[1] = mean / weight / set.tau;
+  }
+  return true;
+}
+
+template <class T>
+void contrastive_finish(const double* stats, const int64_t* counts, int64_t rows, int64_t n_views, Contrast mode,
+                        T* loss, int64_t* skipped) {
+  double sum = 0;
+  int64_t used = 0;
+  for (int64_t i = 0; i < rows; ++i)
+    if (counts_row(counts + 2 * i, n_views, mode)) {
+      sum += stats[3 * i] - stats[3 * i + 1];
+      ++used;
+    }
+  *loss = static_cast<T>(used ? sum / used : 0.0);
+  *skipped = rows - used;
+}
+
+template <class T>
+void contrastive_backward(const double* grad_loss, Matrix<const T> anchor, const T* views, int64_t n_views,
+                          Matrix<const T> features, const int64_t* group, int64_t begin, int64_t end,
+                          const ContrastSettings& set, const double* stats, const int64_t* counts, T* grad_anchor,
+                          T* grad_views) {
+  const Problem<T> pb(anchor, features, group, begin, end);
+  const bool safe = needs_maxima<T>(set);
+  const int64_t d = pb.d, columns = (d + kPanel - 1) / kPanel, wide = columns * kPanel;
+  int64_t used = 0;
+  for (int64_t r = 0; r < pb.n; ++r) used += counts_row(counts + 2 * r, n_views, set.mode);
+  const double log_tn = std::log(set.tau * static_cast<double>(std::max<int64_t>(used, 1)));
+
+  // Weights a, b of a row: METHOD section 4's 1 / (tau n neg_i) and c_i / (tau n pos_i); 1 / (tau n Z_i) and
+  // 1 / (tau n |P_i + views|) (supcon) or 1 / (tau n W_i) (soft). Fast: linear, times the exp(1 / tau) that the shift
+  // takes away. Safe: tau log of it, so that exp((s + a) / tau) <= 1.
+  std::vector<T> wa(pb.total, safe ? T(-kInf) : T(0)), wb(wa);
+  if (set.mode == Contrast::kSupcon) std::fill(wb.begin(), wb.end(), T(0));
+  const auto log_b = [&](int64_t r) {
+    if (set.mode == Contrast::kSoft) return -log_tn - stats[3 * r + 2];
+    if (set.mode == Contrast::kSupcon) return -log_tn - std::log(static_cast<double>(counts[2 * r] + n_views));
+    return -log_tn - stats[3 * r + 1] - (set.mean_pairs && counts[2 * r] ? std::log(counts[2 * r]) : 0.0);
+  };
+  for (int64_t p = 0; p < pb.total; ++p) {
+    const int64_t r = pb.row_of[p];
+    if (r < 0 || !counts_row(counts + 2 * r, n_views, set.mode)) continue;
+    const double a = -log_tn - stats[3 * r], b = log_b(r), tb = set.mode == Contrast::kSoft ? set.tau_s : set.tau;
+    wa[p] = static_cast<T>(safe ? a * set.tau : std::exp(a + 1 / set.tau));
+    wb[p] = static_cast<T>(set.mode == Contrast::kSupcon ? std::exp(b) : safe ? b * tb : std::exp(b + 1 / tb));
+  }
+
+  // The normalised rows once more, as panels of 32 columns, the operand of the products with G.
+  Buffer<T> by_column(pb.total * wide), grad(pb.owned_pad * wide);
+#pragma omp parallel for num_threads(pb.team) schedule(static)
+  for (int64_t p = 0; p < pb.total; ++p) {
+    const T* h = pb.h.get() + p / kPanel * kPanel * d + p % kPanel;
+    for (int64_t k = 0; k < wide; ++k)
+      by_column.get()[(k / kPanel * pb.total + p) * kPanel + k % kPanel] = k < d ? h[k * kPanel] : T(0);
+    if (p < pb.owned_pad) std::fill_n(grad.get() + p * wide, wide, T(0));
+  }
+  pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
+    const PairTile<T> tile = pb.load(i0, ni, j0, nj, set, s, sim);
+    tile_coefficients(tile, set.mode, safe, &wa[i0], &wb[i0], &wa[j0], &wb[j0]);
+    for (int64_t q = 0; q < columns; ++q) {
+      const T* b = by_column.get() + q * pb.total * kPanel;
+      gemm_add(s, kMaxTile, 1, b + j0 * kPanel, nj, ni, grad.get() + i0 * wide + q * kPanel, wide);
+      if (both) gemm_add(s, 1, kMaxTile, b + i0 * kPanel, ni, nj, grad.get() + j0 * wide + q * kPanel, wide);
+    }
+  });
+
+  // The views, and the way back through the normalisation: d(x / |x|) = (g - (g . h) h) / |x|.
+#pragma omp parallel for num_threads(pb.team) schedule(static)
+  for (int64_t i = 0; i < pb.owned; ++i) {
+    std::vector<double> t(n_views), inv(n_views), g(d), h(d);
+    const int64_t r = begin + i, stride = pb.owned * d;
+    const T* x = anchor.row(r);
+    view_cosines(x, pb.inv_norm[i], views + i * d, n_views, stride, d, t.data(), inv.data());
+    for (int64_t k = 0; k < d; ++k) {
+      h[k] = x[k] * pb.inv_norm[i];
+      g[k] = grad.get()[i * wide + k];
+    }
+    const bool used_row = counts_row(counts + 2 * r, n_views, set.mode);
+    for (int64_t v = 0; v < n_views; ++v) {
+      double q = 0;
+      if (used_row && set.mode == Contrast::kRatio) q = -std::exp(t[v] / set.tau - log_tn - stats[3 * r + 1]);
+      else if (used_row) q = std::exp(t[v] / set.tau - log_tn - stats[3 * r]) -
+                             std::exp(log_b(r) + (set.mode == Contrast::kSoft ? 1 / set.tau_s : 0.0));
+      const T* view = views + v * stride + i * d;
+      T* gv = grad_views + v * stride + i * d;
+      for (int64_t k = 0; k < d; ++k) {
+        const double u = view[k] * inv[v];
+        g[k] += q * u;
+        gv[k] = static_cast<T>(*grad_loss * q * (h[k] - t[v] * u) * inv[v]);
+      }
+    }
+    double along, gg;
+    dot(h.data(), g.data(), d, &along, &gg);
+    for (int64_t k = 0; k < d; ++k)
+      grad_anchor[i * d + k] = static_cast<T>(*grad_loss * (g[k] - along * h[k]) * pb.inv_norm[i]);
+  }
+}
+
+#define PHYSIOCLR_INSTANTIATE(T)                                                                                       \
+  template bool contrastive_rows<T>(Matrix<const T>, const T*, int64_t, Matrix<const T>, const int64_t*, int64_t,      \
+                                    int64_t, const ContrastSettings&, double*, int64_t*);                              \
+  template void contrastive_finish<T>(const double*, const int64_t*, int64_t, int64_t, Contrast, T*, int64_t*);        \
+  template void contrastive_backward<T>(const double*, Matrix<const T>, const T*, int64_t, Matrix<const T>,            \
+                                        const int64_t*, int64_t, int64_t, const ContrastSettings&, const double*,      \
+                                        const int64_t*, T*, T*);
+PHYSIOCLR_INSTANTIATE(float)
+PHYSIOCLR_INSTANTIATE(double)
+
+}  // namespace physioclr::cpu

@@ -1,0 +1,206 @@
+#pragma once
+// What contrastive.cpp does with one tile of cosines while it lies in the cache: row and column sums (forward) or
+// gradient coefficients (backward), each pair of the tile once for both of its rows.
+//
+// S is NaN in the rows and columns of zero features and of padding: such a pair is neither >= delta nor < delta.
+// Two forms of every sum: "fast" takes the fixed shift exp((s - 1) / tau), one exponential a pair for both rows; "safe"
+// keeps a running maximum for each row and set, for a tau at which the fixed shift would lose small terms.
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+
+#include "core/macros.h"
+#include "cpu/simd_math.h"
+#include "ops.h"
+
+namespace physioclr::cpu {
+
+constexpr int64_t kMaxTile = 128;
+
+template <class T>  // group numbers as wide as the cosines, so that one vector of each has as many lanes
+using Id = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+
+// The running sums of the rows of one block. sum: ratio {positives, negatives, -}, supcon {all, -, s over positives},
+// soft {all, targets, targets * s}. Sums 0 and 1 are relative to exp(shift / tau).
+template <class T>
+struct RowSums {
+  double* sum[3];
+  double* positives;
+  T* shift[2];
+};
+
+template <class T>
+struct PairTile {
+  T* s;            // (rows, kMaxTile): h_i . h_j; the backward pass writes its coefficients over it
+  const T* f;      // (rows, kMaxTile): S_ij
+  int64_t rows, cols;
+  bool diagonal;   // rows and columns are the same block: only the pairs above the diagonal count
+  const Id<T>*group_i, *group_j;
+  T inv_tau, inv_tau_s, delta;
+};
+
+template <class T, int MODE>
+inline void raise_shifts(const PairTile<T>& t, const RowSums<T>& row, const RowSums<T>* col) {
+  const T delta = t.delta;  // locals: no store can alias them
+  const Id<T>* const group_j = t.group_j;
+  T low0[kMaxTile], low1[kMaxTile];
+  for (int64_t c = 0; c < t.cols; ++c) low0[c] = low1[c] = T(-2);
+  const auto raise = [&t](const RowSums<T>& x, int64_t i, T m0, T m1) {
+    if (m0 > x.shift[0][i]) {
+      x.sum[0][i] *= std::exp((double(x.shift[0][i]) - m0) * t.inv_tau);
+      x.shift[0][i] = m0;
+    }
+    if (MODE != 1 && m1 > x.shift[1][i]) {
+      const double scale = std::exp((double(x.shift[1][i]) - m1) * (MODE == 2 ? t.inv_tau_s : t.inv_tau));
+      x.sum[1][i] *= scale;
+      if (MODE == 2) x.sum[2][i] *= scale;
+      x.shift[1][i] = m1;
+    }
+  };
+  for (int64_t r = 0; r < t.rows; ++r) {
+    const T *s = t.s + r * kMaxTile, *f = t.f + r * kMaxTile;
+    const auto gi = t.group_i[r];
+    T m0 = -2, m1 = -2;
+#pragma omp simd reduction(max : m0, m1)
+    for (int64_t c = t.diagonal ? r + 1 : 0; c < t.cols; ++c) {
+      const int other = group_j[c] != gi;
+      const int pos = (f[c] >= delta) & other, any = (f[c] == f[c]) & other;
+      const T a = (MODE == 0 ? pos : any) ? s[c] : T(-2);
+      const T b = (MODE == 0 ? any & !pos : any) ? (MODE == 2 ? f[c] : s[c]) : T(-2);
+      m0 = m0 > a ? m0 : a;
+      m1 = m1 > b ? m1 : b;
+      low0[c] = low0[c] > a ? low0[c] : a;
+      low1[c] = low1[c] > b ? low1[c] : b;
+    }
+    raise(row, r, m0, m1);
+  }
+  if (col)
+    for (int64_t c = 0; c < t.cols; ++c) raise(*col, c, low0[c], low1[c]);
+}
+
+// Adds the pairs of the tile to the sums of its rows and, unless col is null, of its columns.
+template <class T, int MODE, bool SAFE>
+inline void add_sums(const PairTile<T>& t, const RowSums<T>& row, const RowSums<T>* col) {
+  if (SAFE) raise_shifts<T, MODE>(t, row, col);
+  const T inv_tau = t.inv_tau, inv_tau_s = t.inv_tau_s, delta = t.delta;  // locals: no store can alias them
+  const Id<T>* const group_j = t.group_j;
+  T col0[kMaxTile] = {}, col1[kMaxTile] = {}, col2[kMaxTile] = {}, colp[kMaxTile] = {}, zeros[kMaxTile] = {};
+  const T* shift0 = SAFE && col ? col->shift[0] : zeros;
+  const T* shift1 = SAFE && col ? col->shift[1] : zeros;
+  for (int64_t r = 0; r < t.rows; ++r) {
+    const T *s = t.s + r * kMaxTile, *f = t.f + r * kMaxTile;
+    const auto gi = t.group_i[r];
+    const T m0 = SAFE ? row.shift[0][r] : T(1), m1 = SAFE ? row.shift[1][r] : T(1);
+    T r0 = 0, r1 = 0, r2 = 0, rp = 0;
+#pragma omp simd reduction(+ : r0, r1, r2, rp)
+    for (int64_t c = t.diagonal ? r + 1 : 0; c < t.cols; ++c) {
+      const int other = group_j[c] != gi;
+      const int pos = (f[c] >= delta) & other, any = (f[c] == f[c]) & other;
+      rp += pos ? T(1) : T(0);
+      colp[c] += pos ? T(1) : T(0);
+      if (MODE == 0) {
+        const int neg = any & !pos;
+        const T e = exp_simd((s[c] - (SAFE && !pos ? m1 : m0)) * inv_tau);
+        const T d = SAFE ? exp_simd((s[c] - (pos ? shift0[c] : shift1[c])) * inv_tau) : e;
+        r0 += pos ? e : T(0);
+        r1 += neg ? e : T(0);
+        col0[c] += pos ? d : T(0);
+        col1[c] += neg ? d : T(0);
+      } else {
+        const T e = exp_simd((s[c] - m0) * inv_tau);
+        const T d = SAFE ? exp_simd((s[c] - shift0[c]) * inv_tau) : e;
+        r0 += any ? e : T(0);
+        col0[c] += any ? d : T(0);
+        if (MODE == 1) {
+          r2 += pos ? s[c] : T(0);
+          col2[c] += pos ? s[c] : T(0);
+        } else {
+          const T w = exp_simd((f[c] - m1) * inv_tau_s);
+          const T x = SAFE ? exp_simd((f[c] - shift1[c]) * inv_tau_s) : w;
+          r1 += any ? w : T(0);
+          r2 += any ? w * s[c] : T(0);
+          col1[c] += any ? x : T(0);
+          col2[c] += any ? x * s[c] : T(0);
+        }
+      }
+    }
+    row.sum[0][r] += r0;
+    row.sum[1][r] += r1;
+    row.sum[2][r] += r2;
+    row.positives[r] += rp;
+  }
+  if (!col) return;
+  for (int64_t c = 0; c < t.cols; ++c) {
+    col->sum[0][c] += col0[c];
+    col->sum[1][c] += col1[c];
+    col->sum[2][c] += col2[c];
+    col->positives[c] += colp[c];
+  }
+}
+
+// Writes dL / d(h_i . h_j), both rows' parts together, over t.s. a, b: the rows' weights (see `weights` in
+// contrastive.cpp); 0 on and below the diagonal of a diagonal tile.
+template <class T, int MODE, bool SAFE>
+inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const T* a_j, const T* b_j) {
+  const T inv_tau = t.inv_tau, inv_tau_s = t.inv_tau_s, delta = t.delta;  // locals: no store can alias them
+  const Id<T>* const group_j = t.group_j;
+  for (int64_t r = 0; r < t.rows; ++r) {
+    T* s = t.s + r * kMaxTile;
+    const T* f = t.f + r * kMaxTile;
+    const auto gi = t.group_i[r];
+    const T ai = a_i[r], bi = b_i[r];
+    int64_t c0 = 0;
+    if (t.diagonal)
+      for (; c0 <= r && c0 < t.cols; ++c0) s[c0] = 0;
+#pragma omp simd
+    for (int64_t c = c0; c < t.cols; ++c) {
+      const int other = group_j[c] != gi;
+      const int pos = (f[c] >= delta) & other, any = (f[c] == f[c]) & other;
+      T g;
+      if (MODE == 0) {
+        const T wi = pos ? bi : ai, wj = pos ? b_j[c] : a_j[c];
+        g = SAFE ? exp_simd((s[c] + wi) * inv_tau) + exp_simd((s[c] + wj) * inv_tau)
+                 : exp_simd((s[c] - T(1)) * inv_tau) * (wi + wj);
+        g = pos ? -g : g;
+      } else {
+        g = SAFE ? exp_simd((s[c] + ai) * inv_tau) + exp_simd((s[c] + a_j[c]) * inv_tau)
+                 : exp_simd((s[c] - T(1)) * inv_tau) * (ai + a_j[c]);
+        if (MODE == 1)
+          g -= pos ? bi + b_j[c] : T(0);
+        else
+          g -= SAFE ? exp_simd((f[c] + bi) * inv_tau_s) + exp_simd((f[c] + b_j[c]) * inv_tau_s)
+                    : exp_simd((f[c] - T(1)) * inv_tau_s) * (bi + b_j[c]);
+      }
+      s[c] = any ? g : T(0);
+    }
+  }
+}
+
+// The two entries below are compiled for every instruction set with all their variants inlined (core/macros.h).
+#define PHYSIOCLR_VARIANTS(CALL)                          \
+  switch (static_cast<int>(mode) * 2 + (safe ? 1 : 0)) { \
+    case 0: CALL(0, false); break;                        \
+    case 1: CALL(0, true); break;                         \
+    case 2: CALL(1, false); break;                        \
+    case 3: CALL(1, true); break;                         \
+    case 4: CALL(2, false); break;                        \
+    default: CALL(2, true);                               \
+  }
+
+#define PHYSIOCLR_TILE_ENTRIES(T)                                                                                  \
+  PHYSIOCLR_SIMD static void tile_sums(const PairTile<T>& t, Contrast mode, bool safe, const RowSums<T>& row,      \
+                                       const RowSums<T>* col) {                                                    \
+    PHYSIOCLR_VARIANTS(PHYSIOCLR_SUMS_##T)                                                                         \
+  }                                                                                                                \
+  PHYSIOCLR_SIMD static void tile_coefficients(const PairTile<T>& t, Contrast mode, bool safe, const T* a_i,       \
+                                               const T* b_i, const T* a_j, const T* b_j) {                         \
+    PHYSIOCLR_VARIANTS(PHYSIOCLR_COEF_##T)                                                                         \
+  }
+#define PHYSIOCLR_SUMS_float(M, S) add_sums<float, M, S>(t, row, col)
+#define PHYSIOCLR_SUMS_double(M, S) add_sums<double, M, S>(t, row, col)
+#define PHYSIOCLR_COEF_float(M, S) coefficients<float, M, S>(t, a_i, b_i, a_j, b_j)
+#define PHYSIOCLR_COEF_double(M, S) coefficients<double, M, S>(t, a_i, b_i, a_j, b_j)
+PHYSIOCLR_TILE_ENTRIES(float)
+PHYSIOCLR_TILE_ENTRIES(double)
+
+}  // namespace physioclr::cpu

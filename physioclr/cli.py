@@ -1,0 +1,220 @@
+"""The command line: `physioclr` or `python -m physioclr`. Each command is a few lines around a library function."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+StoreArg = Annotated[Path, typer.Argument(help="A store made by `physioclr prepare`.", show_default=False)]
+RunArg = Annotated[Path, typer.Argument(help="A run folder made by `physioclr pretrain`.", show_default=False)]
+
+
+def progress_bar() -> Progress:
+    """Count, a note of the caller's, elapsed and remaining time; silent where stderr is not a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    return Progress(*columns, console=err, disable=not err.is_terminal)
+
+
+def show_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """A table on stdout; numbers to the right."""
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row])
+    out.print(table)
+
+
+def expand_lists(argv: list[str]) -> list[str]:
+    """`--fractions 0.01 0.1 1` as the parser wants it: the option repeated before each value (likewise --set)."""
+    result: list[str] = []
+    option = None
+    for word in argv:
+        if word.startswith("-"):
+            option = word if word in ("--fractions", "--set") else None
+            if option is None:
+                result.append(word)
+        elif option is not None:
+            result += [option, word]
+        else:
+            result.append(word)
+    return result
+
+
+def main() -> None:
+    """Entry point: errors of the user's input are one line on stderr and exit status 2, not a traceback."""
+    argv = expand_lists(sys.argv[1:])
+    debug = "--traceback" in argv
+    argv = [a for a in argv if a != "--traceback"]
+    try:
+        app(args=argv)
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        sys.exit(130)
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as e:
+        if debug:
+            raise
+        err.print(f"[red]error:[/red] {type(e).__name__}: ", end="")
+        err.print(str(e), markup=False)
+        err.print("(--traceback shows where)")
+        sys.exit(2)
+
+
+@app.callback()
+def about() -> None:
+    """Electrocardiograms: fast kernels, physiology and self-supervised training (PhysioCLR)."""
+
+
+@app.command()
+def info() -> None:
+    """Versions, backends, CUDA architectures, threads and device."""
+    from .info import info as collect
+
+    for key, value in collect().items():
+        out.print(f"{key + ':':14} {value}", markup=False)
+
+
+@app.command()
+def demo(
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the pictures, the store and the run.")] = Path(
+        "physioclr-demo"
+    ),
+    steps: Annotated[int, typer.Option(help="Training steps; the default fills about a minute on two cores.")] = 0,
+) -> None:
+    """The whole way on the shipped sample: peaks, waves, features, training, evaluation. Offline, on the CPU."""
+    from .demo import run
+
+    run(out_dir, steps)
+
+
+@app.command()
+def prepare(
+    src: Annotated[Path, typer.Argument(help="Folder of WFDB records (Challenge 2020/2021, PTB-XL, any WFDB).")],
+    dest: Annotated[Path, typer.Argument(help="The store to make, or to go on with.")],
+    fs: Annotated[float, typer.Option(help="Sampling rate of the store, Hz.")] = 500.0,
+    jobs: Annotated[int, typer.Option(help="Records in work at a time.")] = 1,
+    shard: Annotated[str | None, typer.Option(help="i/n: only the i-th of n parts, i from 1 to n.")] = None,
+) -> None:
+    """Convert a tree of WFDB records into a store. Records that cannot be used are listed with the reason."""
+    from .data import prepare as convert
+
+    part = None
+    if shard is not None:
+        try:
+            part = (int(shard.split("/")[0]) - 1, int(shard.split("/")[1]))
+        except (ValueError, IndexError):
+            raise ValueError(f"--shard is {shard!r}; it must be i/n, as 1/4 to 4/4") from None
+
+    with progress_bar() as bar:
+        task = bar.add_task("prepare", total=None, note="")
+
+        def update(done: int, total: int, left_out: int) -> None:
+            bar.update(task, completed=done, total=total, note=f"{left_out} left out" if left_out else "")
+
+        report = convert(src, dest, fs=fs, jobs=jobs, shard=part, progress=update)
+    out.print(str(report), markup=False)
+
+
+@app.command()
+def verify(store: StoreArg) -> None:
+    """Check a store: files, shapes, counts and checksums."""
+    from .data import verify as check
+
+    problems = check(store)
+    for problem in problems:
+        out.print(problem, markup=False)
+    count = f"{len(problems)} problem{'s' * (len(problems) > 1)}" if problems else "no problems"
+    out.print(f"{store}: {count}", markup=False)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def pretrain(
+    store: StoreArg,
+    run: Annotated[Path, typer.Option("--out", help="Run folder: configuration, metrics, checkpoints, loss curve.")],
+    method: Annotated[str | None, typer.Option(help="physioclr, simclr, cmsc or random.")] = None,
+    config: Annotated[str, typer.Option(help="A YAML file, or `fast` or `published`.")] = "fast",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, over the configuration.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint of the run folder.")] = False,
+) -> None:
+    """Pretrain an encoder on a store. Ctrl-C saves a checkpoint, --resume goes on from it."""
+    from .train import Config
+    from .train import pretrain as train
+
+    settings = list(settings or []) + ([f"method={method}"] if method else [])
+    with progress_bar() as bar:
+        task = bar.add_task("pretrain", total=None, note="")
+
+        def update(metrics: dict[str, Any]) -> None:
+            note = f"loss {metrics['loss']:.4f}" if "loss" in metrics else ""
+            bar.update(task, completed=metrics["step"], total=metrics["steps"], note=note)
+
+        result = train(store, run, Config.load(config).override(settings), resume=resume, progress=update)
+    out.print(str(result), markup=False)
+
+
+@app.command()
+def probe(
+    run: RunArg,
+    store: StoreArg,
+    fractions: Annotated[list[float] | None, typer.Option(help="Shares of the training labels.")] = None,
+    seeds: Annotated[int, typer.Option(help="Draws of the labels at each fraction below 1.")] = 3,
+    scheme: Annotated[str | None, typer.Option(help="Label scheme of the store; the first by default.")] = None,
+    finetune: Annotated[bool, typer.Option(help="Also train the encoder itself on the labels.")] = False,
+) -> None:
+    """Evaluate a run: linear probe (and fine-tune) on labelled records, AUROC with intervals."""
+    from .train import probe as evaluate
+
+    result = evaluate(
+        run, store, fractions=tuple(fractions or (0.01, 0.1, 1.0)), seeds=seeds, scheme=scheme, finetune=finetune
+    )
+    out.print(str(result), markup=False)
+
+
+@app.command()
+def embed(
+    run: RunArg,
+    store: StoreArg,
+    path: Annotated[Path, typer.Option("--out", help="The .npy file to write.")],
+) -> None:
+    """Write the embedding of every record of a store, (records, width) float32."""
+    import numpy as np
+
+    from .train import embed as embeddings
+
+    with progress_bar() as bar:
+        task = bar.add_task("embed", total=None, note="")
+        values = embeddings(run, store, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, values)
+    out.print(f"{path}: {values.shape[0]} records, {values.shape[1]} columns", markup=False)
+
+
+@app.command()
+def plot(
+    record: Annotated[Path, typer.Argument(help="A WFDB record: its header, or the path without suffix.")],
+    path: Annotated[Path, typer.Option("--out", help="The picture to write (.png, .svg or .pdf).")] = Path("ecg.png"),
+    start: Annotated[float, typer.Option(help="Where the picture begins, s.")] = 0.0,
+) -> None:
+    """Draw a record on ECG paper with its R peaks, wave boundaries and intervals."""
+    from .plots import draw_record
+
+    out.print(str(draw_record(record, path, start=start)), markup=False)

@@ -1,0 +1,31 @@
+"""Real recordings: reading WFDB files, the store that training reads, and the records shipped with the package.
+
+    import physioclr as pc
+    pc.data.prepare("ptb-xl/", "stores/ptbxl", jobs=4)
+    store = pc.data.open_store("stores/ptbxl")
+    ecg = store.read(0)                            # (12, T) float32 mV
+
+Importing this imports neither wfdb, torch nor numba.
+"""
+
+from .labels import CLASSES
+from .prepare import Report, prepare
+from .samples import Sample, sample, sample_store
+from .store import Store, open_store, verify
+from .wfdb_source import Record, RecordError, find_records, read_record
+
+__all__ = [
+    "CLASSES",
+    "Record",
+    "RecordError",
+    "Report",
+    "Sample",
+    "Store",
+    "find_records",
+    "open_store",
+    "prepare",
+    "read_record",
+    "sample",
+    "sample_store",
+    "verify",
+]

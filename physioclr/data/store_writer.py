@@ -1,0 +1,223 @@
+"""Writing a store: one shard at a time, then the table over all shards. The layout is that of docs/store.md.
+
+A shard is written into a folder of its own and renamed when it is complete, so that a shard either is there whole or
+not at all. The manifest is written last: a folder without it is an unfinished store.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..ops._arrays import STANDARD_LEADS
+from .store import FORMAT, HEADER_BYTES, MANIFEST, PLACE_COLUMNS, TABLE_COLUMNS, VERSION, crc32_of_file, manifest_crc
+
+SHARD_MANIFEST = "shard.json"
+RECORDS = "records.jsonl"
+_DTYPES = {"age": "<f4", "fold": "<i2", "n_samples": "<i4", "shard": "<i4", "sample_start": "<i8"}
+_DTYPES |= {"quality": "<f4", "paced": "|b1"}
+_DTYPES |= {"rpeak_start": "<i8", "n_rpeaks": "<i4", "segment_start": "<i8", "n_segments": "<i4"}
+_TEXT = ("record_id", "source", "patient_id", "sex")
+
+
+class ArrayFile:
+    """A .npy file that grows: rows are appended, and the header, which has room for any shape, is filled in last."""
+
+    def __init__(self, path: Path, dtype: str, row_shape: tuple[int, ...] = ()):
+        self.dtype, self.row_shape, self.rows = np.dtype(dtype), row_shape, 0
+        self._path, self._file = path, open(path, "wb")
+        self._file.write(b"\0" * HEADER_BYTES)
+
+    def append(self, rows: np.ndarray) -> None:
+        block = np.ascontiguousarray(rows, dtype=self.dtype)
+        assert block.shape[1:] == self.row_shape, (block.shape, self.row_shape)
+        self._file.write(block.reshape(-1).view(np.uint8))
+        self.rows += len(block)
+
+    def close(self) -> dict[str, int]:
+        """Finish the file; its size and checksum."""
+        d = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False}
+        text = repr(d | {"shape": (self.rows, *self.row_shape)}).encode("latin-1")
+        self._file.seek(0)
+        self._file.write(np.lib.format.magic(1, 0) + (HEADER_BYTES - 10).to_bytes(2, "little"))
+        self._file.write(text.ljust(HEADER_BYTES - 11) + b"\n")
+        self._file.close()
+        return file_entry(self._path)
+
+    def discard(self) -> None:
+        self._file.close()
+
+
+class ShardWriter:
+    """Writes the records of one shard. `commit` makes the shard visible; without it nothing is left behind."""
+
+    def __init__(self, dest: Path, name: str, n_features: int):
+        self.final = dest / name
+        self.folder = dest / f".{name}.{os.getpid()}"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        self._signals = ArrayFile(self.folder / "signals.npy", "<i2")
+        self._rpeaks = ArrayFile(self.folder / "rpeaks.npy", "<i4")
+        self._features = ArrayFile(self.folder / "features.npy", "<f4", (n_features,))
+        self._records: list[dict[str, Any]] = []
+        self._skipped: list[tuple[str, str]] = []
+
+    def add(
+        self,
+        signal: np.ndarray,
+        scale: np.ndarray,
+        rpeaks: np.ndarray,
+        features: np.ndarray,
+        entry: dict[str, Any],
+    ) -> None:
+        """One record: (12, T) int16, (12,) mV per unit, (P,) samples, (S, F), and its row of the table."""
+        self._records.append(
+            entry
+            | {
+                "n_samples": signal.shape[1],
+                "scale": [float(s) for s in np.asarray(scale, np.float32)],
+                "sample_start": self._signals.rows // 12,
+                "rpeak_start": self._rpeaks.rows,
+                "n_rpeaks": len(rpeaks),
+                "segment_start": self._features.rows,
+                "n_segments": len(features),
+            }
+        )
+        self._signals.append(signal.reshape(-1))
+        self._rpeaks.append(rpeaks)
+        self._features.append(features)
+
+    def skip(self, record_id: str, reason: str) -> None:
+        self._skipped.append((record_id, reason))
+
+    def commit(self) -> tuple[int, int]:
+        """Close the files and rename the folder. How many records it has, and how many were left out."""
+        files = {
+            "signals.npy": self._signals.close(),
+            "rpeaks.npy": self._rpeaks.close(),
+            "features.npy": self._features.close(),
+        }
+        lines = "".join(json.dumps(r) + "\n" for r in self._records).encode()
+        (self.folder / RECORDS).write_bytes(lines)
+        files[RECORDS] = {"bytes": len(lines), "crc32": zlib.crc32(lines)}
+        widths = {c: max((len(r[c]) for r in self._records), default=1) for c in _TEXT}
+        schemes = sorted({s for r in self._records for s in r["labels"]})
+        shard = {"n_records": len(self._records), "widths": widths, "schemes": schemes}
+        shard |= {"skipped": self._skipped, "files": files}
+        (self.folder / SHARD_MANIFEST).write_text(json.dumps(shard), encoding="utf-8")
+        try:
+            os.rename(self.folder, self.final)
+        except OSError:
+            self.discard()
+            if not self.final.is_dir():
+                raise
+        return len(self._records), len(self._skipped)
+
+    def discard(self) -> None:
+        for f in (self._signals, self._rpeaks, self._features):
+            f.discard()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def finished_shard(dest: Path, name: str) -> dict[str, Any] | None:
+    """The manifest of a shard that is there whole, otherwise None."""
+    try:
+        shard = json.loads((dest / name / SHARD_MANIFEST).read_text(encoding="utf-8"))
+        whole = all((dest / name / f).stat().st_size == e["bytes"] for f, e in shard["files"].items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return shard if whole else None
+
+
+def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes: dict[str, tuple[str, ...]]) -> int:
+    """Write the table, the labels, skipped.csv and last the manifest over finished shards. Returns the record count.
+
+    Goes over the shards twice (text widths and schemes, then the values) and holds one shard's rows at a time.
+    """
+    shards, width, used, n_skipped = [], dict.fromkeys(_TEXT, 1), set(), 0
+    for name in names:
+        shard = finished_shard(dest, name)
+        if shard is None:
+            raise ValueError(f"{dest / name} is missing or incomplete: run the same `prepare` again")
+        n_skipped += len(shard["skipped"])
+        shards.append({"name": name, "n_records": shard["n_records"], "files": shard["files"]})
+        width = {c: max(w, shard["widths"][c]) for c, w in width.items()}
+        used.update(shard["schemes"])
+    n = sum(s["n_records"] for s in shards)
+    schemes = {scheme: list(classes[scheme]) for scheme in classes if scheme in used}
+
+    work = dest / f".index.{os.getpid()}"
+    shutil.rmtree(work, ignore_errors=True)
+    for folder in ("table", "labels", "labelled"):
+        (work / folder).mkdir(parents=True)
+    table = {
+        name: ArrayFile(work / "table" / f"{name}.npy", _DTYPES.get(name) or f"<U{width[name]}")
+        for name in (*TABLE_COLUMNS, *PLACE_COLUMNS)
+    }
+    scale = ArrayFile(work / "table" / "scale.npy", "<f4", (12,))
+    multi_hot = {s: ArrayFile(work / "labels" / f"{s}.npy", "|u1", (len(c),)) for s, c in schemes.items()}
+    labelled = {s: ArrayFile(work / "labelled" / f"{s}.npy", "|b1") for s in schemes}
+    with (
+        open(work / "records.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as records_csv,
+        open(work / "skipped.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as skipped_csv,
+    ):
+        records, skipped = csv.writer(records_csv), csv.writer(skipped_csv)
+        records.writerow([*TABLE_COLUMNS, *PLACE_COLUMNS, "dx", *schemes])
+        skipped.writerow(["record_id", "reason"])
+        for k, name in enumerate(names):
+            skipped.writerows(finished_shard(dest, name)["skipped"])
+            rows = [r | {"shard": k, "age": np.nan if r["age"] is None else r["age"]} for r in _rows(dest, name)]
+            for column, file in table.items():
+                file.append(np.array([r[column] for r in rows], file.dtype))
+            scale.append(np.array([r["scale"] for r in rows], np.float32).reshape(-1, 12))
+            for scheme, names_of in schemes.items():
+                y = [[c in r["labels"].get(scheme, ()) for c in names_of] for r in rows]
+                multi_hot[scheme].append(np.array(y, np.uint8).reshape(-1, len(names_of)))
+                labelled[scheme].append(np.array([scheme in r["labels"] for r in rows], bool))
+            for r in rows:
+                cells = [r[c] for c in (*TABLE_COLUMNS, *PLACE_COLUMNS)]
+                labels = ["|".join(r["labels"].get(s, ())) for s in schemes]
+                records.writerow([*cells, "|".join(r["dx"]), *labels])
+
+    files = {f"table/{c}.npy": f.close() for c, f in table.items()} | {"table/scale.npy": scale.close()}
+    files |= {f"labels/{s}.npy": f.close() for s, f in multi_hot.items()}
+    files |= {f"labelled/{s}.npy": f.close() for s, f in labelled.items()}
+    for name in ("records.csv", "skipped.csv"):
+        files[name] = file_entry(work / name)
+    (dest / MANIFEST).unlink(missing_ok=True)
+    for name in ("table", "labels", "labelled"):
+        shutil.rmtree(dest / name, ignore_errors=True)
+    for name in ("table", "labels", "labelled", "records.csv", "skipped.csv"):
+        os.replace(work / name, dest / name)
+    work.rmdir()
+    manifest = {"format": FORMAT, "version": VERSION, "leads": list(STANDARD_LEADS), **settings}
+    manifest |= {"n_records": n, "n_skipped": n_skipped, "labels": schemes, "files": files, "shards": shards}
+    manifest["crc32"] = manifest_crc(manifest)
+    write_json(dest / MANIFEST, manifest)
+    return n
+
+
+def file_entry(path: Path) -> dict[str, int]:
+    """What a manifest says of a file."""
+    return {"bytes": path.stat().st_size, "crc32": crc32_of_file(path)}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write through a temporary file, so that the file is never there in part."""
+    work = path.with_name(f".{path.name}.{os.getpid()}")
+    work.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    os.replace(work, path)
+
+
+def _rows(dest: Path, name: str) -> Iterator[dict[str, Any]]:
+    with open(dest / name / RECORDS, encoding="utf-8") as f:
+        for line in f:
+            yield json.loads(line)

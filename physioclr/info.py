@@ -1,0 +1,73 @@
+"""What this installation can do: versions, backends, CUDA architectures, threads, device."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from . import _core
+
+_LIBRARIES = ("numpy", "scipy", "numba", "torch", "wfdb", "scikit-learn", "cupy-cuda13x", "numba-cuda")
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _numba_cache() -> str:
+    """Whether the compiled delineation and features lie ready, so that the first call need not wait for Numba."""
+    package = Path(__file__).parent
+    folders = [package / "ops" / "__pycache__"]
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        folders.append(Path(os.environ["NUMBA_CACHE_DIR"]))
+    found = sum(1 for f in folders if f.is_dir() for _ in f.rglob("_numba_*.nbc"))
+    return f"warm ({found} compiled functions)" if found else "cold (the first call of delineate compiles for a while)"
+
+
+def _cuda() -> str:
+    if not _core.has_cuda():
+        return "no (built without nvcc; reinstall where nvcc is on PATH)"
+    archs = " ".join(f"sm_{a.removesuffix('-real')}" for a in _core.cuda_archs().split())
+    devices = _core.cuda_device_count()
+    return f"yes ({archs}), driver: {f'{devices} device(s)' if devices else 'none found'}"
+
+
+def info() -> dict[str, Any]:
+    """Versions, backends, CUDA architectures, threads and device, as a dict of strings and numbers.
+
+    Imports nothing heavy: library versions are read from their metadata.
+    """
+    versions = {}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    from . import __version__
+
+    return {
+        "physioclr": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "threads": _core.num_threads(),
+        "cuda": _cuda(),
+        "numba cache": _numba_cache(),
+        **versions,
+    }
+
+
+def set_num_threads(n: int) -> None:
+    """Threads that the CPU kernels use from now on in this process (at least 1; OMP_NUM_THREADS sets the start)."""
+    from .ops._arrays import check_int
+
+    _core.set_num_threads(check_int(n, "n", 1, 4096))

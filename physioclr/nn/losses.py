@@ -1,0 +1,182 @@
+"""Training losses: the hybrid loss of PhysioCLR, and the contrastive losses of the baselines."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..ops._types import rpeaks_index
+from .collectives import gather_rows, global_sum
+
+
+class HybridTerms(NamedTuple):
+    """total = contrastive + alpha * reconstruction + beta * peak. `stats` is what hybrid_contrastive_loss reports."""
+
+    total: Tensor
+    contrastive: Tensor
+    reconstruction: Tensor
+    peak: Tensor
+    stats: Any
+
+
+def masked_mse(x_hat: Tensor, x: Tensor, valid: Tensor, process_group: Any = None) -> Tensor:
+    """Mean squared error over the samples where valid, broadcast to x, is true; 0 where there is none."""
+    valid = valid.expand_as(x)
+    squares = torch.where(valid, x_hat - x, 0.0).square()  # where, not *: a missing sample may be NaN
+    count = global_sum(valid.sum(), process_group).clamp_min(1)
+    return global_sum(squares.sum(), process_group) / count
+
+
+class HybridLoss(nn.Module):
+    """contrastive + alpha * MSE + beta * peak MSE (PhysioCLR, arXiv 2509.08116).
+
+    With a process group each process passes its own rows and gets the loss of the whole batch; its gradients are those
+    of its rows, not scaled (see `physioclr.hybrid_contrastive_loss`).
+
+    Args:
+        tau, delta, mode, tau_s, pair_reduction: as in `physioclr.hybrid_contrastive_loss`.
+        alpha, beta: weights of the reconstruction and of its error around the R peaks; 0 leaves the term out.
+        fs: sampling rate of the reconstructed signal, Hz; window: half width around an R peak, seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        tau: float = 0.1,
+        delta: float = 0.25,
+        mode: str = "ratio",
+        tau_s: float = 0.1,
+        pair_reduction: str = "sum",
+        alpha: float = 0.2,
+        beta: float = 0.1,
+        fs: float = 500.0,
+        window: float = 0.04,
+    ):
+        super().__init__()
+        self.contrastive_settings = {
+            "tau": tau, "delta": delta, "mode": mode, "tau_s": tau_s, "pair_reduction": pair_reduction,
+        }  # fmt: skip
+        self.alpha, self.beta, self.fs, self.window = alpha, beta, fs, window
+
+    def contrastive(
+        self, anchor: Tensor, views: Tensor, features: Tensor, group: Tensor | None, process_group: Any = None
+    ) -> tuple[Tensor, Any]:
+        """The contrastive term and its statistics, in float32 whatever the embeddings' type."""
+        import physioclr
+
+        return physioclr.hybrid_contrastive_loss(
+            anchor.float(), views.float(), features, group, **self.contrastive_settings,
+            process_group=process_group, return_stats=True,
+        )  # fmt: skip
+
+    def reconstruction(
+        self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Any, process_group: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        """(MSE, peak MSE) over the valid samples; a term whose weight is 0 is not computed and is 0."""
+        zero = x_hat.new_zeros((), dtype=torch.float32)
+        x_hat, x = x_hat.float(), x.float()
+        mse = masked_mse(x_hat, x, valid, process_group) if self.alpha else zero
+        if not self.beta:
+            return mse, zero
+        target = torch.where(valid.expand_as(x), x, float("nan"))  # the op leaves missing samples out
+        peaks = rpeaks_index(rpeaks)
+        if process_group is None:
+            import physioclr
+
+            return mse, physioclr.peak_reconstruction_loss(x_hat, target, peaks, self.fs, window=self.window)
+        # the operator gives sums and counts per record, which add up over processes; means do not
+        total, count = torch.ops.physioclr.peak_reconstruction_loss(x_hat, target, peaks, self.fs, self.window)
+        count = global_sum(count.sum(), process_group).clamp_min(1)
+        return mse, (global_sum(total.sum(), process_group) / count).float()
+
+    def forward(
+        self,
+        anchor: Tensor,
+        views: Tensor,
+        features: Tensor,
+        group: Tensor | None = None,
+        *,
+        x_hat: Tensor | None = None,
+        x: Tensor | None = None,
+        valid: Tensor | None = None,
+        rpeaks: Any = None,
+        process_group: Any = None,
+    ) -> HybridTerms:
+        """The hybrid loss of a batch.
+
+        Args:
+            anchor: (N, D) embeddings; views: (V, N, D) embeddings of each anchor's views.
+            features: (N, F) rows of the feature space; group: (N,) int64 patient or record ids.
+            x_hat, x: (N, L, T) reconstruction and its target; left out, the two terms are 0.
+            valid: bool, broadcastable to x; false samples (missing, padded, not reached by the decoder) are skipped.
+            rpeaks: R peaks of x, an `RPeaks` or (N, P) sample indices padded with -1.
+        """
+        contrastive, stats = self.contrastive(anchor, views, features, group, process_group)
+        mse = peak = contrastive.new_zeros(())
+        if x_hat is not None and (self.alpha or self.beta):
+            if x is None:
+                raise ValueError("x is None; a reconstruction x_hat needs its target")
+            if rpeaks is None and self.beta:
+                raise ValueError("rpeaks is None; the peak term (beta > 0) needs the R peaks of x")
+            if valid is None:
+                valid = torch.isfinite(x)
+            mse, peak = self.reconstruction(x_hat, x, valid, rpeaks, process_group)
+        return HybridTerms(contrastive + self.alpha * mse + self.beta * peak, contrastive, mse, peak, stats)
+
+
+def _whole_batch(a: Tensor, b: Tensor, group: Tensor | None, process_group: Any) -> tuple[Tensor, Tensor, Any]:
+    a, b = (gather_rows(x.float(), process_group) for x in (a, b))
+    return a, b, None if group is None else gather_rows(group, process_group)
+
+
+def info_nce(
+    a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: Any = None
+) -> Tensor:
+    """Symmetric InfoNCE between two views: a_i is to find b_i among all b_j, and the other way round.
+
+    a, b: (N, D); group: (N,) ids; rows of the same group are no negatives of each other. With a, b the two adjacent
+    segments of a record this is CMSC (CLOCS, Kiyasseh et al. 2021, equation 1).
+    """
+    a, b, group = _whole_batch(a, b, group, process_group)
+    a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
+    logits = a @ b.T / tau
+    if group is not None:
+        same = group[:, None] == group[None]
+        same.fill_diagonal_(False)
+        logits = logits.masked_fill(same, -torch.inf)
+    rows = torch.arange(len(a), device=a.device)
+    return (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows)) / 2
+
+
+def nt_xent(
+    a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: Any = None
+) -> Tensor:
+    """NT-Xent (SimCLR, Chen et al. 2020, equation 1) over 2 N views: the other 2 N - 2 rows are negatives.
+
+    a, b: (N, D); group: (N,) ids; rows of the same group are no negatives of each other.
+    """
+    a, b, group = _whole_batch(a, b, group, process_group)
+    n = len(a)
+    h = F.normalize(torch.cat((a, b)), dim=1)
+    rows = torch.arange(2 * n, device=h.device)
+    partner = (rows + n) % (2 * n)
+    if group is None:
+        drop = torch.eye(2 * n, dtype=torch.bool, device=h.device)
+    else:
+        drop = group.repeat(2)[:, None] == group.repeat(2)[None]
+        drop[rows, partner] = False
+    return F.cross_entropy((h @ h.T / tau).masked_fill(drop, -torch.inf), partner)
+
+
+@torch.no_grad()
+def alignment_uniformity(anchor: Tensor, view: Tensor, rows: int = 512) -> tuple[float, float]:
+    """Alignment, mean |h - v|^2, and uniformity, log mean exp(-2 |h_i - h_j|^2), on the sphere (Wang & Isola 2020).
+
+    The first `rows` rows only. Lower is better in both; uniformity is NaN for a single row.
+    """
+    h, v = F.normalize(anchor[:rows].float(), dim=1), F.normalize(view[:rows].float(), dim=1)
+    alignment = (h - v).square().sum(1).mean()
+    return float(alignment), float(F.pdist(h).square().mul(-2).exp().mean().log())

@@ -1,0 +1,98 @@
+"""PhysioCLR: encoder, projection, decoder and hybrid loss in one module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .decoder import Decoder
+from .losses import HybridLoss, HybridTerms
+
+
+class Projection(nn.Sequential):
+    """Two-layer head between the embedding that is kept and the one that the contrastive term sees."""
+
+    def __init__(self, width: int, out: int):
+        super().__init__(nn.Linear(width, width), nn.GELU(), nn.Linear(width, out))
+
+
+class PhysioCLR(nn.Module):
+    """Physiology-guided contrastive learning (PhysioCLR, arXiv 2509.08116).
+
+    Args:
+        encoder: a module like `ResNet1d`: x (B, L, T) -> tokens and pooled embedding, with leads, width and stride.
+        loss: the hybrid loss; default settings if None.
+        projection: size of the embedding in the contrastive term; 0 uses the pooled embedding itself.
+        decoder: None builds one from the encoder's stride where the loss has a reconstruction term; False leaves it
+            out; or a module like `Decoder`.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        loss: HybridLoss | None = None,
+        *,
+        projection: int = 128,
+        decoder: nn.Module | bool | None = None,
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.loss = HybridLoss() if loss is None else loss
+        self.projection = Projection(encoder.width, projection) if projection else nn.Identity()
+        if decoder is None or decoder is True:
+            wanted = decoder is True or self.loss.alpha or self.loss.beta
+            decoder = Decoder(encoder.width, encoder.leads, encoder.stride) if wanted else None
+        self.decoder = decoder or None
+
+    def encode(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(B, L, T) -> (B, width): the embedding to keep, before the projection."""
+        return self.encoder(x, valid).pooled
+
+    def project(self, *xs: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Embeddings for the contrastive term of each of several (N, L, T) batches, and the first one's tokens.
+
+        One pass of the encoder over all of them, so that batch statistics are the same for every view.
+        """
+        out = self.encoder(torch.cat(xs) if len(xs) > 1 else xs[0])
+        return list(self.projection(out.pooled).chunk(len(xs))), out.tokens[: len(xs[0])]
+
+    def forward(
+        self,
+        anchor: Tensor,
+        features: Tensor,
+        group: Tensor | None = None,
+        *,
+        shuffled: Tensor | None = None,
+        pair: Tensor | None = None,
+        target: Tensor | None = None,
+        valid: Tensor | None = None,
+        rpeaks: Any = None,
+        process_group: Any = None,
+    ) -> HybridTerms:
+        """The hybrid loss of a batch of segments.
+
+        Args:
+            anchor: (N, L, T) segments, missing samples 0; shuffled: (N, L, T) their heartbeat-shuffled views.
+            features: (N, F); group: (N,) ids.
+            pair: (N,) int64: row pair[i] is the adjacent segment of row i. At least one of shuffled and pair.
+            target: (N, L, T) the clean, unshuffled segments to reconstruct (anchor itself if None).
+            valid: (N, L, T) bool, the samples of target that were recorded; rpeaks: (N, P), its R peaks.
+        """
+        xs = (anchor,) if shuffled is None else (anchor, shuffled)
+        embeddings, tokens = self.project(*xs)
+        views = embeddings[1:]
+        if pair is not None:
+            views.append(embeddings[0][pair])  # its gradient goes on to the anchor that it is
+        if not views:
+            raise ValueError("shuffled and pair are both None; every anchor needs at least one view")
+        x_hat = None
+        if self.decoder is not None:
+            target = anchor if target is None else target
+            x_hat, made = self.decoder(tokens, target.shape[2])
+            valid = made.expand_as(target) if valid is None else valid & made
+        return self.loss(
+            embeddings[0], torch.stack(views), features, group,
+            x_hat=x_hat, x=target, valid=valid, rpeaks=rpeaks, process_group=process_group,
+        )  # fmt: skip

@@ -1,0 +1,466 @@
+"""The 159 physiological features of each record, from its samples, R peaks and wave boundaries. Compiled by Numba.
+
+Scalar code over one record at a time: no allocation, no exceptions, no calls into NumPy below `features_range`, so that
+a CUDA kernel can call `record_features` with its own scratch memory. Times are in samples of a 500 Hz record.
+
+Missing samples (NaN or infinite) and absent waves (-1) make a quantity missing (NaN), never wrong: sums are written so
+that a NaN in a window reaches the result, and every statistic skips NaN.
+
+Column order and meaning: `physioclr.FEATURE_NAMES`; the definition to compare with: `physioclr.reference`.
+"""
+
+import math
+
+import numpy as np
+from numba import boolean, float32, float64, int32, int64, intp, njit, types, uint8
+
+jit = njit(nogil=True, cache=True)
+# Sums that the compiler may reorder, so that it uses SIMD. Only plain sums: where it may reorder, it also takes the
+# d - d inside math.isfinite for 0, NaN or not.
+jit_sum = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+
+
+def jit_range(*signature):
+    """Compiled (or loaded) when this module is imported, for the one signature that the launchers use."""
+    return njit(types.void(intp, intp, *signature), nogil=True, cache=True)
+
+
+def array(dtype, ndim):
+    return types.Array(dtype, ndim, "C", readonly=True)
+
+
+P_ON, P_PEAK, P_OFF, QRS_ON, QRS_OFF, T_ON, T_PEAK, T_OFF = range(8)  # fields of a Delineation
+
+N_FEATURES = 159
+N_BEATS = 10  # beats with columns of their own
+N_TAPS = 32  # of the filter that gives the slope
+CHUNK = 64  # samples that are filtered at a time
+
+# rows of the scratch memory, one number per beat; the first ten in the order of the columns
+RR, PR, QRS, QT, P_DUR, T_DUR, R_AMP, T_AMP, P_AMP, SLOPE, ST60, ST40, CORR, SORTED = range(14)
+N_ROWS = 14
+
+MS = 2.0  # per sample
+R_SEARCH = 10  # samples: an R peak found on other leads is this far at most from the peak on this one
+GAP = 50  # samples: a beat may hide where so many are missing in a row
+CORR_BEFORE, CORR_AFTER = 125, 200  # samples around R that adjacent beats are compared over
+SPIKE_FROM, SPIKE_TO = 80, 10  # a ventricular pacing spike lies from 160 ms before the R peak to 20 ms after it
+SPIKE_LOW, SPIKE_HIGH = np.float32(0.2), np.float32(0.4)  # mV
+SPIKE_SIDE, SPIKE_BEFORE = np.float32(0.35), np.float32(0.2)  # steps beside the spike, relative to its height
+ZERO = np.float32(0.0)
+
+
+# ---- statistics of a few numbers ----------------------------------------------------------------------------------
+
+
+@jit
+def sort_valid(values, first, last, out):
+    """Copies the finite values[first:last] to the head of `out`, sorted; how many there are. A Shell sort."""
+    n = 0
+    for k in range(first, last):
+        if math.isfinite(values[k]):
+            out[n] = values[k]
+            n += 1
+    gap = 1
+    while gap < n // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, n):
+            v = out[i]
+            j = i
+            while j >= gap and out[j - gap] > v:
+                out[j] = out[j - gap]
+                j -= gap
+            out[j] = v
+        gap //= 3
+    return n
+
+
+@jit
+def quantile(ordered, n, q):
+    """Linear interpolation between the order statistics, as numpy.quantile does it."""
+    if n == 0:
+        return math.nan
+    at = q * (n - 1)
+    i = int(at)
+    if i + 1 >= n:
+        return float(ordered[n - 1])
+    return ordered[i] + (at - i) * (ordered[i + 1] - ordered[i])
+
+
+@jit
+def mean_sd(ordered, n):
+    """Mean and SD (ddof 0) of ordered[:n]."""
+    if n == 0:
+        return math.nan, math.nan
+    total = 0.0
+    for i in range(n):
+        total += ordered[i]
+    mean = total / n
+    square = 0.0
+    for i in range(n):
+        square += (ordered[i] - mean) * (ordered[i] - mean)
+    return mean, math.sqrt(square / n)
+
+
+@jit
+def percent(part, whole):
+    return 100.0 * part / whole if whole > 0 else math.nan
+
+
+# ---- one beat -----------------------------------------------------------------------------------------------------
+
+
+@jit
+def median_between(x, first, last, scratch):
+    """Median of the finite samples x[first..last], both included; at most 21 of them."""
+    if first < 0:
+        first = 0
+    n = sort_valid(x, first, last + 1, scratch)
+    return quantile(scratch, n, 0.5)
+
+
+@jit
+def largest_deflection(x, first, last, level, start):
+    """Index in first..last where |x - level| is largest; `start` where nothing is finite. Ties go to `start`."""
+    best, at = -1.0, start
+    if math.isfinite(x[start]):
+        best = abs(x[start] - level)
+    for i in range(first, last + 1):
+        d = abs(x[i] - level)
+        if math.isfinite(d) and d > best:
+            best, at = d, i
+    return at
+
+
+@jit_sum
+def add_four_taps(w, taps, out):
+    """out[i] += the sum of taps[j] * w[i + j], j = 0..3. Taps outside, samples inside: that is what SIMD likes."""
+    a, b, c, d = taps[0], taps[1], taps[2], taps[3]
+    for i in range(out.size):
+        out[i] += a * w[i] + b * w[i + 1] + c * w[i + 2] + d * w[i + 3]
+
+
+@jit
+def max_slope(x, first, last, taps, scratch):
+    """Largest |dV/dt| (mV/ms) after the low-pass between samples first and last; NaN where the filter has no room."""
+    best = -1.0
+    before = N_TAPS // 2 - 1
+    end = min(last, x.size - N_TAPS // 2)
+    for start in range(max(first, before), end, CHUNK):
+        n = min(CHUNK, end - start)
+        slopes = scratch[:n]
+        for i in range(n):
+            slopes[i] = 0.0
+        for j in range(0, N_TAPS, 4):
+            at = start - before + j
+            add_four_taps(x[at : at + n + 3], taps[j : j + 4], slopes)
+        for i in range(n):
+            d = abs(slopes[i])
+            if math.isfinite(d) and d > best:
+                best = d
+    return best / MS if best >= 0 else math.nan
+
+
+@jit
+def value_at(x, i, level):
+    """x[i] above `level`; NaN outside the record, in a gap, and without a level."""
+    if i < 0 or i >= x.size or not math.isfinite(x[i]):
+        return math.nan
+    return x[i] - level
+
+
+@jit
+def measure_beat(x, k, r, paced, p_on, p_peak, p_off, qrs_on, qrs_off, t_on, t_peak, t_off, taps, rows):
+    """Everything about beat k but its RR interval and its likeness to the beat before."""
+    for q in range(PR, ST40 + 1):
+        rows[q, k] = math.nan
+    if p_on >= 0 and p_off >= p_on and not paced:
+        rows[P_DUR, k] = MS * (p_off - p_on)
+    if t_on >= 0 and t_off >= t_on:
+        rows[T_DUR, k] = MS * (t_off - t_on)
+    if qrs_on < 0:
+        return  # no level to measure from
+    if p_on >= 0 and not paced:
+        rows[PR, k] = MS * (qrs_on - p_on)
+    if qrs_off >= qrs_on and not paced:
+        rows[QRS, k] = MS * (qrs_off - qrs_on)
+    if t_off >= qrs_on:
+        rows[QT, k] = MS * (t_off - qrs_on)
+
+    has_p = p_off >= 0 and p_off <= qrs_on
+    level = median_between(x, max(p_off, qrs_on - 20) if has_p else qrs_on - 10, qrs_on, rows[SORTED])
+    peak = largest_deflection(
+        x, max(r - R_SEARCH, min(qrs_on, r)), min(r + R_SEARCH, max(qrs_off if qrs_off >= 0 else r, r)), level, r
+    )
+    rows[R_AMP, k] = value_at(x, peak, level)
+    rows[T_AMP, k] = value_at(x, t_peak, level)
+    if not paced:
+        rows[P_AMP, k] = value_at(x, p_peak, level)
+        rows[SLOPE, k] = max_slope(x, qrs_on, peak, taps, rows[SORTED])
+    if qrs_off >= 0:
+        rows[ST60, k] = value_at(x, qrs_off + 30, level)
+        rows[ST40, k] = value_at(x, qrs_off + 20, level)
+
+
+@jit_sum
+def sum_of(w):
+    total = np.float32(0.0)
+    for i in range(w.size):
+        total += w[i]
+    return total
+
+
+@jit_sum
+def sum_of_products(u, mean_u, v, mean_v):
+    total = np.float32(0.0)
+    for i in range(u.size):
+        total += (u[i] - mean_u) * (v[i] - mean_v)
+    return total
+
+
+@jit
+def beat_moments(x, r):
+    """Mean of the samples around R, and their summed squares about it; NaN if that leaves the record or has a gap."""
+    if r < CORR_BEFORE or r + CORR_AFTER >= x.size:
+        return np.float32(math.nan), np.float32(math.nan)
+    w = x[r - CORR_BEFORE : r + CORR_AFTER + 1]
+    mean = sum_of(w) / np.float32(w.size)
+    return mean, sum_of_products(w, mean, w, mean)
+
+
+@jit
+def beat_correlation(x, a, b, mean_a, mean_b, square_a, square_b):
+    """Pearson correlation of the windows around R peaks a and b, from their moments."""
+    if not (square_a > 0 and square_b > 0 and math.isfinite(square_a) and math.isfinite(square_b)):
+        return math.nan
+    u = x[a - CORR_BEFORE : a + CORR_AFTER + 1]
+    v = x[b - CORR_BEFORE : b + CORR_AFTER + 1]
+    c = sum_of_products(u, mean_a, v, mean_b) / math.sqrt(float(square_a) * float(square_b))
+    return min(max(c, -1.0), 1.0)
+
+
+@jit
+def hides_a_beat(record, first, last):
+    """Whether every lead misses GAP samples in a row between two R peaks: then their distance is not an RR interval."""
+    run = 0
+    for i in range(first, last):
+        seen = False
+        for lead in range(record.shape[0]):
+            if math.isfinite(record[lead, i]):
+                seen = True
+                break
+        run = 0 if seen else run + 1
+        if run >= GAP:
+            return True
+    return False
+
+
+# ---- one segment --------------------------------------------------------------------------------------------------
+
+
+@jit
+def write_spread(values, first, last, scratch, out, at):
+    """Mean, SD, median and IQR of the finite values[first:last] to out[at:at + 4]."""
+    n = sort_valid(values, first, last, scratch)
+    out[at], out[at + 1] = mean_sd(scratch, n)
+    out[at + 2] = quantile(scratch, n, 0.5)
+    out[at + 3] = quantile(scratch, n, 0.75) - quantile(scratch, n, 0.25)
+
+
+@jit
+def share(values, first, last, low, high):
+    """Percentage of the finite values[first:last] that lie in low <= value < high."""
+    n, inside = 0, 0
+    for k in range(first, last):
+        if math.isfinite(values[k]):
+            n += 1
+            if values[k] >= low and values[k] < high:
+                inside += 1
+    return percent(inside, n)
+
+
+@jit
+def write_rhythm(rr, first, last, median, out):
+    """RMSSD, pNN50, CV and the share of short intervals, from the RR intervals of beats first..last - 1."""
+    steps, large, square = 0, 0, 0.0
+    for k in range(first + 1, last):
+        d = float(rr[k]) - float(rr[k - 1])
+        if math.isfinite(d):
+            steps += 1
+            square += d * d
+            if abs(d) > 50.0:
+                large += 1
+    out[144] = math.sqrt(square / steps) if steps > 0 else math.nan
+    out[145] = percent(large, steps)
+    out[146] = out[101] / out[100]  # SD over mean
+    out[147] = share(rr, first, last, -math.inf, 0.8 * median)
+
+
+@jit
+def segment_features(rows, first, last, p_peak, qrs_on, paced, bazett, out):
+    """The 159 columns from the beats first..last - 1."""
+    scratch = rows[SORTED]
+    median_rr = quantile(scratch, sort_valid(rows[RR], first, last, scratch), 0.5)
+    seconds = median_rr / 1000.0
+    correction = 1.0 / (math.sqrt(seconds) if bazett else seconds ** (1.0 / 3.0))
+    st = ST40 if median_rr < 500.0 else ST60  # above 120 per minute the T wave starts early
+
+    for k in range(first, last):
+        rows[QT, k] *= correction  # a beat belongs to one segment: from here on the row is QTc
+    for q in range(10):
+        for k in range(N_BEATS):
+            out[N_BEATS * q + k] = rows[q, first + k] if first + k < last else math.nan
+        write_spread(rows[q], first, last, scratch, out, 100 + 4 * q)
+    write_spread(rows[st], first, last, scratch, out, 140)
+    write_rhythm(rows[RR], first, last, median_rr, out)
+    out[148] = 100.0 - share(rows[PR], first, last, -math.inf, 200.001)  # PR > 200 ms; it is a multiple of 2 ms
+    out[149] = share(rows[QRS], first, last, 120.0, math.inf)
+    out[150] = share(rows[QRS], first, last, 100.0, 120.0)
+    out[151] = share(rows[QT], first, last, 500.0, math.inf)
+
+    beats, unpaced, no_p, inverted = 0, 0, 0, 0
+    for k in range(first, last):
+        if qrs_on[k] >= 0:  # otherwise this lead shows no beat here, and nothing can be said of its waves
+            beats += 1
+            if rows[T_AMP, k] < -0.05:
+                inverted += 1
+            if paced[k] == 0:
+                unpaced += 1
+                if p_peak[k] < 0:
+                    no_p += 1
+    out[152] = percent(no_p, unpaced)
+    out[153] = percent(inverted, beats)
+
+    n, large = 0, 0
+    for k in range(first, last):
+        if math.isfinite(rows[st, k]):
+            n += 1
+            if abs(rows[st, k]) >= 0.1:
+                large += 1
+    out[154] = percent(large, n)
+    median_st = out[142]
+    for k in range(first, last):
+        rows[st, k] = abs(rows[st, k] - median_st)
+    out[155] = quantile(scratch, sort_valid(rows[st], first, last, scratch), 0.5)
+
+    n = sort_valid(rows[CORR], first + 1, last, scratch)  # the first beat's neighbour lies in another segment
+    out[156], out[157] = mean_sd(scratch, n)
+    out[158] = scratch[0] if n > 0 else math.nan
+
+
+# ---- one record ---------------------------------------------------------------------------------------------------
+
+
+@jit
+def record_features(record, x, r, paced, waves, segment, bazett, taps, rows, out):
+    """out (S, 159) of one lead x (T,) of a record (L, T).
+
+    r, paced (P,); waves (8, P); segment in samples; rows (N_ROWS, at least P and CHUNK) is scratch memory.
+    """
+    beats = 0
+    while beats < r.size and r[beats] >= 0:
+        beats += 1
+    complete = math.isfinite(sum_of(x))
+    mean_before, square_before = np.float32(0.0), np.float32(0.0)
+    for k in range(beats):
+        measure_beat(
+            x, k, r[k], paced[k] != 0, waves[P_ON, k], waves[P_PEAK, k], waves[P_OFF, k], waves[QRS_ON, k],
+            waves[QRS_OFF, k], waves[T_ON, k], waves[T_PEAK, k], waves[T_OFF, k], taps, rows,
+        )  # fmt: skip
+        mean, square = beat_moments(x, r[k])
+        rows[RR, k] = math.nan
+        rows[CORR, k] = math.nan
+        if k > 0:
+            if complete or not hides_a_beat(record, r[k - 1], r[k]):
+                rows[RR, k] = MS * (r[k] - r[k - 1])
+            rows[CORR, k] = beat_correlation(x, r[k - 1], r[k], mean_before, mean, square_before, square)
+        mean_before, square_before = mean, square
+    first = 0
+    for s in range(out.shape[0]):
+        last = first
+        while last < beats and r[last] < segment * (s + 1):
+            last += 1
+        segment_features(rows, first, last, waves[P_PEAK], waves[QRS_ON], paced, bazett, out[s])
+        first = last
+
+
+@jit_range(
+    array(float32, 3), array(int64, 1), array(int32, 2), array(uint8, 2), array(int32, 4), float64, boolean,
+    array(float32, 1), types.Array(float32, 4, "C"),
+)  # fmt: skip
+def features_range(start, stop, ecg, leads, rpeaks, paced, waves, segment, bazett, taps, out):
+    """Records start..stop - 1.
+
+    ecg (B, L, T), leads (K,), rpeaks and paced (B, P), waves (K, 8, B, P), out (B, S, K, 159).
+    """
+    rows = np.empty((N_ROWS, max(rpeaks.shape[1], CHUNK)), np.float32)
+    for n in range(start, stop):
+        for j in range(leads.size):
+            record_features(
+                ecg[n], ecg[n, leads[j]], rpeaks[n], paced[n], waves[j, :, n], segment, bazett, taps, rows, out[n, :, j]
+            )
+
+
+# ---- pacing spikes, and the mean of the leads ---------------------------------------------------------------------
+
+
+@jit
+def spikes(w):
+    """How many samples of w (6 more on each side) look like a pacing spike: 6 ms wide at most, and out of a level line.
+
+    After a low spike the line must be level again, or it may be a notch; after a high one the QRS complex may begin at
+    once. The level before tells it from a narrow QRS complex, whose slopes go on beyond 6 ms. Without branches, for
+    SIMD; comparisons with a missing sample are false.
+    """
+    hits = np.int32(0)
+    for i in range(w.size - 12):
+        centre = w[i + 6]
+        left, right = centre - w[i + 3], centre - w[i + 9]
+        up, down = abs(left), abs(right)
+        height = up if up < down else down
+        before = abs(w[i + 3] - w[i])
+        side = SPIKE_SIDE * height
+        low = (
+            (height >= SPIKE_LOW)
+            & (before <= side)
+            & (abs(w[i + 9] - w[i + 12]) <= side)
+            & (abs(w[i + 3] - w[i + 9]) <= side)
+        )
+        high = (height >= SPIKE_HIGH) & (before <= SPIKE_BEFORE * height)
+        hits += np.int32((left * right > ZERO) & (low | high))
+    return hits
+
+
+@jit_range(array(float32, 3), array(int32, 2), types.Array(uint8, 2, "C"))
+def paced_range(start, stop, ecg, rpeaks, paced):
+    """Marks the beats led by a ventricular pacing spike, seen on two leads (on the only one where there is one).
+
+    Every third lead is looked at (of twelve II, aVL, V2, V5): a spike shows in nearly all of them.
+    """
+    leads, samples = ecg.shape[1], ecg.shape[2]
+    step = 3 if leads >= 6 else 1
+    needed = min(2, leads)
+    for n in range(start, stop):
+        for k in range(rpeaks.shape[1]):
+            seen = 0
+            first = max(rpeaks[n, k] - SPIKE_FROM - 6, 0)
+            last = min(rpeaks[n, k] + SPIKE_TO + 6, samples)
+            if rpeaks[n, k] >= 0 and last - first > 12:
+                for lead in range(1 if step > 1 else 0, leads, step):
+                    if spikes(ecg[n, lead, first:last]) > 0:
+                        seen += 1
+            paced[n, k] = seen >= needed
+
+
+@jit_range(array(float32, 3), types.Array(float32, 2, "C"))
+def mean_lead_range(start, stop, ecg, out):
+    """out (B, T): the mean of the leads present at each sample; NaN where there is none."""
+    for n in range(start, stop):
+        for i in range(ecg.shape[2]):
+            total, seen = np.float32(0.0), 0
+            for lead in range(ecg.shape[1]):
+                if math.isfinite(ecg[n, lead, i]):
+                    total += ecg[n, lead, i]
+                    seen += 1
+            out[n, i] = total / seen if seen > 0 else math.nan

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import torch
+
+from .. import _launch
+from . import define
+
+
+def _fake(ecg, rpeaks=None, sample_id=None, scale=None, plan="", fs=500.0, seed=0):
+    dtype = _launch.augment_shape(ecg, rpeaks, sample_id, scale, plan, fs, seed)
+    beats = 0 if rpeaks is None else rpeaks.shape[1]
+    index = ecg.new_empty((ecg.shape[0], beats), dtype=torch.int32)
+    return (
+        torch.empty(ecg.shape, dtype=getattr(torch, dtype), device=ecg.device),
+        index,
+        ecg.new_empty((ecg.shape[0],), dtype=torch.int32),
+    )
+
+
+def _setup(ctx, inputs, output):
+    _, rpeaks, sample_id, _, *ctx.settings = inputs
+    ctx.save_for_backward(rpeaks, sample_id)
+    ctx.mark_non_differentiable(output[1], output[2])
+
+
+def _backward(ctx, grad, _index, _count):
+    rpeaks, sample_id = ctx.saved_tensors
+    return augment_bwd(grad, rpeaks, sample_id, *ctx.settings), None, None, None, None, None, None
+
+
+augment_bwd = define(
+    "augment_bwd(Tensor grad, Tensor? rpeaks=None, Tensor? sample_id=None, str plan='', float fs=500.0, "
+    "int seed=0) -> Tensor",
+    _launch.augment_bwd,
+    lambda grad, *_: torch.empty(grad.shape, dtype=grad.dtype, device=grad.device),
+    devices=("CPU",),
+)
+
+augment = define(
+    "augment(Tensor ecg, Tensor? rpeaks=None, Tensor? sample_id=None, Tensor? scale=None, "
+    "str plan='', float fs=500.0, int seed=0) -> (Tensor, Tensor, Tensor)",
+    _launch.augment,
+    _fake,
+    setup_context=_setup,
+    backward=_backward,
+    devices=("CPU",),
+)
+
+
+def _shuffle_fake(ecg, rpeaks, sample_id=None, seed=0, cut="r", fs=500.0):
+    return _fake(ecg, rpeaks, sample_id, None, _launch.shuffle_plan(cut), fs, seed)
+
+
+def _shuffle_setup(ctx, inputs, output):
+    _, rpeaks, sample_id, *ctx.settings = inputs
+    ctx.save_for_backward(rpeaks, sample_id)
+    ctx.mark_non_differentiable(output[1], output[2])
+
+
+def _shuffle_backward(ctx, grad, _index, _count):
+    rpeaks, sample_id = ctx.saved_tensors
+    return shuffle_beats_bwd(grad, rpeaks, sample_id, *ctx.settings), None, None, None, None, None
+
+
+shuffle_beats_bwd = define(
+    "shuffle_beats_bwd(Tensor grad, Tensor rpeaks, Tensor? sample_id=None, int seed=0, str cut='r', float fs=500.0) "
+    "-> Tensor",
+    _launch.shuffle_beats_bwd,
+    lambda grad, *_: torch.empty(grad.shape, dtype=grad.dtype, device=grad.device),
+    devices=("CPU",),
+)
+
+shuffle_beats = define(
+    "shuffle_beats(Tensor ecg, Tensor rpeaks, Tensor? sample_id=None, int seed=0, str cut='r', float fs=500.0) "
+    "-> (Tensor, Tensor, Tensor)",
+    _launch.shuffle_beats,
+    _shuffle_fake,
+    setup_context=_shuffle_setup,
+    backward=_shuffle_backward,
+    devices=("CPU",),
+)

@@ -1,0 +1,104 @@
+"""The hybrid contrastive loss: views of a segment and segments of like physiology attract, all others repel."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ._arrays import is_torch, kind_of
+
+
+class ContrastiveStats(NamedTuple):
+    """What each row of a batch was compared with.
+
+    positives: (N,) int64, |P_i|, the rows of other records with similar physiology (views not counted).
+    negatives: (N,) int64, |N_i|, the rows of other records with dissimilar physiology.
+    skipped: () int64, the rows that are not part of the mean.
+    """
+
+    positives: Any
+    negatives: Any
+    skipped: Any
+
+
+def hybrid_contrastive_loss(
+    anchor: Any,
+    views: Any,
+    features: Any,
+    group: Any = None,
+    *,
+    tau: float = 0.1,
+    delta: float = 0.25,
+    mode: str = "ratio",
+    tau_s: float = 0.1,
+    pair_reduction: str = "sum",
+    process_group: Any = None,
+    return_stats: bool = False,
+) -> Any:
+    """Contrastive term of PhysioCLR (arXiv 2509.08116), exact for any N in O(N) memory.
+
+    With h the L2-normalised embeddings, S the cosine similarity of the features and g the group, row i has
+    the positives P_i = {j : g_j != g_i, S_ij >= delta} and the negatives N_i = {j : g_j != g_i, S_ij < delta}. Rows
+    whose features are all zero form no pairs. The result is the mean of L_i over the rows that have at least one
+    negative ("supcon" and "soft": one pair of either kind) and at least one positive or view; 0 if there is none.
+
+        "ratio"   L_i = -log(sum_v exp(h_i.v_i / tau) + c_i sum_{P_i} exp(h_i.h_j / tau))
+                        + log sum_{N_i} exp(h_i.h_j / tau),
+                  c_i = 1 (pair_reduction "sum", as published) or 1 / |P_i| ("mean"). It may be negative.
+        "supcon"  minus the mean over views and P_i of log softmax, the softmax over views, P_i and N_i
+                  (Khosla et al., 2020, L_out).
+        "soft"    cross-entropy from softmax(S_ij / tau_s), where a view has S = 1, to softmax(h_i.h_j / tau), both
+                  over views, P_i and N_i. delta then only decides which rows count and what the statistics say.
+
+    Each unordered pair is computed once in the forward and once in the backward pass, tile by tile. Embeddings need not
+    be normalised; an all-zero embedding stays zero and gets no gradient. float16 and bfloat16 are computed in float32,
+    float64 in float64. Not twice differentiable.
+
+    Args:
+        anchor: (N, D) torch tensor, the embeddings. Gradient.
+        views: (V, N, D) embeddings of V other views of each segment, V >= 0; None for V = 0. Gradient.
+        features: (N, F) physiological features, finite (FeatureSpace.transform). No gradient.
+        group: (N,) integers, the patient or record of each row: rows of one group are neither positives nor
+            negatives of each other. None: every row is its own record.
+        tau: temperature, above 0.
+        delta: least similarity of a positive.
+        mode: "ratio", "supcon" or "soft".
+        tau_s: temperature of the targets of "soft".
+        pair_reduction: "sum" or "mean", used by "ratio".
+        process_group: a torch.distributed process group over which the batch is spread. Every process passes its own
+            rows (their number may differ) and gets the loss of the whole batch; its gradients are exactly dL/d(its
+            rows), not scaled. DistributedDataParallel averages over processes, so multiply the whole loss by the world
+            size there. Group ids are compared across processes. Not for torch.compile.
+        return_stats: also return `ContrastiveStats` of the rows passed in.
+
+    Returns:
+        The loss, a 0-d tensor (float64 if an embedding is, otherwise float32); with return_stats (loss, stats).
+
+    Raises:
+        TypeError: anything but torch tensors. ValueError: shapes that do not fit, settings out of range, NaN or
+        infinite features. NaN embeddings give a NaN loss.
+    """
+    if not is_torch(anchor):
+        raise TypeError(f"anchor is a {kind_of(anchor)} array; hybrid_contrastive_loss takes torch tensors")
+    import torch
+
+    from ._torch import contrastive as op
+
+    if views is None:
+        views = anchor.new_empty((0, *anchor.shape))
+    for x, name in ((views, "views"), (features, "features")):
+        if not isinstance(x, torch.Tensor):
+            raise TypeError(f"{name} is a {kind_of(x)} array; it must be a torch tensor, as anchor is")
+        if x.device != anchor.device:
+            raise ValueError(f"{name} is on {x.device}; it must be on {anchor.device}, as anchor is")
+    if group is not None:
+        group = torch.as_tensor(group, device=anchor.device)
+    settings = (tau, delta, mode, tau_s, pair_reduction)
+    if process_group is None:
+        loss, _, counts, skipped = op.hybrid_contrastive_loss(anchor, views, features, group, *settings)
+    else:
+        from ._torch import contrastive_group
+
+        loss, counts, skipped = contrastive_group.hybrid_contrastive_loss(
+            anchor, views, features, group, settings, process_group
+        )
+    return (loss, ContrastiveStats(counts[:, 0], counts[:, 1], skipped)) if return_stats else loss

@@ -1,0 +1,39 @@
+"""Where the P wave, the QRS complex and the T wave of each beat begin, peak and end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _launch
+from ._arrays import arrays_of, is_torch
+from ._types import Delineation, RPeaks, rpeaks_index
+
+
+def delineate(ecg: Any, fs: float, rpeaks: RPeaks | Any, *, lead: int | str = "II") -> Delineation:
+    """Boundaries of the P, QRS and T wave of every beat.
+
+    Args:
+        ecg: (B, T) one lead or (B, L, T) leads, mV. NaN and infinite samples are missing.
+        fs: sampling rate, 50 to 4000 Hz.
+        rpeaks: an `RPeaks` or (B, P) integer sample indices, rising, padded with -1.
+        lead: which lead of (B, L, T): a standard name (L = 12), an index, "mean" (of the leads, missing samples left
+            out) or "all". Ignored for (B, T).
+
+    Returns:
+        Delineation of eight int32 arrays (B, P), sample indices of `ecg`, column k for R peak k; -1 where the wave is
+        absent, is not all there, or there is no such beat. With lead="all" (B, L + 1, P): each lead, then their
+        consensus: the earliest onset and the latest offset that a second lead confirms, the median peak.
+
+    Raises:
+        ValueError: shapes that do not fit; R peaks that do not rise or lie outside the record; an unknown lead.
+        TypeError: arrays of other than floating (ecg) or integer (rpeaks) dtype, or of different libraries.
+    """
+    rpeaks = rpeaks_index(rpeaks)
+    if is_torch(ecg):
+        from ._arrays import TorchArrays
+        from ._torch import delineate as op
+
+        rpeaks = TorchArrays(ecg).adopt(rpeaks, "rpeaks")
+        return Delineation(*op.delineate(ecg, fs, rpeaks, str(lead)))
+    xp, ecg = arrays_of(ecg, "ecg")
+    return Delineation(*_launch.delineate(xp, ecg, fs, xp.adopt(rpeaks, "rpeaks"), lead))

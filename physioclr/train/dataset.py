@@ -1,0 +1,260 @@
+"""From a store to batches: filtered segments, always two adjacent ones of a record, with their physiology.
+
+A batch is a list of pairs of segments. Its rows 2 k and 2 k + 1 are the two segments of pair k, and `pair` says so
+explicitly. Which pairs form batch number k depends on (seed, k) alone, so a run can stop and go on anywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import scipy.signal
+import torch
+from torch import Tensor
+
+from .config import Config
+
+N_FEATURES, FIRST_SEGMENT_FEATURE = 159, 100  # the columns from 100 on describe the segment, those before its beats
+FIT_ROWS, SD_RECORDS = 50_000, 500  # enough rows for a 50-dimensional PCA, enough records for one number
+
+
+def highpass(ecg: np.ndarray, fs: float, corner: float) -> np.ndarray:
+    """Zero-phase Butterworth high-pass (order 2, forwards and backwards) of (L, T) mV; NaN stays NaN.
+
+    Gaps are bridged by a straight line for the filter, so that an edge beside a gap does not ring.
+    """
+    missing = ~np.isfinite(ecg)
+    x = ecg
+    if missing.any():
+        x, time = ecg.copy(), np.arange(ecg.shape[1])
+        for row, gap in zip(x, missing, strict=True):
+            row[gap] = np.interp(time[gap], time[~gap], row[~gap]) if not gap.all() else 0.0
+    if x.shape[1] > 1:
+        sos = scipy.signal.butter(2, corner, "highpass", fs=fs, output="sos")
+        x = scipy.signal.sosfiltfilt(sos, x, axis=1, padlen=min(x.shape[1] - 1, round(fs / corner)))
+    x = x.astype(np.float32)
+    x[missing] = np.nan
+    return x
+
+
+def network_input(ecg: Tensor, sd: float) -> Tensor:
+    """mV to network units: divided by the training set's SD, missing samples 0."""
+    return torch.nan_to_num(ecg / sd, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def group_ids(store: Any, records: np.ndarray | None = None) -> np.ndarray:
+    """(N,) int64: equal for records of the same patient (of the same source), otherwise one for each record."""
+    n = len(store) if records is None else len(records)
+    pick = slice(None) if records is None else records
+    patient = np.asarray(store.table["patient_id"])[pick].astype(str)
+    source = np.asarray(store.table["source"])[pick].astype(str)
+    known = ~np.isin(patient, ("", "nan", "None", "-1"))
+    _, source_id = np.unique(source, return_inverse=True)
+    _, patient_id = np.unique(patient, return_inverse=True)
+    key = source_id.astype(np.int64) * (n + 1) + patient_id
+    key[~known] = -1 - np.flatnonzero(~known)
+    return np.unique(key, return_inverse=True)[1].astype(np.int64)
+
+
+def feature_columns(store: Any, leads: Sequence[str], feature_set: str) -> np.ndarray:
+    """The columns of store.features(i) that the configuration asks for, lead by lead."""
+    have = list(getattr(store, "feature_leads", ("II", "V1", "V5")))
+    first = FIRST_SEGMENT_FEATURE if feature_set == "segment" else 0
+    columns = []
+    for lead in leads:
+        if lead not in have:
+            raise ValueError(f"feature_leads has {lead!r}; the store holds features of {', '.join(have)}")
+        start = have.index(lead) * N_FEATURES
+        columns.append(np.arange(start + first, start + N_FEATURES))
+    return np.concatenate(columns)
+
+
+@dataclasses.dataclass
+class Batch:
+    """Rows are segments; T samples, P beat columns, F dimensions of the feature space.
+
+    ecg: (N, 12, T) float32 mV, high-passed, NaN where missing. rpeaks: (N, P) int32 samples of the segment, padded
+    with -1. features: (N, F). group: (N,) int64. pair: (N,) int64, the row of the adjacent segment. sample_id: (N,)
+    int64, unique in the store. record, segment: (N,) where each row comes from.
+    """
+
+    ecg: Tensor
+    rpeaks: Tensor
+    features: Tensor
+    group: Tensor
+    pair: Tensor
+    sample_id: Tensor
+    record: np.ndarray
+    segment: np.ndarray
+
+    def to(self, device: torch.device) -> Batch:
+        tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return dataclasses.replace(self, **tensors)
+
+
+class Segments:
+    """The training segments of a store.
+
+    Args:
+        store: an open store.
+        config: decides on folds, filter, features, cache.
+        records: indices of the records to use; all of them if None. Excluded folds go in either case.
+    """
+
+    def __init__(self, store: Any, config: Config, records: Sequence[int] | np.ndarray | None = None):
+        self.store, self.config = store, config
+        self.fs = float(store.fs)
+        self.samples = round(float(getattr(store, "segment", 5.0)) * self.fs)
+        records = np.arange(len(store)) if records is None else np.unique(np.asarray(records, dtype=np.int64))
+        if len(records) and not (0 <= records[0] and records[-1] < len(store)):
+            raise ValueError(f"records goes from {records[0]} to {records[-1]}; the store has {len(store)} records")
+        if config.exclude_folds:
+            records = records[~np.isin(np.asarray(store.table["fold"])[records], config.exclude_folds)]
+        n_segments = np.asarray(store.table["n_samples"]).astype(np.int64) // self.samples
+        self._first_sample_id = np.concatenate(([0], np.cumsum(n_segments)))
+        self.records = records[n_segments[records] >= 2]
+        self.left_out = len(records) - len(self.records)  # too short for two segments
+        n_pairs = n_segments[self.records] // 2
+        # (n_pairs, 2): record, first segment. Segments 0 and 1 are a pair, 2 and 3, ...: none is drawn twice an epoch
+        starts = np.arange(n_pairs.sum()) - np.repeat(np.cumsum(n_pairs) - n_pairs, n_pairs)
+        self.pairs = np.stack((np.repeat(self.records, n_pairs), 2 * starts), axis=1)
+        self.group = group_ids(store)
+        self.columns = feature_columns(store, config.feature_leads, config.feature_set)
+        self.feature_space: Any = None  # fitted or loaded by the run
+        self._cache: dict[int, np.ndarray] = {}
+        self._room, self._lock = config.cache_mb * 2**20, threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def check_trainable(self) -> None:
+        """A contrast needs two groups; says what is wrong where there are fewer."""
+        groups = len(np.unique(self.group[self.records]))
+        if len(self.pairs) < 2 or groups < 2:
+            raise ValueError(
+                f"the store gives {len(self.pairs)} pairs of {2 * self.samples / self.fs:g} s from {groups} patients "
+                f"({self.left_out} records are too short); training needs at least two of each"
+            )
+
+    def filtered(self, i: int) -> np.ndarray:
+        """Record i in mV, high-passed, (12, T_i) float32 with NaN where missing."""
+        x = self._cache.get(i)
+        if x is None:
+            x = highpass(self.store.read(i), self.fs, self.config.highpass)
+            with self._lock:
+                if i not in self._cache and x.nbytes <= self._room:
+                    self._cache[i] = x
+                    self._room -= x.nbytes
+        return x
+
+    def raw_features(self, i: int) -> np.ndarray:
+        """(S_i, columns) of the configured leads and set, NaN where missing."""
+        return self.store.features(i)[:, self.columns]
+
+    def training_features(self) -> np.ndarray:
+        """Rows for fitting the feature space: every training segment, or an even choice of 50,000."""
+        pairs = self.pairs[:: max(1, 2 * len(self.pairs) // FIT_ROWS)]
+        rows = [self.raw_features(i)[s : s + 2] for i, s in pairs]
+        return np.concatenate(rows) if rows else np.zeros((0, len(self.columns)), np.float32)
+
+    def input_sd(self) -> float:
+        """Root mean square of the high-passed samples of the training set (or of 500 evenly chosen records), in mV."""
+        total = count = 0.0
+        for i in self.records[:: max(1, len(self.records) // SD_RECORDS)]:
+            x = self.filtered(i)
+            x = x[np.isfinite(x)].astype(np.float64)
+            total, count = total + float(x @ x), count + len(x)
+        sd = float(np.sqrt(total / count)) if count else 0.0
+        if not sd > 0:
+            raise ValueError("the training records hold no signal: every sample is missing or zero")
+        return sd
+
+    def batch(self, pairs: np.ndarray) -> Batch:
+        """The batch of these rows of `self.pairs`: both segments of each."""
+        record = np.repeat(self.pairs[pairs, 0], 2)
+        segment = np.repeat(self.pairs[pairs, 1], 2)
+        segment[1::2] += 1
+        n, width = len(record), self.samples
+        ecg = np.empty((n, 12, width), np.float32)
+        features = np.empty((n, len(self.columns)), np.float32)
+        beats: list[np.ndarray] = []
+        for row in range(0, n, 2):
+            i, s = int(record[row]), int(segment[row])
+            x, peaks, f = self.filtered(i), self.store.rpeaks(i), self.raw_features(i)
+            for k in (0, 1):
+                start = (s + k) * width
+                ecg[row + k] = x[:, start : start + width]
+                features[row + k] = f[s + k]
+                low, high = np.searchsorted(peaks, (start, start + width))
+                beats.append(peaks[low:high] - start)
+        rpeaks = np.full((n, max(1, max(map(len, beats)))), -1, np.int32)
+        for row, b in enumerate(beats):
+            rpeaks[row, : len(b)] = b
+        return Batch(
+            ecg=torch.from_numpy(ecg),
+            rpeaks=torch.from_numpy(rpeaks),
+            features=torch.from_numpy(np.ascontiguousarray(self.feature_space.transform(features), dtype=np.float32)),
+            group=torch.from_numpy(self.group[record]),
+            pair=torch.arange(n) ^ 1,
+            sample_id=torch.from_numpy(self._first_sample_id[record] + segment),
+            record=record,
+            segment=segment,
+        )
+
+
+class Sampler:
+    """Which pairs form batch number k: a permutation of all pairs for each epoch, a function of (seed, epoch).
+
+    The pairs left over at the end of an epoch wait for another one's permutation. A store with fewer pairs than a
+    batch gives batches of all of them. `processes` must divide the pairs of a batch evenly.
+    """
+
+    def __init__(self, n_pairs: int, batch_size: int, seed: int, processes: int = 1):
+        self.n_pairs, self.seed = n_pairs, seed
+        if batch_size % (2 * processes):
+            raise ValueError(f"batch_size is {batch_size}; with {processes} processes a multiple of {2 * processes}")
+        self.pairs_per_batch = min(batch_size // 2, n_pairs // processes * processes)
+        if not self.pairs_per_batch:
+            raise ValueError(f"the store gives {n_pairs} pairs of segments; {processes} processes need one each")
+        self.batches_per_epoch = max(1, n_pairs // self.pairs_per_batch)
+        self._epoch, self._order = -1, np.zeros(0, np.int64)
+
+    def epoch(self, k: int) -> int:
+        return k // self.batches_per_epoch
+
+    def __call__(self, k: int) -> np.ndarray:
+        epoch = self.epoch(k)
+        if epoch != self._epoch:
+            key = np.array([self.seed, epoch], np.uint64)
+            self._order = np.random.Generator(np.random.Philox(key=key)).permutation(self.n_pairs)
+            self._epoch = epoch
+        start = (k % self.batches_per_epoch) * self.pairs_per_batch
+        return self._order[start : start + self.pairs_per_batch]
+
+
+def iterate(segments: Segments, sampler: Sampler, start: int, stop: int, part: slice = slice(None)) -> Iterator[Batch]:
+    """Batches number start to stop - 1, read ahead by config.workers threads; `part`, the pairs of this process.
+
+    An error in a thread is raised here, at the batch it belongs to.
+    """
+    if segments.config.workers == 0:
+        for k in range(start, stop):
+            yield segments.batch(sampler(k)[part])
+        return
+    pool = ThreadPoolExecutor(segments.config.workers, "physioclr-reader")
+    try:
+        ahead: deque[Any] = deque()
+        k = start
+        while k < stop or ahead:
+            while k < stop and len(ahead) <= segments.config.workers:
+                ahead.append(pool.submit(segments.batch, sampler(k)[part]))
+                k += 1
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

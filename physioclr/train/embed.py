@@ -1,0 +1,93 @@
+"""Embeddings of whole records: the mean over their segments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .dataset import highpass, network_input
+from .run import Run, choose_device, open_run
+
+
+def record_segments(store: Any, i: int, run: Run) -> np.ndarray:
+    """(S, 12, samples) mV, high-passed, NaN where missing. A record shorter than one segment is padded with NaN."""
+    x, width = highpass(store.read(i), float(store.fs), run.info["highpass"]), run.info["samples"]
+    n = max(1, x.shape[1] // width)
+    if x.shape[1] < width:
+        x = np.concatenate((x, np.full((len(x), width - x.shape[1]), np.nan, np.float32)), axis=1)
+    return np.moveaxis(x[:, : n * width].reshape(len(x), n, width), 0, 1)
+
+
+def check_fits(store: Any, run: Run) -> None:
+    """The store must have the sampling rate and leads that the run was trained with."""
+    if float(store.fs) != run.info["fs"]:
+        raise ValueError(f"the store is sampled at {store.fs:g} Hz; the run was trained at {run.info['fs']:g} Hz")
+    if list(store.leads) != run.info["leads"]:
+        raise ValueError(f"the store has the leads {', '.join(store.leads)}; the run {', '.join(run.info['leads'])}")
+
+
+@torch.inference_mode()
+def embed(
+    run: str | Path | Run,
+    store: Any,
+    *,
+    records: Sequence[int] | np.ndarray | None = None,
+    batch_size: int = 256,
+    device: str = "auto",
+    progress: Callable[[int, int], Any] | None = None,
+) -> np.ndarray:
+    """Embed every record of a store with a trained encoder.
+
+    Args:
+        run: a run folder (its newest checkpoint) or an open run.
+        store: an open store, or the path of one.
+        records: indices; all if None. batch_size: segments in one pass of the encoder.
+        progress: called with (records done, records in all).
+
+    Returns:
+        (n_records, width) float32: the mean of the record's segments; time without any recorded sample counts nothing.
+    """
+    run = open_run(run)
+    if isinstance(store, str | Path):
+        from ..data import open_store
+
+        store = open_store(store)
+    check_fits(store, run)
+    where = choose_device(device)
+    encoder = run.encoder.to(where).eval()
+    records = np.arange(len(store)) if records is None else np.asarray(records)
+    out = np.zeros((len(records), encoder.width), np.float32)
+    done = 0
+    while done < len(records):
+        rows: list[np.ndarray] = []
+        counts: list[int] = []
+        while done + len(counts) < len(records) and sum(counts) < batch_size:
+            rows.append(record_segments(store, int(records[done + len(counts)]), run))
+            counts.append(len(rows[-1]))
+        ecg = np.concatenate(rows)
+        pooled = [_encode(encoder, part, run.sd, where) for part in _split(ecg, batch_size)]
+        for row, mean in enumerate(_means(np.concatenate(pooled), counts)):
+            out[done + row] = mean
+        done += len(counts)
+        if progress is not None:
+            progress(done, len(records))
+    return out
+
+
+def _split(ecg: np.ndarray, size: int) -> list[np.ndarray]:
+    return [ecg[k : k + size] for k in range(0, len(ecg), size)]
+
+
+def _encode(encoder: torch.nn.Module, ecg: np.ndarray, sd: float, device: torch.device) -> np.ndarray:
+    x = torch.from_numpy(np.ascontiguousarray(ecg)).to(device)
+    valid = torch.isfinite(x).any(1)
+    return encoder(network_input(x, sd), None if bool(valid.all()) else valid).pooled.float().cpu().numpy()
+
+
+def _means(pooled: np.ndarray, counts: list[int]) -> list[np.ndarray]:
+    ends = np.cumsum(counts)
+    return [pooled[end - n : end].mean(0) for end, n in zip(ends, counts, strict=True)]

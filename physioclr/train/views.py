@@ -1,0 +1,59 @@
+"""The views of a batch: the anchors as the network sees them, and their shuffled or augmented second view."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .config import Config
+from .dataset import Batch, network_input
+
+# Time maps move the waves away from the reconstruction target, so an anchor that is decoded goes without them.
+TIME_MAPS = ("beat_shuffle", "time_warp", "rr_scale", "crop")
+
+
+def make_plan(config: Config) -> Any:
+    """The augmentation plan of the configuration, or None."""
+    import physioclr
+
+    if config.augment == "leads":
+        from ..ops.augment_plan import LeadDropout
+
+        return physioclr.Augment(lead_dropout=LeadDropout(lead=config.lead_mask)) if config.lead_mask else None
+    return physioclr.Augment.preserving() if config.augment == "preserving" else None
+
+
+def anchor_plan(config: Config, plan: Any) -> Any:
+    """The plan of the anchors: without time maps where they are to be reconstructed."""
+    if plan is None or not (config.method == "physioclr" and (config.alpha or config.beta)):
+        return plan
+    return dataclasses.replace(plan, **{name: None for name in TIME_MAPS if hasattr(plan, name)})
+
+
+@torch.no_grad()
+def make_views(batch: Batch, config: Config, epoch: int, fs: float, sd: float) -> tuple[Tensor, Tensor | None]:
+    """(anchor, second view or None) in network units. Drawn from (seed, epoch, view, segment) alone."""
+    import physioclr
+
+    def seed(view: int) -> int:
+        return physioclr.view_seed(config.seed, epoch, view)
+
+    def augmented(ecg: Tensor, rpeaks: Any, plan: Any, view: int) -> Tensor:
+        if plan is not None:
+            ids = batch.sample_id
+            ecg, _ = physioclr.augment(ecg, plan, fs=fs, seed=seed(view), sample_id=ids, rpeaks=rpeaks)
+        return network_input(ecg, sd)
+
+    plan = make_plan(config)
+    anchor = augmented(batch.ecg, batch.rpeaks, anchor_plan(config, plan), 0)
+    if config.method == "simclr":
+        return anchor, augmented(batch.ecg, batch.rpeaks, plan, 1)
+    if config.method == "physioclr" and config.shuffle:
+        shuffled, rpeaks = physioclr.shuffle_beats(
+            batch.ecg, batch.rpeaks, seed=seed(2), sample_id=batch.sample_id, cut=config.shuffle_cut
+        )
+        return anchor, augmented(shuffled, rpeaks, plan, 1)
+    return anchor, None

@@ -1,0 +1,43 @@
+// physio_similarity: the CUDA kernels on host threads against the CPU kernel, all forms, ragged sizes.
+#include "cuda_host_sim.h"
+
+#include "cuda/similarity_kernel.cuh"
+#include "ops.h"
+
+using namespace physioclr;
+
+static void compare(int64_t n, int64_t m, int64_t f, bool cosine, int form) {
+  hostsim::Array<float> a(n * f), b(m * f), scale(n + m), cpu_scale(n + m);
+  hostsim::Random random(n * 1000 + m);
+  for (int64_t i = 0; i < n * f; ++i) a[i] = static_cast<float>(random());
+  for (int64_t i = 0; i < m * f; ++i) b[i] = static_cast<float>(random());
+  for (int64_t k = 0; k < f; ++k) a[k] = 0.0f;  // a zero row
+  const int64_t width = form == 2 ? (m + 7) / 8 : m, bytes = n * width * (form == 0 ? 4 : 1);
+  hostsim::Array<unsigned char> got(bytes), want(bytes);
+  const float inv = 0.3f, threshold = 0.1234f;
+  const unsigned blocks_n = static_cast<unsigned>((n + 31) / 32), blocks_m = static_cast<unsigned>((m + 31) / 32);
+  hostsim::launch(cuda::similarity_scale_kernel, {blocks_n}, {32}, a.get(), n, f, cosine, scale.get());
+  hostsim::launch(cuda::similarity_scale_kernel, {blocks_m}, {32}, b.get(), m, f, cosine, scale.get() + n);
+  const unsigned gx = static_cast<unsigned>((m + cuda::kTile - 1) / cuda::kTile);
+  const unsigned gy = static_cast<unsigned>((n + cuda::kTile - 1) / cuda::kTile);
+  hostsim::launch(cuda::similarity_kernel, {gx, gy}, {cuda::kTile, cuda::kTile}, a.get(), n, b.get(), m, f, cosine, inv,
+                  form, threshold, scale.get(), scale.get() + n, static_cast<void*>(got.get()));
+  cpu::physio_similarity({a.get(), n, f}, {b.get(), m, f}, cosine ? Similarity::kCosine : Similarity::kRbf, inv,
+                         static_cast<SimilarityOut>(form), threshold, cpu_scale.get(), want.get());
+  for (int64_t i = 0; i < n * width; ++i) {
+    if (form == 0)
+      hostsim::expect_near(reinterpret_cast<float*>(got.get())[i], reinterpret_cast<float*>(want.get())[i], 2e-6, "S", i);
+    else
+      hostsim::expect_near(got[i], want[i], 0, form == 1 ? "mask" : "packed", i);
+  }
+}
+
+int main() {
+  for (int form = 0; form < 3; ++form)
+    for (bool cosine : {true, false}) {
+      compare(1, 1, 1, cosine, form);
+      compare(17, 33, 50, cosine, form);
+      compare(5, 19, 16, cosine, form);
+    }
+  return hostsim::finish("physio_similarity");
+}

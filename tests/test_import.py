@@ -1,0 +1,77 @@
+"""What importing costs, and that the kernels survive a fork: each in a fresh interpreter."""
+
+import subprocess
+import sys
+
+import physioclr as pc
+
+
+def run(code: str, timeout: float = 60) -> str:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_is_light():
+    heavy = "('torch', 'numba', 'cupy', 'wfdb', 'scipy', 'sklearn', 'matplotlib', 'pandas', 'typer', 'rich')"
+    assert run(f"import sys, physioclr; print([m for m in {heavy} if m in sys.modules])") == "[]"
+
+
+def test_import_is_quick():
+    # the bare interpreter with NumPy, which any caller has, is taken off; best of three, as other processes only add
+    code = "import numpy, time; t = time.perf_counter(); import physioclr; print(time.perf_counter() - t)"
+    assert min(float(run(code)) for _ in range(3)) < 0.3
+
+
+def test_numpy_ops_need_no_torch():
+    code = (
+        "import sys, numpy as np, physioclr as pc; pc.physio_similarity(np.eye(3)); pc.info();"
+        "pc.peak_reconstruction_loss(np.zeros((1, 9)), np.ones((1, 9)), [[4]], 100.0); print('torch' in sys.modules)"
+    )
+    assert run(code) == "False"
+
+
+def test_operators_are_registered_in_either_order():
+    assert run("import torch, physioclr; print(torch.ops.physioclr.physio_similarity.default)") != ""
+    assert run("import physioclr.nn, torch; print(torch.ops.physioclr.physio_similarity.default)") != ""
+
+
+def test_every_public_name_exists():
+    for name in pc.__all__:
+        assert getattr(pc, name) is not None, name
+
+
+FORK = """
+import numpy as np, warnings
+import physioclr as pc                      # before torch, so that its OpenMP runtime comes first
+a = np.random.default_rng(0).normal(size=(500, 40)).astype(np.float32)
+pc.set_num_threads(2)
+pc.physio_similarity(a)                     # starts a team of threads
+import torch
+class Rows(torch.utils.data.Dataset):
+    def __len__(self): return 8
+    def __getitem__(self, i): return torch.from_numpy(pc.physio_similarity(a[: 10 + i])).sum()
+loader = torch.utils.data.DataLoader(Rows(), num_workers=2, multiprocessing_context="fork", timeout=30)
+print(len(list(loader)))
+"""
+
+
+def test_ops_work_in_a_forked_worker():
+    code = FORK if sys.version_info < (3, 12) else "import warnings; warnings.simplefilter('ignore')\n" + FORK
+    assert run(code) == "8"
+
+
+def test_thread_count():
+    before = pc.info()["threads"]
+    try:
+        pc.set_num_threads(3)
+        assert pc.info()["threads"] == 3
+    finally:
+        pc.set_num_threads(before)
+
+
+def test_info_says_what_there_is():
+    values = pc.info()
+    assert values["physioclr"] == pc.__version__
+    assert values["cuda"].startswith(("yes (sm_", "no ("))
+    assert values["numba cache"].startswith(("warm", "cold"))

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from physioclr import plots
+from physioclr.ops._types import Delineation
+
+FS = 500.0
+
+
+def one_beat_each_second(beats=10):
+    r = np.arange(beats) * 500 + 250
+    offsets = dict(p_on=-90, p_peak=-70, p_off=-50, qrs_on=-20, qrs_off=25, t_on=90, t_peak=130, t_off=170)
+    d = Delineation(**{name: r + offset for name, offset in offsets.items()})
+    return r, d
+
+
+def test_intervals_of_a_known_record():
+    r, d = one_beat_each_second()
+    got = plots.intervals(d, r, FS)
+    assert got == pytest.approx({"rate": 60.0, "PR": 140.0, "QRS": 90.0, "QT": 380.0, "QTc": 380.0})
+
+
+def test_intervals_without_waves_are_nan():
+    r, d = one_beat_each_second()
+    got = plots.intervals(d._replace(p_on=np.full(10, -1), t_off=np.full(10, -1)), r, FS)
+    assert np.isnan(got["PR"]) and np.isnan(got["QT"]) and got["QRS"] == pytest.approx(90.0)
+
+
+@pytest.mark.parametrize("leads", [1, 3, 12])
+@pytest.mark.parametrize("seconds", [0.3, 10.0])
+def test_plot_ecg_draws_every_shape(tmp_path, rng, leads, seconds):
+    r, d = one_beat_each_second()
+    ecg = rng.normal(size=(leads, round(seconds * FS))).astype(np.float32) * 0.1
+    ecg[0, 10:40] = np.nan
+    path = plots.plot_ecg(tmp_path / "a" / "ecg.png", ecg, FS, rpeaks=r, delineation=d, title="x")
+    assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 10_000
+
+
+def test_plot_similarity(tmp_path, rng):
+    s = np.corrcoef(rng.normal(size=(6, 9)))
+    path = plots.plot_similarity(tmp_path / "s.png", s, ["NORM"] * 3 + ["MI"] * 3)
+    assert path.stat().st_size > 5_000
