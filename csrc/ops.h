@@ -50,6 +50,8 @@ void augment_bwd(Cube<const double> gy, const AugmentCall& call, Cube<double> gx
 // For the tests of the generator: n blocks of counters (4 words each) under one key; the normal of each word.
 void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words);
 void normals(const uint32_t* words, int64_t n, float* out);
+// Makes augment use at most this level of vector code (0 plain, 1 AVX2, 2 AVX-512); returns the level now in use.
+int limit_simd(int level);
 // hybrid_contrastive_loss in three steps, for T = float and double. `anchor`, `features`, `group` (null: every row its
 // own record), `stats` and `counts` of all N rows; `views` (V, n, D) and the gradients of the n = end - begin rows that
 // this process owns. Nothing of size N x N or n x N is allocated.
