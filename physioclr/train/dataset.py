@@ -7,6 +7,7 @@ explicitly. Which pairs form batch number k depends on (seed, k) alone, so a run
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,11 @@ N_FEATURES, FIRST_SEGMENT_FEATURE = 159, 100  # the columns from 100 on describe
 FIT_ROWS, SD_RECORDS = 50_000, 500  # enough rows for a 50-dimensional PCA, enough records for one number
 
 
+@functools.lru_cache
+def _filter(corner: float, fs: float) -> np.ndarray:
+    return scipy.signal.butter(2, corner, "highpass", fs=fs, output="sos")
+
+
 def highpass(ecg: np.ndarray, fs: float, corner: float) -> np.ndarray:
     """Zero-phase Butterworth high-pass (order 2, forwards and backwards) of (L, T) mV; NaN stays NaN.
 
@@ -36,8 +42,7 @@ def highpass(ecg: np.ndarray, fs: float, corner: float) -> np.ndarray:
         for row, gap in zip(x, missing, strict=True):
             row[gap] = np.interp(time[gap], time[~gap], row[~gap]) if not gap.all() else 0.0
     if x.shape[1] > 1:
-        sos = scipy.signal.butter(2, corner, "highpass", fs=fs, output="sos")
-        x = scipy.signal.sosfiltfilt(sos, x, axis=1, padlen=min(x.shape[1] - 1, round(fs / corner)))
+        x = scipy.signal.sosfiltfilt(_filter(corner, fs), x, axis=1, padlen=min(x.shape[1] - 1, round(fs / corner)))
     x = x.astype(np.float32)
     x[missing] = np.nan
     return x
