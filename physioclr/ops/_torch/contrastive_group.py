@@ -13,7 +13,8 @@ import torch
 import torch.distributed as dist
 
 from .. import _launch
-from .._arrays import TorchArrays
+from .._arrays import FLOATS, TorchArrays
+from .._launch.contrastive import MODES
 from . import contrastive as ops
 
 
@@ -40,10 +41,10 @@ def _agree(anchor, views, features, group, settings, process_group) -> list[int]
     names = (*names, "features' dtype", "whether group is given", "the settings")
     mine = [0 if error else 1, 0, *[0] * len(names)]
     if error is None:
-        dtypes = list(_launch.FLOATS)
+        dtypes = list(FLOATS)
         code = [dtypes.index(str(x.dtype).removeprefix("torch.")) for x in (anchor, views, features)]
         tau, delta, mode, tau_s, pair_reduction = settings
-        told = hash((float(tau), float(delta), float(tau_s), _launch.MODES[mode], pair_reduction == "mean"))
+        told = hash((float(tau), float(delta), float(tau_s), MODES[mode], pair_reduction == "mean"))
         shape = (anchor.shape[1], code[0], views.shape[0], code[1], features.shape[1], code[2])
         mine = [1, len(anchor), *shape, int(group is not None), told]
     row = torch.tensor(mine, dtype=torch.int64, device=anchor.device)
