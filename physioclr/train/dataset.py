@@ -22,7 +22,7 @@ from torch import Tensor
 from .config import Config
 
 N_FEATURES, FIRST_SEGMENT_FEATURE = 159, 100  # the columns from 100 on describe the segment, those before its beats
-FIT_ROWS, SD_RECORDS = 50_000, 500  # enough rows for a 50-dimensional PCA, enough records for one number
+FIT_ROWS, SD_RECORDS = 20_000, 500  # enough rows for a 50-dimensional PCA, enough records for one number
 
 
 @functools.lru_cache
@@ -163,7 +163,7 @@ class Segments:
         return self.store.features(i)[:, self.columns]
 
     def training_features(self) -> np.ndarray:
-        """Rows for fitting the feature space: every training segment, or an even choice of 50,000."""
+        """Rows for fitting the feature space: every training segment, or an even choice of 20,000."""
         pairs = self.pairs[:: max(1, 2 * len(self.pairs) // FIT_ROWS)]
         rows = [self.raw_features(i)[s : s + 2] for i, s in pairs]
         return np.concatenate(rows) if rows else np.zeros((0, len(self.columns)), np.float32)
