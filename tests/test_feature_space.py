@@ -151,6 +151,30 @@ def test_save_and_load(features, tmp_path):
     assert pc.FeatureSpace.load(tmp_path / "other.name").n_components == 7
 
 
+def test_sigma_is_the_median_training_distance(features):
+    features[3] = np.nan  # says nothing about distances
+    space = pc.FeatureSpace.fit(features)
+    z = np.delete(space.transform(features), 3, axis=0).astype(np.float64)
+    distances = np.linalg.norm(z[:, None] - z[None], axis=-1)[np.triu_indices(len(z), 1)]
+    assert isinstance(space.sigma, float) and space.sigma == pytest.approx(np.median(distances), rel=1e-4)
+    assert pc.FeatureSpace.fit(features[:1]).sigma == 1
+
+
+def test_load_refuses_damaged_numbers(features, tmp_path):
+    space = pc.FeatureSpace.fit(features, n_components=7)
+    space.save(tmp_path / "good.npz")
+    with np.load(tmp_path / "good.npz") as good:
+        fields = dict(good)
+    for name, value in {
+        "mean": fields["mean"][1:],
+        "matrix": fields["matrix"] * np.nan,
+        "columns": fields["columns"][:3],
+    }.items():
+        np.savez(tmp_path / "bad.npz", **{**fields, name: value})
+        with pytest.raises(ValueError, match="damaged"):
+            pc.FeatureSpace.load(tmp_path / "bad.npz")
+
+
 def test_load_refuses_what_is_no_feature_space(tmp_path):
     with pytest.raises(FileNotFoundError):
         pc.FeatureSpace.load(tmp_path / "none.npz")

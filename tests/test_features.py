@@ -1,3 +1,5 @@
+import ast
+import csv
 import math
 import re
 
@@ -6,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from synthetic import synthetic_ecg
 from torch.library import opcheck
 
@@ -179,6 +182,17 @@ def test_rhythm_by_hand():
     assert f["pct_rr_short"] == pytest.approx(100 / 6)  # 600 < 640
 
 
+def test_rhythm_as_neurokit2_has_it():
+    """hrv_time of neurokit2 0.2.13; its SD has ddof 1, its pNN50 divides by the intervals, ours by the differences."""
+    rr = "694 718 718 778 660 788 742 852 856 882 846 796 850 890 760 836 796 886 748 780 820 814 700 820 792"
+    f = from_intervals([int(v) for v in rr.split()])
+    assert f["rr_mean"] == pytest.approx(792.88) and f["rr_median"] == 796 and f["rr_iqr"] == 98
+    assert f["rmssd"] == pytest.approx(76.366441)
+    assert f["rr_sd"] == pytest.approx(63.500866 * math.sqrt(24 / 25))
+    assert f["cv_rr"] == pytest.approx(0.080089 * math.sqrt(24 / 25), rel=1e-5)
+    assert f["pnn50"] == pytest.approx(44 * 25 / 24)
+
+
 def test_rhythm_edges():
     f = from_intervals([800, 850, 800, 852])  # a step of exactly 50 ms does not count
     assert f["pnn50"] == pytest.approx(100 / 3)
@@ -349,6 +363,46 @@ def test_pacing_spikes(twelve):
     assert paced.shape == (5, 2) and paced[1].all() and not paced[others].any()
 
 
+def test_what_a_pacing_spike_is():
+    ramp = np.maximum(np.arange(100) - 50, 0).astype(np.float32)
+    spike = np.where(np.isin(np.arange(100), (49, 50)), 1.0, 0.0).astype(np.float32)
+    triangle = np.maximum(1 - np.abs(np.arange(100) - 50) / 10, 0).astype(np.float32)  # a QRS complex of 40 ms
+    assert kernels.spikes(0.25 * spike) and kernels.spikes(5 - 0.25 * spike)
+    assert not kernels.spikes(0.15 * spike)
+    assert not kernels.spikes(0.25 * spike - 0.04 * ramp)  # a low one only on a level line
+    assert kernels.spikes(0.8 * spike - 0.04 * ramp)  # a high one even where the QRS complex follows at once
+    assert not kernels.spikes(0.8 * spike - np.float32(0.1) * np.arange(100, dtype=np.float32))  # but not on a slope
+    assert not kernels.spikes(3 * triangle) and not kernels.spikes(-triangle)
+    spike[46:48] = np.nan
+    assert not kernels.spikes(spike)
+
+
+def shipped():
+    """The shipped records, their codes, and the features of lead II and V1 by name."""
+    sample = pc.data.sample()
+    x = np.stack([pc.data.read_record(sample.path / name).millivolts() for name in sample.record_ids])
+    with open(sample.path / "ptbxl_database.csv", newline="", encoding="utf-8") as f:
+        codes = [set(ast.literal_eval(row["scp_codes"])) for row in csv.DictReader(f)]
+    features, paced = pc.physio_features(x, 500, lead=["II", "V1"], return_paced=True)
+    return codes, features.reshape(-1, 2, 159), paced
+
+
+def test_real_findings_show():
+    codes, features, paced = shipped()
+
+    def median(name, *which, lead=0):
+        chosen = [bool(c & set(which)) for c in codes]
+        return np.nanmedian(features[chosen, lead, COLUMN[name]])
+
+    for lead in (0, 1):
+        assert median("qrs_median", "CLBBB", "CRBBB", lead=lead) >= 120 > median("qrs_median", "NORM", lead=lead)
+    assert 60000 / median("rr_mean", "SBRAD") < 60 and 60000 / median("rr_mean", "STACH") > 100
+    assert median("pr_median", "1AVB") > 200 > median("pr_median", "NORM")
+    assert median("pct_p_absent", "NORM") < 10
+    assert median("cv_rr", "AFIB") > 3 * median("cv_rr", "NORM")
+    assert [bool(c & {"PACE"}) for c in codes] == paced.tolist()
+
+
 # ---- segments -----------------------------------------------------------------------------------------------------
 
 
@@ -396,6 +450,24 @@ def test_gap_in_every_lead_hides_an_interval(twelve):
 def test_records_without_a_heartbeat(shape, value):
     f = pc.physio_features(np.full(shape, value, np.float32), 500, lead=0)
     assert f.shape == (shape[0], 159) and np.isnan(f).all()
+
+
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 1500)),
+        elements=st.floats(width=32),
+        fill=st.floats(-2, 2, width=32),
+    ),
+    st.sampled_from([50.0, 257.3, 500.0, 1000.0]),
+    st.sampled_from(["mean", 0, [0, "mean"]]),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_samples_give_numbers_or_nan(x, fs, lead):
+    f = pc.physio_features(x, fs, lead=lead)
+    assert f.shape == (len(x), 318 if isinstance(lead, list) else 159)
+    first = pc.physio_features(x[:1], fs, lead=lead)
+    np.testing.assert_array_equal(f[:1], first)
 
 
 def test_no_records_and_no_peaks(twelve):

@@ -34,6 +34,7 @@ P_ON, P_PEAK, P_OFF, QRS_ON, QRS_OFF, T_ON, T_PEAK, T_OFF = range(8)  # fields o
 N_FEATURES = 159
 N_BEATS = 10  # beats with columns of their own
 N_TAPS = 32  # of the filter that gives the slope
+CHUNK = 64  # samples that are filtered at a time
 
 # rows of the scratch memory, one number per beat; the first ten in the order of the columns
 RR, PR, QRS, QT, P_DUR, T_DUR, R_AMP, T_AMP, P_AMP, SLOPE, ST60, ST40, CORR, SORTED = range(14)
@@ -44,11 +45,9 @@ R_SEARCH = 10  # samples: an R peak found on other leads is this far at most fro
 GAP = 50  # samples: a beat may hide where so many are missing in a row
 CORR_BEFORE, CORR_AFTER = 125, 200  # samples around R that adjacent beats are compared over
 SPIKE_FROM, SPIKE_TO = 80, 10  # a ventricular pacing spike lies from 160 ms before the R peak to 20 ms after it
-SPIKE_MV, SPIKE_SIDE, ZERO = (
-    np.float32(0.2),
-    np.float32(0.35),
-    np.float32(0.0),
-)  # least height; slope of the sides / height
+SPIKE_LOW, SPIKE_HIGH = np.float32(0.2), np.float32(0.4)  # mV
+SPIKE_SIDE, SPIKE_BEFORE = np.float32(0.35), np.float32(0.2)  # steps beside the spike, relative to its height
+ZERO = np.float32(0.0)
 
 
 # ---- statistics of a few numbers ----------------------------------------------------------------------------------
@@ -135,22 +134,31 @@ def largest_deflection(x, first, last, level, start):
 
 
 @jit_sum
-def filtered(window, taps):
-    total = np.float32(0.0)
-    for j in range(N_TAPS):
-        total += taps[j] * window[j]
-    return total
+def add_four_taps(w, taps, out):
+    """out[i] += the sum of taps[j] * w[i + j], j = 0..3. Taps outside, samples inside: that is what SIMD likes."""
+    a, b, c, d = taps[0], taps[1], taps[2], taps[3]
+    for i in range(out.size):
+        out[i] += a * w[i] + b * w[i + 1] + c * w[i + 2] + d * w[i + 3]
 
 
 @jit
-def max_slope(x, first, last, taps):
+def max_slope(x, first, last, taps, scratch):
     """Largest |dV/dt| (mV/ms) after the low-pass between samples first and last; NaN where the filter has no room."""
     best = -1.0
-    half = N_TAPS // 2
-    for i in range(max(first, half - 1), min(last, x.size - half)):
-        d = abs(filtered(x[i - half + 1 : i + half + 1], taps))
-        if math.isfinite(d) and d > best:
-            best = d
+    before = N_TAPS // 2 - 1
+    end = min(last, x.size - N_TAPS // 2)
+    for start in range(max(first, before), end, CHUNK):
+        n = min(CHUNK, end - start)
+        slopes = scratch[:n]
+        for i in range(n):
+            slopes[i] = 0.0
+        for j in range(0, N_TAPS, 4):
+            at = start - before + j
+            add_four_taps(x[at : at + n + 3], taps[j : j + 4], slopes)
+        for i in range(n):
+            d = abs(slopes[i])
+            if math.isfinite(d) and d > best:
+                best = d
     return best / MS if best >= 0 else math.nan
 
 
@@ -189,7 +197,7 @@ def measure_beat(x, k, r, paced, p_on, p_peak, p_off, qrs_on, qrs_off, t_on, t_p
     rows[T_AMP, k] = value_at(x, t_peak, level)
     if not paced:
         rows[P_AMP, k] = value_at(x, p_peak, level)
-        rows[SLOPE, k] = max_slope(x, qrs_on, peak, taps)
+        rows[SLOPE, k] = max_slope(x, qrs_on, peak, taps, rows[SORTED])
     if qrs_off >= 0:
         rows[ST60, k] = value_at(x, qrs_off + 30, level)
         rows[ST40, k] = value_at(x, qrs_off + 20, level)
@@ -348,7 +356,7 @@ def segment_features(rows, first, last, p_peak, qrs_on, paced, bazett, out):
 def record_features(record, x, r, paced, waves, segment, bazett, taps, rows, out):
     """out (S, 159) of one lead x (T,) of a record (L, T).
 
-    r, paced (P,); waves (8, P); segment in samples; rows (N_ROWS, P + 21) is scratch memory.
+    r, paced (P,); waves (8, P); segment in samples; rows (N_ROWS, at least P and CHUNK) is scratch memory.
     """
     beats = 0
     while beats < r.size and r[beats] >= 0:
@@ -386,7 +394,7 @@ def features_range(start, stop, ecg, leads, rpeaks, paced, waves, segment, bazet
 
     ecg (B, L, T), leads (K,), rpeaks and paced (B, P), waves (K, 8, B, P), out (B, S, K, 159).
     """
-    rows = np.empty((N_ROWS, rpeaks.shape[1] + 21), np.float32)  # 21: the samples of a baseline are sorted here, too
+    rows = np.empty((N_ROWS, max(rpeaks.shape[1], CHUNK)), np.float32)
     for n in range(start, stop):
         for j in range(leads.size):
             record_features(
@@ -399,10 +407,11 @@ def features_range(start, stop, ecg, leads, rpeaks, paced, waves, segment, bazet
 
 @jit
 def spikes(w):
-    """How many samples of w (6 more on each side) look like a pacing spike: 6 ms wide at most, level on both sides.
+    """How many samples of w (6 more on each side) look like a pacing spike: 6 ms wide at most, and out of a level line.
 
-    The sides tell it from a narrow QRS complex, whose slopes go on beyond 6 ms. Without branches, for SIMD; comparisons
-    with a missing sample are false.
+    After a low spike the line must be level again, or it may be a notch; after a high one the QRS complex may begin at
+    once. The level before tells it from a narrow QRS complex, whose slopes go on beyond 6 ms. Without branches, for
+    SIMD; comparisons with a missing sample are false.
     """
     hits = np.int32(0)
     for i in range(w.size - 12):
@@ -410,14 +419,16 @@ def spikes(w):
         left, right = centre - w[i + 3], centre - w[i + 9]
         up, down = abs(left), abs(right)
         height = up if up < down else down
+        before = abs(w[i + 3] - w[i])
         side = SPIKE_SIDE * height
-        hits += np.int32(
-            (height >= SPIKE_MV)
-            & (left * right > ZERO)
-            & (abs(w[i + 3] - w[i]) <= side)
+        low = (
+            (height >= SPIKE_LOW)
+            & (before <= side)
             & (abs(w[i + 9] - w[i + 12]) <= side)
             & (abs(w[i + 3] - w[i + 9]) <= side)
         )
+        high = (height >= SPIKE_HIGH) & (before <= SPIKE_BEFORE * height)
+        hits += np.int32((left * right > ZERO) & (low | high))
     return hits
 
 

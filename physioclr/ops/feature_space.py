@@ -10,11 +10,22 @@ import numpy as np
 
 from ._arrays import FLOATS, arrays_of, check_dtype, check_int, is_torch
 from ._feature_names import BEAT_NAMES, FEATURE_NAMES, SEGMENT_NAMES
+from ._launch.similarity import median_distance
 
 CLIP = 5.0
 LOG_NAMES = ("rmssd", "cv_rr")
 FORMAT = "physioclr FeatureSpace 1"
-_FIELDS = ("log", "mean", "scale", "matrix", "offset", "explained_variance", "weights")  # what `save` writes as numbers
+# What `save` writes as numbers, with the shape: F input columns, C components.
+_FIELDS = {
+    "log": "F",
+    "mean": "F",
+    "scale": "F",
+    "weights": "F",
+    "matrix": "FC",
+    "offset": "C",
+    "explained_variance": "C",
+    "sigma": "",
+}
 
 
 def default_weight(name: str) -> float:
@@ -77,6 +88,7 @@ class FeatureSpace:
     Attributes:
         columns: the feature in each input column (for k leads, k times the same names).
         weights: (F,) column weights. explained_variance: (n_components,) variance along each component.
+        sigma: the median distance between two training rows, a width for `physio_similarity(kernel="rbf")`.
         n_components: width of the result.
     """
 
@@ -86,7 +98,7 @@ class FeatureSpace:
             value = np.array(fitted[name])
             value.setflags(write=False)
             setattr(self, name, value)
-        self.n_components = self.matrix.shape[1]
+        self.n_components, self.sigma = self.matrix.shape[1], float(self.sigma)
         self._tensors: dict[Any, tuple[Any, ...]] = {}
 
     def __repr__(self) -> str:
@@ -136,6 +148,7 @@ class FeatureSpace:
         axes = axes[:, :keep] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(columns))])[:keep]
         matrix, explained = np.zeros((len(columns), n_components)), np.zeros(n_components)
         matrix[:, :keep], explained[:keep] = axes, variance[:keep]
+        rows = (z - center)[np.isfinite(x).any(axis=1)] @ matrix
         return cls(
             columns,
             log=log,
@@ -145,6 +158,7 @@ class FeatureSpace:
             offset=(-center @ matrix).astype(np.float32),
             explained_variance=explained.astype(np.float32),
             weights=weights.astype(np.float32),
+            sigma=np.float32(median_distance(rows)),
         )
 
     @staticmethod
@@ -215,6 +229,10 @@ class FeatureSpace:
                     raise ValueError(f"its format is {str(archive['format'])!r}")
                 columns = tuple(str(name) for name in archive["columns"])
                 fitted = {name: archive[name] for name in _FIELDS}
+                size = {"F": len(columns), "C": fitted["matrix"].shape[-1]}
+                for name, shape in _FIELDS.items():
+                    if fitted[name].shape != tuple(size[s] for s in shape) or not np.isfinite(fitted[name]).all():
+                        raise ValueError(f"its {name} is damaged")
         except FileNotFoundError:
             raise
         except Exception as e:  # zipfile, zlib and NumPy each have their own errors for a damaged file

@@ -4,8 +4,10 @@ The public functions (NumPy, CuPy) and the registered torch operators both end h
 one place. Nothing in this package imports torch.
 """
 
+from .._arrays import FLOATS
 from .augment import augment, augment_bwd, augment_shape, plan_text, shuffle_beats, shuffle_beats_bwd, shuffle_plan
 from .contrastive import (
+    MODES,
     contrastive_backward,
     contrastive_checks,
     contrastive_finish,
@@ -20,7 +22,9 @@ from .rpeaks import detect_rpeaks, rpeaks_shape
 from .similarity import physio_similarity, similarity_shape
 
 __all__ = [
+    "FLOATS",
     "MEAN_LEAD",
+    "MODES",
     "augment",
     "augment_bwd",
     "augment_shape",
