@@ -132,7 +132,8 @@ def test_challenge_row(tmp_path, name, source):
 
 def test_mimic_patient(tmp_path):
     record = "files/p1000/p10000032/s40689238/40689238"
-    assert describe(tmp_path, record, [])["patient_id"] == "10000032"
+    row = describe(tmp_path, record, [])
+    assert (row["patient_id"], row["source"]) == ("10000032", "mimic_iv_ecg")
     assert describe(tmp_path, "x", ["<subject_id>: 7"])["patient_id"] == "7"
     assert describe(tmp_path, record, [])["labels"] == {}
 

@@ -19,6 +19,7 @@ from physioclr.data.wfdb_source import Record, RecordError
 
 MANIFEST = "store.json"
 prepare_py = sys.modules["physioclr.data.prepare"]  # pc.data.prepare is the function
+block_py = sys.modules["physioclr.data.block"]
 
 
 @pytest.fixture
@@ -27,9 +28,10 @@ def no_ops(monkeypatch):
 
     def nothing(records, fs):
         n = int(records[0].signal.shape[1] / fs / 5)
-        return [(np.empty(0, np.int32), np.zeros((n, 477), np.float32)) for _ in records]
+        empty = block_py.Physiology(np.empty(0, np.int32), np.zeros((n, 477), np.float32), 0.0, False)
+        return [empty for _ in records]
 
-    monkeypatch.setattr(prepare_py, "physiology", nothing)
+    monkeypatch.setattr(block_py, "physiology", nothing)
 
 
 def contents(store):
@@ -65,6 +67,7 @@ def bad_and_good(src, rng):
     write_record(src, "named_labels", x, comments=["Age: NaN", "Sex: Unknown", "Dx: AF,RBBB"])
     write_record(src, "no_comments", x, comments=[])
     write_record(src, "pressure", x, gain="100/mmHg")
+    write_record(src, "gain", x, gain="1e-300/mV")
     write_record(src, "truncated", x)
     (src / "truncated.dat").write_bytes((src / "truncated.dat").read_bytes()[:60_000])
     write_record(src, "no_signal", x)
@@ -80,7 +83,8 @@ def bad_and_good(src, rng):
         "all_flat": "every standard lead is flat",
         "short": "it is 0.3 s long; it must have at least 5 s",
         "one_lead": "it has 1 leads (II) and lacks I, III, aVR, aVL, aVF, V1, V2, V3, V4, V5, V6",
-        "pressure": "is not in volts",
+        "pressure": "lead I is not in volts",
+        "gain": "lead I has 1e+300 mV per unit",
         "truncated": "truncated.dat is truncated: it holds 2500 of 5000 samples per signal",
         "no_signal": "the signal file no_signal.dat is missing",
         "outside": "outside the folder",
@@ -117,14 +121,14 @@ def test_goes_on_over_bad_records(tmp_path, rng):
 
 
 def test_an_op_that_fails_costs_one_record(tmp_path, rng, monkeypatch, no_ops):
-    sound = prepare_py.physiology
+    sound = block_py.physiology
 
     def failing(records, fs):
         if any(p.record_id == "r2" for p in records):
             raise ArithmeticError("of this record")
         return sound(records, fs)
 
-    monkeypatch.setattr(prepare_py, "physiology", failing)
+    monkeypatch.setattr(block_py, "physiology", failing)
     for k in range(5):
         write_record(tmp_path / "src", f"r{k}", ecg_like(rng))
     report = pc.data.prepare(tmp_path / "src", tmp_path / "store")
@@ -239,7 +243,7 @@ def test_killed_prepare_goes_on(many, tmp_path):
     """kill -9 in the middle of a block: nothing is lost or doubled, and the result is that of a run left alone."""
     script = (
         "import sys, time, physioclr as pc\n"
-        "p = sys.modules['physioclr.data.prepare'] if pc.data else None\n"
+        "p = sys.modules['physioclr.data.block'] if pc.data else None\n"
         "write = p._write\n"
         "def slow(writer, pending, fs):\n"
         "    write(writer, pending, fs)\n"
@@ -272,7 +276,7 @@ def test_killed_prepare_goes_on(many, tmp_path):
 
 
 def test_an_interrupt_keeps_what_is_done(many, tmp_path, monkeypatch, no_ops):
-    write = prepare_py._write
+    write = block_py._write
 
     def interrupted(writer, pending, fs):
         if writer.final.name.endswith("2"):
@@ -280,11 +284,33 @@ def test_an_interrupt_keeps_what_is_done(many, tmp_path, monkeypatch, no_ops):
         write(writer, pending, fs)
 
     with monkeypatch.context() as m:
-        m.setattr(prepare_py, "_write", interrupted)
+        m.setattr(block_py, "_write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pc.data.prepare(many, tmp_path / "store")
     report = pc.data.prepare(many, tmp_path / "store")
     assert (report.n_new, report.n_records) == (8, 40)
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_stopped_while_completing(many, tmp_path, monkeypatch, no_ops, step):
+    """plan.txt, plan.json, table, labels, labelled, the two CSV files, the manifest: stopped before each renaming."""
+    dest, replace, calls = tmp_path / "store", os.replace, []
+
+    def stopped(source, target):
+        calls.append(target)
+        if len(calls) == step + 1:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as m:
+        m.setattr(os, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            pc.data.prepare(many, dest)
+    with pytest.raises(ValueError, match=r"unfinished store|not a store"):
+        pc.data.open_store(dest)
+    assert pc.data.prepare(many, dest).n_records == 40
+    assert pc.data.verify(dest) == []
+    assert not [p.name for p in dest.iterdir() if p.name[0] == "." and not p.name.endswith(".lock")]
 
 
 def test_finished_store_is_left_alone(many, tmp_path, no_ops):
@@ -355,15 +381,14 @@ def test_a_worker_that_dies_ends_the_run(many, tmp_path):
     script.write_text(
         "import os, signal, sys\n"
         "import physioclr.data\n"
-        "p = sys.modules['physioclr.data.prepare']\n"
-        "p.ALONE_SECONDS = 0\n"
+        "sys.modules['physioclr.data.prepare'].ALONE_SECONDS = 0\n"
         "def write(writer, pending, fs):\n"
         "    if writer.final.name.endswith('2'):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "if __name__ == '__main__':\n"
         "    physioclr.data.prepare(sys.argv[1], sys.argv[2], jobs=2)\n"
         "else:\n"
-        "    p._write = write\n"
+        "    sys.modules['physioclr.data.block']._write = write\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(pc.__file__).parents[1])}
     command = [sys.executable, str(script), str(many), str(tmp_path / "store")]
@@ -386,6 +411,7 @@ def test_real_records_with_labels(tmp_path):
         distance = np.abs(store.rpeaks(i)[:, None] - marks[None]).min(axis=0)
         assert (distance <= 0.075 * store.fs).mean() >= 0.9
         assert store.features(i).shape == (2, 477)
+        assert 0.5 < store.table["quality"][i] <= 1 and not store.table["paced"][i]
 
 
 def test_plan_lists_every_record_once(many, tmp_path, no_ops):

@@ -36,6 +36,8 @@ def make_store(dest, rng):
                     "age": 40.5 + i if i else None,
                     "sex": "FM"[i % 2],
                     "fold": i - 1,
+                    "quality": i / 8,
+                    "paced": i == 3,
                     "dx": ["1", "2"][: i % 3],
                     "labels": {"a": ["x", "z"]} if i < 4 else {"b": []},
                 },
@@ -88,6 +90,8 @@ def test_table_and_labels(made):
     np.testing.assert_array_equal(store.table["age"], [np.nan, *(40.5 + np.arange(1, 7))])
     assert list(store.table["fold"]) == [-1, 0, 1, 2, 3, 4, 5]
     assert list(store.table["n_samples"]) == list(LENGTHS)
+    assert list(store.table["quality"]) == [i / 8 for i in range(7)]
+    assert list(np.flatnonzero(store.table["paced"])) == [3]
     assert set(store.labels) == {"a", "b"}
     names, y = store.labels["a"]
     assert names == ("x", "y", "z") and y.dtype == np.uint8

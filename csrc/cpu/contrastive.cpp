@@ -10,57 +10,20 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
-#include <new>
 #include <vector>
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
 
-#include "core/macros.h"
 #include "core/threads.h"
 #include "cpu/contrastive_tile.h"
-#include "cpu/gemm.h"
+#include "cpu/panels.h"
 #include "ops.h"
 
 namespace physioclr::cpu {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
-
-template <class T>
-struct Buffer {  // aligned for whole-vector loads, not initialised
-  struct Free {
-    void operator()(T* p) const { ::operator delete(p, std::align_val_t{64}); }
-  };
-  std::unique_ptr<T, Free> p;
-  explicit Buffer(int64_t n) : p(static_cast<T*>(::operator new(std::max<int64_t>(n, 1) * sizeof(T), std::align_val_t{64}))) {}
-  T* get() const { return p.get(); }
-};
-
-int64_t padded(int64_t n) { return (n + kPanel - 1) / kPanel * kPanel; }
-
-// x . y and y . y in double.
-template <class T>
-inline void dots(const T* x, const T* y, int64_t n, double* xy, double* yy) {
-  double a = 0, b = 0;
-#pragma omp simd reduction(+ : a, b)
-  for (int64_t k = 0; k < n; ++k) {
-    a += static_cast<double>(x[k]) * y[k];
-    b += static_cast<double>(y[k]) * y[k];
-  }
-  *xy = a;
-  *yy = b;
-}
-PHYSIOCLR_SIMD void dot(const float* x, const float* y, int64_t n, double* xy, double* yy) { dots(x, y, n, xy, yy); }
-PHYSIOCLR_SIMD void dot(const double* x, const double* y, int64_t n, double* xy, double* yy) { dots(x, y, n, xy, yy); }
-
-template <class T>
-double inverse_norm(const T* x, int64_t n) {  // 0 for a zero row
-  double ss, same;
-  dot(x, x, n, &same, &ss);
-  return ss > 0 || std::isnan(ss) ? 1.0 / std::sqrt(ss) : 0.0;
-}
 
 template <class T>
 struct Problem {
@@ -98,17 +61,13 @@ struct Problem {
       const double hi = row < 0 ? 0 : inverse_norm(anchor.row(row), d);
       for (int64_t k = 0; k < d; ++k) hp[k * kPanel + q] = row < 0 ? T(0) : static_cast<T>(anchor.row(row)[k] * hi);
       const double fi = row < 0 ? 0 : inverse_norm(feat.row(row), f);
-      bad += row >= 0 && !(fi > 0) && !all_finite(feat.row(row));  // an infinite value makes fi 0, NaN makes it NaN
+      bad += row >= 0 && !(fi > 0) && !all_finite(feat.row(row), f);  // an infinite value makes fi 0, NaN makes it NaN
       for (int64_t k = 0; k < f; ++k)
         fp[k * kPanel + q] = fi > 0 ? static_cast<T>(feat.row(row)[k] * fi) : std::numeric_limits<T>::quiet_NaN();
       inv_norm[p0 + q] = hi;
       valid[p0 + q] = fi > 0;
     }
     return bad;
-  }
-
-  bool all_finite(const T* x) const {
-    return std::all_of(x, x + f, [](T v) { return std::isfinite(v); });
   }
 
   void number_groups(const int64_t* g) {

@@ -24,6 +24,7 @@ _CHALLENGE_SOURCES = {
     "HR": "ptbxl_challenge",
     "I": "st_petersburg",
 }
+_MIMIC = re.compile(r"/p\d{4}/p(\d{8})/s\d+/")  # p1000/p10000032/s40689238/40689238: group, patient, study
 OVER_89 = 90.0  # what "over 89" is stored as: ages beyond it are withheld (PTB-XL writes 300, LUDB ">89")
 
 
@@ -39,10 +40,11 @@ def describe(src: str | os.PathLike, record_id: str, comments: list[str]) -> dic
         key, colon, value = comment.partition(":")
         if colon:
             stated.setdefault(key.strip(" <>").lower(), value.strip())
+    mimic = _MIMIC.search(f"/{record_id}")
     row = {
         "record_id": record_id,
-        "source": _folder_name(src, record_id),
-        "patient_id": _patient(stated, record_id),
+        "source": "mimic_iv_ecg" if mimic else _folder_name(src, record_id),
+        "patient_id": mimic[1] if mimic else stated.get("subject_id", ""),
         "age": parse_age(stated.get("age", "")),
         "sex": parse_sex(stated.get("sex", "")),
         "fold": -1,
@@ -87,13 +89,6 @@ def _folder_name(src: str | os.PathLike, record_id: str) -> str:
     """The data set's folder: the first below src that leads to the record, or src itself."""
     parts = record_id.split("/")
     return parts[0] if len(parts) > 1 else Path(src).resolve().name
-
-
-def _patient(stated: dict[str, str], record_id: str) -> str:
-    if stated.get("subject_id"):
-        return stated["subject_id"]
-    folder = re.search(r"(?:^|/)p(\d{8})/", record_id)  # MIMIC: p1000/p10000032/s40689238/40689238
-    return folder[1] if folder else ""
 
 
 # ---- PTB-XL -------------------------------------------------------------------------------------------------------

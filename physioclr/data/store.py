@@ -24,7 +24,7 @@ VERSION = 1
 MANIFEST = "store.json"
 MISSING = np.int16(-32768)  # a sample that was not recorded, as in WFDB format 16
 
-TABLE_COLUMNS = ("record_id", "source", "patient_id", "age", "sex", "fold", "n_samples")
+TABLE_COLUMNS = ("record_id", "source", "patient_id", "age", "sex", "fold", "n_samples", "quality", "paced")
 # Where a record lies: its shard, and its first sample, R peak and segment within the shard's arrays.
 PLACE_COLUMNS = ("shard", "sample_start", "rpeak_start", "n_rpeaks", "segment_start", "n_segments")
 # dtype, and whether a row is a segment's features rather than one number
@@ -78,7 +78,8 @@ class Store:
         fs: sampling rate of every record, Hz.
         leads: the 12 standard names, in the order of the signals' rows.
         table: dict of (N,) columns: record_id, source, patient_id ("" where unknown), age (years, NaN where unknown),
-            sex ("F", "M" or ""), fold (-1 where there is none), n_samples.
+            sex ("F", "M" or ""), fold (-1 where there is none), n_samples, quality (of the R peaks, 0..1) and paced
+            (whether a ventricular pacing spike was seen).
         labels: dict scheme -> (class names, (N, C) uint8 multi-hot).
         labelled: dict scheme -> (N,) bool: whether the scheme applies to the record. Rows of others are zero.
         feature_leads, segment: leads whose features lie side by side in `features`, and the segment's length in s.
@@ -87,7 +88,7 @@ class Store:
     OPEN_FILES = 256  # memory maps of shards held at once, each an open file: well below the usual limit of 1,024
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # also for a process that has another working directory
         self._manifest = m = _read_manifest(self.path)
         self.fs = float(m["fs"])
         self.leads = tuple(m["leads"])
@@ -185,9 +186,10 @@ class Store:
         array = self._maps.get(key)
         if array is None:
             array = self._maps[key] = self._map(*key)
-            with contextlib.suppress(KeyError):  # another thread was faster
-                while len(self._maps) > self.OPEN_FILES:
-                    self._maps.popitem(last=False)
+        with contextlib.suppress(KeyError):  # another thread let go of one first
+            self._maps.move_to_end(key)
+            while len(self._maps) > self.OPEN_FILES:
+                self._maps.popitem(last=False)
         return array
 
     def _map(self, k: int, name: str) -> np.ndarray:
@@ -235,6 +237,7 @@ def verify(path: str | os.PathLike | Store) -> list[str]:
     """
     if isinstance(path, Store):
         path = path.path
+    path = Path(path).absolute()
     try:
         store = open_store(path)
     except ValueError as e:

@@ -23,6 +23,7 @@ from .store import FORMAT, HEADER_BYTES, MANIFEST, PLACE_COLUMNS, TABLE_COLUMNS,
 SHARD_MANIFEST = "shard.json"
 RECORDS = "records.jsonl"
 _DTYPES = {"age": "<f4", "fold": "<i2", "n_samples": "<i4", "shard": "<i4", "sample_start": "<i8"}
+_DTYPES |= {"quality": "<f4", "paced": "|b1"}
 _DTYPES |= {"rpeak_start": "<i8", "n_rpeaks": "<i4", "segment_start": "<i8", "n_segments": "<i4"}
 _TEXT = ("record_id", "source", "patient_id", "sex")
 

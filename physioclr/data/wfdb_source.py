@@ -94,7 +94,7 @@ def find_records(src: str | os.PathLike) -> Iterator[str]:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    for folder, subfolders, files in os.walk(root):
+    for folder, subfolders, files in os.walk(root, onerror=_cannot_list):
         if "records100" in subfolders and "records500" in subfolders:
             subfolders.remove("records100")
         subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
@@ -102,6 +102,11 @@ def _walk(root: Path) -> Iterator[str]:
         prefix = "" if below == "." else f"{below}/"
         for name in sorted(f[:-4] for f in files if f.endswith(".hea") and not f.startswith(".")):
             yield prefix + name
+
+
+def _cannot_list(e: OSError) -> None:
+    """os.walk would pass over the folder, and its records would be missing without a word."""
+    raise ValueError(f"the folder {e.filename} cannot be listed: {e.strerror}") from e
 
 
 # ---- headers ------------------------------------------------------------------------------------------------------
@@ -296,6 +301,10 @@ def _mat_frames(raw: bytes, name: str, n: int) -> np.ndarray:
 def _read_with_wfdb(header: Header) -> Record:
     """Every other format. Float mV: wfdb turns the samples into physical units and marks missing ones with NaN."""
     name = header.path[:-4]
+    for file in {s.file for s in header.signals if not s.fmt.startswith("5")}:  # 508 to 524 are compressed
+        n = sum(s.file == file for s in header.signals) * header.n_samples
+        if os.path.getsize(os.path.join(header.folder, file)) < n:  # no format takes less than a byte for a sample
+            raise RecordError(f"{file} is truncated: it cannot hold {header.n_samples} samples per signal")
     try:
         with wfdb_quietly() as wfdb:
             record = wfdb.rdrecord(name)

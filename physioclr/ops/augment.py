@@ -77,7 +77,7 @@ def augment(
         raise TypeError(f"plan is {plan!r}; it must be an Augment")
     if rpeaks is None and plan.needs_rpeaks:
         raise ValueError(
-            "rpeaks is None, but the plan looks at R peaks (beat_shuffle, time_mask.away_from_qrs); give them"
+            "rpeaks is None, but the plan looks at R peaks (beat_shuffle, rr_scale, time_mask.away_from_qrs); give them"
         )
     index = None if rpeaks is None else rpeaks_index(rpeaks)
     if is_torch(ecg):

@@ -66,6 +66,67 @@ class BeatShuffle(_Field):
 
 
 @dataclass(frozen=True)
+class TimeWarp(_Field):
+    """Run time a little faster here and slower there, smoothly; the ends of the record stay (Um et al. 2017).
+
+    p: probability. speed: largest deviation from 1 in a record, at most 0.5; three half-waves over the record with
+    random shares make the course. Samples are read by cubic convolution (Keys 1981). R peaks are carried along.
+    Changes the heart rate and all intervals (PR, QRS, QT) by at most `speed`.
+    """
+
+    p: float = 0.5
+    speed: tuple[float, float] = (0.0, 0.05)
+    name: ClassVar[str] = "time_warp"
+
+    def __post_init__(self):
+        self._check(p=self._probability(), speed=_range(self.speed, "time_warp.speed", 0.0, 0.5))
+
+    def _settings(self):
+        return self.speed
+
+
+@dataclass(frozen=True)
+class RrScale(_Field):
+    """Make every RR interval `factor` times as long, as another heart rate would. Needs rpeaks.
+
+    p: probability. factor: range, within 0.5 to 2. From the P onset to the end of QRS nothing stretches, the QT
+    interval goes with the cube root of the factor (Fridericia 1920), and TP takes the rest, but keeps a quarter of its
+    length, so that fast rhythms change less. Boundaries are taken where they usually are, relative to R and RR
+    (core/time_map.h). The first R peak stays; what no longer fits falls off the end, and what is missing there is 0.
+    Changes the rate; keeps PR and QRS, the QTc nearly.
+    """
+
+    p: float = 0.5
+    factor: tuple[float, float] = (0.85, 1.15)
+    name: ClassVar[str] = "rr_scale"
+
+    def __post_init__(self):
+        self._check(p=self._probability(), factor=_range(self.factor, "rr_scale.factor", 0.5, 2.0))
+
+    def _settings(self):
+        return self.factor
+
+
+@dataclass(frozen=True)
+class Crop(_Field):
+    """Keep a random window, put it at a random place, and pad with zeros: no resizing, so every interval stays.
+
+    p: probability. kept: share of the record that is kept (random cropping without the resizing of images, which
+    would change the rate). Loses what lies outside the window.
+    """
+
+    p: float = 0.5
+    kept: tuple[float, float] = (0.8, 1.0)
+    name: ClassVar[str] = "crop"
+
+    def __post_init__(self):
+        self._check(p=self._probability(), kept=_range(self.kept, "crop.kept", 0.0, 1.0))
+
+    def _settings(self):
+        return self.kept
+
+
+@dataclass(frozen=True)
 class TimeMask(_Field):
     """Set one to three spans of all leads to zero (after SpecAugment's time masking, Park et al. 2019).
 
@@ -123,6 +184,27 @@ class LeadDropout(_Field):
 
     def _settings(self):
         return self.lead, float(self.kept), float(2**31 if self.dropped is None else self.dropped)
+
+
+@dataclass(frozen=True)
+class VcgRotation(_Field):
+    """Turn the heart's electrical axis: x + D (R - I) D+ x, with Dower's matrix D (1980) and its least-squares inverse.
+
+    p: probability. angle: range of the angles about the X, Y and Z axes, degrees. What a dipole does not explain stays.
+    Where one of I, II, V1 to V6 is missing, nothing turns. Twelve leads only: other records are left as they are.
+    Changes the axis and R progression by about the angle, ST vectors with them.
+    """
+
+    p: float = 0.5
+    angle: tuple[float, float] = (-15.0, 15.0)
+    name: ClassVar[str] = "vcg_rotation"
+
+    def __post_init__(self):
+        angle = (-self.angle, self.angle) if isinstance(self.angle, (int, float)) else self.angle
+        self._check(p=self._probability(), angle=_range(angle, "vcg_rotation.angle", -180.0, 180.0, "degrees"))
+
+    def _settings(self):
+        return self.angle
 
 
 @dataclass(frozen=True)
@@ -196,6 +278,31 @@ class Powerline(_Field):
 
 
 @dataclass(frozen=True)
+class MuscleNoise(_Field):
+    """Add band-limited noise in bursts, as tense muscles do (the band of surface EMG that an ECG amplifier passes).
+
+    p: probability. rms: at the height of a burst, mV, in I, II and III; drawn per electrode, between half and all of
+    it. band: Hz, cut at 0.45 fs. One to four bursts of 0.5 to 2 s on a floor of a fifth. Hides P waves (a P wave is
+    about 0.12 mV) and fakes fibrillation waves; changes no interval.
+    """
+
+    p: float = 0.5
+    rms: tuple[float, float] = (0.005, 0.04)
+    band: tuple[float, float] = (20.0, 120.0)
+    name: ClassVar[str] = "muscle_noise"
+
+    def __post_init__(self):
+        self._check(
+            p=self._probability(),
+            rms=_range(self.rms, "muscle_noise.rms", 0.0, INF, "mV"),
+            band=_range(self.band, "muscle_noise.band", 0.0, 2000.0, "Hz"),
+        )
+
+    def _settings(self):
+        return (*self.rms, *self.band)
+
+
+@dataclass(frozen=True)
 class GaussianNoise(_Field):
     """Add white Gaussian noise.
 
@@ -215,7 +322,13 @@ class GaussianNoise(_Field):
         return self.sd
 
 
-FIELDS = {c.name: c for c in (BeatShuffle, TimeMask, LeadDropout, AmplitudeScale, BaselineWander, Powerline, GaussianNoise)}  # fmt: skip  # noqa: E501
+FIELDS = {
+    c.name: c
+    for c in (
+        BeatShuffle, TimeWarp, RrScale, Crop, TimeMask, LeadDropout, VcgRotation, AmplitudeScale, BaselineWander,
+        Powerline, MuscleNoise, GaussianNoise,
+    )
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -231,11 +344,16 @@ class Augment:
     """
 
     beat_shuffle: BeatShuffle | None = None
+    time_warp: TimeWarp | None = None
+    rr_scale: RrScale | None = None
+    crop: Crop | None = None
     time_mask: TimeMask | None = None
     lead_dropout: LeadDropout | None = None
+    vcg_rotation: VcgRotation | None = None
     amplitude_scale: AmplitudeScale | None = None
     baseline_wander: BaselineWander | None = None
     powerline: Powerline | None = None
+    muscle_noise: MuscleNoise | None = None
     gaussian_noise: GaussianNoise | None = None
 
     def __post_init__(self):
@@ -255,8 +373,8 @@ class Augment:
     @property
     def needs_rpeaks(self) -> bool:
         """Whether a field looks at the R peaks, so that `augment` needs them."""
-        mask = self.time_mask
-        return self.beat_shuffle is not None or (mask is not None and mask.away_from_qrs is not None)
+        away = self.time_mask is not None and self.time_mask.away_from_qrs is not None
+        return away or self.beat_shuffle is not None or self.rr_scale is not None
 
     @classmethod
     def standard(cls) -> Augment:
@@ -267,10 +385,13 @@ class Augment:
     def preserving(cls) -> Augment:
         """The preset that keeps the diagnostic category: weak, and nothing that reorders beats. Needs R peaks."""
         return cls(
+            time_warp=TimeWarp(speed=(0.0, 0.02)),
             time_mask=TimeMask(most=0.08, away_from_qrs=0.06),
             lead_dropout=LeadDropout(dropped=2),
+            vcg_rotation=VcgRotation(angle=(-5.0, 5.0)),
             amplitude_scale=AmplitudeScale(gain=(0.9, 1.1)),
             baseline_wander=BaselineWander(amplitude=(0.0, 0.05)),
             powerline=Powerline(amplitude=(0.005, 0.015)),
+            muscle_noise=MuscleNoise(rms=(0.005, 0.015)),
             gaussian_noise=GaussianNoise(sd=(0.005, 0.01)),
         )

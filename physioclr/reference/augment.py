@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtri
 
+from .time_map import time_map
+
 PURPOSES = 64
 MASK = 0xFFFFFFFF
 
@@ -214,6 +216,68 @@ def gaussian(plan, seed, sample, leads, samples):
     )
 
 
+def muscle(plan, seed, sample, leads, samples, fs):
+    """(leads, T) muscle noise, or None: a carrier with two spline-interpolated quadratures, times the envelope."""
+    s = plan.muscle_noise
+    if s is None:
+        return None
+    u = Stream(seed, sample, 10)
+    on, rms, count = u.uniform(), u.uniform(*s.rms), u.uniform()
+    low, high = s.band[0], min(s.band[1], 0.45 * fs)
+    if on >= s.p or high <= low:
+        return None
+    t = np.arange(samples)
+    envelope = np.zeros(samples)
+    for _ in range(1 + int(4 * count)):
+        at, width = samples * u.uniform(), u.uniform(0.25, 1.0) * fs
+        envelope = np.maximum(envelope, np.clip(1 - ((t - at) / width) ** 2, 0, None) ** 2)
+    envelope = 0.2 + 0.8 * envelope
+    at = t * (1.5 * (high - low) / fs)
+    node, f = np.floor(at).astype(int), at % 1
+    g = 1 - f
+    weights = [g**3 / 6, (4 + f * f * (3 * f - 6)) / 6, (4 + g * g * (3 * g - 6)) / 6, f**3 / 6]
+    turns = 2 * np.pi * (low + high) / 2 / fs * t
+    mix = channel_matrix(leads)
+    out = np.zeros((mix.shape[1], samples))
+    for c in range(mix.shape[1]):
+        share = Stream(seed, sample, 10 + PURPOSES * (1 + 3 * c)).uniform(0.5, 1.0) * (
+            np.sqrt(0.5) if leads == 12 else 1
+        )
+        part = []
+        for quadrature in (0, 1):
+            z = white_noise(seed, sample, 10 + PURPOSES * (2 + 3 * c + quadrature), samples + 4)
+            part.append(sum(w * z[node + k] for k, w in enumerate(weights)))
+        out[c] = share * rms / np.sqrt(151 / 315) * envelope * (part[0] * np.cos(turns) + part[1] * np.sin(turns))
+    return mix @ out
+
+
+DOWER = np.array(  # of I II V1 .. V6: the potential that a dipole (X, Y, Z) gives
+    [
+        [0.632, -0.235, 0.059],
+        [0.235, 1.066, -0.132],
+        [-0.515, 0.157, -0.917],
+        [0.044, 0.164, -1.387],
+        [0.882, 0.098, -1.277],
+        [1.213, 0.127, -0.601],
+        [1.125, 0.127, -0.086],
+        [0.831, 0.076, 0.230],
+    ]
+)
+
+
+def rotate(x, angles):
+    """(12, T) with the dipole turned by the angles (degrees) about X, then Y, then Z."""
+    (sx, cx), (sy, cy), (sz, cz) = ((np.sin(a), np.cos(a)) for a in np.radians(angles))
+    r = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    r = r @ np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]) @ np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    i, ii, chest = DOWER[0], DOWER[1], DOWER[2:]
+    d = np.vstack([i, ii, ii - i, -(i + ii) / 2, i - ii / 2, ii - i / 2, chest])
+    independent = x[[0, 1, 6, 7, 8, 9, 10, 11]]
+    there = np.isfinite(independent).all(axis=0)
+    dipole = np.linalg.pinv(DOWER) @ np.where(there, independent, 0.0)
+    return x + d @ (r - np.eye(3)) @ dipole
+
+
 def augment(ecg, plan, *, fs, seed, sample_id=None, rpeaks=None):
     """(B, T) or (B, L, T) -> augmented float64 batch, new (B, P) R-peak indices (None without rpeaks)."""
     ecg = np.asarray(ecg, np.float64)
@@ -229,6 +293,11 @@ def augment(ecg, plan, *, fs, seed, sample_id=None, rpeaks=None):
         shuffle = plan.beat_shuffle
         if shuffle is not None and Stream(seed, sample, 0).uniform() < shuffle.p:
             x, peaks = shuffle_record(x, peaks, seed=seed, sample=sample, cut=shuffle.cut, fs=fs)
+        x, valid, peaks = time_map(x, peaks, plan, lambda row: Stream(seed, sample, row), fs)  # noqa: B023
+        if plan.vcg_rotation is not None and leads == 12:
+            u = Stream(seed, sample, 6)
+            if u.uniform() < plan.vcg_rotation.p:
+                x = rotate(x, [u.uniform(*plan.vcg_rotation.angle) for _ in range(3)])
         scale = plan.amplitude_scale
         if scale is not None:
             u = Stream(seed, sample, 7)
@@ -237,12 +306,13 @@ def augment(ecg, plan, *, fs, seed, sample_id=None, rpeaks=None):
         for noise in (
             wander(plan, seed, sample, leads, samples, fs),
             powerline(plan, seed, sample, leads, samples, fs),
+            muscle(plan, seed, sample, leads, samples, fs),
             gaussian(plan, seed, sample, leads, samples),
         ):
             if noise is not None:
                 x = x + noise
         zero = dropped_leads(plan, seed, sample, leads)[:, None] | mask_spans(plan, seed, sample, samples, fs, peaks)
-        out[b] = np.where(zero & np.isfinite(x), 0.0, x)
+        out[b] = np.where((zero & np.isfinite(x)) | ~valid, 0.0, x)
         if index is not None:
             index[b, : len(peaks)] = peaks
     return out, index
