@@ -20,14 +20,21 @@ from .ops.augment_plan import (
     Augment,
     BaselineWander,
     BeatShuffle,
+    Crop,
     GaussianNoise,
     LeadDropout,
+    MuscleNoise,
     Powerline,
+    RrScale,
     TimeMask,
+    TimeWarp,
+    VcgRotation,
 )
 from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
 from .ops.delineate import delineate
+from .ops.feature_space import FeatureSpace
 from .ops.features import FEATURE_NAMES, physio_features
+from .ops.neighbors import Neighbors, physio_neighbors
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity
@@ -44,12 +51,19 @@ __all__ = [
     "BaselineWander",
     "BeatShuffle",
     "ContrastiveStats",
+    "Crop",
     "Delineation",
+    "FeatureSpace",
     "GaussianNoise",
     "LeadDropout",
+    "MuscleNoise",
+    "Neighbors",
     "Powerline",
     "RPeaks",
+    "RrScale",
     "TimeMask",
+    "TimeWarp",
+    "VcgRotation",
     "augment",
     "data",
     "delineate",
@@ -59,6 +73,7 @@ __all__ = [
     "nn",
     "peak_reconstruction_loss",
     "physio_features",
+    "physio_neighbors",
     "physio_similarity",
     "set_num_threads",
     "shuffle_beats",

@@ -74,7 +74,7 @@ def test_tall_t_waves():
 
 def test_small_ectopic_beats_between_large_ones(rng):
     x, truth = beats_at(np.arange(0.5, 19.6, 0.8), 20, 500)
-    wide, at = beats_at([0.5 + 0.8 * 9 + 0.45], 20, 500, ((0, 0.022, 0.6), (0.06, 0.03, -0.5)))
+    wide, at = beats_at([0.5 + 0.8 * 9 + 0.45], 20, 500, ((0, 0.018, 0.7), (0.055, 0.025, -0.6)))
     got = found(x + wide + 0.01 * rng.normal(size=len(x)), 500)
     assert near(got, np.sort(np.concatenate([truth, at])), 5)
 

@@ -1,5 +1,7 @@
 """Reading WFDB files: our reader against wfdb, headers with defects, and files that must be refused."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -132,6 +134,22 @@ def test_header_in_other_encodings_and_line_ends(tmp_path, rng):
 
 
 @pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("r.dat 16 1000/mV 16 0 28 -1716 0 V1", "V1"),
+        ("r.dat 16 1000/mV 16 0 28 -1716 0 ECG lead V1", "ECG lead V1"),
+        ("r.dat 16 1000/mV 16 0 28 -1716 V1", "V1"),
+        ("r.dat 16 1000/mV 16 0 V1", "V1"),
+        ("r.dat 16 1000/mV 16 0 28 -1716 0", ""),
+    ],
+)
+def test_names_of_leads(tmp_path, line, name):
+    (tmp_path / "r.hea").write_text(f"r 1 500 10\n{line}\n")
+    (signal,) = read_header(tmp_path / "r").signals
+    assert (signal.name, signal.gain, signal.baseline) == (name, 1000.0, 0.0)
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("", "empty"),
@@ -216,6 +234,23 @@ def test_truncated_signal_file(tmp_path, rng, mat, n_bytes):
         read_record(header)
 
 
+@pytest.mark.parametrize("n_bytes", [0, 100, 40_000, 64_799])
+def test_truncated_file_of_another_format(tmp_path, n_bytes):
+    for suffix in (".hea", ".dat"):
+        (tmp_path / f"119m00{suffix}").write_bytes((DATA / "mitdb" / f"119m00{suffix}").read_bytes())
+    (tmp_path / "119m00.dat").write_bytes((tmp_path / "119m00.dat").read_bytes()[:n_bytes])
+    with pytest.raises(RecordError, match=r"truncated|wfdb cannot read it"):
+        read_record(tmp_path / "119m00")
+
+
+def test_a_length_that_no_memory_could_hold(tmp_path):
+    (tmp_path / "r.dat").write_bytes(bytes(1000))
+    for fmt in ("16", "212", "24"):
+        (tmp_path / "r.hea").write_text("r 12 500 900000000000\n" + f"r.dat {fmt} 1000/mV\n" * 12)
+        with pytest.raises(RecordError, match="truncated"):
+            read_record(tmp_path / "r")
+
+
 def test_missing_files(tmp_path, rng):
     header = write_record(tmp_path, "r", ecg_like(rng))
     header.with_suffix(".dat").unlink()
@@ -246,3 +281,17 @@ def test_find_records(tmp_path, rng):
     assert list(find_records(tmp_path / "records100")) == ["p"]
     with pytest.raises(ValueError, match="src is"):
         find_records(tmp_path / "absent")
+
+
+def test_folder_that_cannot_be_listed(tmp_path, rng, monkeypatch):
+    write_record(tmp_path / "g1", "a", ecg_like(rng, n_samples=100))
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("g1"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ValueError, match=r"g1 cannot be listed: Permission denied"):
+        list(find_records(tmp_path))

@@ -84,7 +84,7 @@ struct Tones {
 
 // ---- a record's parameters ----------------------------------------------------------------------------------------
 
-constexpr int kMaxSpans = 8;
+constexpr int kMaxSpans = 8, kMaxBursts = 4, kWarps = 3;
 
 struct RecordParams {
   double gain = 1;
@@ -92,17 +92,75 @@ struct RecordParams {
   double harmonic[kHarmonics] = {};  // share of each harmonic in the mains amplitude
   double gaussian = 0;              // SD, mV
   double dropout = 0;               // probability of each lead; 0: off
+  double muscle = 0;                // RMS at the height of a burst, mV
+  double muscle_rate = 0, muscle_centre = 0;  // nodes and cycles per sample (see MuscleNoise below)
+  int bursts = 0;
+  double burst_at[kMaxBursts], burst_width[kMaxBursts];  // centre and half width, samples
   Tones tones;
   int64_t guard = -1;               // samples around each R peak that the time mask leaves; -1: none
   int spans = 0;
   int64_t span_start[kMaxSpans], span_end[kMaxSpans];  // masked, before the guard
-  bool shuffle = false, tp = false;
+  bool shuffle = false, tp = false, vcg = false;
+  double warp[kWarps] = {};         // displacement of each half-wave of the warp, samples
+  bool warped = false;
+  double rr_factor = 1;
+  int64_t window = 0, from = 0, place = 0;  // crop: `window` samples read from `from` stand at `place`
+  double turn[3] = {};              // VCG rotation about X, Y and Z, turns
 };
 
 PHYSIOCLR_HD int64_t to_samples(double seconds, double fs) { return static_cast<int64_t>(floor(seconds * fs + 0.5)); }
 
 PHYSIOCLR_HD RecordParams draw_record(const Plan& plan, const Draws& draws, double fs, int64_t samples) {
   RecordParams r;
+  r.window = samples;
+  if (const double* s = plan.v[kTimeWarp]; s[0] > 0) {
+    Stream u(draws, kTimeWarp);
+    const double on = u.unit(), speed = uniform(s[1], s[2], u.unit());
+    if (on < s[0] && speed > 0 && samples > 1) {
+      double sum = 0;
+      for (int k = 0; k < kWarps; ++k) r.warp[k] = 2 * u.unit() - 1, sum += r.warp[k] < 0 ? -r.warp[k] : r.warp[k];
+      // Half-waves over the record, so that its ends stay; the shares of the speed sum to `speed` in magnitude.
+      for (int k = 0; k < kWarps; ++k)
+        r.warp[k] *= speed / sum * static_cast<double>(samples - 1) / (3.14159265358979324 * (k + 1));
+      r.warped = true;
+    }
+  }
+  if (const double* s = plan.v[kRrScale]; s[0] > 0) {
+    Stream u(draws, kRrScale);
+    const double on = u.unit(), x = u.unit();
+    if (on < s[0]) r.rr_factor = uniform(s[1], s[2], x);
+  }
+  if (const double* s = plan.v[kCrop]; s[0] > 0) {
+    Stream u(draws, kCrop);
+    const double on = u.unit(), kept = uniform(s[1], s[2], u.unit()), a = u.unit(), b = u.unit();
+    if (on < s[0]) {
+      const auto w = static_cast<int64_t>(floor(kept * static_cast<double>(samples) + 0.5));
+      r.window = w < 1 && samples > 0 ? 1 : w;
+      r.from = static_cast<int64_t>(floor(static_cast<double>(samples - r.window + 1) * a));
+      r.place = static_cast<int64_t>(floor(static_cast<double>(samples - r.window + 1) * b));
+    }
+  }
+  if (const double* s = plan.v[kVcgRotation]; s[0] > 0) {
+    Stream u(draws, kVcgRotation);
+    const double on = u.unit();
+    for (double& turn : r.turn) turn = uniform(s[1], s[2], u.unit()) / 360;
+    r.vcg = on < s[0] && (r.turn[0] != 0 || r.turn[1] != 0 || r.turn[2] != 0);
+  }
+  if (const double* s = plan.v[kMuscleNoise]; s[0] > 0) {
+    Stream u(draws, kMuscleNoise);
+    const double on = u.unit(), x = u.unit(), count = u.unit();
+    const double top = s[4] < 0.45 * fs ? s[4] : 0.45 * fs;
+    if (on < s[0] && top > s[3]) {
+      r.muscle = uniform(s[1], s[2], x);
+      r.muscle_rate = 1.5 * (top - s[3]) / fs;
+      r.muscle_centre = 0.5 * (s[3] + top) / fs;
+      r.bursts = 1 + static_cast<int>(floor(kMaxBursts * count));
+      for (int k = 0; k < r.bursts; ++k) {
+        r.burst_at[k] = static_cast<double>(samples) * u.unit();
+        r.burst_width[k] = uniform(0.25, 1.0, u.unit()) * fs;
+      }
+    }
+  }
   if (const double* s = plan.v[kBeatShuffle]; s[0] > 0) {
     Stream u(draws, kBeatShuffle);
     r.shuffle = u.unit() < s[0];
@@ -232,6 +290,41 @@ constexpr int kLanes = 16, kGroup = 4 * kLanes;
 PHYSIOCLR_HD float white_noise(const Draws& draws, uint32_t purpose, int64_t t) {
   const auto block = static_cast<uint32_t>(t / kGroup * kLanes + t % kLanes);
   return normal_of(draws.block(purpose, block).w[t / kLanes % 4]);
+}
+
+// ---- muscle noise -------------------------------------------------------------------------------------------------
+// Band-limited noise that any thread can evaluate at any sample: a carrier in the middle of the band whose two
+// quadratures are white normals at 1.5 times the bandwidth, interpolated by cubic B-splines. The spline's response
+// falls to -6.6 dB at the band's edges; 93 % of the power lies inside. No filter, hence no state and no start-up.
+
+PHYSIOCLR_HD void bspline_weights(double f, float* w) {
+  const double g = 1 - f;
+  w[0] = static_cast<float>(g * g * g / 6);
+  w[1] = static_cast<float>((4 + f * f * (3 * f - 6)) / 6);
+  w[2] = static_cast<float>((4 + g * g * (3 * g - 6)) / 6);
+  w[3] = static_cast<float>(f * f * f / 6);
+}
+
+constexpr double kSplinePower = 151.0 / 315.0;  // mean over a step of the sum of the squared weights
+
+// Envelope: bumps (1 - x^2)^2 on a floor of a fifth.
+PHYSIOCLR_HD double burst_envelope(const RecordParams& r, double t) {
+  double best = 0;
+  for (int k = 0; k < r.bursts; ++k) {
+    const double x = (t - r.burst_at[k]) / r.burst_width[k], z = 1 - x * x;
+    const double bump = z > 0 ? z * z : 0;
+    best = bump > best ? bump : best;
+  }
+  return 0.2 + 0.8 * best;
+}
+
+// Muscles lie under some electrodes more than under others.
+PHYSIOCLR_HD double muscle_share(const Draws& draws, int channel) {
+  Stream u(draws, kMuscleNoise + kPurposes * static_cast<uint32_t>(1 + 3 * channel));
+  return 0.5 + 0.5 * u.unit();
+}
+PHYSIOCLR_HD uint32_t muscle_purpose(int channel, int quadrature) {
+  return kMuscleNoise + kPurposes * static_cast<uint32_t>(2 + 3 * channel + quadrature);
 }
 
 // ---- beat permutation ---------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def augment(
         raise TypeError(f"plan is {plan!r}; it must be an Augment")
     if rpeaks is None and plan.needs_rpeaks:
         raise ValueError(
-            "rpeaks is None, but the plan looks at R peaks (beat_shuffle, time_mask.away_from_qrs); give them"
+            "rpeaks is None, but the plan looks at R peaks (beat_shuffle, rr_scale, time_mask.away_from_qrs); give them"
         )
     index = None if rpeaks is None else rpeaks_index(rpeaks)
     if is_torch(ecg):
@@ -90,13 +90,13 @@ def augment(
             for v in (index, sample_id, scale)
         )
         scale = scale if scale is None else scale.to(torch.float32)
-        out, index, count = op.augment(ecg, index, sample_id, scale, list(plan._flat), fs, seed)
+        out, index, count = op.augment(ecg, index, sample_id, scale, plan._text, fs, seed)
         return out, None if rpeaks is None else _rpeaks_of(None, rpeaks, index, count)
     xp, ecg = arrays_of(ecg, "ecg")
     index = None if index is None else xp.adopt(index, "rpeaks")
     sample_id = None if sample_id is None else xp.adopt(sample_id, "sample_id")
     scale = None if scale is None else xp.adopt(scale, "scale")
-    out, index, count = _launch.augment(xp, ecg, index, sample_id, scale, plan._flat, fs, seed)
+    out, index, count = _launch.augment(xp, ecg, index, sample_id, scale, plan._text, fs, seed)
     return out, None if rpeaks is None else _rpeaks_of(xp, rpeaks, index, count)
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from .. import _core
 from ._arrays import check_choice, check_int, check_number
+from ._launch import plan_text
 
-_ROWS, _SETTINGS = _core.PLAN_SHAPE
 INF = float("inf")
 
 
@@ -33,7 +32,6 @@ def _range(value: Any, name: str, low: float, high: float, unit: str = "") -> tu
 @dataclass(frozen=True)
 class _Field:
     name: ClassVar[str]  # of the field of Augment
-    row: ClassVar[int]  # of the kernels' plan
 
     def _check(self, **values: Any) -> None:
         for key, value in values.items():
@@ -59,13 +57,73 @@ class BeatShuffle(_Field):
     p: float = 0.5
     cut: str = "r"
     name: ClassVar[str] = "beat_shuffle"
-    row: ClassVar[int] = 0
 
     def __post_init__(self):
         self._check(p=self._probability(), cut=check_choice(self.cut, "beat_shuffle.cut", ("r", "tp")))
 
     def _settings(self):
         return (float(self.cut == "tp"),)
+
+
+@dataclass(frozen=True)
+class TimeWarp(_Field):
+    """Run time a little faster here and slower there, smoothly; the ends of the record stay (Um et al. 2017).
+
+    p: probability. speed: largest deviation from 1 in a record, at most 0.5; three half-waves over the record with
+    random shares make the course. Samples are read by cubic convolution (Keys 1981). R peaks are carried along.
+    Changes the heart rate and all intervals (PR, QRS, QT) by at most `speed`.
+    """
+
+    p: float = 0.5
+    speed: tuple[float, float] = (0.0, 0.05)
+    name: ClassVar[str] = "time_warp"
+
+    def __post_init__(self):
+        self._check(p=self._probability(), speed=_range(self.speed, "time_warp.speed", 0.0, 0.5))
+
+    def _settings(self):
+        return self.speed
+
+
+@dataclass(frozen=True)
+class RrScale(_Field):
+    """Make every RR interval `factor` times as long, as another heart rate would. Needs rpeaks.
+
+    p: probability. factor: range, within 0.5 to 2. From the P onset to the end of QRS nothing stretches, the QT
+    interval goes with the cube root of the factor (Fridericia 1920), and TP takes the rest, but keeps a quarter of its
+    length, so that fast rhythms change less. Boundaries are taken where they usually are, relative to R and RR
+    (core/time_map.h). The first R peak stays; what no longer fits falls off the end, and what is missing there is 0.
+    Changes the rate; keeps PR and QRS, the QTc nearly.
+    """
+
+    p: float = 0.5
+    factor: tuple[float, float] = (0.85, 1.15)
+    name: ClassVar[str] = "rr_scale"
+
+    def __post_init__(self):
+        self._check(p=self._probability(), factor=_range(self.factor, "rr_scale.factor", 0.5, 2.0))
+
+    def _settings(self):
+        return self.factor
+
+
+@dataclass(frozen=True)
+class Crop(_Field):
+    """Keep a random window, put it at a random place, and pad with zeros: no resizing, so every interval stays.
+
+    p: probability. kept: share of the record that is kept (random cropping without the resizing of images, which
+    would change the rate). Loses what lies outside the window.
+    """
+
+    p: float = 0.5
+    kept: tuple[float, float] = (0.8, 1.0)
+    name: ClassVar[str] = "crop"
+
+    def __post_init__(self):
+        self._check(p=self._probability(), kept=_range(self.kept, "crop.kept", 0.0, 1.0))
+
+    def _settings(self):
+        return self.kept
 
 
 @dataclass(frozen=True)
@@ -84,15 +142,15 @@ class TimeMask(_Field):
     most: float = 0.15
     away_from_qrs: float | None = None
     name: ClassVar[str] = "time_mask"
-    row: ClassVar[int] = 4
 
     def __post_init__(self):
-        low, high = _range(self.spans, "time_mask.spans", 0, 8)
+        _range(self.spans, "time_mask.spans", 0, 8)
+        spans = (self.spans, self.spans) if isinstance(self.spans, (int, float)) else self.spans
         away = self.away_from_qrs
         self._check(
             p=self._probability(),
             duration=_range(self.duration, "time_mask.duration", 0.0, INF, "s"),
-            spans=(check_int(int(low), "time_mask.spans", 0), check_int(int(high), "time_mask.spans", 0)),
+            spans=tuple(check_int(n, "time_mask.spans", 0) for n in spans),
             most=check_number(self.most, "time_mask.most", 0.0, 1.0),
             away_from_qrs=None if away is None else check_number(away, "time_mask.away_from_qrs", 0.0, INF, unit="s"),
         )
@@ -115,7 +173,6 @@ class LeadDropout(_Field):
     kept: int = 2
     dropped: int | None = None
     name: ClassVar[str] = "lead_dropout"
-    row: ClassVar[int] = 5
 
     def __post_init__(self):
         self._check(
@@ -130,6 +187,27 @@ class LeadDropout(_Field):
 
 
 @dataclass(frozen=True)
+class VcgRotation(_Field):
+    """Turn the heart's electrical axis: x + D (R - I) D+ x, with Dower's matrix D (1980) and its least-squares inverse.
+
+    p: probability. angle: range of the angles about the X, Y and Z axes, degrees. What a dipole does not explain stays.
+    Where one of I, II, V1 to V6 is missing, nothing turns. Twelve leads only: other records are left as they are.
+    Changes the axis and R progression by about the angle, ST vectors with them.
+    """
+
+    p: float = 0.5
+    angle: tuple[float, float] = (-15.0, 15.0)
+    name: ClassVar[str] = "vcg_rotation"
+
+    def __post_init__(self):
+        angle = (-self.angle, self.angle) if isinstance(self.angle, (int, float)) else self.angle
+        self._check(p=self._probability(), angle=_range(angle, "vcg_rotation.angle", -180.0, 180.0, "degrees"))
+
+    def _settings(self):
+        return self.angle
+
+
+@dataclass(frozen=True)
 class AmplitudeScale(_Field):
     """Multiply all leads by one gain.
 
@@ -140,7 +218,6 @@ class AmplitudeScale(_Field):
     p: float = 0.5
     gain: tuple[float, float] = (0.8, 1.25)
     name: ClassVar[str] = "amplitude_scale"
-    row: ClassVar[int] = 7
 
     def __post_init__(self):
         self._check(p=self._probability(), gain=_range(self.gain, "amplitude_scale.gain", 0.0, INF))
@@ -162,7 +239,6 @@ class BaselineWander(_Field):
     amplitude: tuple[float, float] = (0.0, 0.2)
     band: tuple[float, float] = (0.05, 0.5)
     name: ClassVar[str] = "baseline_wander"
-    row: ClassVar[int] = 8
 
     def __post_init__(self):
         self._check(
@@ -188,7 +264,6 @@ class Powerline(_Field):
     amplitude: tuple[float, float] = (0.005, 0.03)
     frequency: float | None = None
     name: ClassVar[str] = "powerline"
-    row: ClassVar[int] = 9
 
     def __post_init__(self):
         f = self.frequency
@@ -203,6 +278,31 @@ class Powerline(_Field):
 
 
 @dataclass(frozen=True)
+class MuscleNoise(_Field):
+    """Add band-limited noise in bursts, as tense muscles do (the band of surface EMG that an ECG amplifier passes).
+
+    p: probability. rms: at the height of a burst, mV, in I, II and III; drawn per electrode, between half and all of
+    it. band: Hz, cut at 0.45 fs. One to four bursts of 0.5 to 2 s on a floor of a fifth. Hides P waves (a P wave is
+    about 0.12 mV) and fakes fibrillation waves; changes no interval.
+    """
+
+    p: float = 0.5
+    rms: tuple[float, float] = (0.005, 0.04)
+    band: tuple[float, float] = (20.0, 120.0)
+    name: ClassVar[str] = "muscle_noise"
+
+    def __post_init__(self):
+        self._check(
+            p=self._probability(),
+            rms=_range(self.rms, "muscle_noise.rms", 0.0, INF, "mV"),
+            band=_range(self.band, "muscle_noise.band", 0.0, 2000.0, "Hz"),
+        )
+
+    def _settings(self):
+        return (*self.rms, *self.band)
+
+
+@dataclass(frozen=True)
 class GaussianNoise(_Field):
     """Add white Gaussian noise.
 
@@ -214,7 +314,6 @@ class GaussianNoise(_Field):
     p: float = 0.5
     sd: tuple[float, float] = (0.005, 0.02)
     name: ClassVar[str] = "gaussian_noise"
-    row: ClassVar[int] = 11
 
     def __post_init__(self):
         self._check(p=self._probability(), sd=_range(self.sd, "gaussian_noise.sd", 0.0, INF, "mV"))
@@ -223,7 +322,13 @@ class GaussianNoise(_Field):
         return self.sd
 
 
-FIELDS = {c.name: c for c in (BeatShuffle, TimeMask, LeadDropout, AmplitudeScale, BaselineWander, Powerline, GaussianNoise)}  # fmt: skip  # noqa: E501
+FIELDS = {
+    c.name: c
+    for c in (
+        BeatShuffle, TimeWarp, RrScale, Crop, TimeMask, LeadDropout, VcgRotation, AmplitudeScale, BaselineWander,
+        Powerline, MuscleNoise, GaussianNoise,
+    )
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -239,15 +344,20 @@ class Augment:
     """
 
     beat_shuffle: BeatShuffle | None = None
+    time_warp: TimeWarp | None = None
+    rr_scale: RrScale | None = None
+    crop: Crop | None = None
     time_mask: TimeMask | None = None
     lead_dropout: LeadDropout | None = None
+    vcg_rotation: VcgRotation | None = None
     amplitude_scale: AmplitudeScale | None = None
     baseline_wander: BaselineWander | None = None
     powerline: Powerline | None = None
+    muscle_noise: MuscleNoise | None = None
     gaussian_noise: GaussianNoise | None = None
 
     def __post_init__(self):
-        flat = [0.0] * (_ROWS * _SETTINGS)
+        rows = {}
         for name, cls in FIELDS.items():
             value = getattr(self, name)
             if value is True:
@@ -257,15 +367,14 @@ class Augment:
                 continue
             if not isinstance(value, cls):
                 raise TypeError(f"{name} is {value!r}; it must be {cls.__name__}(...), True or None")
-            row = (value.p, *value._settings())
-            flat[cls.row * _SETTINGS : cls.row * _SETTINGS + len(row)] = row
-        object.__setattr__(self, "_flat", tuple(flat))
+            rows[name] = (value.p, *value._settings())
+        object.__setattr__(self, "_text", plan_text(rows))
 
     @property
     def needs_rpeaks(self) -> bool:
         """Whether a field looks at the R peaks, so that `augment` needs them."""
-        mask = self.time_mask
-        return self.beat_shuffle is not None or (mask is not None and mask.away_from_qrs is not None)
+        away = self.time_mask is not None and self.time_mask.away_from_qrs is not None
+        return away or self.beat_shuffle is not None or self.rr_scale is not None
 
     @classmethod
     def standard(cls) -> Augment:
@@ -276,10 +385,13 @@ class Augment:
     def preserving(cls) -> Augment:
         """The preset that keeps the diagnostic category: weak, and nothing that reorders beats. Needs R peaks."""
         return cls(
+            time_warp=TimeWarp(speed=(0.0, 0.02)),
             time_mask=TimeMask(most=0.08, away_from_qrs=0.06),
             lead_dropout=LeadDropout(dropped=2),
+            vcg_rotation=VcgRotation(angle=(-5.0, 5.0)),
             amplitude_scale=AmplitudeScale(gain=(0.9, 1.1)),
             baseline_wander=BaselineWander(amplitude=(0.0, 0.05)),
             powerline=Powerline(amplitude=(0.005, 0.015)),
+            muscle_noise=MuscleNoise(rms=(0.005, 0.015)),
             gaussian_noise=GaussianNoise(sd=(0.005, 0.01)),
         )

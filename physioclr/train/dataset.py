@@ -212,12 +212,16 @@ class Sampler:
     """Which pairs form batch number k: a permutation of all pairs for each epoch, a function of (seed, epoch).
 
     The pairs left over at the end of an epoch wait for another one's permutation. A store with fewer pairs than a
-    batch gives batches of all of them.
+    batch gives batches of all of them. `processes` must divide the pairs of a batch evenly.
     """
 
-    def __init__(self, n_pairs: int, batch_size: int, seed: int):
+    def __init__(self, n_pairs: int, batch_size: int, seed: int, processes: int = 1):
         self.n_pairs, self.seed = n_pairs, seed
-        self.pairs_per_batch = min(batch_size // 2, n_pairs)
+        if batch_size % (2 * processes):
+            raise ValueError(f"batch_size is {batch_size}; with {processes} processes a multiple of {2 * processes}")
+        self.pairs_per_batch = min(batch_size // 2, n_pairs // processes * processes)
+        if not self.pairs_per_batch:
+            raise ValueError(f"the store gives {n_pairs} pairs of segments; {processes} processes need one each")
         self.batches_per_epoch = max(1, n_pairs // self.pairs_per_batch)
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 

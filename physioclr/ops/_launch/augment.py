@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,36 @@ from .._arrays import (
 )
 
 INTEGERS = ("int64", "int32", "int16", "uint8")
-NO_PLAN = [0.0] * (_core.PLAN_SHAPE[0] * _core.PLAN_SHAPE[1])
+ROWS = (
+    "beat_shuffle", "time_warp", "rr_scale", "crop", "time_mask", "lead_dropout", "vcg_rotation", "amplitude_scale",
+    "baseline_wander", "powerline", "muscle_noise", "gaussian_noise",
+)  # fmt: skip
+"""The rows of the kernels' plan, in the order of core/augment_plan.h."""
 
 
-def augment_shape(ecg: Any, rpeaks: Any, sample_id: Any, scale: Any, plan: Sequence[float], fs: float, seed: int):
+def plan_text(rows: dict[str, tuple[float, ...]]) -> str:
+    """A plan as the operators take it, "gaussian_noise 0.5 0.005 0.02; ...": the probability, then the settings.
+
+    Text, because torch.compile takes it for a constant, where it would trace a list of numbers one by one.
+    """
+    return "; ".join(" ".join([name, *(repr(float(v)) for v in row)]) for name, row in rows.items())
+
+
+@functools.lru_cache(maxsize=256)
+def plan_numbers(plan: str) -> tuple[float, ...]:
+    """The flat numbers of the kernels' plan."""
+    width = _core.PLAN_SHAPE[1]
+    flat = [0.0] * (len(ROWS) * width)
+    for row in filter(None, plan.split("; ")):
+        name, *values = row.split(" ")
+        if name not in ROWS or not 1 <= len(values) <= width:
+            raise ValueError(f"plan has the row {row!r}; it must be one of {', '.join(ROWS)} and 1 to {width} numbers")
+        at = ROWS.index(name) * width
+        flat[at : at + len(values)] = map(float, values)
+    return tuple(flat)
+
+
+def augment_shape(ecg: Any, rpeaks: Any, sample_id: Any, scale: Any, plan: str, fs: float, seed: int):
     """Checks everything that shapes and settings can tell; the dtype of the result. Also the fake kernel."""
     check_ndim(ecg, "ecg", (2, 3), "(records, samples) or (records, leads, samples)")
     check_dtype(ecg, "ecg", (*FLOATS, "int16"))
@@ -37,6 +63,7 @@ def augment_shape(ecg: Any, rpeaks: Any, sample_id: Any, scale: Any, plan: Seque
             raise ValueError(
                 f"scale has shape {tuple(scale.shape)}; it must be a number or ({leads},), one for each lead"
             )
+    plan_numbers(plan)
     check_fs(fs)
     check_int(seed, "seed", 0)
     if sample_id is not None:
@@ -54,12 +81,16 @@ def check_rpeaks_values(r: np.ndarray, samples: int) -> None:
     """Each row: rising sample indices below `samples`, then -1 to the end."""
     there = r >= 0
     bad = (r < -1) | (r >= samples)
-    bad[:, 1:] |= there[:, 1:] & (r[:, 1:] <= r[:, :-1])
+    bad[:, 1:] |= there[:, 1:] & (~there[:, :-1] | (r[:, 1:] <= r[:, :-1]))
     if bad.any():
         b, k = np.argwhere(bad)[0]
         raise ValueError(
             f"rpeaks[{b}, {k}] is {r[b, k]}; each row must be rising sample indices from 0 to {samples - 1}, then -1"
         )
+
+
+def address(xp: Arrays, x: Any) -> int:
+    return 0 if x is None else xp.address(x)
 
 
 def _prepare(xp: Arrays, ecg: Any, rpeaks: Any, sample_id: Any):
@@ -81,7 +112,7 @@ def augment(
     rpeaks: Any = None,
     sample_id: Any = None,
     scale: Any = None,
-    plan: Sequence[float] = NO_PLAN,
+    plan: str = "",
     fs: float = 500.0,
     seed: int = 0,
 ) -> tuple[Any, Any, Any]:
@@ -94,8 +125,8 @@ def augment(
     index, count = xp.empty((shape[0], beats), "int32"), xp.empty((shape[0],), "int32")
     with xp.guard():
         _core.augment(
-            xp.address(x), *shape, dtype == "float64", list(plan), fs, seed, 0 if ids is None else xp.address(ids),
-            0 if r is None else xp.address(r), beats, xp.address(out), xp.address(index), xp.address(count),
+            xp.address(x), *shape, dtype == "float64", plan_numbers(plan), fs, seed,
+            address(xp, ids), address(xp, r), beats, xp.address(out), xp.address(index), xp.address(count),
         )  # fmt: skip
     return xp.contiguous(out, out_dtype), index, count
 
@@ -105,7 +136,7 @@ def augment_bwd(
     grad: Any,
     rpeaks: Any = None,
     sample_id: Any = None,
-    plan: Sequence[float] = NO_PLAN,
+    plan: str = "",
     fs: float = 500.0,
     seed: int = 0,
 ) -> Any:
@@ -114,18 +145,16 @@ def augment_bwd(
     out = xp.empty(tuple(g.shape), dtype)
     with xp.guard():
         _core.augment_bwd(
-            xp.address(g), *shape, dtype == "float64", list(plan), fs, seed, 0 if ids is None else xp.address(ids),
-            0 if r is None else xp.address(r), 0 if r is None else r.shape[1], xp.address(out),
+            xp.address(g), *shape, dtype == "float64", plan_numbers(plan), fs, seed,
+            address(xp, ids), address(xp, r), 0 if r is None else r.shape[1], xp.address(out),
         )  # fmt: skip
     return xp.contiguous(out, out_dtype)
 
 
-def shuffle_plan(cut: str) -> list[float]:
+def shuffle_plan(cut: str) -> str:
     """The plan that shuffles the beats of every record, and nothing else."""
     check_choice(cut, "cut", ("r", "tp"))
-    plan = list(NO_PLAN)
-    plan[:2] = 1.0, float(cut == "tp")
-    return plan
+    return plan_text({"beat_shuffle": (1.0, cut == "tp")})
 
 
 def shuffle_beats(

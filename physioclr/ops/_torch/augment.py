@@ -5,10 +5,8 @@ import torch
 from .. import _launch
 from . import define
 
-PLAN = str([0.0] * len(_launch.NO_PLAN))
 
-
-def _fake(ecg, rpeaks=None, sample_id=None, scale=None, plan=tuple(_launch.NO_PLAN), fs=500.0, seed=0):
+def _fake(ecg, rpeaks=None, sample_id=None, scale=None, plan="", fs=500.0, seed=0):
     dtype = _launch.augment_shape(ecg, rpeaks, sample_id, scale, plan, fs, seed)
     beats = 0 if rpeaks is None else rpeaks.shape[1]
     index = ecg.new_empty((ecg.shape[0], beats), dtype=torch.int32)
@@ -31,7 +29,7 @@ def _backward(ctx, grad, _index, _count):
 
 
 augment_bwd = define(
-    f"augment_bwd(Tensor grad, Tensor? rpeaks=None, Tensor? sample_id=None, float[] plan={PLAN}, float fs=500.0, "
+    "augment_bwd(Tensor grad, Tensor? rpeaks=None, Tensor? sample_id=None, str plan='', float fs=500.0, "
     "int seed=0) -> Tensor",
     _launch.augment_bwd,
     lambda grad, *_: torch.empty(grad.shape, dtype=grad.dtype, device=grad.device),
@@ -40,7 +38,7 @@ augment_bwd = define(
 
 augment = define(
     "augment(Tensor ecg, Tensor? rpeaks=None, Tensor? sample_id=None, Tensor? scale=None, "
-    f"float[] plan={PLAN}, float fs=500.0, int seed=0) -> (Tensor, Tensor, Tensor)",
+    "str plan='', float fs=500.0, int seed=0) -> (Tensor, Tensor, Tensor)",
     _launch.augment,
     _fake,
     setup_context=_setup,

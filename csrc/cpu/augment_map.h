@@ -1,0 +1,254 @@
+#pragma once
+// The time map of a record on the CPU, and reading through it. Included by augment.cpp alone.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "core/macros.h"
+#include "core/time_map.h"
+#include "cpu/augment_noise.h"
+#include "ops.h"
+
+namespace physioclr::cpu {
+
+// A stretch of the shuffled record that reads a stretch of the input: z[dst + i] = x[src + i]. `half` > 0: its start is
+// blended with the continuation of the piece before it over half samples on either side.
+struct Piece {
+  int64_t dst, src, length, half;
+};
+
+struct TimeMap {
+  std::vector<Piece> pieces;
+  std::vector<Corner> corners;         // of rr_scale; empty: none
+  std::vector<int32_t> peaks, order;   // the R peaks in the output
+  std::vector<double> at;
+  int64_t begin = 0, end = 0, shift = 0;  // output samples begin .. end read u = t + shift; the others are padding
+  bool smooth = false;                 // reads between samples
+  double step_sin[kWarps][kGroup], step_cos[kWarps][kGroup];
+  // of a tile
+  double position[kTile];
+  int32_t index[kTile];
+  float weights[kTile][4];
+};
+
+inline int64_t count_peaks(const int32_t* r, int64_t beats) {
+  int64_t n = 0;
+  while (n < beats && r[n] >= 0) ++n;
+  return n;
+}
+
+inline void shuffle_pieces(const RecordParams& p, const Draws& draws, double fs, const int32_t* r, int64_t n,
+                           int64_t samples, TimeMap& m) {
+  const int64_t first = cut_before(r, 0, p.tp) < 0, segments = n - 1 - first;
+  m.order.resize(segments);
+  draw_order(draws, m.order.data(), segments);
+  const int64_t half = p.tp ? to_samples(kCrossFade / 2, fs) : 0;
+  m.pieces[0].length = cut_before(r, first, p.tp);
+  auto append = [&](int64_t from, int64_t to) {
+    const Piece last = m.pieces.back();
+    const bool joined = last.src + last.length == from;
+    const int64_t h = joined ? 0 : std::min({half, last.length / 2, (to - from) / 2});
+    m.pieces.push_back({last.dst + last.length, from, to - from, h});
+  };
+  for (int64_t i = 0; i < segments; ++i) {
+    const int64_t k = first + m.order[i], from = cut_before(r, k, p.tp);
+    append(from, cut_before(r, k + 1, p.tp));
+    m.peaks[first + i] = static_cast<int32_t>(m.pieces.back().dst + r[k] - from);
+  }
+  append(cut_before(r, n - 1, p.tp), samples);
+}
+
+inline double source_of(const TimeMap& m, double v, size_t& k) {  // k: a corner not after v, moved on as v rises
+  if (m.corners.empty() || v < m.corners[0].out) return v;
+  while (k + 1 < m.corners.size() && m.corners[k + 1].out <= v) ++k;
+  const Corner& a = m.corners[k];
+  if (k + 1 == m.corners.size()) return a.in + (v - a.out);
+  const Corner& b = m.corners[k + 1];
+  return a.in + (v - a.out) * ((b.in - a.in) / (b.out - a.out));
+}
+
+inline void time_map(const RecordParams& p, const Draws& draws, const AugmentCall& call, int64_t b, int64_t samples,
+                     TimeMap& m) {
+  const int32_t* r = call.rpeaks ? call.rpeaks + b * call.beats : nullptr;
+  const int64_t n = r ? count_peaks(r, call.beats) : 0;
+  m.peaks.assign(r, r + n);
+  m.pieces.assign(1, {0, 0, samples, 0});
+  if (p.shuffle && n >= 3) shuffle_pieces(p, draws, call.fs, r, n, samples, m);
+
+  m.corners.clear();
+  m.at.assign(m.peaks.begin(), m.peaks.end());
+  if (p.rr_factor != 1 && n >= 2) {
+    const double root = cube_root(p.rr_factor);
+    m.corners.resize(kCornersPerBeat * (n - 1));
+    for (int64_t k = 0; k + 1 < n; ++k)
+      m.at[k + 1] = rr_corners(m.peaks[k], m.peaks[k + 1], m.at[k], p.rr_factor, root, call.fs,
+                               m.corners.data() + kCornersPerBeat * k);
+  }
+  m.smooth = p.warped || !m.corners.empty();
+  m.shift = p.from - p.place;
+  m.begin = p.place;
+  m.end = p.place + p.window;
+  if (p.warped)
+    for (int k = 0; k < kWarps; ++k)
+      for (int i = 0; i < kGroup; ++i)
+        turn_sincos(0.5 * (k + 1) * i / static_cast<double>(samples - 1), m.step_sin[k][i], m.step_cos[k][i]);
+
+  m.peaks.clear();
+  for (double at : m.at) {
+    if (p.warped) {
+      if (at > static_cast<double>(samples - 1)) continue;  // rr_scale moved it out
+      at = unwarp_position(p, at, samples);
+    }
+    const double t = floor(at + 0.5) - static_cast<double>(m.shift);
+    if (t < static_cast<double>(m.begin) || t >= static_cast<double>(m.end)) continue;
+    if (m.peaks.empty() || t > m.peaks.back()) m.peaks.push_back(static_cast<int32_t>(t));
+  }
+}
+
+// position[0 .. n): where the output samples t0 .. t0 + n read in the shuffled record. t0 is a multiple of kGroup.
+PHYSIOCLR_SIMD inline void warp_tile(const RecordParams& p, int64_t t0, int64_t n, int64_t samples, TimeMap& m) {
+  const double last = static_cast<double>(samples - 1);
+  for (int64_t i = 0; i < n; i += kGroup) {
+    const auto u = static_cast<double>(t0 + i + m.shift);
+    double s0[kWarps], c0[kWarps];
+    for (int k = 0; k < kWarps; ++k) turn_sincos(0.5 * (k + 1) * u / last, s0[k], c0[k]);
+    double* out = m.position + i;
+    for (int j = 0; j < kGroup; ++j) {
+      double v = u + j;
+      for (int k = 0; k < kWarps; ++k) v += p.warp[k] * warp_step(s0[k], c0[k], m.step_sin[k][j], m.step_cos[k][j]);
+      out[j] = v < 0 ? 0 : v > last ? last : v;
+    }
+  }
+}
+
+PHYSIOCLR_SIMD inline void weights_tile(int64_t n, TimeMap& m) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double whole = floor(m.position[i]);
+    m.index[i] = static_cast<int32_t>(whole);
+    cubic_weights(m.position[i] - whole, m.weights[i]);
+  }
+}
+
+// Fills the tile's positions, indices and weights; i0 .. i1 is what is not padding.
+inline void map_tile(const RecordParams& p, int64_t t0, int64_t n, int64_t samples, TimeMap& m, int64_t& i0,
+                     int64_t& i1) {
+  i0 = std::clamp<int64_t>(m.begin - t0, 0, n);
+  i1 = std::clamp<int64_t>(m.end - t0, 0, n);
+  if (!m.smooth || i0 >= i1) return;
+  if (p.warped)
+    warp_tile(p, t0, n, samples, m);
+  else
+    for (int64_t i = 0; i < n; ++i) m.position[i] = static_cast<double>(t0 + i + m.shift);
+  const auto last = static_cast<double>(samples - 1);
+  if (!m.corners.empty()) {
+    size_t k = 0;
+    for (int64_t i = i0; i < i1; ++i) {
+      const double w = source_of(m, m.position[i], k);
+      if (w > last + 1e-6) {
+        i1 = i;
+        break;
+      }
+      m.position[i] = w > last ? last : w;
+    }
+  }
+  for (int64_t i = 0; i < i0; ++i) m.position[i] = 0;
+  for (int64_t i = i1; i < n; ++i) m.position[i] = 0;
+  weights_tile(n, m);
+}
+
+// f(t, source and weight of one side, of the other) for the samples of a cross-fade within [t0, t1).
+template <class F>
+void for_fade(const Piece& before, const Piece& after, int64_t samples, int64_t t0, int64_t t1, F f) {
+  const int64_t last = samples - 1, end = before.src + before.length;
+  for (int64_t k = -after.half; k < after.half; ++k) {
+    const int64_t t = after.dst + k;
+    if (t < t0 || t >= t1) continue;
+    const double w = fade_weight(k, after.half);
+    f(t, std::clamp<int64_t>(end + k, 0, last), 1.0 - w, std::clamp<int64_t>(after.src + k, 0, last), w);
+  }
+}
+
+// out[0 .. n) = samples t0 .. t0 + n of the shuffled record; beyond its ends the first and the last sample go on.
+template <class T>
+void read_pieces(const T* x, const std::vector<Piece>& pieces, int64_t samples, int64_t t0, int64_t n, T* out) {
+  const int64_t t1 = t0 + n;
+  for (const Piece& p : pieces) {
+    const int64_t from = std::max(p.dst, t0), to = std::min(p.dst + p.length, t1);
+    if (from < to) std::memcpy(out + (from - t0), x + p.src + (from - p.dst), (to - from) * sizeof(T));
+  }
+  for (size_t k = 1; k < pieces.size(); ++k)
+    if (pieces[k].half > 0)
+      for_fade(pieces[k - 1], pieces[k], samples, t0, t1, [&](int64_t t, int64_t a, double wa, int64_t b, double wb) {
+        out[t - t0] = x[a] * static_cast<T>(wa) + x[b] * static_cast<T>(wb);
+      });
+  for (int64_t t = t0; t < 0; ++t) out[t - t0] = out[-t0];
+  for (int64_t t = samples; t < t1; ++t) out[t - t0] = out[samples - 1 - t0];
+}
+
+PHYSIOCLR_SIMD inline bool interpolate(const float* z, const int32_t* index, int32_t lo, const float (*w)[4], int64_t n,
+                                       float* out) {
+  float bad = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    out[i] = four_taps(z + (index[i] - lo), w[i]);
+    bad += out[i] - out[i];
+  }
+  return bad == 0;
+}
+PHYSIOCLR_SIMD inline bool interpolate(const double* z, const int32_t* index, int32_t lo, const float (*w)[4],
+                                       int64_t n, double* out) {
+  double bad = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    out[i] = four_taps(z + (index[i] - lo), w[i]);
+    bad += out[i] - out[i];
+  }
+  return bad == 0;
+}
+
+// out[0 .. n) = the time-mapped tile of one lead; z is scratch.
+template <class T>
+void read_tile(const T* x, const TimeMap& m, int64_t samples, int64_t t0, int64_t n, int64_t i0, int64_t i1,
+               std::vector<T>& z, T* out) {
+  std::fill(out, out + i0, T(0));
+  std::fill(out + i1, out + n, T(0));
+  if (i0 >= i1) return;
+  if (!m.smooth) {
+    read_pieces(x, m.pieces, samples, t0 + i0 + m.shift, i1 - i0, out + i0);
+    return;
+  }
+  const int32_t lo = m.index[i0] - 1, hi = m.index[i1 - 1] + 2;
+  z.resize(hi - lo + 1);
+  read_pieces(x, m.pieces, samples, lo, hi - lo + 1, z.data());
+  if (interpolate(z.data(), m.index + i0, lo + 1, m.weights + i0, i1 - i0, out + i0)) return;
+  for (int64_t i = i0; i < i1; ++i)
+    if (!(out[i] - out[i] == 0))
+      out[i] = four_taps_missing(z.data() + (m.index[i] - 1 - lo), m.weights[i], m.position[i] - m.index[i]);
+}
+
+// The adjoint of read_tile over the whole record: gx += A^T g. gz is scratch; g is overwritten.
+template <class T>
+void scatter_tile(const TimeMap& m, int64_t samples, int64_t t0, int64_t i0, int64_t i1, const T* g, T* gz) {
+  for (int64_t i = i0; i < i1; ++i) {
+    if (!m.smooth) {
+      gz[t0 + i + m.shift] += g[i];
+      continue;
+    }
+    for (int k = 0; k < 4; ++k)
+      gz[std::clamp<int64_t>(m.index[i] - 1 + k, 0, samples - 1)] += g[i] * static_cast<T>(m.weights[i][k]);
+  }
+}
+
+template <class T>
+void scatter_pieces(const std::vector<Piece>& pieces, int64_t samples, T* gz, T* gx) {
+  for (size_t k = 1; k < pieces.size(); ++k)
+    if (pieces[k].half > 0)
+      for_fade(pieces[k - 1], pieces[k], samples, 0, samples, [&](int64_t t, int64_t a, double wa, int64_t b, double wb) {
+        gx[a] += gz[t] * static_cast<T>(wa);
+        gx[b] += gz[t] * static_cast<T>(wb);
+        gz[t] = T(0);
+      });
+  for (const Piece& q : pieces)
+    for (int64_t i = 0; i < q.length; ++i) gx[q.src + i] += gz[q.dst + i];
+}
+
+}  // namespace physioclr::cpu
