@@ -1,7 +1,7 @@
 #pragma once
 // detect_rpeaks: the constants, each with its reason, and the steps that work on blocks and candidates of one record.
 // Plain scalar code on borrowed arrays with + - * / only, so that every backend and processor takes the same decisions.
-// Times are samples of the working rate fw unless they say seconds.
+// Times are samples of the envelope's rate unless they say seconds.
 #include <cstdint>
 
 #include "core/macros.h"
@@ -10,6 +10,9 @@ namespace physioclr::rpeaks {
 
 // Working rate in Hz: a QRS complex has no energy to speak of above 40 Hz, and the index is refined at full rate.
 constexpr double kWorkRate = 125.0;
+// The envelope changes slowly (its band is that of the wavelets, 6 Hz to each side): from this rate up every second
+// working sample is enough.
+constexpr double kHopRate = 100.0;
 // The envelope is the modulus of Gabor wavelets. 10 Hz is where wide and noisy complexes stand out of muscle noise, 18 Hz
 // where narrow ones stand out of T waves and electrode motion; each record and second takes what serves it (kContrast).
 // Half a cycle of deviation (50 and 28 ms, about a QRS width) gives one peak a complex.
@@ -21,7 +24,7 @@ constexpr double kSpike = 0.004;
 // A record shorter than this, in seconds, holds no complex with its surroundings.
 constexpr double kShortest = 0.4;
 // Two maxima closer than this are parts of one complex; 300 beats a minute are one each 200 ms. Seconds.
-constexpr double kSeparation = 0.18, kRefractory = 0.2;
+constexpr double kSeparation = 0.18, kRefractory = 0.19;
 // Level of "a beat here": a quantile of the maxima of the blocks of 1 s within kAside; at least kSecond times the second
 // largest of them; and at least kFloor times a higher quantile within kWide, so that at 20 beats a minute, where one block
 // of three holds a beat, and in a pause of some seconds the small waves do not become beats. One artefact or large
@@ -119,9 +122,9 @@ PHYSIOCLR_HD float evidence(float amp, float z) {
 }
 
 // What to take off the evidence of candidate i because its surroundings look like noise alone.
-PHYSIOCLR_HD float doubt(const int32_t* t, const float* amp, const float* z, int64_t n, int64_t i, float fw) {
+PHYSIOCLR_HD float doubt(const int32_t* t, const float* amp, const float* z, int64_t n, int64_t i, float fe) {
   if (z[i] <= kHiss) return 0;
-  const int32_t span = static_cast<int32_t>(kSpan * fw + 0.5f);
+  const int32_t span = static_cast<int32_t>(kSpan * fe + 0.5f);
   int64_t j = i, m = 0;
   float sum = 0;
   while (j > 0 && t[i] - t[j - 1] < span) --j;
@@ -130,15 +133,15 @@ PHYSIOCLR_HD float doubt(const int32_t* t, const float* amp, const float* z, int
 }
 
 // Local rhythm at candidate i, in seconds, over the candidates that `clear` marks.
-PHYSIOCLR_HD float local_rhythm(const int32_t* t, const uint8_t* clear, int64_t n, int64_t i, float fw) {
+PHYSIOCLR_HD float local_rhythm(const int32_t* t, const uint8_t* clear, int64_t n, int64_t i, float fe) {
   float gap[kMostGaps];
   int m = 0;
   int64_t last = -1, j = i;
-  const int32_t span = static_cast<int32_t>(kSpan * fw + 0.5f);
+  const int32_t span = static_cast<int32_t>(kSpan * fe + 0.5f);
   while (j > 0 && t[i] - t[j - 1] < span) --j;
   for (; j < n && t[j] - t[i] < span && m < kMostGaps; ++j)
     if (clear[j]) {
-      if (last >= 0) gap[m++] = static_cast<float>(t[j] - t[last]) / fw;
+      if (last >= 0) gap[m++] = static_cast<float>(t[j] - t[last]) / fe;
       last = j;
     }
   const float r = m ? sorted_quantile(gap, m, 0.5f) : kRhythmDefault;
@@ -155,8 +158,8 @@ PHYSIOCLR_HD float interval_cost(float ratio, float z) {
 // Marks in `beat` the sequence of candidates with the most evidence less the cost of its intervals (dynamic programming)
 // and returns its length. z: noise above kCalm at each candidate; doubt: see there. value, back: scratch of n.
 PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* z, const float* doubt, const float* rhythm,
-                            int64_t n, float fw, float* value, int32_t* back, uint8_t* beat) {
-  const int32_t refractory = static_cast<int32_t>(static_cast<float>(kRefractory) * fw + 0.5f);
+                            int64_t n, float fe, float* value, int32_t* back, uint8_t* beat) {
+  const int32_t refractory = static_cast<int32_t>(static_cast<float>(kRefractory) * fe + 0.5f);
   float old = 0, top = 0;
   int32_t older = -1, end = -1;
   for (int64_t i = 0; i < n; ++i) {
@@ -173,7 +176,7 @@ PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* z, 
     }
     for (int64_t j = i - 1; j >= 0 && j >= i - kLookBack; --j) {
       if (t[i] - t[j] < refractory) continue;
-      const float ratio = static_cast<float>(t[i] - t[j]) / fw / (0.5f * (rhythm[i] + rhythm[j]));
+      const float ratio = static_cast<float>(t[i] - t[j]) / fe / (0.5f * (rhythm[i] + rhythm[j]));
       const float total = value[j] - interval_cost(ratio, z[i]);
       if (total > best) {
         best = total;

@@ -49,8 +49,9 @@ struct Wavelet {
 };
 
 struct Plan {  // what depends on (samples, fs) alone
-  int64_t step, n, blocks, spike;
-  double fs, fw;
+  int64_t step, n, spike;    // samples per working sample, working samples, samples of a spike
+  int64_t hop, m, blocks;    // working samples per envelope sample, envelope samples, blocks of them
+  double fs, fw, fe;         // the three rates
   float block;
   std::vector<Wavelet> bands;
   std::vector<int64_t> ramp;  // first sample at or after the centre of each block, then n
@@ -61,44 +62,47 @@ struct Plan {  // what depends on (samples, fs) alone
     n = samples / step;
     spike = std::llround(kSpike * fs);
     fw = fs / static_cast<double>(step);
-    block = static_cast<float>(kBlock * fw);
-    blocks = std::max<int64_t>(1, static_cast<int64_t>(static_cast<float>(n) / block));
+    hop = fw >= kHopRate ? 2 : 1;
+    m = (n + hop - 1) / hop;
+    fe = fw / static_cast<double>(hop);
+    block = static_cast<float>(kBlock * fe);
+    blocks = std::max<int64_t>(1, static_cast<int64_t>(static_cast<float>(m) / block));
     ramp.push_back(0);
     for (int64_t k = 1, t = 0; k < blocks; ++k) {
-      while (t < n && static_cast<float>(t) / block - 0.5f < static_cast<float>(k)) ++t;
+      while (t < m && static_cast<float>(t) / block - 0.5f < static_cast<float>(k)) ++t;
       ramp.push_back(t);
     }
-    ramp.push_back(n);
+    ramp.push_back(m);
     for (const double centre : kCentre) bands.emplace_back(centre, fw);
     for (const Wavelet& w : bands) pad = std::max(pad, w.reach);
   }
 
   int64_t block_end(int64_t k) const {
-    return k + 1 == blocks ? n : static_cast<int64_t>(static_cast<float>(k + 1) * block);
+    return k + 1 == blocks ? m : static_cast<int64_t>(static_cast<float>(k + 1) * block);
   }
 };
 
 struct Scratch {  // one per thread, so that no record allocates
-  std::vector<float> slow, env;                      // (leads, n) signal at the working rate, (leads, bands, n) envelopes
+  std::vector<float> slow, env;                      // (leads, n) signal at the working rate, (leads, bands, m) envelopes
   std::vector<float> weight, lead_level;             // (leads, bands, blocks)
-  std::vector<float> padded, fused, maxima, means, level, noise, origin, gain, sum;
+  std::vector<float> padded[2];  // even and odd working samples, or all of them in the first
+  std::vector<float> fused, maxima, means, level, noise, origin, gain, base, share, sum;
   std::vector<float> amp, z, doubt, rhythm, value;        // of the candidates
   std::vector<int32_t> cand, back;
   std::vector<uint8_t> missing, mark;
 
   void fit(const Plan& p, int64_t leads) {
     slow.resize(leads * p.n);
-    env.resize(leads * kBands * p.n);
+    env.resize(leads * kBands * p.m);
     weight.resize(leads * kBands * p.blocks);
     lead_level.resize(leads * kBands * p.blocks);
-    padded.resize(p.n + 2 * p.pad + kTile);
-    fused.resize(p.n);
+    for (auto& half : padded) half.resize(p.m + 2 * p.pad + kTile);
+    fused.resize(p.m);
     missing.resize(p.n);
     for (auto* v : {&maxima, &means, &level, &noise}) v->resize(p.blocks);
-    origin.resize(leads);
-    gain.resize(leads);
+    for (auto* v : {&origin, &gain, &base, &share}) v->resize(leads);
     sum.resize(2 * static_cast<int64_t>(std::max(kRefine * p.fw, kFine * p.fs)) + 3);
-    const int64_t most = p.n / 2 + 2;
+    const int64_t most = p.m / 2 + 2;
     for (auto* v : {&amp, &z, &doubt, &rhythm, &value}) v->resize(most);
     for (auto* v : {&cand, &back}) v->resize(most);
     mark.resize(most);
@@ -202,25 +206,50 @@ bool work_rate(const T* x, int64_t samples, const Plan& p, float* y, uint8_t* mi
   return true;
 }
 
-// env[i] for i < n, from y[-reach .. n + reach + kTile). Sums stay in registers: the tile is whole, its excess is dropped.
-PHYSIOCLR_SIMD void envelope(const float* y, int64_t n, const Wavelet& w, float floor, float* env) {
+// A vector type of GCC and Clang: plain arrays of sums are not kept in registers over the loop of taps, and take four
+// times as long. The element arithmetic, and so the result, is that of scalars on every processor.
+using Vec = float __attribute__((vector_size(32), aligned(4), may_alias));
+constexpr int kVecs = kTile / 8;
+
+// a and b: the sums of kVecs vectors. after, before: the samples k to the right and to the left.
+inline void add_tap(const float* after, const float* before, float c, float s, Vec* a, Vec* b) {
+  for (int v = 0; v < kVecs; ++v) {
+    const Vec r = reinterpret_cast<const Vec*>(after)[v], l = reinterpret_cast<const Vec*>(before)[v];
+    a[v] += c * (r + l);
+    b[v] += s * (r - l);
+  }
+}
+
+// n values of the envelope, one each `hop` working samples. y[0]: working samples 0, hop, 2 hop ...; y[1]: those between.
+// Both go on beyond their ends: the last tile is whole, its excess is dropped.
+PHYSIOCLR_SIMD void envelope(const float* const y[2], int64_t hop, int64_t n, const Wavelet& w, float floor, float* env) {
   for (int64_t i0 = 0; i0 < n; i0 += kTile) {
-    float a[kTile], b[kTile], e[kTile];
-    const float* x = y + i0;
-    for (int i = 0; i < kTile; ++i) a[i] = w.even[0] * x[i], b[i] = 0;
-    for (int k = 1; k <= w.reach; ++k) {
-      const float c = w.even[k], s = w.odd[k];
-      for (int i = 0; i < kTile; ++i) {
-        a[i] += c * (x[i + k] + x[i - k]);
-        b[i] += s * (x[i + k] - x[i - k]);
-      }
+    Vec a[kVecs], b[kVecs] = {};
+    const float *x = y[0] + i0, *between = y[1] + i0;
+    for (int v = 0; v < kVecs; ++v) a[v] = w.even[0] * reinterpret_cast<const Vec*>(x)[v];
+    if (hop == 1) {
+      for (int k = 1; k <= w.reach; ++k) add_tap(x + k, x - k, w.even[k], w.odd[k], a, b);
+    } else {
+      for (int k = 1; k <= w.reach; k += 2)
+        add_tap(between + k / 2, between - k / 2 - 1, w.even[k], w.odd[k], a, b);
+      for (int k = 2; k <= w.reach; k += 2) add_tap(x + k / 2, x - k / 2, w.even[k], w.odd[k], a, b);
     }
+    float e[kTile];
+    for (int v = 0; v < kVecs; ++v) a[v] = a[v] * a[v] + b[v] * b[v];
+    std::memcpy(e, a, sizeof e);
     for (int i = 0; i < kTile; ++i) {
-      e[i] = std::sqrt(a[i] * a[i] + b[i] * b[i]);
-      e[i] = e[i] < floor ? 0.0f : e[i];
+      const float root = std::sqrt(e[i]);
+      e[i] = root < floor ? 0.0f : root;
     }
     std::memcpy(env + i0, e, std::min<int64_t>(kTile, n - i0) * sizeof(float));
   }
+}
+
+PHYSIOCLR_SIMD void split(const float* y, int64_t hop, int64_t n, float* out) {
+  if (hop == 2)
+    for (int64_t i = 0; i < n; ++i) out[i] = y[2 * i];
+  else
+    std::memcpy(out, y, n * sizeof(float));
 }
 
 // Maximum and sum of n values. Sixteen partial sums, always added in the same order, so that every processor agrees.
@@ -281,14 +310,14 @@ void block_statistics(const float* env, const Plan& p, float* maxima, float* mea
 
 // Maxima of the envelope that are the largest within +-separation (of equals the first).
 int64_t candidates(const float* e, const Plan& p, int32_t* out) {
-  const int64_t sep = std::max<int64_t>(1, std::llround(kSeparation * p.fw));
+  const int64_t sep = std::max<int64_t>(1, std::llround(kSeparation * p.fe));
   int64_t m = 0;
-  for (int64_t i = 0; i < p.n;) {
+  for (int64_t i = 0; i < p.m;) {
     const float v = e[i];
     int64_t next = i + 1;
-    bool top = v > 0 && (i == 0 || e[i - 1] < v) && (i + 1 == p.n || e[i + 1] <= v);
+    bool top = v > 0 && (i == 0 || e[i - 1] < v) && (i + 1 == p.m || e[i + 1] <= v);
     for (int64_t j = i - 2, end = std::max<int64_t>(0, i - sep); top && j >= end; --j) top = e[j] < v;
-    for (int64_t j = i + 2, end = std::min(p.n - 1, i + sep); top && j <= end; ++j)
+    for (int64_t j = i + 2, end = std::min(p.m - 1, i + sep); top && j <= end; ++j)
       if (e[j] > v) {
         top = false;
         next = j;
@@ -308,7 +337,7 @@ bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s)
   bool any = false;
   for (int64_t l = 0; l < leads; ++l) {
     float* y = s.slow.data() + l * p.n;
-    float* env = s.env.data() + l * kBands * p.n;
+    float* env = s.env.data() + l * kBands * p.m;
     float largest = 0;
     bool gaps = false;
     if (work_rate(x + l * samples, samples, p, y, s.missing.data(), &s.origin[l], &gaps))
@@ -324,24 +353,29 @@ bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s)
     }
     if (!(largest > 0)) {  // flat, or nothing valid
       std::fill(y, y + p.n, 0.0f);
-      std::fill(env, env + kBands * p.n, 0.0f);
+      std::fill(env, env + kBands * p.m, 0.0f);
     } else {
-      std::fill(s.padded.begin(), s.padded.begin() + p.pad, y[0]);
-      std::copy(y, y + p.n, s.padded.begin() + p.pad);
-      std::fill(s.padded.begin() + p.pad + p.n, s.padded.end(), y[p.n - 1]);
+      const float* centre[2] = {s.padded[0].data() + p.pad, s.padded[1].data() + p.pad};
+      for (int64_t h = 0; h < p.hop; ++h) {
+        float* half = s.padded[h].data();
+        const int64_t count = (p.n - h + p.hop - 1) / p.hop;
+        std::fill(half, half + p.pad, y[0]);
+        split(y + h, p.hop, count, half + p.pad);
+        std::fill(half + p.pad + count, half + s.padded[h].size(), y[p.n - 1]);
+      }
       const float floor = 4e-6f * largest;  // rounding of the wavelet's sums
       for (int b = 0; b < kBands; ++b) {
-        float* e = env + b * p.n;
-        envelope(s.padded.data() + p.pad, p.n, p.bands[b], floor, e);
+        float* e = env + b * p.m;
+        envelope(centre, p.hop, p.m, p.bands[b], floor, e);
         if (gaps)
-          for (int64_t i = 0; i < p.n; ++i)
-            if (s.missing[i]) e[i] = 0;
+          for (int64_t i = 0; i < p.m; ++i)
+            if (s.missing[i * p.hop]) e[i] = 0;
       }
     }
     for (int b = 0; b < kBands; ++b) {
       float* level = s.lead_level.data() + (l * kBands + b) * p.blocks;
       float* weight = s.weight.data() + (l * kBands + b) * p.blocks;
-      block_statistics(env + b * p.n, p, s.maxima.data(), s.means.data());
+      block_statistics(env + b * p.m, p, s.maxima.data(), s.means.data());
       for (int64_t k = 0; k < p.blocks; ++k) {
         level[k] = block_level(s.maxima.data(), p.blocks, k);
         weight[k] = contrast(level[k], block_mean(s.means.data(), p.blocks, k));
@@ -364,36 +398,35 @@ bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s)
   }
   std::fill(s.fused.begin(), s.fused.end(), 0.0f);
   for (int64_t r = 0; r < rows; ++r) {
-    add_weighted(s.env.data() + r * p.n, s.weight.data() + r * p.blocks, p, s.fused.data());
+    add_weighted(s.env.data() + r * p.m, s.weight.data() + r * p.blocks, p, s.fused.data());
   }
   return true;
 }
 
-// The R peak near working sample t: the dominant deflection from the local mean, where a negative one must be clearly
+// The R peak near a maximum of the envelope: the dominant deflection from the local mean, where a negative one must be clearly
 // larger, first at the working rate and then among the samples around it. Of several leads: their weighted sum, each
 // with the sign that it has at the dominant deflection.
 template <class T>
-int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s, int64_t t, float z) {
+int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s, int64_t peak, float z) {
+  const int64_t t = peak * p.hop;
   const int64_t half = static_cast<int64_t>(kRefine * p.fw), wide = static_cast<int64_t>(kBaseline * p.fw);
   const int64_t lo = std::max<int64_t>(0, t - half), hi = std::min(p.n - 1, t + half);
   const int64_t wl = std::max<int64_t>(0, t - wide), wh = std::min(p.n - 1, t + wide);
   const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
-  const auto base = [&](const float* y) {
-    float sum = 0;
-    for (int64_t i = wl; i <= wh; ++i) sum += y[i];
-    return sum / static_cast<float>(wh - wl + 1);
-  };
-  const auto weight_of = [&](int64_t l) {
-    float w = leads == 1 ? 1.0f : 0.0f;
+  for (int64_t l = 0; l < leads; ++l) {
+    const float* y = s.slow.data() + l * p.n;
+    float top, total;
+    maximum_and_sum(y + wl, wh - wl + 1, &top, &total);
+    s.base[l] = total / static_cast<float>(wh - wl + 1);
+    s.share[l] = leads == 1 ? 1.0f : 0.0f;
     for (int b = 0; b < kBands && leads > 1; ++b)
-      w += at_centres(s.weight.data() + (l * kBands + b) * p.blocks, p.blocks, p.block, t);
-    return w;
-  };
+      s.share[l] += at_centres(s.weight.data() + (l * kBands + b) * p.blocks, p.blocks, p.block, peak);
+  }
   float* sum = s.sum.data();
   float up = 0, down = 0;
   int64_t iu = t, id = t;
   if (leads == 1) {
-    const float mean = base(s.slow.data());
+    const float mean = s.base[0];
     for (int64_t i = lo; i <= hi; ++i) {
       const float dt = static_cast<float>(i - t), d = (s.slow[i] - mean) / (1.0f + taper * dt * dt);
       if (d > up) up = d, iu = i;
@@ -403,7 +436,7 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
     std::fill(sum, sum + (hi - lo + 1), 0.0f);
     for (int64_t l = 0; l < leads; ++l) {
       const float* y = s.slow.data() + l * p.n;
-      const float mean = base(y), w = weight_of(l);
+      const float mean = s.base[l], w = s.share[l];
       if (w > 0)
         for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * std::fabs(y[i] - mean);
     }
@@ -420,8 +453,8 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
   bool valid = false;
   for (int64_t l = 0; l < leads; ++l) {
     const float* y = s.slow.data() + l * p.n;
-    const bool upward = leads == 1 ? positive : y[coarse] >= base(y);
-    const float w = upward ? weight_of(l) : -weight_of(l);
+    const bool upward = leads == 1 ? positive : y[coarse] >= s.base[l];
+    const float w = upward ? s.share[l] : -s.share[l];
     if (w == 0) continue;
     for (int64_t i = from; i <= to; ++i) {
       const float d = (static_cast<float>(x[l * samples + i]) - s.origin[l]) * s.gain[l];
@@ -449,17 +482,17 @@ int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
     s.noise[k] = s.level[k] > 0 ? mean / s.level[k] : 0.0f;
   }
   const int64_t n = candidates(s.fused.data(), p, s.cand.data());
-  const float fw = static_cast<float>(p.fw);
+  const float fe = static_cast<float>(p.fe);
   for (int64_t i = 0; i < n; ++i) {
     const float level = at_centres(s.level.data(), p.blocks, p.block, s.cand[i]);
     s.amp[i] = level > 0 ? s.fused[s.cand[i]] / level : 1.0f;
     s.z[i] = std::max(at_centres(s.noise.data(), p.blocks, p.block, s.cand[i]) - kCalm, 0.0f);
     s.mark[i] = s.amp[i] > kClear;
   }
-  for (int64_t i = 0; i < n; ++i) s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fw);
+  for (int64_t i = 0; i < n; ++i) s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe);
   for (int pass = 0; pass < 2; ++pass) {
-    for (int64_t i = 0; i < n; ++i) s.rhythm[i] = local_rhythm(s.cand.data(), s.mark.data(), n, i, fw);
-    choose(s.cand.data(), s.amp.data(), s.z.data(), s.doubt.data(), s.rhythm.data(), n, fw, s.value.data(), s.back.data(), s.mark.data());
+    for (int64_t i = 0; i < n; ++i) s.rhythm[i] = local_rhythm(s.cand.data(), s.mark.data(), n, i, fe);
+    choose(s.cand.data(), s.amp.data(), s.z.data(), s.doubt.data(), s.rhythm.data(), n, fe, s.value.data(), s.back.data(), s.mark.data());
   }
   int64_t count = 0, last = -1;
   for (int64_t i = 0; i < n && count < most; ++i) {
