@@ -82,14 +82,19 @@ PHYSIOCLR_HD int neighbours(const float* value, int64_t blocks, int64_t k, int a
   return n;
 }
 
-// Level at block k from the maxima of all blocks.
+// Level at block k from the maxima of the blocks near it. n is small.
+PHYSIOCLR_HD float near_level(const float* maxima, int64_t blocks, int64_t k) {
+  float v[2 * kAside + 1];
+  const int n = neighbours(maxima, blocks, k, kAside, v);
+  const float level = sorted_quantile(v, n, kQuantile), second = n > 1 ? kSecond * v[n - 2] : 0.0f;
+  return level > second ? level : second;
+}
+
+// The same, and not below what the wider neighbourhood says.
 PHYSIOCLR_HD float block_level(const float* maxima, int64_t blocks, int64_t k) {
   float v[2 * kWide + 1];
-  int n = neighbours(maxima, blocks, k, kAside, v);
-  float level = sorted_quantile(v, n, kQuantile);
-  if (n > 1 && kSecond * v[n - 2] > level) level = kSecond * v[n - 2];
-  n = neighbours(maxima, blocks, k, kWide, v);
-  const float floor = kFloor * sorted_quantile(v, n, kWideQuantile);
+  const int n = neighbours(maxima, blocks, k, kWide, v);
+  const float level = near_level(maxima, blocks, k), floor = kFloor * sorted_quantile(v, n, kWideQuantile);
   return level > floor ? level : floor;
 }
 

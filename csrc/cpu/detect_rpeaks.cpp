@@ -89,7 +89,7 @@ struct Scratch {  // one per thread, so that no record allocates
   std::vector<float> fused, maxima, means, level, noise, origin, gain, base, share, sum;
   std::vector<float> amp, z, doubt, rhythm, value;        // of the candidates
   std::vector<int32_t> cand, back;
-  std::vector<uint8_t> missing, mark;
+  std::vector<uint8_t> missing, mark, before;
 
   void fit(const Plan& p, int64_t leads) {
     slow.resize(leads * p.n);
@@ -106,6 +106,7 @@ struct Scratch {  // one per thread, so that no record allocates
     for (auto* v : {&amp, &z, &doubt, &rhythm, &value}) v->resize(most);
     for (auto* v : {&cand, &back}) v->resize(most);
     mark.resize(most);
+    before.resize(most);
   }
 };
 
@@ -377,7 +378,7 @@ bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s)
       float* weight = s.weight.data() + (l * kBands + b) * p.blocks;
       block_statistics(env + b * p.m, p, s.maxima.data(), s.means.data());
       for (int64_t k = 0; k < p.blocks; ++k) {
-        level[k] = block_level(s.maxima.data(), p.blocks, k);
+        level[k] = near_level(s.maxima.data(), p.blocks, k);
         weight[k] = contrast(level[k], block_mean(s.means.data(), p.blocks, k));
       }
     }
@@ -492,7 +493,10 @@ int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
   for (int64_t i = 0; i < n; ++i) s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe);
   for (int pass = 0; pass < 2; ++pass) {
     for (int64_t i = 0; i < n; ++i) s.rhythm[i] = local_rhythm(s.cand.data(), s.mark.data(), n, i, fe);
-    choose(s.cand.data(), s.amp.data(), s.z.data(), s.doubt.data(), s.rhythm.data(), n, fe, s.value.data(), s.back.data(), s.mark.data());
+    std::copy_n(s.mark.begin(), n, s.before.begin());
+    choose(s.cand.data(), s.amp.data(), s.z.data(), s.doubt.data(), s.rhythm.data(), n, fe, s.value.data(), s.back.data(),
+           s.mark.data());
+    if (std::equal(s.mark.begin(), s.mark.begin() + n, s.before.begin())) break;  // the next pass would repeat this one
   }
   int64_t count = 0, last = -1;
   for (int64_t i = 0; i < n && count < most; ++i) {

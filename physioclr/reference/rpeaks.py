@@ -48,7 +48,7 @@ def detect_record(record, fs):
     weight = lead_weights(env, block)
     fused = sum(e * at_centres(w, block, np.arange(env.shape[1])) for e, w in zip(env, weight, strict=True))
     t = candidates(fused, max(1, int(np.floor(SEPARATION * fe + 0.5))))
-    level = levels(fused, block)
+    level = levels(fused, block, wide=True)
     noise = np.divide(means(fused, block), level, out=np.zeros_like(level), where=level > 0)
     z = np.maximum(at_centres(noise, block, t) - CALM, 0)
     level = at_centres(level, block, t)
@@ -108,9 +108,11 @@ def neighbours(values, aside):
     return [np.sort(values[max(0, k - aside) : k + aside + 1]) for k in range(len(values))]
 
 
-def levels(env, block):
+def levels(env, block, *, wide):
     top = per_block(env, block, np.max)
     near = [max(np.quantile(v, QUANTILE), SECOND * v[-2] if len(v) > 1 else 0) for v in neighbours(top, ASIDE)]
+    if not wide:
+        return np.array(near)
     return np.maximum(near, [FLOOR * np.quantile(v, WIDE_QUANTILE) for v in neighbours(top, WIDE)])
 
 
@@ -124,7 +126,7 @@ def at_centres(values, block, t):
 
 def lead_weights(env, block):
     """Per lead, band and block: its share by contrast, times the common level over its own."""
-    level = np.array([levels(e, block) for e in env])
+    level = np.array([levels(e, block, wide=False) for e in env])
     mean = np.array([means(e, block) for e in env])
     contrast = np.divide(level, mean, out=np.zeros_like(level), where=mean > 0) - QUIET
     share = np.where(level > 0, np.maximum(contrast, 0) ** 2 + LEAST, 0)
