@@ -440,6 +440,62 @@ def test_int16_with_scale(rng):
         np.testing.assert_array_equal(t.numpy(), got)
 
 
+@pytest.mark.parametrize("plan", PLANS)
+def test_two_views_in_one_call(backend, rng, plan):
+    to, back = backend
+    ecg, index = rng.normal(size=(3, 12, 700)).astype(np.float32), peaks_of(rng, 3, 700, 9)
+    given = pc.RPeaks(to(index), to((index >= 0).sum(1).astype(np.int32)), to(np.array([1, 0.5, 0], np.float32)))
+    both, peaks = pc.augment(to(ecg), PLANS[plan], fs=500, seed=[4, 9], rpeaks=given)
+    for v, seed in enumerate((4, 9)):
+        one, peak = pc.augment(to(ecg), PLANS[plan], fs=500, seed=seed, rpeaks=given)
+        np.testing.assert_array_equal(back(both)[v], back(one))
+        for got, want in zip(peaks, peak, strict=True):
+            np.testing.assert_array_equal(back(got)[v], back(want))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_result_in_half_precision(rng, dtype):
+    ecg = torch.from_numpy(rng.normal(size=(3, 12, 700)).astype(np.float32))
+    ecg[0, 0, :6] = torch.tensor([1e-7, -3e-6, 65519.0, 65520.0, float("nan"), -float("inf")])
+    for plan in (pc.Augment(), PLANS["gaussian_noise"]):
+        got = pc.augment(ecg, plan, fs=500, seed=1, dtype=dtype)[0]
+        want = pc.augment(ecg, plan, fs=500, seed=1)[0].to(dtype)
+        assert got.dtype == dtype
+        torch.testing.assert_close(got, want, rtol=0, atol=0, equal_nan=True)
+    assert pc.augment(ecg.numpy(), plan, fs=500, seed=1, dtype=np.float16)[0].dtype == np.float16
+
+
+def test_every_half_is_read_and_written_as_it_is():
+    bits = torch.arange(2**16, dtype=torch.int32).to(torch.int16)
+    for dtype in (torch.float16, torch.bfloat16):
+        ecg = bits.view(dtype)[None]
+        same = pc.augment(ecg, pc.Augment(), fs=500, seed=1)[0]
+        torch.testing.assert_close(same, ecg, rtol=0, atol=0, equal_nan=True)
+        single = pc.augment(ecg, pc.Augment(), fs=500, seed=1, dtype="float32")[0]
+        torch.testing.assert_close(single, ecg.float(), rtol=0, atol=0, equal_nan=True)
+
+
+def test_gradient_of_several_views_and_dtypes():
+    ecg = torch.randn(2, 2, 31, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: pc.augment(x, PLANS["every"], fs=500, seed=(3, 8), rpeaks=R)[0], (ecg,))
+    half = torch.randn(2, 12, 31, dtype=torch.bfloat16, requires_grad=True)
+    pc.augment(half, PLANS["every"], fs=500, seed=3, rpeaks=R, dtype="float16")[0].float().sum().backward()
+    assert half.grad.dtype == torch.bfloat16 and half.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_vector_code_gives_the_same_bits(rng, plan):
+    ecg, index = rng.normal(size=(3, 12, 1300)).astype(np.float32), peaks_of(rng, 3, 1300, 9)
+    results = []
+    try:
+        for level in (0, 1, 2):
+            _core.limit_simd(level)
+            results.append(pc.augment(ecg, PLANS[plan], fs=500, seed=1, rpeaks=index)[0])
+    finally:
+        _core.limit_simd(2)
+    assert results[0].tobytes() == results[1].tobytes() == results[2].tobytes()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_kept(rng, dtype):
     ecg = torch.from_numpy(rng.normal(size=(2, 12, 300))).to(dtype)
@@ -505,6 +561,10 @@ ECG = np.zeros((2, 3, 50), np.float32)
         (dict(ecg=ECG.astype(np.int16)), ValueError, "ecg is int16 without scale"),
         (dict(scale=0.1), ValueError, "scale is given, but ecg has dtype"),
         (dict(ecg=ECG.astype(np.int16), scale=np.ones(4)), ValueError, r"scale has shape \(4,\)"),
+        (dict(dtype="int8"), ValueError, "dtype is 'int8'"),
+        (dict(dtype="float64"), ValueError, "dtype is 'float64', but ecg is computed in float32"),
+        (dict(seed=[]), ValueError, "seed is empty"),
+        (dict(seed=[1, -2]), ValueError, "seed is -2"),
         (dict(fs=20), ValueError, "fs is 20"),
         (dict(fs=float("nan")), ValueError, "fs is nan"),
         (dict(seed=-1), ValueError, "seed is -1"),
@@ -580,14 +640,14 @@ def test_gradient(plan):
 
 def test_opcheck():
     ecg = torch.randn(2, 3, 40, dtype=torch.float64, requires_grad=True)
-    opcheck(OP, (ecg, R, torch.tensor([4, 5]), None, PLANS["every"]._text, 500.0, 3))
-    opcheck(torch.ops.physioclr.augment_bwd.default, (ecg.detach(), R, None, PLANS["every"]._text, 500.0, 3))
+    opcheck(OP, (ecg, R, torch.tensor([4, 5]), None, PLANS["every"]._text, 500.0, [3, 4]))
+    opcheck(torch.ops.physioclr.augment_bwd.default, (ecg.detach()[None], R, None, PLANS["every"]._text, 500.0, [3]))
 
 
 def test_opcheck_without_peaks_and_with_scale():
     flat = PLANS["gaussian_noise"]._text
-    opcheck(OP, (torch.randn(2, 40), None, None, None, flat, 500.0, 3))
-    opcheck(OP, (torch.ones(2, 3, 40, dtype=torch.int16), None, None, torch.ones(3), flat, 500.0, 3))
+    opcheck(OP, (torch.randn(2, 40), None, None, None, flat, 500.0, [3]))
+    opcheck(OP, (torch.ones(2, 3, 40, dtype=torch.int16), None, None, torch.ones(3), flat, 500.0, [3], "bfloat16"))
 
 
 def test_compiles_in_one_graph():
