@@ -58,6 +58,12 @@ void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx);
 // For the tests of the generator: n blocks of counters (4 words each) under one key; the normal of each word.
 void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words);
 void normals(const uint32_t* words, int64_t n, float* out);
+// The k rows of b most similar to each row of a, best first, ties by the lower index: index and similarity (a.rows, k),
+// -1 and NaN where there are fewer. self: b is a; then neither the row itself nor one of its group (may be null) counts.
+// Returns false if a feature is NaN or infinite. Nothing of size N x M is allocated.
+bool physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, Similarity kind, float inv_two_sigma2,
+                      const int64_t* group, int64_t k, int64_t* index, float* similarity);
+
 // Makes augment use at most this level of vector code (0 plain, 1 AVX2, 2 AVX-512); returns the level now in use.
 int limit_simd(int level);
 // hybrid_contrastive_loss in three steps, for T = float and double. `anchor`, `features`, `group` (null: every row its

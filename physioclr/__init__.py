@@ -32,7 +32,9 @@ from .ops.augment_plan import (
 )
 from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
 from .ops.delineate import delineate
+from .ops.feature_space import FeatureSpace
 from .ops.features import FEATURE_NAMES, physio_features
+from .ops.neighbors import Neighbors, physio_neighbors
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity
@@ -51,9 +53,11 @@ __all__ = [
     "ContrastiveStats",
     "Crop",
     "Delineation",
+    "FeatureSpace",
     "GaussianNoise",
     "LeadDropout",
     "MuscleNoise",
+    "Neighbors",
     "Powerline",
     "RPeaks",
     "RrScale",
@@ -69,6 +73,7 @@ __all__ = [
     "nn",
     "peak_reconstruction_loss",
     "physio_features",
+    "physio_neighbors",
     "physio_similarity",
     "set_num_threads",
     "shuffle_beats",

@@ -140,7 +140,8 @@ def verify(store: StoreArg) -> None:
     problems = check(store)
     for problem in problems:
         out.print(problem, markup=False)
-    out.print(f"{store}: {f'{len(problems)} problems' if problems else 'no problems'}", markup=False)
+    count = f"{len(problems)} problem{'s' * (len(problems) > 1)}" if problems else "no problems"
+    out.print(f"{store}: {count}", markup=False)
     if problems:
         raise typer.Exit(1)
 

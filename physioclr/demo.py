@@ -41,7 +41,8 @@ def run(out: Path, steps: int = 0) -> dict[str, Any]:
     picture, inside, across = similarity_picture(store, out / "similarity.png")
     pictures.append(picture)
     say(
-        f"similarity of physiology: {inside:.0%} of the pairs that share a diagnosis lie above {DELTA}, {across:.0%} else"
+        f"similarity of physiology: above {DELTA} lie {inside:.0%} of the pairs that share their diagnosis "
+        f"and {across:.0%} of the others"
     )
 
     train = np.flatnonzero(~sample.test)

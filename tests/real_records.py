@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from physioclr.data.wfdb_source import import_wfdb
+from physioclr.data.wfdb_source import wfdb_quietly
 
-wfdb = import_wfdb()
+with wfdb_quietly() as wfdb:
+    pass
 DATA = Path(__file__).parent / "data"
 LUDB = ("2", "10", "70", "101", "105")  # sinus rhythm, right bundle branch block, tachycardia, AF, ventricular beats
 MITDB = ("119m00", "208m10")
@@ -41,15 +42,17 @@ class MitdbRecord(NamedTuple):
 
 def ludb(name: str) -> LudbRecord:
     path = str(DATA / "ludb" / name)
-    record = wfdb.rdrecord(path)
+    with wfdb_quietly():
+        record, marks = wfdb.rdrecord(path), {lead: wfdb.rdann(path, lead) for lead in LEADS}
     order = [record.sig_name.index(lead) for lead in LEADS]
     ecg = np.ascontiguousarray(record.p_signal.T[order], dtype=np.float32)
-    return LudbRecord(ecg, float(record.fs), {lead: _waves(wfdb.rdann(path, lead)) for lead in LEADS})
+    return LudbRecord(ecg, float(record.fs), {lead: _waves(m) for lead, m in marks.items()})
 
 
 def mitdb(name: str) -> MitdbRecord:
     path = str(DATA / "mitdb" / name)
-    record, marks = wfdb.rdrecord(path), wfdb.rdann(path, "atr")
+    with wfdb_quietly():
+        record, marks = wfdb.rdrecord(path), wfdb.rdann(path, "atr")
     beats = [(i, s) for i, s in zip(marks.sample, marks.symbol, strict=True) if s in BEATS]
     ecg = np.ascontiguousarray(record.p_signal.T, dtype=np.float32)
     return MitdbRecord(ecg, float(record.fs), np.array([i for i, _ in beats]), [s for _, s in beats])

@@ -94,7 +94,18 @@ def test_ludb_rhythm(comments, rhythm):
 
 
 def test_ages_and_sexes():
-    ages = {"56.0": 56, "300": 90, ">89": 90, "0": 0, "NaN": None, "-1": None, "": None, "Unknown": None, "121": None}
+    ages = {
+        "56.0": 56,
+        "300": 90,
+        ">89": 90,
+        "90+": 90,
+        "0": 0,
+        "NaN": None,
+        "-1": None,
+        "": None,
+        "Unknown": None,
+        "121": None,
+    }
     assert {text: parse_age(text) for text in ages} == ages
     sexes = {"Male": "M", "F": "F", " female": "F", "Unknown": "", "NaN": ""}
     assert {text: parse_sex(text) for text in sexes} == sexes
@@ -112,8 +123,16 @@ def test_ludb_row():
 
 @pytest.mark.parametrize(
     ("name", "source"),
-    [("A0001", "cpsc2018"), ("Q0001", "cpsc_extra"), ("E00001", "georgia"), ("JS00001", "chapman_ningbo")]
-    + [("S0001", "ptb"), ("HR00001", "ptbxl_challenge"), ("I0001", "st_petersburg"), ("other", "set")],
+    [
+        ("A0001", "cpsc2018"),
+        ("Q0001", "cpsc_extra"),
+        ("E00001", "georgia"),
+        ("JS00001", "chapman_ningbo"),
+        ("S0001", "ptb"),
+        ("HR00001", "ptbxl_challenge"),
+        ("I0001", "st_petersburg"),
+        ("other", "set"),
+    ],
 )
 def test_challenge_row(tmp_path, name, source):
     comments = ["Age: 74", "Sex: Male", "Dx: 59118001,164889003", "Rx: Unknown"]
@@ -124,7 +143,8 @@ def test_challenge_row(tmp_path, name, source):
 
 def test_mimic_patient(tmp_path):
     record = "files/p1000/p10000032/s40689238/40689238"
-    assert describe(tmp_path, record, [])["patient_id"] == "10000032"
+    row = describe(tmp_path, record, [])
+    assert (row["patient_id"], row["source"]) == ("10000032", "mimic_iv_ecg")
     assert describe(tmp_path, "x", ["<subject_id>: 7"])["patient_id"] == "7"
     assert describe(tmp_path, record, [])["labels"] == {}
 

@@ -1,5 +1,7 @@
 """Reading WFDB files: our reader against wfdb, headers with defects, and files that must be refused."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -89,6 +91,40 @@ def test_other_mat_files(tmp_path, rng):
         np.testing.assert_array_equal(read_record(tmp_path / name).samples, x)
 
 
+def test_mat_of_floats(tmp_path, rng):
+    """Whole numbers with NaN are samples with gaps; fractions and large numbers stay what they are."""
+    from scipy.io import savemat
+
+    x = ecg_like(rng, n_samples=600)
+    holes = x.astype(np.float64)
+    holes[2, 50:60] = np.nan
+    for name, matrix, dtype in (("holes", holes, np.int16), ("fractions", holes / 3, np.float32)):
+        write_record(tmp_path, name, x, mat=True)
+        savemat(tmp_path / f"{name}.mat", {"val": matrix})
+        record = read_record(tmp_path / name)
+        assert record.samples.dtype == dtype
+        np.testing.assert_allclose(record.millivolts(), matrix * 1e-3, rtol=1e-6)
+    write_record(tmp_path, "large", x, mat=True)
+    savemat(tmp_path / "large.mat", {"val": x.astype(np.int32) * 100})
+    np.testing.assert_allclose(read_record(tmp_path / "large").millivolts(), x * 0.1, rtol=1e-6)
+    savemat(tmp_path / "large.mat", {"val": np.full((12, 600), "a")})
+    with pytest.raises(RecordError, match=r"not numbers|has shape"):
+        read_record(tmp_path / "large")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_pipes_do_not_hang(tmp_path, rng):
+    header = write_record(tmp_path, "r", ecg_like(rng))
+    header.with_suffix(".dat").unlink()
+    os.mkfifo(header.with_suffix(".dat"))
+    with pytest.raises(RecordError, match=r"r\.dat is missing"):
+        read_record(header)
+    header.unlink()
+    os.mkfifo(header)
+    with pytest.raises(RecordError, match="not a file"):
+        read_record(header)
+
+
 # ---- headers ------------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +165,22 @@ def test_header_in_other_encodings_and_line_ends(tmp_path, rng):
         header.write_bytes(text)
         np.testing.assert_array_equal(read_record(header).samples, x)
         assert "Age: 60" in read_record(header).comments
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("r.dat 16 1000/mV 16 0 28 -1716 0 V1", "V1"),
+        ("r.dat 16 1000/mV 16 0 28 -1716 0 ECG lead V1", "ECG lead V1"),
+        ("r.dat 16 1000/mV 16 0 28 -1716 V1", "V1"),
+        ("r.dat 16 1000/mV 16 0 V1", "V1"),
+        ("r.dat 16 1000/mV 16 0 28 -1716 0", ""),
+    ],
+)
+def test_names_of_leads(tmp_path, line, name):
+    (tmp_path / "r.hea").write_text(f"r 1 500 10\n{line}\n")
+    (signal,) = read_header(tmp_path / "r").signals
+    assert (signal.name, signal.gain, signal.baseline) == (name, 1000.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +268,23 @@ def test_truncated_signal_file(tmp_path, rng, mat, n_bytes):
         read_record(header)
 
 
+@pytest.mark.parametrize("n_bytes", [0, 100, 40_000, 64_799])
+def test_truncated_file_of_another_format(tmp_path, n_bytes):
+    for suffix in (".hea", ".dat"):
+        (tmp_path / f"119m00{suffix}").write_bytes((DATA / "mitdb" / f"119m00{suffix}").read_bytes())
+    (tmp_path / "119m00.dat").write_bytes((tmp_path / "119m00.dat").read_bytes()[:n_bytes])
+    with pytest.raises(RecordError, match=r"truncated|wfdb cannot read it"):
+        read_record(tmp_path / "119m00")
+
+
+def test_a_length_that_no_memory_could_hold(tmp_path):
+    (tmp_path / "r.dat").write_bytes(bytes(1000))
+    for fmt in ("16", "212", "24"):
+        (tmp_path / "r.hea").write_text("r 12 500 900000000000\n" + f"r.dat {fmt} 1000/mV\n" * 12)
+        with pytest.raises(RecordError, match="truncated"):
+            read_record(tmp_path / "r")
+
+
 def test_missing_files(tmp_path, rng):
     header = write_record(tmp_path, "r", ecg_like(rng))
     header.with_suffix(".dat").unlink()
@@ -246,3 +315,17 @@ def test_find_records(tmp_path, rng):
     assert list(find_records(tmp_path / "records100")) == ["p"]
     with pytest.raises(ValueError, match="src is"):
         find_records(tmp_path / "absent")
+
+
+def test_folder_that_cannot_be_listed(tmp_path, rng, monkeypatch):
+    write_record(tmp_path / "g1", "a", ecg_like(rng, n_samples=100))
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("g1"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ValueError, match=r"g1 cannot be listed: Permission denied"):
+        list(find_records(tmp_path))

@@ -20,5 +20,6 @@ void bind_similarity(py::module_& m);
 void bind_reconstruction(py::module_& m);
 void bind_augment(py::module_& m);
 void bind_contrastive(py::module_& m);
+void bind_neighbors(py::module_& m);
 
 }  // namespace physioclr

@@ -3,24 +3,24 @@
 // One thread takes one pair of blocks (I, J) of at most 128 rows: h_I h_J^T and S_IJ by register-blocked products
 // (gemm.h) into 2 x 64 KB of its own cache, one fused pass over both (contrastive_tile.h), and backward two more
 // products, G h_J and G^T h_I. S, the mask and h h^T are symmetric, so each unordered pair of blocks is visited once.
-// Its result goes to the rows of I and of J, so the pairs are taken in the rounds of a round-robin tournament: within a
-// round no block meets two others. No atomics, no sums per thread, and the same bits at any number of threads.
+// Its result goes to the rows of I and of J, so the pairs are taken in the order of a round-robin tournament, in which a
+// block meets one other at a time; a thread waits only for the last game of the two blocks it is about to take. No sums
+// per thread, no barriers, and the same bits at any number of threads.
 //
 // Rows are addressed by position: the owned rows first, then the others, each part padded to whole panels of 32.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
-#include <memory>
-#include <new>
+#include <thread>
 #include <vector>
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
 
-#include "core/macros.h"
 #include "core/threads.h"
 #include "cpu/contrastive_tile.h"
-#include "cpu/gemm.h"
+#include "cpu/panels.h"
 #include "ops.h"
 
 namespace physioclr::cpu {
@@ -29,59 +29,27 @@ namespace {
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
 template <class T>
-struct Buffer {  // aligned for whole-vector loads, not initialised
-  struct Free {
-    void operator()(T* p) const { ::operator delete(p, std::align_val_t{64}); }
-  };
-  std::unique_ptr<T, Free> p;
-  explicit Buffer(int64_t n) : p(static_cast<T*>(::operator new(std::max<int64_t>(n, 1) * sizeof(T), std::align_val_t{64}))) {}
-  T* get() const { return p.get(); }
-};
-
-int64_t padded(int64_t n) { return (n + kPanel - 1) / kPanel * kPanel; }
-
-// x . y and y . y in double.
-template <class T>
-inline void dots(const T* x, const T* y, int64_t n, double* xy, double* yy) {
-  double a = 0, b = 0;
-#pragma omp simd reduction(+ : a, b)
-  for (int64_t k = 0; k < n; ++k) {
-    a += static_cast<double>(x[k]) * y[k];
-    b += static_cast<double>(y[k]) * y[k];
-  }
-  *xy = a;
-  *yy = b;
-}
-PHYSIOCLR_SIMD void dot(const float* x, const float* y, int64_t n, double* xy, double* yy) { dots(x, y, n, xy, yy); }
-PHYSIOCLR_SIMD void dot(const double* x, const double* y, int64_t n, double* xy, double* yy) { dots(x, y, n, xy, yy); }
-
-template <class T>
-double inverse_norm(const T* x, int64_t n) {  // 0 for a zero row
-  double ss, same;
-  dot(x, x, n, &same, &ss);
-  return ss > 0 || std::isnan(ss) ? 1.0 / std::sqrt(ss) : 0.0;
-}
-
-template <class T>
 struct Problem {
   int64_t n, owned, owned_pad, total, d, f, tile;  // total: positions, padding included
+  int team;
   std::vector<int64_t> row_of;                     // position -> row, -1 for padding
   std::vector<double> inv_norm;                    // of the embedding, by position
   std::vector<uint8_t> valid;                      // by position: a row with features that are not all 0
-  std::vector<int32_t> group;                      // by position, dense numbers; empty: every row its own
+  std::vector<Id<T>> group;                        // by position, dense numbers
   std::vector<int64_t> others;                     // by position: valid rows of other records
   Buffer<T> h, features;                           // panels of the normalised rows
   bool finite = true;
 
   Problem(Matrix<const T> anchor, Matrix<const T> feat, const int64_t* g, int64_t begin, int64_t end)
       : n(anchor.rows), owned(end - begin), owned_pad(padded(owned)), total(owned_pad + padded(n - owned)),
-        d(anchor.cols), f(feat.cols), tile(total <= 1024 ? kMaxTile / 2 : kMaxTile), row_of(total, -1),
+        d(anchor.cols), f(feat.cols), tile(total <= 1024 ? kMaxTile / 2 : kMaxTile),
+        // below about 0.1 ms of arithmetic a team of threads costs more than it saves
+        team(owned_pad * total * (d + f) < 4'000'000 ? 1 : threads()), row_of(total, -1),
         inv_norm(total), valid(total), others(total), h(total * d), features(total * f) {
     for (int64_t p = 0; p < owned; ++p) row_of[p] = begin + p;
     for (int64_t r = 0, p = owned_pad; r < n; ++r)
       if (r < begin || r >= end) row_of[p++] = r;
     int bad = 0;
-    const int team = threads();
 #pragma omp parallel for num_threads(team) schedule(static) reduction(+ : bad)
     for (int64_t p0 = 0; p0 < total; p0 += kPanel) bad += pack(anchor, feat, p0);
     finite = bad == 0;
@@ -96,7 +64,7 @@ struct Problem {
       const double hi = row < 0 ? 0 : inverse_norm(anchor.row(row), d);
       for (int64_t k = 0; k < d; ++k) hp[k * kPanel + q] = row < 0 ? T(0) : static_cast<T>(anchor.row(row)[k] * hi);
       const double fi = row < 0 ? 0 : inverse_norm(feat.row(row), f);
-      bad += row >= 0 && !(fi > 0) && !all_finite(feat.row(row));  // an infinite value makes fi 0, NaN makes it NaN
+      bad += row >= 0 && !(fi > 0) && !all_finite(feat.row(row), f);  // an infinite value makes fi 0, NaN makes it NaN
       for (int64_t k = 0; k < f; ++k)
         fp[k * kPanel + q] = fi > 0 ? static_cast<T>(feat.row(row)[k] * fi) : std::numeric_limits<T>::quiet_NaN();
       inv_norm[p0 + q] = hi;
@@ -105,25 +73,25 @@ struct Problem {
     return bad;
   }
 
-  bool all_finite(const T* x) const {
-    return std::all_of(x, x + f, [](T v) { return std::isfinite(v); });
-  }
-
   void number_groups(const int64_t* g) {
     int64_t all = 0;
     for (int64_t p = 0; p < total; ++p) all += valid[p];
+    group.resize(total);
     if (!g) {
-      for (int64_t p = 0; p < total; ++p) others[p] = valid[p] ? all - 1 : 0;
+      for (int64_t p = 0; p < total; ++p) {
+        group[p] = static_cast<Id<T>>(p);
+        others[p] = valid[p] ? all - 1 : 0;
+      }
       return;
     }
     std::vector<int64_t> ids(g, g + n);
     std::sort(ids.begin(), ids.end());
     ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
     std::vector<int64_t> size(ids.size() + 1);
-    group.assign(total, static_cast<int32_t>(ids.size()));
+    std::fill(group.begin(), group.end(), static_cast<Id<T>>(ids.size()));
     for (int64_t p = 0; p < total; ++p)
       if (row_of[p] >= 0) {
-        group[p] = static_cast<int32_t>(std::lower_bound(ids.begin(), ids.end(), g[row_of[p]]) - ids.begin());
+        group[p] = static_cast<Id<T>>(std::lower_bound(ids.begin(), ids.end(), g[row_of[p]]) - ids.begin());
         size[group[p]] += valid[p];
       }
     for (int64_t p = 0; p < total; ++p) others[p] = valid[p] ? all - size[group[p]] : 0;
@@ -133,8 +101,7 @@ struct Problem {
   PairTile<T> load(int64_t i0, int64_t ni, int64_t j0, int64_t nj, const ContrastSettings& set, T* s, T* sim) const {
     gemm_panels(h.get() + i0 * d, h.get() + j0 * d, d, ni, nj, s, kMaxTile);
     gemm_panels(features.get() + i0 * f, features.get() + j0 * f, f, ni, nj, sim, kMaxTile);
-    const int32_t* g = group.empty() ? nullptr : group.data();
-    return {s, sim, ni, nj, i0 == j0, g ? g + i0 : nullptr, g ? g + j0 : nullptr, static_cast<T>(1 / set.tau),
+    return {s, sim, ni, nj, i0 == j0, &group[i0], &group[j0], static_cast<T>(1 / set.tau),
             static_cast<T>(1 / set.tau_s), static_cast<T>(set.delta)};
   }
 
@@ -142,10 +109,14 @@ struct Problem {
   // visit also serves the rows of J.
   template <class Visit>
   void for_each_tile(Visit visit) const {
-    const int team = threads();
-    const int64_t blocks = (owned_pad + tile - 1) / tile, players = blocks + blocks % 2;
+    const int64_t blocks = (owned_pad + tile - 1) / tile, players = blocks + blocks % 2, games = players / 2;
+    const int64_t all = blocks + std::max<int64_t>(players - 1, 0) * games;
     std::vector<Buffer<T>> scratch;
     for (int t = 0; t < team; ++t) scratch.emplace_back(2 * kMaxTile * kMaxTile);
+    std::atomic<int64_t> next{0};
+    std::vector<std::atomic<int64_t>> played(players);  // games that a block has behind it
+    for (auto& p : played) p = 0;
+    const auto size = [this](int64_t p0, int64_t end) { return std::min(tile, end - p0); };
 #pragma omp parallel num_threads(team)
     {
 #if defined(_OPENMP)
@@ -154,22 +125,22 @@ struct Problem {
       T* s = scratch[0].get();
 #endif
       T* sim = s + kMaxTile * kMaxTile;
-      const auto size = [this](int64_t p0, int64_t end) { return std::min(tile, end - p0); };
-#pragma omp for schedule(dynamic)
-      for (int64_t i = 0; i < blocks; ++i) {
-        const int64_t i0 = i * tile, ni = size(i0, owned_pad);
-        visit(i0, ni, i0, ni, true, s, sim);
-        for (int64_t j0 = owned_pad; j0 < total; j0 += tile) visit(i0, ni, j0, size(j0, total), false, s, sim);
-      }
-      for (int64_t round = 0; round + 1 < players; ++round) {
-#pragma omp for schedule(dynamic)
-        for (int64_t k = 0; k < players / 2; ++k) {
-          const int64_t m = players - 1;
-          int64_t i = k == 0 ? m : (round + k) % m, j = (round - k + m) % m;
-          if (i > j) std::swap(i, j);
-          if (j >= blocks) continue;  // an odd number of blocks: one rests
-          visit(i * tile, tile, j * tile, size(j * tile, owned_pad), true, s, sim);
+      for (int64_t game = next++; game < all; game = next++) {
+        if (game < blocks) {  // a block with itself and with the rows of others
+          const int64_t i0 = game * tile, ni = size(i0, owned_pad);
+          visit(i0, ni, i0, ni, true, s, sim);
+          for (int64_t j0 = owned_pad; j0 < total; j0 += tile) visit(i0, ni, j0, size(j0, total), false, s, sim);
+          played[game].store(1, std::memory_order_release);
+          continue;
         }
+        const int64_t round = (game - blocks) / games, k = (game - blocks) % games, m = players - 1;
+        int64_t i = k == 0 ? m : (round + k) % m, j = (round - k + m) % m;
+        if (i > j) std::swap(i, j);
+        // Games are handed out in order, so the ones waited for are already being played by other threads.
+        for (const int64_t p : {i, j})
+          while (p < blocks && played[p].load(std::memory_order_acquire) <= round) std::this_thread::yield();
+        if (j < blocks) visit(i * tile, tile, j * tile, size(j * tile, owned_pad), true, s, sim);
+        for (const int64_t p : {i, j}) played[p].store(round + 2, std::memory_order_release);
       }
     }
   }
@@ -232,8 +203,7 @@ bool contrastive_rows(Matrix<const T> anchor, const T* views, int64_t n_views, M
     tile_sums(tile, set.mode, safe, row, both ? &col : nullptr);
   });
 
-  const int team = threads();
-#pragma omp parallel for num_threads(team) schedule(static)
+#pragma omp parallel for num_threads(pb.team) schedule(static)
   for (int64_t i = 0; i < pb.owned; ++i) {
     std::vector<double> t(n_views), inv(n_views);
     view_cosines(anchor.row(begin + i), pb.inv_norm[i], views + i * pb.d, n_views, pb.owned * pb.d, pb.d, t.data(),
@@ -320,8 +290,7 @@ void contrastive_backward(const double* grad_loss, Matrix<const T> anchor, const
 
   // The normalised rows once more, as panels of 32 columns, the operand of the products with G.
   Buffer<T> by_column(pb.total * wide), grad(pb.owned_pad * wide);
-  const int team = threads();
-#pragma omp parallel for num_threads(team) schedule(static)
+#pragma omp parallel for num_threads(pb.team) schedule(static)
   for (int64_t p = 0; p < pb.total; ++p) {
     const T* h = pb.h.get() + p / kPanel * kPanel * d + p % kPanel;
     for (int64_t k = 0; k < wide; ++k)
@@ -339,7 +308,7 @@ void contrastive_backward(const double* grad_loss, Matrix<const T> anchor, const
   });
 
   // The views, and the way back through the normalisation: d(x / |x|) = (g - (g . h) h) / |x|.
-#pragma omp parallel for num_threads(team) schedule(static)
+#pragma omp parallel for num_threads(pb.team) schedule(static)
   for (int64_t i = 0; i < pb.owned; ++i) {
     std::vector<double> t(n_views), inv(n_views), g(d), h(d);
     const int64_t r = begin + i, stride = pb.owned * d;

@@ -7,6 +7,7 @@
 // keeps a running maximum for each row and set, for a tau at which the fixed shift would lose small terms.
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/macros.h"
 #include "cpu/simd_math.h"
@@ -15,6 +16,9 @@
 namespace physioclr::cpu {
 
 constexpr int64_t kMaxTile = 128;
+
+template <class T>  // group numbers as wide as the cosines, so that one vector of each has as many lanes
+using Id = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
 // The running sums of the rows of one block. sum: ratio {positives, negatives, -}, supcon {all, -, s over positives},
 // soft {all, targets, targets * s}. Sums 0 and 1 are relative to exp(shift / tau).
@@ -31,12 +35,14 @@ struct PairTile {
   const T* f;      // (rows, kMaxTile): S_ij
   int64_t rows, cols;
   bool diagonal;   // rows and columns are the same block: only the pairs above the diagonal count
-  const int32_t *group_i, *group_j;  // null: every row is its own record
+  const Id<T>*group_i, *group_j;
   T inv_tau, inv_tau_s, delta;
 };
 
-template <class T, int MODE, bool GROUPED>
+template <class T, int MODE>
 inline void raise_shifts(const PairTile<T>& t, const RowSums<T>& row, const RowSums<T>* col) {
+  const T delta = t.delta;  // locals: no store can alias them
+  const Id<T>* const group_j = t.group_j;
   T low0[kMaxTile], low1[kMaxTile];
   for (int64_t c = 0; c < t.cols; ++c) low0[c] = low1[c] = T(-2);
   const auto raise = [&t](const RowSums<T>& x, int64_t i, T m0, T m1) {
@@ -53,12 +59,12 @@ inline void raise_shifts(const PairTile<T>& t, const RowSums<T>& row, const RowS
   };
   for (int64_t r = 0; r < t.rows; ++r) {
     const T *s = t.s + r * kMaxTile, *f = t.f + r * kMaxTile;
-    const int32_t gi = GROUPED ? t.group_i[r] : 0;
+    const auto gi = t.group_i[r];
     T m0 = -2, m1 = -2;
 #pragma omp simd reduction(max : m0, m1)
     for (int64_t c = t.diagonal ? r + 1 : 0; c < t.cols; ++c) {
-      const int other = !GROUPED || t.group_j[c] != gi;
-      const int pos = (f[c] >= t.delta) & other, any = (f[c] == f[c]) & other;
+      const int other = group_j[c] != gi;
+      const int pos = (f[c] >= delta) & other, any = (f[c] == f[c]) & other;
       const T a = (MODE == 0 ? pos : any) ? s[c] : T(-2);
       const T b = (MODE == 0 ? any & !pos : any) ? (MODE == 2 ? f[c] : s[c]) : T(-2);
       m0 = m0 > a ? m0 : a;
@@ -73,42 +79,44 @@ inline void raise_shifts(const PairTile<T>& t, const RowSums<T>& row, const RowS
 }
 
 // Adds the pairs of the tile to the sums of its rows and, unless col is null, of its columns.
-template <class T, int MODE, bool SAFE, bool GROUPED>
+template <class T, int MODE, bool SAFE>
 inline void add_sums(const PairTile<T>& t, const RowSums<T>& row, const RowSums<T>* col) {
-  if (SAFE) raise_shifts<T, MODE, GROUPED>(t, row, col);
+  if (SAFE) raise_shifts<T, MODE>(t, row, col);
+  const T inv_tau = t.inv_tau, inv_tau_s = t.inv_tau_s, delta = t.delta;  // locals: no store can alias them
+  const Id<T>* const group_j = t.group_j;
   T col0[kMaxTile] = {}, col1[kMaxTile] = {}, col2[kMaxTile] = {}, colp[kMaxTile] = {}, zeros[kMaxTile] = {};
   const T* shift0 = SAFE && col ? col->shift[0] : zeros;
   const T* shift1 = SAFE && col ? col->shift[1] : zeros;
   for (int64_t r = 0; r < t.rows; ++r) {
     const T *s = t.s + r * kMaxTile, *f = t.f + r * kMaxTile;
-    const int32_t gi = GROUPED ? t.group_i[r] : 0;
+    const auto gi = t.group_i[r];
     const T m0 = SAFE ? row.shift[0][r] : T(1), m1 = SAFE ? row.shift[1][r] : T(1);
     T r0 = 0, r1 = 0, r2 = 0, rp = 0;
 #pragma omp simd reduction(+ : r0, r1, r2, rp)
     for (int64_t c = t.diagonal ? r + 1 : 0; c < t.cols; ++c) {
-      const int other = !GROUPED || t.group_j[c] != gi;
-      const int pos = (f[c] >= t.delta) & other, any = (f[c] == f[c]) & other;
+      const int other = group_j[c] != gi;
+      const int pos = (f[c] >= delta) & other, any = (f[c] == f[c]) & other;
       rp += pos ? T(1) : T(0);
       colp[c] += pos ? T(1) : T(0);
       if (MODE == 0) {
         const int neg = any & !pos;
-        const T e = exp_simd((s[c] - (SAFE && !pos ? m1 : m0)) * t.inv_tau);
-        const T d = SAFE ? exp_simd((s[c] - (pos ? shift0[c] : shift1[c])) * t.inv_tau) : e;
+        const T e = exp_simd((s[c] - (SAFE && !pos ? m1 : m0)) * inv_tau);
+        const T d = SAFE ? exp_simd((s[c] - (pos ? shift0[c] : shift1[c])) * inv_tau) : e;
         r0 += pos ? e : T(0);
         r1 += neg ? e : T(0);
         col0[c] += pos ? d : T(0);
         col1[c] += neg ? d : T(0);
       } else {
-        const T e = exp_simd((s[c] - m0) * t.inv_tau);
-        const T d = SAFE ? exp_simd((s[c] - shift0[c]) * t.inv_tau) : e;
+        const T e = exp_simd((s[c] - m0) * inv_tau);
+        const T d = SAFE ? exp_simd((s[c] - shift0[c]) * inv_tau) : e;
         r0 += any ? e : T(0);
         col0[c] += any ? d : T(0);
         if (MODE == 1) {
           r2 += pos ? s[c] : T(0);
           col2[c] += pos ? s[c] : T(0);
         } else {
-          const T w = exp_simd((f[c] - m1) * t.inv_tau_s);
-          const T x = SAFE ? exp_simd((f[c] - shift1[c]) * t.inv_tau_s) : w;
+          const T w = exp_simd((f[c] - m1) * inv_tau_s);
+          const T x = SAFE ? exp_simd((f[c] - shift1[c]) * inv_tau_s) : w;
           r1 += any ? w : T(0);
           r2 += any ? w * s[c] : T(0);
           col1[c] += any ? x : T(0);
@@ -132,34 +140,36 @@ inline void add_sums(const PairTile<T>& t, const RowSums<T>& row, const RowSums<
 
 // Writes dL / d(h_i . h_j), both rows' parts together, over t.s. a, b: the rows' weights (see `weights` in
 // contrastive.cpp); 0 on and below the diagonal of a diagonal tile.
-template <class T, int MODE, bool SAFE, bool GROUPED>
+template <class T, int MODE, bool SAFE>
 inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const T* a_j, const T* b_j) {
+  const T inv_tau = t.inv_tau, inv_tau_s = t.inv_tau_s, delta = t.delta;  // locals: no store can alias them
+  const Id<T>* const group_j = t.group_j;
   for (int64_t r = 0; r < t.rows; ++r) {
     T* s = t.s + r * kMaxTile;
     const T* f = t.f + r * kMaxTile;
-    const int32_t gi = GROUPED ? t.group_i[r] : 0;
+    const auto gi = t.group_i[r];
     const T ai = a_i[r], bi = b_i[r];
     int64_t c0 = 0;
     if (t.diagonal)
       for (; c0 <= r && c0 < t.cols; ++c0) s[c0] = 0;
 #pragma omp simd
     for (int64_t c = c0; c < t.cols; ++c) {
-      const int other = !GROUPED || t.group_j[c] != gi;
-      const int pos = (f[c] >= t.delta) & other, any = (f[c] == f[c]) & other;
+      const int other = group_j[c] != gi;
+      const int pos = (f[c] >= delta) & other, any = (f[c] == f[c]) & other;
       T g;
       if (MODE == 0) {
         const T wi = pos ? bi : ai, wj = pos ? b_j[c] : a_j[c];
-        g = SAFE ? exp_simd((s[c] + wi) * t.inv_tau) + exp_simd((s[c] + wj) * t.inv_tau)
-                 : exp_simd((s[c] - T(1)) * t.inv_tau) * (wi + wj);
+        g = SAFE ? exp_simd((s[c] + wi) * inv_tau) + exp_simd((s[c] + wj) * inv_tau)
+                 : exp_simd((s[c] - T(1)) * inv_tau) * (wi + wj);
         g = pos ? -g : g;
       } else {
-        g = SAFE ? exp_simd((s[c] + ai) * t.inv_tau) + exp_simd((s[c] + a_j[c]) * t.inv_tau)
-                 : exp_simd((s[c] - T(1)) * t.inv_tau) * (ai + a_j[c]);
+        g = SAFE ? exp_simd((s[c] + ai) * inv_tau) + exp_simd((s[c] + a_j[c]) * inv_tau)
+                 : exp_simd((s[c] - T(1)) * inv_tau) * (ai + a_j[c]);
         if (MODE == 1)
           g -= pos ? bi + b_j[c] : T(0);
         else
-          g -= SAFE ? exp_simd((f[c] + bi) * t.inv_tau_s) + exp_simd((f[c] + b_j[c]) * t.inv_tau_s)
-                    : exp_simd((f[c] - T(1)) * t.inv_tau_s) * (bi + b_j[c]);
+          g -= SAFE ? exp_simd((f[c] + bi) * inv_tau_s) + exp_simd((f[c] + b_j[c]) * inv_tau_s)
+                    : exp_simd((f[c] - T(1)) * inv_tau_s) * (bi + b_j[c]);
       }
       s[c] = any ? g : T(0);
     }
@@ -167,21 +177,14 @@ inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const
 }
 
 // The two entries below are compiled for every instruction set with all their variants inlined (core/macros.h).
-#define PHYSIOCLR_VARIANTS(CALL)                                          \
-  const bool grouped = t.group_i != nullptr;                              \
-  switch (static_cast<int>(mode) * 4 + (safe ? 2 : 0) + (grouped ? 1 : 0)) { \
-    case 0: CALL(0, false, false); break;                                 \
-    case 1: CALL(0, false, true); break;                                  \
-    case 2: CALL(0, true, false); break;                                  \
-    case 3: CALL(0, true, true); break;                                   \
-    case 4: CALL(1, false, false); break;                                 \
-    case 5: CALL(1, false, true); break;                                  \
-    case 6: CALL(1, true, false); break;                                  \
-    case 7: CALL(1, true, true); break;                                   \
-    case 8: CALL(2, false, false); break;                                 \
-    case 9: CALL(2, false, true); break;                                  \
-    case 10: CALL(2, true, false); break;                                 \
-    default: CALL(2, true, true);                                         \
+#define PHYSIOCLR_VARIANTS(CALL)                          \
+  switch (static_cast<int>(mode) * 2 + (safe ? 1 : 0)) { \
+    case 0: CALL(0, false); break;                        \
+    case 1: CALL(0, true); break;                         \
+    case 2: CALL(1, false); break;                        \
+    case 3: CALL(1, true); break;                         \
+    case 4: CALL(2, false); break;                        \
+    default: CALL(2, true);                               \
   }
 
 #define PHYSIOCLR_TILE_ENTRIES(T)                                                                                  \
@@ -193,10 +196,10 @@ inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const
                                                const T* b_i, const T* a_j, const T* b_j) {                         \
     PHYSIOCLR_VARIANTS(PHYSIOCLR_COEF_##T)                                                                         \
   }
-#define PHYSIOCLR_SUMS_float(M, S, G) add_sums<float, M, S, G>(t, row, col)
-#define PHYSIOCLR_SUMS_double(M, S, G) add_sums<double, M, S, G>(t, row, col)
-#define PHYSIOCLR_COEF_float(M, S, G) coefficients<float, M, S, G>(t, a_i, b_i, a_j, b_j)
-#define PHYSIOCLR_COEF_double(M, S, G) coefficients<double, M, S, G>(t, a_i, b_i, a_j, b_j)
+#define PHYSIOCLR_SUMS_float(M, S) add_sums<float, M, S>(t, row, col)
+#define PHYSIOCLR_SUMS_double(M, S) add_sums<double, M, S>(t, row, col)
+#define PHYSIOCLR_COEF_float(M, S) coefficients<float, M, S>(t, a_i, b_i, a_j, b_j)
+#define PHYSIOCLR_COEF_double(M, S) coefficients<double, M, S>(t, a_i, b_i, a_j, b_j)
 PHYSIOCLR_TILE_ENTRIES(float)
 PHYSIOCLR_TILE_ENTRIES(double)
 

@@ -1,6 +1,7 @@
-// detect_rpeaks on the CPU. Per lead: average down to about 125 Hz, modulus of a Gabor wavelet (the envelope). Per record:
-// the leads' envelopes added, each scaled by its own level and weighted by how far its beats stand out; candidates are the
-// envelope's separate maxima; dynamic programming chooses among them; each beat is refined on the full-rate signal.
+// detect_rpeaks on the CPU. Per lead: average down to about 125 Hz, moduli of two Gabor wavelets (the envelopes). Per record:
+// the envelopes added, each scaled to a common level and weighted by how far its beats stand out; candidates are the
+// separate maxima of the sum; dynamic programming chooses among them, twice, the second time with the rhythm of the first;
+// each beat is placed on the full-rate signal.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -18,78 +19,123 @@ using namespace rpeaks;
 
 constexpr double kPi = 3.14159265358979323846;
 
+struct Wavelet {
+  int reach;                     // in working samples
+  std::vector<float> even, odd;  // taps for k = 0..reach
+
+  Wavelet(double centre, double fw) {
+    const double sigma = kCycles / centre;
+    reach = static_cast<int>(std::ceil(kSupport * sigma * fw));
+    std::vector<double> gauss(reach + 1), wave(reach + 1);
+    double sum_gauss = 0, sum_wave = 0, norm = 0;
+    for (int k = 0; k <= reach; ++k) {
+      const double t = k / fw, twice = k ? 2 : 1;
+      gauss[k] = std::exp(-0.5 * (t / sigma) * (t / sigma));
+      wave[k] = gauss[k] * std::cos(2 * kPi * centre * t);
+      sum_gauss += twice * gauss[k];
+      sum_wave += twice * wave[k];
+    }
+    for (int k = 0; k <= reach; ++k) {
+      wave[k] -= gauss[k] * sum_wave / sum_gauss;  // no response to a constant
+      norm += (k ? 2 : 1) * std::fabs(wave[k]);
+    }
+    for (int k = 0; k <= reach; ++k) {
+      even.push_back(static_cast<float>(wave[k] / norm));
+      odd.push_back(static_cast<float>(gauss[k] * std::sin(2 * kPi * centre * k / fw) / norm));
+    }
+  }
+};
+
 struct Plan {  // what depends on (samples, fs) alone
-  int64_t step, n, blocks;
+  int64_t step, n, blocks, spike;
   double fs, fw;
   float block;
-  int reach;                     // of the wavelet, in working samples
-  std::vector<float> even, odd;  // the wavelet's taps for k = 0..reach
+  std::vector<Wavelet> bands;
+  int pad = 0;
 
   Plan(int64_t samples, double rate) : fs(rate) {
     step = std::max<int64_t>(1, std::llround(fs / kWorkRate));
     n = samples / step;
+    spike = std::llround(kSpike * fs);
     fw = fs / static_cast<double>(step);
     block = static_cast<float>(kBlock * fw);
     blocks = std::max<int64_t>(1, static_cast<int64_t>(static_cast<float>(n) / block));
-    reach = static_cast<int>(std::ceil(kSupport * kSigma * fw));
-    even.resize(reach + 1);
-    odd.resize(reach + 1);
-    std::vector<double> g(reach + 1);
-    double sum_g = 0, sum_c = 0, norm = 0;
-    for (int k = 0; k <= reach; ++k) {
-      const double t = k / fw, twice = k ? 2 : 1;
-      g[k] = std::exp(-0.5 * (t / kSigma) * (t / kSigma));
-      sum_g += twice * g[k];
-      sum_c += twice * g[k] * std::cos(2 * kPi * kCentre * t);
-    }
-    for (int k = 0; k <= reach; ++k) {
-      const double t = k / fw, twice = k ? 2 : 1;
-      const double c = g[k] * (std::cos(2 * kPi * kCentre * t) - sum_c / sum_g);  // no response to a constant
-      norm += twice * std::fabs(c);
-      even[k] = static_cast<float>(c);
-      odd[k] = static_cast<float>(g[k] * std::sin(2 * kPi * kCentre * t));
-    }
-    for (int k = 0; k <= reach; ++k) {
-      even[k] = static_cast<float>(even[k] / norm);
-      odd[k] = static_cast<float>(odd[k] / norm);
-    }
+    for (const double centre : kCentre) bands.emplace_back(centre, fw);
+    for (const Wavelet& w : bands) pad = std::max(pad, w.reach);
+  }
+
+  int64_t block_end(int64_t k) const {
+    return k + 1 == blocks ? n : static_cast<int64_t>(static_cast<float>(k + 1) * block);
   }
 };
 
 struct Scratch {  // one per thread, so that no record allocates
-  std::vector<float> padded, origin, env, fused, maxima, level, amp, rhythm, value;
-  std::vector<float> slow;  // (leads, n): the averaged signal, kept for the baselines
-  std::vector<uint8_t> missing;
-  std::vector<int32_t> cand, back, chosen;
-  std::vector<float> lead_weight;
-  mutable std::vector<float> window;  // of the refinement
+  std::vector<float> slow, env;                      // (leads, n) signal at the working rate, (leads, bands, n) envelopes
+  std::vector<float> weight, lead_level;             // (leads, bands, blocks)
+  std::vector<float> padded, fused, maxima, means, level, noise, origin, gain, sum;
+  std::vector<float> amp, z, doubt, rhythm, value;        // of the candidates
+  std::vector<int32_t> cand, back;
+  std::vector<uint8_t> missing, mark;
 
   void fit(const Plan& p, int64_t leads) {
-    padded.resize(p.n + 2 * p.reach);
-    for (auto* v : {&env, &fused}) v->resize(p.n);
+    slow.resize(leads * p.n);
+    env.resize(leads * kBands * p.n);
+    weight.resize(leads * kBands * p.blocks);
+    lead_level.resize(leads * kBands * p.blocks);
+    padded.resize(p.n + 2 * p.pad);
+    fused.resize(p.n);
     missing.resize(p.n);
-    slow.resize(p.n * leads);
-    const int64_t most = p.n / 2 + 2;
-    for (auto* v : {&amp, &rhythm, &value}) v->resize(most);
-    for (auto* v : {&cand, &back, &chosen}) v->resize(most);
-    maxima.resize(p.blocks);
-    level.resize(p.blocks);
-    lead_weight.resize(leads * p.blocks);
+    for (auto* v : {&maxima, &means, &level, &noise}) v->resize(p.blocks);
     origin.resize(leads);
-    window.resize(2 * static_cast<int64_t>(kRefine * p.fs) + 1);
+    gain.resize(leads);
+    sum.resize(2 * static_cast<int64_t>(std::max(kRefine * p.fw, kFine * p.fs)) + 3);
+    const int64_t most = p.n / 2 + 2;
+    for (auto* v : {&amp, &z, &doubt, &rhythm, &value}) v->resize(most);
+    for (auto* v : {&cand, &back}) v->resize(most);
+    mark.resize(most);
   }
 };
 
-// Means of `step` samples, less the first valid one; a mean with a missing sample is missing. False if all are.
+// out[i] = median of x[i - w], x[i], x[i + w]: takes out pulses narrower than w samples and leaves waves as they are. A
+// neighbour that is missing or outside the record leaves x[i] alone.
 template <class T>
-bool average(const T* x, const Plan& p, float* y, uint8_t* missing, float* origin) {
-  const float scale = 1.0f / static_cast<float>(p.step);
-  for (int64_t i = 0; i < p.n; ++i) {
-    float s = 0;
-    for (int64_t k = 0; k < p.step; ++k) s += static_cast<float>(x[i * p.step + k]);
-    y[i] = s * scale;
-    missing[i] = !std::isfinite(y[i]);
+inline void despike(const T* x, int64_t samples, int64_t begin, int64_t n, int64_t w, float* out) {
+  const int64_t lo = std::min(std::max<int64_t>(begin, w), begin + n);
+  const int64_t hi = std::max(std::min(begin + n, samples - w), lo);
+  for (int64_t i = begin; i < lo; ++i) out[i - begin] = static_cast<float>(x[i]);
+  for (int64_t i = lo; i < hi; ++i) {
+    const float a = static_cast<float>(x[i - w]), b = static_cast<float>(x[i]), c = static_cast<float>(x[i + w]);
+    const float low = a < c ? a : c, high = a < c ? c : a, m = b < low ? low : b > high ? high : b;
+    out[i - begin] = (a - a) + (c - c) == 0.0f ? m : b;
   }
+  for (int64_t i = hi; i < begin + n; ++i) out[i - begin] = static_cast<float>(x[i]);
+}
+
+// Means of `step` samples without spikes; a mean with a missing sample is missing.
+template <class T>
+inline void means_of(const T* x, int64_t samples, const Plan& p, float* y) {
+  constexpr int64_t kTile = 64, kMostStep = 32;
+  float clean[kTile * kMostStep];
+  const float scale = 1.0f / static_cast<float>(p.step);
+  for (int64_t i0 = 0; i0 < p.n; i0 += kTile) {
+    const int64_t m = std::min(kTile, p.n - i0);
+    despike(x, samples, i0 * p.step, m * p.step, p.spike, clean);
+    for (int64_t i = 0; i < m; ++i) {
+      float sum = 0;
+      for (int64_t k = 0; k < p.step; ++k) sum += clean[i * p.step + k];
+      y[i0 + i] = sum * scale;
+    }
+  }
+}
+
+PHYSIOCLR_SIMD void means(const float* x, int64_t samples, const Plan& p, float* y) { means_of(x, samples, p, y); }
+PHYSIOCLR_SIMD void means(const int16_t* x, int64_t samples, const Plan& p, float* y) { means_of(x, samples, p, y); }
+
+// The lead at the working rate, less its first valid value. Gaps are bridged. False if nothing is valid.
+template <class T>
+bool work_rate(const T* x, int64_t samples, const Plan& p, float* y, uint8_t* missing, float* origin) {
+  means(x, samples, p, y);
+  for (int64_t i = 0; i < p.n; ++i) missing[i] = !std::isfinite(y[i]);
   int64_t first = 0;
   while (first < p.n && missing[first]) ++first;
   if (first == p.n) return false;
@@ -111,17 +157,15 @@ bool average(const T* x, const Plan& p, float* y, uint8_t* missing, float* origi
   return true;
 }
 
-PHYSIOCLR_SIMD void envelope(const float* padded, const Plan& p, float* env) {
-  const int64_t n = p.n;
-  const int r = p.reach;
+PHYSIOCLR_SIMD void envelope(const float* y, int64_t n, const Wavelet& w, float* env) {
   constexpr int kTile = 64;
   for (int64_t i0 = 0; i0 < n; i0 += kTile) {
     const int m = static_cast<int>(std::min<int64_t>(kTile, n - i0));
     float a[kTile], b[kTile];
-    const float* x = padded + i0 + r;
-    for (int i = 0; i < m; ++i) a[i] = p.even[0] * x[i], b[i] = 0;
-    for (int k = 1; k <= r; ++k) {
-      const float c = p.even[k], s = p.odd[k];
+    const float* x = y + i0;
+    for (int i = 0; i < m; ++i) a[i] = w.even[0] * x[i], b[i] = 0;
+    for (int k = 1; k <= w.reach; ++k) {
+      const float c = w.even[k], s = w.odd[k];
       for (int i = 0; i < m; ++i) {
         a[i] += c * (x[i + k] + x[i - k]);
         b[i] += s * (x[i + k] - x[i - k]);
@@ -131,16 +175,18 @@ PHYSIOCLR_SIMD void envelope(const float* padded, const Plan& p, float* env) {
   }
 }
 
-int64_t block_end(const Plan& p, int64_t k) {
-  return k + 1 == p.blocks ? p.n : static_cast<int64_t>(static_cast<float>(k + 1) * p.block);
-}
-
-void block_maxima(const float* env, const Plan& p, float* maxima) {
+// Maximum and mean of each block.
+void block_statistics(const float* env, const Plan& p, float* maxima, float* means) {
   int64_t i = 0;
   for (int64_t k = 0; k < p.blocks; ++k) {
-    float m = 0;
-    for (const int64_t e = block_end(p, k); i < e; ++i) m = std::max(m, env[i]);
-    maxima[k] = m;
+    const int64_t begin = i;
+    float top = 0, sum = 0;
+    for (const int64_t e = p.block_end(k); i < e; ++i) {
+      top = std::max(top, env[i]);
+      sum += env[i];
+    }
+    maxima[k] = top;
+    means[k] = i > begin ? sum / static_cast<float>(i - begin) : 0.0f;
   }
 }
 
@@ -169,88 +215,138 @@ int64_t candidates(const float* e, const Plan& p, int32_t* out) {
   return m;
 }
 
-// The envelopes of the leads, added. Returns false if no lead has a signal.
+// Envelopes of every lead and band, and their sum in s.fused. Returns false if no lead has a signal.
 template <class T>
 bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s) {
   bool any = false;
-  std::fill(s.fused.begin(), s.fused.end(), 0.0f);
   for (int64_t l = 0; l < leads; ++l) {
     float* y = s.slow.data() + l * p.n;
-    float* weight = s.lead_weight.data() + l * p.blocks;
-    if (!average(x + l * samples, p, y, s.missing.data(), &s.origin[l])) {
-      std::fill(y, y + p.n, 0.0f);
-      s.origin[l] = 0;
-      std::fill(weight, weight + p.blocks, 0.0f);
-      continue;
-    }
+    float* env = s.env.data() + l * kBands * p.n;
     float largest = 0;
-    for (int64_t i = 0; i < p.n; ++i) largest = std::max(largest, std::fabs(y[i]));
-    std::fill(s.padded.begin(), s.padded.begin() + p.reach, y[0]);
-    std::copy(y, y + p.n, s.padded.begin() + p.reach);
-    std::fill(s.padded.begin() + p.reach + p.n, s.padded.end(), y[p.n - 1]);
-    envelope(s.padded.data(), p, s.env.data());
-    const float floor = 4e-6f * largest;  // rounding of the wavelet's sums: a flat lead must stay flat
-    for (int64_t i = 0; i < p.n; ++i)
-      if (s.missing[i] || s.env[i] < floor) s.env[i] = 0;
-    if (leads == 1) {
-      s.fused.swap(s.env);
-      return largest > 0;
-    }
-    block_maxima(s.env.data(), p, s.maxima.data());
-    int64_t i = 0;
-    for (int64_t k = 0; k < p.blocks; ++k) {  // mean of the envelope, for now in `level`
-      const int64_t begin = i;
-      float sum = 0;
-      for (const int64_t e = block_end(p, k); i < e; ++i) sum += s.env[i];
-      s.level[k] = i > begin ? sum / static_cast<float>(i - begin) : 0.0f;
-    }
-    for (int64_t k = 0; k < p.blocks; ++k) {
-      const float top = block_level(s.maxima.data(), p.blocks, k), mean = block_level(s.level.data(), p.blocks, k);
-      const float contrast = mean > 0 ? std::max(top / mean - 2.0f, 0.0f) : 0.0f;  // about 0 for noise, 6 for a clean ECG
-      weight[k] = top > 0 ? (contrast * contrast + 0.01f) / top : 0.0f;
-    }
-    for (int64_t j = 0; j < p.n; ++j) s.fused[j] += s.env[j] * level_at(weight, p.blocks, p.block, j);
+    if (work_rate(x + l * samples, samples, p, y, s.missing.data(), &s.origin[l]))
+      for (int64_t i = 0; i < p.n; ++i) largest = std::max(largest, std::fabs(y[i]));
+    else
+      s.origin[l] = 0;
     any = any || largest > 0;
+    s.gain[l] = 1;
+    if (largest > 1e15f || largest < 1e-12f) {  // its squares would leave the range of float32
+      s.gain[l] = largest > 1e-37f ? 1 / largest : 0.0f;
+      for (int64_t i = 0; i < p.n; ++i) y[i] *= s.gain[l];
+      largest *= s.gain[l];
+    }
+    if (!(largest > 0)) {  // flat, or nothing valid
+      std::fill(y, y + p.n, 0.0f);
+      std::fill(env, env + kBands * p.n, 0.0f);
+    } else {
+      std::fill(s.padded.begin(), s.padded.begin() + p.pad, y[0]);
+      std::copy(y, y + p.n, s.padded.begin() + p.pad);
+      std::fill(s.padded.begin() + p.pad + p.n, s.padded.end(), y[p.n - 1]);
+      const float floor = 4e-6f * largest;  // rounding of the wavelet's sums
+      for (int b = 0; b < kBands; ++b) {
+        float* e = env + b * p.n;
+        envelope(s.padded.data() + p.pad, p.n, p.bands[b], e);
+        for (int64_t i = 0; i < p.n; ++i)
+          if (s.missing[i] || e[i] < floor) e[i] = 0;
+      }
+    }
+    for (int b = 0; b < kBands; ++b) {
+      float* level = s.lead_level.data() + (l * kBands + b) * p.blocks;
+      float* weight = s.weight.data() + (l * kBands + b) * p.blocks;
+      block_statistics(env + b * p.n, p, s.maxima.data(), s.means.data());
+      for (int64_t k = 0; k < p.blocks; ++k) {
+        level[k] = block_level(s.maxima.data(), p.blocks, k);
+        weight[k] = contrast(level[k], block_mean(s.means.data(), p.blocks, k));
+      }
+    }
   }
-  return any;
+  if (!any) return false;
+  const int64_t rows = leads * kBands;
+  for (int64_t k = 0; k < p.blocks; ++k) {  // shares that add up to 1, times common level over own level
+    float total = 0, common = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      total += s.weight[r * p.blocks + k];
+      common += s.weight[r * p.blocks + k] * s.lead_level[r * p.blocks + k];
+    }
+    const float scale = total > 0 ? common / (total * total) : 0.0f;
+    for (int64_t r = 0; r < rows; ++r) {
+      float& w = s.weight[r * p.blocks + k];
+      w = w > 0 ? w * scale / s.lead_level[r * p.blocks + k] : 0.0f;
+    }
+  }
+  std::fill(s.fused.begin(), s.fused.end(), 0.0f);
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* e = s.env.data() + r * p.n;
+    const float* w = s.weight.data() + r * p.blocks;
+    for (int64_t i = 0; i < p.n; ++i) s.fused[i] += e[i] * at_centres(w, p.blocks, p.block, i);
+  }
+  return true;
 }
 
-// The R peak of one lead: the dominant deflection from the local mean, where a negative one must be clearly larger.
-// Of several leads: the top of the weighted sum of their absolute deflections.
+// The R peak near working sample t: the dominant deflection from the local mean, where a negative one must be clearly
+// larger, first at the working rate and then among the samples around it. Of several leads: their weighted sum, each
+// with the sign that it has at the dominant deflection.
 template <class T>
-int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, const Scratch& s, int64_t t) {
-  const int64_t centre = t * p.step + p.step / 2, half = static_cast<int64_t>(kRefine * p.fs);
-  const int64_t lo = std::max<int64_t>(0, centre - half), hi = std::min(samples - 1, centre + half);
-  const int64_t wide = static_cast<int64_t>(kBaseline * p.fw);
+int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s, int64_t t, float z) {
+  const int64_t half = static_cast<int64_t>(kRefine * p.fw), wide = static_cast<int64_t>(kBaseline * p.fw);
+  const int64_t lo = std::max<int64_t>(0, t - half), hi = std::min(p.n - 1, t + half);
   const int64_t wl = std::max<int64_t>(0, t - wide), wh = std::min(p.n - 1, t + wide);
-  float* sum = s.window.data();
-  if (leads > 1) std::fill(sum, sum + (hi - lo + 1), 0.0f);
-  int64_t at = centre;
+  const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
+  const auto base = [&](const float* y) {
+    float sum = 0;
+    for (int64_t i = wl; i <= wh; ++i) sum += y[i];
+    return sum / static_cast<float>(wh - wl + 1);
+  };
+  const auto weight_of = [&](int64_t l) {
+    float w = leads == 1 ? 1.0f : 0.0f;
+    for (int b = 0; b < kBands && leads > 1; ++b)
+      w += at_centres(s.weight.data() + (l * kBands + b) * p.blocks, p.blocks, p.block, t);
+    return w;
+  };
+  float* sum = s.sum.data();
+  float up = 0, down = 0;
+  int64_t iu = t, id = t;
+  if (leads == 1) {
+    const float mean = base(s.slow.data());
+    for (int64_t i = lo; i <= hi; ++i) {
+      const float dt = static_cast<float>(i - t), d = (s.slow[i] - mean) / (1.0f + taper * dt * dt);
+      if (d > up) up = d, iu = i;
+      if (d < down) down = d, id = i;
+    }
+  } else {
+    std::fill(sum, sum + (hi - lo + 1), 0.0f);
+    for (int64_t l = 0; l < leads; ++l) {
+      const float* y = s.slow.data() + l * p.n;
+      const float mean = base(y), w = weight_of(l);
+      if (w > 0)
+        for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * std::fabs(y[i] - mean);
+    }
+    for (int64_t i = lo; i <= hi; ++i) {
+      const float dt = static_cast<float>(i - t), d = sum[i - lo] / (1.0f + taper * dt * dt);
+      if (d > up) up = d, iu = i;
+    }
+  }
+  const bool positive = up * kInverted >= -down;
+  const int64_t coarse = positive ? iu : id, centre = coarse * p.step + p.step / 2;
+  const int64_t fine = static_cast<int64_t>(kFine * p.fs + 0.5);
+  const int64_t from = std::max<int64_t>(0, centre - fine), to = std::min(samples - 1, centre + fine);
+  std::fill(sum, sum + (to - from + 1), 0.0f);
+  bool valid = false;
   for (int64_t l = 0; l < leads; ++l) {
-    const T* v = x + l * samples;
     const float* y = s.slow.data() + l * p.n;
-    float base = 0;
-    for (int64_t i = wl; i <= wh; ++i) base += y[i];
-    base = base / static_cast<float>(wh - wl + 1) + s.origin[l];
-    if (leads == 1) {
-      float up = -std::numeric_limits<float>::infinity(), down = -up;
-      int64_t iu = centre, id = centre;
-      for (int64_t i = lo; i <= hi; ++i) {
-        const float d = static_cast<float>(v[i]);
-        if (d > up && std::isfinite(d)) up = d, iu = i;
-        if (d < down && std::isfinite(d)) down = d, id = i;
-      }
-      at = (up - base) * kInverted >= base - down ? iu : id;
-    } else {
-      const float weight = level_at(s.lead_weight.data() + l * p.blocks, p.blocks, p.block, t);
-      for (int64_t i = lo; i <= hi; ++i) {
-        const float d = static_cast<float>(v[i]) - base;
-        if (std::isfinite(d)) sum[i - lo] += weight * std::fabs(d);
+    const bool upward = leads == 1 ? positive : y[coarse] >= base(y);
+    const float w = upward ? weight_of(l) : -weight_of(l);
+    if (w == 0) continue;
+    for (int64_t i = from; i <= to; ++i) {
+      const float d = (static_cast<float>(x[l * samples + i]) - s.origin[l]) * s.gain[l];
+      if (std::isfinite(d)) {
+        sum[i - from] += w * d;
+        valid = true;
+      } else if (leads == 1) {
+        sum[i - from] = -std::numeric_limits<float>::infinity();
       }
     }
   }
-  if (leads > 1) at = lo + (std::max_element(sum, sum + (hi - lo + 1)) - sum);
-  return at;
+  return valid ? from + (std::max_element(sum, sum + (to - from + 1)) - sum) : std::min(centre, samples - 1);
 }
 
 // One record. Returns the number of beats.
@@ -259,25 +355,32 @@ int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
                float* quality) {
   *quality = 0;
   if (static_cast<double>(p.n) < kShortest * p.fw || leads == 0 || !fuse(x, leads, samples, p, s)) return 0;
-  block_maxima(s.fused.data(), p, s.maxima.data());
-  for (int64_t k = 0; k < p.blocks; ++k) s.level[k] = block_level(s.maxima.data(), p.blocks, k);
+  block_statistics(s.fused.data(), p, s.maxima.data(), s.means.data());
+  for (int64_t k = 0; k < p.blocks; ++k) {
+    s.level[k] = block_level(s.maxima.data(), p.blocks, k);
+    const float mean = block_mean(s.means.data(), p.blocks, k);
+    s.noise[k] = s.level[k] > 0 ? mean / s.level[k] : 0.0f;
+  }
   const int64_t n = candidates(s.fused.data(), p, s.cand.data());
   const float fw = static_cast<float>(p.fw);
   for (int64_t i = 0; i < n; ++i) {
-    const float level = level_at(s.level.data(), p.blocks, p.block, s.cand[i]);
-    s.amp[i] = level > 0 ? s.fused[s.cand[i]] / level : kEvidence;
+    const float level = at_centres(s.level.data(), p.blocks, p.block, s.cand[i]);
+    s.amp[i] = level > 0 ? s.fused[s.cand[i]] / level : 1.0f;
+    s.z[i] = std::max(at_centres(s.noise.data(), p.blocks, p.block, s.cand[i]) - kCalm, 0.0f);
+    s.mark[i] = s.amp[i] > kClear;
   }
-  for (int64_t i = 0; i < n; ++i) s.rhythm[i] = local_rhythm(s.cand.data(), s.amp.data(), n, i, fw);
-  const int64_t m = choose(s.cand.data(), s.amp.data(), s.rhythm.data(), n, fw, s.value.data(), s.back.data(),
-                           s.chosen.data());
-  int64_t count = 0;
-  int64_t last = -1;
-  for (int64_t k = 0; k < m && count < most; ++k) {
-    const int64_t at = refine(x, leads, samples, p, s, s.cand[s.chosen[k]]);
-    if (at <= last) continue;  // two windows met on one peak
-    index[count++] = static_cast<int32_t>(last = at);
+  for (int64_t i = 0; i < n; ++i) s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fw);
+  for (int pass = 0; pass < 2; ++pass) {
+    for (int64_t i = 0; i < n; ++i) s.rhythm[i] = local_rhythm(s.cand.data(), s.mark.data(), n, i, fw);
+    choose(s.cand.data(), s.amp.data(), s.z.data(), s.doubt.data(), s.rhythm.data(), n, fw, s.value.data(), s.back.data(), s.mark.data());
   }
-  *quality = beat_quality(s.amp.data(), n, s.chosen.data(), m);
+  int64_t count = 0, last = -1;
+  for (int64_t i = 0; i < n && count < most; ++i) {
+    if (!s.mark[i]) continue;
+    const int64_t at = refine(x, leads, samples, p, s, s.cand[i], s.z[i]);
+    if (at > last) index[count++] = static_cast<int32_t>(last = at);  // else two windows met on one peak
+  }
+  *quality = beat_quality(s.amp.data(), s.z.data(), s.mark.data(), n);
   return static_cast<int32_t>(count);
 }
 

@@ -1,43 +1,34 @@
-// physio_similarity on the CPU. Version 1 was a dot product per pair; version 2, this one, packs 32 rows of b as columns
-// and keeps a 4 x 32 tile of sums in registers, so each packed value loaded serves four rows.
+// physio_similarity on the CPU. Version 1 was a dot product per pair; version 2 kept 4 x 32 sums in registers; version 3,
+// this one, takes the register-blocked product of gemm.h into a 128 x 128 tile that stays in the cache, turns it into
+// the wanted form there, and writes whole lines past the cache. A matrix with itself is symmetric: each tile above the
+// diagonal is computed once and written twice, the second time transposed.
 // Every S_ij is one sum over k in rising order, so S is exactly symmetric and a mask agrees with the dense matrix.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include "core/macros.h"
 #include "core/threads.h"
+#include "cpu/panels.h"
+#include "cpu/similarity_rows.h"
+#include "cpu/simd_math.h"
 #include "ops.h"
 
 namespace physioclr::cpu {
 namespace {
 
-constexpr int kRows = 4, kCols = 32;
-
-// Cosine: 1 / |x| (0 for a zero row). RBF: |x|^2. Not finite if a feature is not.
-PHYSIOCLR_SIMD void row_scale(const float* x, int64_t cols, bool cosine, float* out) {
-  double ss = 0;
-  float bad = 0;  // x * 0 is 0 for finite x, NaN otherwise
-  for (int64_t k = 0; k < cols; ++k) {
-    ss += static_cast<double>(x[k]) * x[k];
-    bad += x[k] * 0.0f;
-  }
-  *out = static_cast<float>(cosine ? (ss > 0 ? 1.0 / std::sqrt(ss) : 0.0) : ss) + bad;
-}
-
-// tile[r][c] = sum_k a[r][k] * panel[k][c]
-inline void dot_tile(const float* a, const float* panel, int64_t cols, float* tile) {
-  float acc[kRows][kCols] = {};
-  for (int64_t k = 0; k < cols; ++k) {
-    const float* p = panel + k * kCols;
-    for (int r = 0; r < kRows; ++r) {
-      const float x = a[r * cols + k];
-      for (int c = 0; c < kCols; ++c) acc[r][c] += x * p[c];
-    }
-  }
-  std::memcpy(tile, acc, sizeof acc);
-}
+constexpr int64_t kTile = 128;
+constexpr int64_t kStreamBytes = 8 << 20;  // a result this large leaves the cache anyway
 
 struct Job {
   Matrix<const float> a, b;
@@ -45,79 +36,140 @@ struct Job {
   float inv_two_sigma2;
   SimilarityOut form;
   float threshold;
-  const float *scale_a, *scale_b;
+  const float *norm_a, *norm_b;
   void* out;
+  bool stream;
 };
 
-PHYSIOCLR_SIMD void pack_panel(const Job& job, int64_t j0, float* panel) {
-  const int64_t f = job.b.cols;
-  for (int c = 0; c < kCols; ++c) {
-    const int64_t j = j0 + c;
-    const float s = j < job.b.rows && job.cosine ? job.scale_b[j] : 1.0f;
-    for (int64_t k = 0; k < f; ++k) panel[k * kCols + c] = j < job.b.rows ? job.b.row(j)[k] * s : 0.0f;
+PHYSIOCLR_SIMD void to_rbf(float* tile, int64_t rows, const float* ni, const float* nj, float inv_two_sigma2) {
+  for (int64_t r = 0; r < rows; ++r)
+#pragma omp simd
+    for (int64_t c = 0; c < kTile; ++c) {
+      const float d2 = ni[r] + nj[c] - 2.0f * tile[r * kTile + c];
+      tile[r * kTile + c] = exp_simd((d2 > 0 ? -d2 : 0.0f) * inv_two_sigma2);
+    }
+}
+
+PHYSIOCLR_SIMD void at_least(const float* s, float threshold, uint8_t* mask) {
+  for (int64_t c = 0; c < kTile; ++c) mask[c] = s[c] >= threshold;
+}
+
+// Eight bytes of 0 or 1 to one byte, the first to its highest bit.
+inline uint8_t pack_bits(const uint8_t* mask) {
+  uint64_t x;
+  std::memcpy(&x, mask, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  x = __builtin_bswap64(x);
+#endif
+  return static_cast<uint8_t>((x * 0x8040201008040201ull) >> 56);  // byte k times 2^(63 - 9k): no two terms meet
+}
+
+void transpose(const float* x, float* y) {
+  typedef float V __attribute__((vector_size(16), may_alias));
+  for (int64_t r = 0; r < kTile; r += 4)
+    for (int64_t c = 0; c < kTile; c += 4) {
+      V m[4];
+      for (int q = 0; q < 4; ++q) m[q] = *reinterpret_cast<const V*>(x + (r + q) * kTile + c);
+#if defined(__clang__)
+      const V a = __builtin_shufflevector(m[0], m[1], 0, 4, 1, 5), b = __builtin_shufflevector(m[0], m[1], 2, 6, 3, 7);
+      const V d = __builtin_shufflevector(m[2], m[3], 0, 4, 1, 5), e = __builtin_shufflevector(m[2], m[3], 2, 6, 3, 7);
+      m[0] = __builtin_shufflevector(a, d, 0, 1, 4, 5), m[1] = __builtin_shufflevector(a, d, 2, 3, 6, 7);
+      m[2] = __builtin_shufflevector(b, e, 0, 1, 4, 5), m[3] = __builtin_shufflevector(b, e, 2, 3, 6, 7);
+#else
+      typedef int32_t I __attribute__((vector_size(16)));
+      const V a = __builtin_shuffle(m[0], m[1], I{0, 4, 1, 5}), b = __builtin_shuffle(m[0], m[1], I{2, 6, 3, 7});
+      const V d = __builtin_shuffle(m[2], m[3], I{0, 4, 1, 5}), e = __builtin_shuffle(m[2], m[3], I{2, 6, 3, 7});
+      m[0] = __builtin_shuffle(a, d, I{0, 1, 4, 5}), m[1] = __builtin_shuffle(a, d, I{2, 3, 6, 7});
+      m[2] = __builtin_shuffle(b, e, I{0, 1, 4, 5}), m[3] = __builtin_shuffle(b, e, I{2, 3, 6, 7});
+#endif
+      for (int q = 0; q < 4; ++q) *reinterpret_cast<V*>(y + (c + q) * kTile + r) = m[q];
+    }
+}
+
+// n bytes past the cache: whole 16-byte words are written without being read first.
+inline void stream_copy(void* dst, const void* src, int64_t n) {
+#if defined(__SSE2__)
+  auto* d = static_cast<char*>(dst);
+  auto* s = static_cast<const char*>(src);
+  const int64_t head = std::min<int64_t>(n, -reinterpret_cast<intptr_t>(d) & 15);
+  std::memcpy(d, s, head);
+  int64_t k = head;
+  for (; k + 16 <= n; k += 16)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(d + k), _mm_loadu_si128(reinterpret_cast<const __m128i*>(s + k)));
+  std::memcpy(d + k, s + k, n - k);
+#else
+  std::memcpy(dst, src, n);
+#endif
+}
+
+// One finished tile of similarities into rows i0.., columns j0.. of the result.
+void emit(const Job& job, const float* tile, int64_t i0, int64_t j0, int64_t rows, int64_t cols) {
+  const int64_t nr = std::min(kTile, rows - i0), nc = std::min(kTile, cols - j0);
+  uint8_t mask[kTile], bits[kTile / 8];
+  for (int64_t r = 0; r < nr; ++r) {
+    const float* s = tile + r * kTile;
+    if (job.form == SimilarityOut::kFloat) {
+      float* o = static_cast<float*>(job.out) + (i0 + r) * cols + j0;
+      job.stream ? stream_copy(o, s, nc * sizeof(float)) : void(std::memcpy(o, s, nc * sizeof(float)));
+      continue;
+    }
+    at_least(s, job.threshold, mask);
+    if (job.form == SimilarityOut::kMask) {
+      std::memcpy(static_cast<uint8_t*>(job.out) + (i0 + r) * cols + j0, mask, nc);
+      continue;
+    }
+    std::memset(mask + nc, 0, kTile - nc);
+    for (int64_t q = 0; q < kTile / 8; ++q) bits[q] = pack_bits(mask + q * 8);
+    std::memcpy(static_cast<uint8_t*>(job.out) + (i0 + r) * ((cols + 7) / 8) + j0 / 8, bits, (nc + 7) / 8);
   }
 }
 
-// Rows i0 .. i0 + kRows - 1 (scaled copies in `rows`) against one panel.
-PHYSIOCLR_SIMD void tile(const Job& job, const float* rows, const float* panel, int64_t i0, int64_t j0) {
-  float s[kRows * kCols];
-  dot_tile(rows, panel, job.a.cols, s);
-  const int64_t m = job.b.rows, nr = std::min<int64_t>(kRows, job.a.rows - i0), nc = std::min<int64_t>(kCols, m - j0);
-  if (!job.cosine)
-    for (int64_t r = 0; r < nr; ++r)
-      for (int64_t c = 0; c < nc; ++c) {
-        const float d2 = job.scale_a[i0 + r] + job.scale_b[j0 + c] - 2.0f * s[r * kCols + c];
-        s[r * kCols + c] = std::exp(-std::max(d2, 0.0f) * job.inv_two_sigma2);
-      }
-  for (int64_t r = 0; r < nr; ++r) {
-    const float* v = s + r * kCols;
-    if (job.form == SimilarityOut::kFloat) {
-      std::memcpy(static_cast<float*>(job.out) + (i0 + r) * m + j0, v, nc * sizeof(float));
-    } else if (job.form == SimilarityOut::kMask) {
-      uint8_t* o = static_cast<uint8_t*>(job.out) + (i0 + r) * m + j0;
-      for (int64_t c = 0; c < nc; ++c) o[c] = v[c] >= job.threshold;
-    } else {
-      uint8_t* o = static_cast<uint8_t*>(job.out) + (i0 + r) * ((m + 7) / 8) + j0 / 8;
-      for (int64_t c = 0; c < nc; c += 8) {
-        unsigned byte = 0;
-        for (int64_t q = 0; q < 8; ++q) byte = byte << 1 | (c + q < nc && v[c + q] >= job.threshold);
-        o[c / 8] = static_cast<uint8_t>(byte);
-      }
-    }
-  }
+// Large results come from fresh pages; huge ones cost a tenth of the page faults. A hint, errors do not matter.
+void advise_huge(void* p, int64_t bytes) {
+#if defined(__linux__)
+  constexpr intptr_t kHuge = 2 << 20;
+  const intptr_t first = (reinterpret_cast<intptr_t>(p) + kHuge - 1) / kHuge * kHuge;
+  const intptr_t last = (reinterpret_cast<intptr_t>(p) + bytes) / kHuge * kHuge;
+  if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#else
+  (void)p, (void)bytes;
+#endif
 }
 
 }  // namespace
 
 bool physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
-                       SimilarityOut form, float threshold, float* scale, void* out) {
-  const bool cosine = kind == Similarity::kCosine;
-  float* sa = scale;
-  float* sb = scale + a.rows;
-  const int team = threads();
-#pragma omp parallel for num_threads(team) schedule(static)
-  for (int64_t r = 0; r < a.rows + b.rows; ++r)
-    row_scale(r < a.rows ? a.row(r) : b.row(r - a.rows), a.cols, cosine, scale + r);
-  for (int64_t r = 0; r < a.rows + b.rows; ++r)
-    if (!std::isfinite(scale[r])) return false;
-  if (a.rows == 0 || b.rows == 0) return true;
+                       SimilarityOut form, float threshold, float*, void* out) {
+  const bool cosine = kind == Similarity::kCosine, same = a.data == b.data && a.rows == b.rows;
+  const PackedRows pa(a, cosine), pb(same ? Matrix<const float>{b.data, 0, b.cols} : b, cosine);
+  if (!pa.finite || !pb.finite) return false;
+  const PackedRows& right = same ? pa : pb;
+  const int64_t width = form == SimilarityOut::kFloat ? b.rows * 4 : form == SimilarityOut::kMask ? b.rows : (b.rows + 7) / 8;
+  const bool stream = a.rows * width >= kStreamBytes;
+  if (stream) advise_huge(out, a.rows * width);
+  const Job job{a, b, cosine, inv_two_sigma2, form, threshold, pa.norm.data(), right.norm.data(), out, stream};
 
-  const Job job{a, b, cosine, inv_two_sigma2, form, threshold, sa, sb, out};
-  const int64_t f = a.cols, panels = (b.rows + kCols - 1) / kCols, groups = (a.rows + kRows - 1) / kRows;
-  std::vector<float> rows(groups * kRows * f, 0.0f), packed(panels * kCols * f);
+  const int64_t ti = (a.rows + kTile - 1) / kTile, tj = (b.rows + kTile - 1) / kTile;
+  const int team = a.rows * b.rows * a.cols < 1'000'000 ? 1 : threads();
 #pragma omp parallel num_threads(team)
   {
-#pragma omp for schedule(static)
-    for (int64_t i = 0; i < a.rows; ++i) {
-      const float s = cosine ? sa[i] : 1.0f;
-      for (int64_t k = 0; k < f; ++k) rows[i * f + k] = a.row(i)[k] * s;
-    }
-#pragma omp for schedule(static)
-    for (int64_t p = 0; p < panels; ++p) pack_panel(job, p * kCols, packed.data() + p * kCols * f);
-#pragma omp for schedule(static)
-    for (int64_t g = 0; g < groups; ++g)
-      for (int64_t p = 0; p < panels; ++p)
-        tile(job, rows.data() + g * kRows * f, packed.data() + p * kCols * f, g * kRows, p * kCols);
+    const Buffer<float> tile(kTile * kTile), turned(kTile * kTile);
+#pragma omp for schedule(dynamic)
+    for (int64_t p = 0; p < ti; ++p)
+      for (int64_t q = same ? p : 0; q < tj; ++q) {
+        const int64_t i0 = p * kTile, j0 = q * kTile;
+        const int64_t ni = std::min(kTile, pa.total - i0), nj = std::min(kTile, right.total - j0);
+        gemm_panels(pa.panel(i0), right.panel(j0), a.cols, ni, nj, tile.get(), kTile);
+        if (!cosine) to_rbf(tile.get(), ni, job.norm_a + i0, job.norm_b + j0, inv_two_sigma2);
+        emit(job, tile.get(), i0, j0, a.rows, b.rows);
+        if (same && p != q) {
+          transpose(tile.get(), turned.get());
+          emit(job, turned.get(), j0, i0, b.rows, a.rows);
+        }
+      }
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
   }
   return true;
 }

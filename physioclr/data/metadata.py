@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -23,39 +24,40 @@ _CHALLENGE_SOURCES = {
     "HR": "ptbxl_challenge",
     "I": "st_petersburg",
 }
+_MIMIC = re.compile(r"/p\d{4}/p(\d{8})/s\d+/")  # p1000/p10000032/s40689238/40689238: group, patient, study
 OVER_89 = 90.0  # what "over 89" is stored as: ages beyond it are withheld (PTB-XL writes 300, LUDB ">89")
 
 
-def describe(src: Path, record_id: str, comments: list[str]) -> dict[str, Any]:
+def describe(src: str | os.PathLike, record_id: str, comments: list[str]) -> dict[str, Any]:
     """One row of the record table, less what the signal says.
 
     Returns:
         record_id, source, patient_id ("" unknown), age (years or None), sex ("F", "M", ""), fold (-1: none), dx (codes
         as in the source, names resolved), labels (scheme -> classes, for the schemes that apply).
     """
-    path = src / record_id
     stated = {}
     for comment in comments:
         key, colon, value = comment.partition(":")
         if colon:
             stated.setdefault(key.strip(" <>").lower(), value.strip())
+    mimic = _MIMIC.search(f"/{record_id}")
     row = {
         "record_id": record_id,
-        "source": _folder_name(src, record_id),
-        "patient_id": _patient(stated, record_id),
+        "source": "mimic_iv_ecg" if mimic else _folder_name(src, record_id),
+        "patient_id": mimic[1] if mimic else stated.get("subject_id", ""),
         "age": parse_age(stated.get("age", "")),
         "sex": parse_sex(stated.get("sex", "")),
         "fold": -1,
         "dx": [],
         "labels": {},
     }
-    ptbxl = _ptbxl_row(path)
+    ptbxl = _ptbxl_row(os.path.join(src, record_id))
     if ptbxl is not None:
         return row | ptbxl
     if "dx" in stated:
         codes = labels.dx_codes(stated["dx"])
         row["dx"], row["labels"] = codes, {"cinc2021": labels.cinc2021_classes(codes)}
-        prefix = re.fullmatch(r"([A-Z]+)\d+", path.name)
+        prefix = re.fullmatch(r"([A-Z]+)\d+", record_id.rpartition("/")[2])
         row["source"] = _CHALLENGE_SOURCES.get(prefix[1], row["source"]) if prefix else row["source"]
     elif "diagnoses" in stated:  # LUDB
         row["source"] = "ludb"
@@ -70,7 +72,7 @@ def parse_age(text: str) -> float | None:
     if over:
         return float(over[1]) + 1
     try:
-        age = float(text)
+        age = float(text.strip().removesuffix("+"))
     except ValueError:
         return None
     if age == 300:
@@ -83,17 +85,10 @@ def parse_sex(text: str) -> str:
     return "F" if word in ("f", "female") else "M" if word in ("m", "male") else ""
 
 
-def _folder_name(src: Path, record_id: str) -> str:
+def _folder_name(src: str | os.PathLike, record_id: str) -> str:
     """The data set's folder: the first below src that leads to the record, or src itself."""
     parts = record_id.split("/")
     return parts[0] if len(parts) > 1 else Path(src).resolve().name
-
-
-def _patient(stated: dict[str, str], record_id: str) -> str:
-    if stated.get("subject_id"):
-        return stated["subject_id"]
-    folder = re.search(r"(?:^|/)p(\d{8})/", record_id)  # MIMIC: p1000/p10000032/s40689238/40689238
-    return folder[1] if folder else ""
 
 
 # ---- PTB-XL -------------------------------------------------------------------------------------------------------
@@ -101,16 +96,26 @@ def _patient(stated: dict[str, str], record_id: str) -> str:
 PTBXL_CSV = "ptbxl_database.csv"
 
 
-def _ptbxl_row(path: Path) -> dict[str, Any] | None:
+def _ptbxl_row(path: str) -> dict[str, Any] | None:
     """The record's row of the ptbxl_database.csv in one of the four folders above it, if there is one."""
-    for folder in list(path.resolve().parents)[:4]:
-        table = _ptbxl_table(folder)
+    folder, name = os.path.split(path)
+    table, prefix = _ptbxl_table_above(folder)
+    return table.get(prefix + name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _ptbxl_table_above(folder: str) -> tuple[dict[str, dict[str, Any]], str]:
+    """The table that covers a folder ({} if none does), and the folder's path below it."""
+    path = Path(folder).resolve()
+    for above in (path, *path.parents[:3]):
+        table = _ptbxl_table(above)
         if table is not None:
-            return table.get(path.resolve().relative_to(folder).as_posix())
-    return None
+            below = path.relative_to(above).as_posix()
+            return table, "" if below == "." else f"{below}/"
+    return {}, ""
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _ptbxl_table(folder: Path) -> dict[str, dict[str, Any]] | None:
     """filename -> row, for a folder with ptbxl_database.csv; None without."""
     file = folder / PTBXL_CSV

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +11,7 @@ from ..ops._arrays import STANDARD_LEADS
 from .wfdb_source import MISSING_INT16, Record, RecordError
 
 _FULL_SCALE = 32767
+_RESOLUTIONS = (1e-8, 1e3)  # mV per unit that a header may state
 _UNIT = 1e-3  # mV per unit of a signal that had to be computed anew, unless its range needs more
 
 
@@ -32,16 +34,14 @@ def standardise(record: Record, fs: float, min_seconds: float = 5.0) -> tuple[np
         raise RecordError(f"it is {seconds:.3g} s long; it must have at least {min_seconds:g} s")
     rows, derived = _pick(record.leads)
     used = [i for i in rows if i is not None]
-    if np.isnan(record.scale[used]).any():
-        bad = [record.leads[i] for i in used if np.isnan(record.scale[i])]
-        raise RecordError(f"lead {', '.join(bad)} is not in volts")
+    for i in used:
+        if np.isnan(record.scale[i]):
+            raise RecordError(f"lead {record.leads[i]} is not in volts")
+        if not _RESOLUTIONS[0] <= abs(record.scale[i]) <= _RESOLUTIONS[1]:
+            raise RecordError(f"lead {record.leads[i]} has {record.scale[i]:.3g} mV per unit, which cannot be meant")
     samples = record.samples[used]
-    if samples.dtype == np.int16:
-        present = samples != MISSING_INT16
-        low, high = _range(samples, present)
-    else:
-        present = np.isfinite(samples)
-        low, high = _range(samples, present)
+    present = samples != MISSING_INT16 if samples.dtype == np.int16 else np.isfinite(samples)
+    low, high = _range(samples, present)
     if not present.any():
         raise RecordError("every sample of the standard leads is missing")
     if not (high > low).any():
@@ -51,7 +51,8 @@ def standardise(record: Record, fs: float, min_seconds: float = 5.0) -> tuple[np
         lossless = _shift(samples, present, baseline, low, high)
         if lossless is not None:
             return lossless, scale.astype(np.float32)
-    x = (samples - baseline[:, None]) * scale[:, None]
+    x = np.subtract(samples, baseline[:, None], dtype=np.float32)
+    x *= scale[:, None].astype(np.float32)
     x[~present] = np.nan
     if record.fs != fs:
         x = resample(x, record.fs, fs)
@@ -82,7 +83,8 @@ def _pick(leads: list[str]) -> tuple[list[int | None], bool]:
 
 def _derive(x: np.ndarray, rows: list[int | None]) -> np.ndarray:
     given = iter(x)
-    y = np.array([next(given) if row is not None else np.full(x.shape[1], np.nan) for row in rows])
+    absent = np.full(x.shape[1], np.nan, x.dtype)
+    y = np.array([next(given) if row is not None else absent for row in rows])
     one, two = y[0], y[1]
     for k, lead in enumerate((two - one, -(one + two) / 2, one - two / 2, two - one / 2), start=2):
         if rows[k] is None:
@@ -102,18 +104,19 @@ def _shift(samples: np.ndarray, present: np.ndarray, baseline: np.ndarray, low, 
 
 
 def _quantise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    present = np.isfinite(x)
-    peak = np.abs(np.where(present, x, 0.0)).max(axis=1)
-    scale = np.maximum(_UNIT, peak / _FULL_SCALE).astype(np.float32)
-    units = np.rint(np.where(present, x, 0.0) / scale[:, None].astype(np.float64))
-    return np.where(present, np.clip(units, -_FULL_SCALE, _FULL_SCALE), MISSING_INT16).astype(np.int16), scale
+    missing = np.isnan(x)
+    x[missing] = 0.0
+    scale = np.maximum(_UNIT, np.abs(x).max(axis=1) / _FULL_SCALE).astype(np.float32)
+    x /= scale[:, None]
+    signal = np.rint(x, out=x).astype(np.int16)
+    signal[missing] = MISSING_INT16
+    return signal, scale
 
 
 def resample(x: np.ndarray, fs_in: float, fs_out: float) -> np.ndarray:
     """(L, T) at another rate, by polyphase filtering; a sample next to a missing one is missing.
 
-    Gaps are bridged linearly before the filter, and the line through the first and last sample is taken off, so that
-    neither gaps nor ends ring.
+    Gaps are bridged linearly before the filter, the ends continued by their point reflection: neither rings.
     """
     from scipy.signal import resample_poly
 
@@ -128,7 +131,12 @@ def resample(x: np.ndarray, fs_in: float, fs_out: float) -> np.ndarray:
         t = np.arange(length)
         for lead, gap in zip(x, missing, strict=True):
             lead[gap] = np.interp(t[gap], t[~gap], lead[~gap]) if not gap.all() else 0.0
-    y = resample_poly(x, ratio.numerator, ratio.denominator, axis=1, padtype="line")
+    up, down = ratio.numerator, ratio.denominator
+    beyond = 10 * max(1.0, down / up) + 1  # samples that scipy's filter reaches
+    pad = min(down * math.ceil(beyond / down), (length - 1) // down * down)  # whole output samples, to cut off again
+    head, tail = 2 * x[:, :1] - x[:, pad:0:-1], 2 * x[:, -1:] - x[:, -2 : -pad - 2 : -1]
+    y = resample_poly(np.concatenate([head, x, tail], axis=1), up, down, axis=1, padtype="line")
+    y = y[:, pad * up // down :][:, : -(-length * up // down)]
     if gaps:
         t = np.arange(y.shape[1]) * float(1 / ratio)
         for side in (np.floor, np.ceil):

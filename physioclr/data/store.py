@@ -6,6 +6,7 @@ and features stay on disk in shards, the record table in one .npy file per colum
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
@@ -23,10 +24,12 @@ VERSION = 1
 MANIFEST = "store.json"
 MISSING = np.int16(-32768)  # a sample that was not recorded, as in WFDB format 16
 
-TABLE_COLUMNS = ("record_id", "source", "patient_id", "age", "sex", "fold", "n_samples")
+TABLE_COLUMNS = ("record_id", "source", "patient_id", "age", "sex", "fold", "n_samples", "quality", "paced")
 # Where a record lies: its shard, and its first sample, R peak and segment within the shard's arrays.
 PLACE_COLUMNS = ("shard", "sample_start", "rpeak_start", "n_rpeaks", "segment_start", "n_segments")
-SHARD_ARRAYS = ("signals", "rpeaks", "features")
+# dtype, and whether a row is a segment's features rather than one number
+SHARD_ARRAYS = {"signals": ("<i2", False), "rpeaks": ("<i4", False), "features": ("<f4", True)}
+HEADER_BYTES = 128  # of every .npy file of a store
 
 
 class Columns(Mapping):
@@ -75,16 +78,17 @@ class Store:
         fs: sampling rate of every record, Hz.
         leads: the 12 standard names, in the order of the signals' rows.
         table: dict of (N,) columns: record_id, source, patient_id ("" where unknown), age (years, NaN where unknown),
-            sex ("F", "M" or ""), fold (-1 where there is none), n_samples.
+            sex ("F", "M" or ""), fold (-1 where there is none), n_samples, quality (of the R peaks, 0..1) and paced
+            (whether a ventricular pacing spike was seen).
         labels: dict scheme -> (class names, (N, C) uint8 multi-hot).
         labelled: dict scheme -> (N,) bool: whether the scheme applies to the record. Rows of others are zero.
         feature_leads, segment: leads whose features lie side by side in `features`, and the segment's length in s.
     """
 
-    OPEN_SHARDS = 64  # memory maps held at once: three files each, below the usual limit of 1,024 open files
+    OPEN_FILES = 128  # memory maps of shards held at once, each an open file: well below the usual limit of 1,024
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # also for a process that has another working directory
         self._manifest = m = _read_manifest(self.path)
         self.fs = float(m["fs"])
         self.leads = tuple(m["leads"])
@@ -92,7 +96,7 @@ class Store:
         self.feature_leads = tuple(m["feature_leads"])
         self._n = int(m["n_records"])
         self._shards = m["shards"]
-        self._maps: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
+        self._maps: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
         self._check_files()
         self.table = Columns(self.path / "table", TABLE_COLUMNS, "columns")
         self.labels = Labels(self.path / "labels", m["labels"])
@@ -116,24 +120,30 @@ class Store:
         i = self._index(i)
         n = int(self.table["n_samples"][i])
         start = 12 * int(self._place["sample_start"][i])
-        return self._shard(i)["signals"][start : start + 12 * n].reshape(12, n)
+        return self._array(i, "signals")[start : start + 12 * n].reshape(12, n)
 
     def scale(self, i: int) -> np.ndarray:
         """mV per unit of `signal`, per lead: (12,) float32."""
         return np.array(self._place["scale"][self._index(i)])
 
     def read(self, i: int) -> np.ndarray:
-        """Record i in mV: (12, T_i) float32, NaN where a sample is missing."""
-        x = self.signal(i)
+        """Record i in mV: (12, T_i) float32, NaN where a sample is missing. A copy in memory."""
+        i = self._index(i)
+        n = int(self.table["n_samples"][i])
+        start = HEADER_BYTES + 24 * int(self._place["sample_start"][i])
+        # Read, not mapped: mapped pages count as this process's memory until the system needs them elsewhere.
+        x = np.fromfile(self.path / self._shard(i)["name"] / "signals.npy", "<i2", 12 * n, offset=start).reshape(12, n)
         y = x * self.scale(i)[:, None]
-        y[x == MISSING] = np.nan
+        missing = x == MISSING
+        if missing.any():
+            y[missing] = np.nan
         return y
 
     def rpeaks(self, i: int) -> np.ndarray:
         """R peaks of the whole record, as samples: (P_i,) int32."""
         i = self._index(i)
         start = int(self._place["rpeak_start"][i])
-        return np.array(self._shard(i)["rpeaks"][start : start + int(self._place["n_rpeaks"][i])])
+        return np.array(self._array(i, "rpeaks")[start : start + int(self._place["n_rpeaks"][i])])
 
     def features(self, i: int) -> np.ndarray:
         """Physiological features of the record's consecutive segments: (S_i, 159 * len(feature_leads)) float32.
@@ -142,7 +152,7 @@ class Store:
         """
         i = self._index(i)
         start = int(self._place["segment_start"][i])
-        return np.array(self._shard(i)["features"][start : start + int(self._place["n_segments"][i])])
+        return np.array(self._array(i, "features")[start : start + int(self._place["n_segments"][i])])
 
     def n_segments(self) -> np.ndarray:
         """How many segments each record has: (N,) int32."""
@@ -176,15 +186,30 @@ class Store:
             raise IndexError(f"record {i} of a store of {self._n}")
         return j
 
-    def _shard(self, i: int) -> dict[str, np.ndarray]:
-        k = int(self._place["shard"][i])
-        maps = self._maps.get(k)
-        if maps is None:
-            folder = self.path / self._shards[k]["name"]
-            maps = self._maps[k] = {name: _load(folder / f"{name}.npy") for name in SHARD_ARRAYS}
-            while len(self._maps) > self.OPEN_SHARDS:
+    def _shard(self, i: int) -> dict[str, Any]:
+        return self._shards[int(self._place["shard"][i])]
+
+    def _array(self, i: int, name: str) -> np.ndarray:
+        """The array of record i's shard, mapped; the maps used longest ago are let go of."""
+        key = (int(self._place["shard"][i]), name)
+        array = self._maps.get(key)
+        if array is None:
+            array = self._maps[key] = self._map(*key)
+        with contextlib.suppress(KeyError):  # another thread let go of one first
+            self._maps.move_to_end(key)
+            while len(self._maps) > self.OPEN_FILES:
                 self._maps.popitem(last=False)
-        return maps
+        return array
+
+    def _map(self, k: int, name: str) -> np.ndarray:
+        """Map an array of shard k without reading its header, whose size and dtype are fixed."""
+        dtype, row = SHARD_ARRAYS[name]
+        shape = (-1, 159 * len(self.feature_leads)) if row else (-1,)
+        file, entry = f"{name}.npy", self._shards[k]["files"][f"{name}.npy"]
+        n = (entry["bytes"] - HEADER_BYTES) // np.dtype(dtype).itemsize
+        if not n:
+            return np.empty(0, dtype).reshape(0, *shape[1:])
+        return np.memmap(self.path / self._shards[k]["name"] / file, dtype, "r", HEADER_BYTES, (n,)).reshape(shape)
 
     def _check_files(self) -> None:
         """Every file is there with its size: cheap, so done at each opening. `verify` also reads the contents."""
@@ -221,6 +246,7 @@ def verify(path: str | os.PathLike | Store) -> list[str]:
     """
     if isinstance(path, Store):
         path = path.path
+    path = Path(path).absolute()
     try:
         store = open_store(path)
     except ValueError as e:

@@ -18,29 +18,28 @@ from typing import Any
 import numpy as np
 
 from ..ops._arrays import STANDARD_LEADS
-from .store import FORMAT, MANIFEST, PLACE_COLUMNS, TABLE_COLUMNS, VERSION, crc32_of_file, manifest_crc
+from .store import FORMAT, HEADER_BYTES, MANIFEST, PLACE_COLUMNS, TABLE_COLUMNS, VERSION, crc32_of_file, manifest_crc
 
 SHARD_MANIFEST = "shard.json"
 RECORDS = "records.jsonl"
 _DTYPES = {"age": "<f4", "fold": "<i2", "n_samples": "<i4", "shard": "<i4", "sample_start": "<i8"}
+_DTYPES |= {"quality": "<f4", "paced": "|b1"}
 _DTYPES |= {"rpeak_start": "<i8", "n_rpeaks": "<i4", "segment_start": "<i8", "n_segments": "<i4"}
 _TEXT = ("record_id", "source", "patient_id", "sex")
 
 
 class ArrayFile:
-    """A .npy file that grows: rows are appended, the header is filled in at the end."""
-
-    HEADER = 128  # bytes; the shape fits whatever it becomes
+    """A .npy file that grows: rows are appended, and the header, which has room for any shape, is filled in last."""
 
     def __init__(self, path: Path, dtype: str, row_shape: tuple[int, ...] = ()):
         self.dtype, self.row_shape, self.rows = np.dtype(dtype), row_shape, 0
         self._path, self._file = path, open(path, "wb")
-        self._file.write(b"\0" * self.HEADER)
+        self._file.write(b"\0" * HEADER_BYTES)
 
     def append(self, rows: np.ndarray) -> None:
         block = np.ascontiguousarray(rows, dtype=self.dtype)
         assert block.shape[1:] == self.row_shape, (block.shape, self.row_shape)
-        block.tofile(self._file)
+        self._file.write(block.reshape(-1).view(np.uint8))
         self.rows += len(block)
 
     def close(self) -> dict[str, int]:
@@ -48,8 +47,8 @@ class ArrayFile:
         d = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False}
         text = repr(d | {"shape": (self.rows, *self.row_shape)}).encode("latin-1")
         self._file.seek(0)
-        self._file.write(np.lib.format.magic(1, 0) + (self.HEADER - 10).to_bytes(2, "little"))
-        self._file.write(text.ljust(self.HEADER - 11) + b"\n")
+        self._file.write(np.lib.format.magic(1, 0) + (HEADER_BYTES - 10).to_bytes(2, "little"))
+        self._file.write(text.ljust(HEADER_BYTES - 11) + b"\n")
         self._file.close()
         return file_entry(self._path)
 
@@ -106,11 +105,14 @@ class ShardWriter:
             "rpeaks.npy": self._rpeaks.close(),
             "features.npy": self._features.close(),
         }
-        lines = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in self._records).encode()
+        lines = "".join(json.dumps(r) + "\n" for r in self._records).encode()
         (self.folder / RECORDS).write_bytes(lines)
         files[RECORDS] = {"bytes": len(lines), "crc32": zlib.crc32(lines)}
-        shard = {"n_records": len(self._records), "skipped": self._skipped, "files": files}
-        (self.folder / SHARD_MANIFEST).write_text(json.dumps(shard, ensure_ascii=False), encoding="utf-8")
+        widths = {c: max((len(r[c]) for r in self._records), default=1) for c in _TEXT}
+        schemes = sorted({s for r in self._records for s in r["labels"]})
+        shard = {"n_records": len(self._records), "widths": widths, "schemes": schemes}
+        shard |= {"skipped": self._skipped, "files": files}
+        (self.folder / SHARD_MANIFEST).write_text(json.dumps(shard), encoding="utf-8")
         try:
             os.rename(self.folder, self.final)
         except OSError:
@@ -138,22 +140,19 @@ def finished_shard(dest: Path, name: str) -> dict[str, Any] | None:
 def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes: dict[str, tuple[str, ...]]) -> int:
     """Write the table, the labels, skipped.csv and last the manifest over finished shards. Returns the record count.
 
-    Goes over the shards twice (counts and text widths, then the values) and holds one shard's rows at a time.
+    Goes over the shards twice (text widths and schemes, then the values) and holds one shard's rows at a time.
     """
-    shards, width, used, n_skipped = [], dict.fromkeys(_TEXT, 1), dict.fromkeys(classes, 0), 0
+    shards, width, used, n_skipped = [], dict.fromkeys(_TEXT, 1), set(), 0
     for name in names:
         shard = finished_shard(dest, name)
         if shard is None:
             raise ValueError(f"{dest / name} is missing or incomplete: run the same `prepare` again")
         n_skipped += len(shard["skipped"])
         shards.append({"name": name, "n_records": shard["n_records"], "files": shard["files"]})
-        for row in _rows(dest, name):
-            for column in _TEXT:
-                width[column] = max(width[column], len(row[column]))
-            for scheme in row["labels"]:
-                used[scheme] += 1
+        width = {c: max(w, shard["widths"][c]) for c, w in width.items()}
+        used.update(shard["schemes"])
     n = sum(s["n_records"] for s in shards)
-    schemes = {scheme: list(classes[scheme]) for scheme in classes if used[scheme]}
+    schemes = {scheme: list(classes[scheme]) for scheme in classes if scheme in used}
 
     work = dest / f".index.{os.getpid()}"
     shutil.rmtree(work, ignore_errors=True)
@@ -167,8 +166,8 @@ def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes:
     multi_hot = {s: ArrayFile(work / "labels" / f"{s}.npy", "|u1", (len(c),)) for s, c in schemes.items()}
     labelled = {s: ArrayFile(work / "labelled" / f"{s}.npy", "|b1") for s in schemes}
     with (
-        open(work / "records.csv", "w", newline="", encoding="utf-8") as records_csv,
-        open(work / "skipped.csv", "w", newline="", encoding="utf-8") as skipped_csv,
+        open(work / "records.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as records_csv,
+        open(work / "skipped.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as skipped_csv,
     ):
         records, skipped = csv.writer(records_csv), csv.writer(skipped_csv)
         records.writerow([*TABLE_COLUMNS, *PLACE_COLUMNS, "dx", *schemes])
@@ -214,7 +213,7 @@ def file_entry(path: Path) -> dict[str, int]:
 def write_json(path: Path, value: Any) -> None:
     """Write through a temporary file, so that the file is never there in part."""
     work = path.with_name(f".{path.name}.{os.getpid()}")
-    work.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    work.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     os.replace(work, path)
 
 

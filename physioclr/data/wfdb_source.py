@@ -8,7 +8,10 @@ Formats: WFDB Applications Guide, header(5) and signal(5); MAT-File Format, leve
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
+import math
 import os
 import re
 import warnings
@@ -21,6 +24,7 @@ import numpy as np
 
 MISSING_INT16 = -32768
 MAX_SIGNALS = 1024
+MAX_HEADER = 1 << 20  # bytes
 FS_RANGE = (50.0, 4000.0)  # Hz, as for every op
 _MV_PER_UNIT = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3, "nv": 1e-6}
 
@@ -41,17 +45,21 @@ class Signal(NamedTuple):
 
 
 class Header(NamedTuple):
-    path: Path
+    path: str
     fs: float
     n_samples: int  # 0: not stated
     signals: list[Signal]
     comments: list[str]
 
+    @property
+    def folder(self) -> str:
+        return os.path.dirname(self.path)
+
 
 class Record(NamedTuple):
-    """One recording. mV of lead l: (samples[l] - baseline[l]) * scale[l]; float samples are mV already (0 and 1)."""
+    """One recording. mV of lead l: (samples[l] - baseline[l]) * scale[l]."""
 
-    samples: np.ndarray  # (L, T) int16 with -32768 for missing, or float32 mV with NaN
+    samples: np.ndarray  # (L, T) int16 with -32768 for missing, or float32 with NaN
     scale: np.ndarray  # (L,) float64, mV per unit; NaN where the signal is not a voltage
     baseline: np.ndarray  # (L,) float64
     fs: float
@@ -86,13 +94,19 @@ def find_records(src: str | os.PathLike) -> Iterator[str]:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    for folder, subfolders, files in os.walk(root):
+    for folder, subfolders, files in os.walk(root, onerror=_cannot_list):
         if "records100" in subfolders and "records500" in subfolders:
             subfolders.remove("records100")
         subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
-        below = Path(folder).relative_to(root)
+        below = Path(folder).relative_to(root).as_posix()
+        prefix = "" if below == "." else f"{below}/"
         for name in sorted(f[:-4] for f in files if f.endswith(".hea") and not f.startswith(".")):
-            yield (below / name).as_posix()
+            yield prefix + name
+
+
+def _cannot_list(e: OSError) -> None:
+    """os.walk would pass over the folder, and its records would be missing without a word."""
+    raise ValueError(f"the folder {e.filename} cannot be listed: {e.strerror}") from e
 
 
 # ---- headers ------------------------------------------------------------------------------------------------------
@@ -112,14 +126,21 @@ def read_header(path: str | os.PathLike, root: str | os.PathLike | None = None) 
     Raises:
         RecordError: the header cannot be read, or what it says cannot be true.
     """
-    path = Path(path) if str(path).endswith(".hea") else Path(f"{path}.hea")
+    path = os.fspath(path)
+    path = path if path.endswith(".hea") else f"{path}.hea"
+    if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would wait for a writer
+        raise RecordError("the header is not a file")
     try:
-        raw = path.read_bytes()
+        with open(path, "rb") as f:
+            raw = f.read(MAX_HEADER + 1)
     except OSError as e:
         raise RecordError(f"the header cannot be read: {e.strerror}") from None
-    if len(raw) > 1 << 20 or b"\0" in raw:
+    if len(raw) > MAX_HEADER or b"\0" in raw:
         raise RecordError("the header is not a text file")
-    text = raw.decode("utf-8-sig", errors="replace") if _is_utf8(raw) else raw.decode("latin-1")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
     lines = [line.strip() for line in text.splitlines()]
     comments = [line[1:].strip() for line in lines if line.startswith("#")]
     lines = [line for line in lines if line and not line.startswith("#")]
@@ -129,18 +150,10 @@ def read_header(path: str | os.PathLike, root: str | os.PathLike | None = None) 
     if len(lines) - 1 < n_signals:
         raise RecordError(f"the header announces {n_signals} signals and describes {len(lines) - 1}")
     signals = [_signal_line(line) for line in lines[1 : 1 + n_signals]]
-    base = Path(root) if root is not None else path.parent
-    for name in dict.fromkeys(s.file for s in signals):
-        _check_inside(name, path.parent, base)
+    folder = os.path.dirname(path)
+    for name in {s.file for s in signals}:
+        _check_inside(name, folder, folder if root is None else root)
     return Header(path, fs, n_samples, signals, comments)
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _record_line(line: str) -> tuple[int, float, int]:
@@ -174,24 +187,32 @@ def _signal_line(line: str) -> Signal:
     fields = line.split(None, 8)
     if len(fields) < 2:
         raise RecordError(f"the signal line {line[:60]!r} lacks a format")
-    gain, baseline, unit = 0.0, None, "mV"
     try:
-        if len(fields) > 2:
-            parts = _GAIN.fullmatch(fields[2])
-            gain = float(parts["gain"] or 0)
-            baseline = float(parts["baseline"]) if parts["baseline"] else None
-            unit = parts["unit"] or "mV"
+        gain, baseline, unit = _gain_field(fields[2]) if len(fields) > 2 else (200.0, None, "mV")
         if baseline is None:
             baseline = float(fields[4]) if len(fields) > 4 else 0.0  # the format's default: the ADC's zero
     except (ValueError, TypeError):
         raise RecordError(f"the signal line {line[:60]!r} has a gain or a zero that is not a number") from None
-    if not (np.isfinite(gain) and np.isfinite(baseline)):
+    if not (math.isfinite(gain) and math.isfinite(baseline)):
         raise RecordError(f"the signal line {line[:60]!r} has a gain or a zero that is not finite")
-    return Signal(fields[0], fields[1], gain or 200.0, baseline, unit, fields[8].strip() if len(fields) > 8 else "")
+    name = fields[8] if len(fields) > 8 else ""
+    if 5 < len(fields) < 9 and not re.fullmatch(r"[-+]?\d+", fields[-1]):
+        name = fields[-1]  # a line without some of the numbers before the name
+    return Signal(fields[0], fields[1], gain, baseline, unit, name)
 
 
-def _check_inside(name: str, folder: Path, root: Path) -> None:
+@functools.lru_cache(maxsize=1024)  # the same few in every header of a collection
+def _gain_field(text: str) -> tuple[float, float | None, str]:
+    """gain(baseline)/unit; gain 0 stands for the format's default of 200."""
+    parts = _GAIN.fullmatch(text)
+    baseline = float(parts["baseline"]) if parts["baseline"] else None
+    return float(parts["gain"] or 0) or 200.0, baseline, parts["unit"] or "mV"
+
+
+def _check_inside(name: str, folder: str, root: str | os.PathLike) -> None:
     """Refuse a signal file outside root. By the text of the path: a link that the user made in the folder is theirs."""
+    if re.fullmatch(r"[\w][\w.-]*", name):
+        return  # a file of the header's own folder
     base = os.path.abspath(root)
     target = os.path.normpath(os.path.join(os.path.abspath(folder), name))
     odd = "\\" in name or "://" in name or name.startswith("~") or os.path.isabs(name)
@@ -211,8 +232,7 @@ def read_record(path: str | os.PathLike, root: str | os.PathLike | None = None) 
     for i, s in enumerate(header.signals):
         files.setdefault(s.file, []).append(i)
     for name in files:
-        file = header.path.parent / name
-        if not file.is_file():
+        if not os.path.isfile(os.path.join(header.folder, name)):
             raise RecordError(f"the signal file {name} is missing")
     scale = np.array([_MV_PER_UNIT.get(s.unit.lower(), np.nan) / s.gain for s in header.signals])
     leads = [s.name for s in header.signals]
@@ -224,7 +244,9 @@ def read_record(path: str | os.PathLike, root: str | os.PathLike | None = None) 
     else:
         if len({b.shape[1] for b in blocks}) > 1:
             raise RecordError(f"its signal files have {', '.join(str(b.shape[1]) for b in blocks)} samples")
-        samples = np.empty((len(leads), blocks[0].shape[1]), np.int16)
+        if len({b.dtype for b in blocks}) > 1:
+            raise RecordError("its signal files hold samples of different types")
+        samples = np.empty((len(leads), blocks[0].shape[1]), blocks[0].dtype)
         for block, rows in zip(blocks, files.values(), strict=True):
             samples[rows] = block
     baseline = np.array([s.baseline for s in header.signals])
@@ -232,13 +254,14 @@ def read_record(path: str | os.PathLike, root: str | os.PathLike | None = None) 
 
 
 def _read_16(header: Header, name: str, rows: list[int]) -> np.ndarray:
-    """The signals of one file of format 16, as (signals, T) int16."""
-    file, n = header.path.parent / name, len(rows)
+    """The signals of one file of format 16, as (signals, T) int16 (of an unusual .mat perhaps float32)."""
+    n = len(rows)
     offsets = {int(_FORMAT_16.fullmatch(header.signals[i].fmt)[1] or 0) for i in rows}
     if len(offsets) > 1:
         raise RecordError(f"the header states several offsets for {name}")
     try:
-        raw = file.read_bytes()
+        with open(os.path.join(header.folder, name), "rb") as f:
+            raw = f.read()
     except OSError as e:
         raise RecordError(f"the signal file {name} cannot be read: {e.strerror}") from None
     if name.lower().endswith(".mat"):
@@ -249,7 +272,7 @@ def _read_16(header: Header, name: str, rows: list[int]) -> np.ndarray:
     t = header.n_samples or len(frames)
     if len(frames) < t or not t:
         raise RecordError(f"{name} is truncated: it holds {len(frames)} of {t} samples per signal")
-    return np.ascontiguousarray(frames[:t].T, dtype=np.int16)
+    return np.ascontiguousarray(frames[:t].T, dtype=np.float32 if frames.dtype.kind == "f" else np.int16)
 
 
 def _mat_frames(raw: bytes, name: str, n: int) -> np.ndarray:
@@ -271,19 +294,30 @@ def _mat_frames(raw: bytes, name: str, n: int) -> np.ndarray:
         raise RecordError(f"{name} is not a readable MAT-file: {type(e).__name__}: {e}") from None
     if matrix.ndim != 2 or n not in matrix.shape:
         raise RecordError(f"the matrix in {name} has shape {matrix.shape}, the header has {n} signals")
-    frames = matrix.T if matrix.shape[0] == n else matrix
-    if frames.dtype.kind not in "iu" and not np.all(frames == np.rint(frames)):
-        raise RecordError(f"the matrix in {name} does not hold whole numbers")
-    if frames.size and (frames.min() < -32768 or frames.max() > 32767):
-        raise RecordError(f"the matrix in {name} exceeds 16 bits")
-    return frames.astype(np.int16)
+    if matrix.dtype.kind not in "iuf":
+        raise RecordError(f"the matrix in {name} holds {matrix.dtype}, not numbers")
+    return _compact(matrix.T if matrix.shape[0] == n else matrix)
+
+
+def _compact(frames: np.ndarray) -> np.ndarray:
+    """Numbers of any type as int16 where that holds them, NaN and Inf as missing; otherwise as float32."""
+    missing = ~np.isfinite(frames)
+    x = np.where(missing, 0, frames)
+    if np.any(x != np.rint(x)) or np.abs(x.astype(np.float64)).max(initial=0.0) > 32767:
+        return np.where(missing, np.nan, frames).astype(np.float32)
+    return np.where(missing, MISSING_INT16, x).astype(np.int16)
 
 
 def _read_with_wfdb(header: Header) -> Record:
     """Every other format. Float mV: wfdb turns the samples into physical units and marks missing ones with NaN."""
-    name = str(header.path)[:-4]
+    name = header.path[:-4]
+    for file in {s.file for s in header.signals if not s.fmt.startswith("5")}:  # 508 to 524 are compressed
+        n = sum(s.file == file for s in header.signals) * header.n_samples
+        if os.path.getsize(os.path.join(header.folder, file)) < n:  # no format takes less than a byte for a sample
+            raise RecordError(f"{file} is truncated: it cannot hold {header.n_samples} samples per signal")
     try:
-        record = import_wfdb().rdrecord(name)
+        with wfdb_quietly() as wfdb:
+            record = wfdb.rdrecord(name)
     except Exception as e:  # wfdb raises many kinds for damaged files
         raise RecordError(f"wfdb cannot read it: {type(e).__name__}: {str(e)[:200]}") from None
     x = record.p_signal
@@ -296,9 +330,11 @@ def _read_with_wfdb(header: Header) -> Record:
     return Record(samples, ones, np.zeros(len(leads)), header.fs, leads, header.comments)
 
 
-def import_wfdb() -> ModuleType:
-    """wfdb, whose import warns under some versions of pandas."""
+@contextlib.contextmanager
+def wfdb_quietly() -> Iterator[ModuleType]:
+    """wfdb, without the warnings that it causes under recent versions of pandas when imported and when used."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", message="The inplace keyword")
         import wfdb
-    return wfdb
+
+        yield wfdb

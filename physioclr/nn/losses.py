@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops._types import rpeaks_index
+from .collectives import gather_rows, global_sum
+
 
 class HybridTerms(NamedTuple):
     """total = contrastive + alpha * reconstruction + beta * peak. `stats` is what hybrid_contrastive_loss reports."""
@@ -19,15 +22,19 @@ class HybridTerms(NamedTuple):
     stats: Any
 
 
-def masked_mse(x_hat: Tensor, x: Tensor, valid: Tensor) -> Tensor:
+def masked_mse(x_hat: Tensor, x: Tensor, valid: Tensor, process_group: Any = None) -> Tensor:
     """Mean squared error over the samples where valid, broadcast to x, is true; 0 where there is none."""
-    weight = valid.expand_as(x).to(x_hat.dtype)
-    squares = torch.where(weight > 0, x_hat - x, 0.0).square()  # where, not *: a missing sample may be NaN
-    return squares.sum() / weight.sum().clamp_min(1.0)
+    valid = valid.expand_as(x)
+    squares = torch.where(valid, x_hat - x, 0.0).square()  # where, not *: a missing sample may be NaN
+    count = global_sum(valid.sum(), process_group).clamp_min(1)
+    return global_sum(squares.sum(), process_group) / count
 
 
 class HybridLoss(nn.Module):
-    """contrastive + alpha * MSE + beta * peak MSE (PhysioCLR; METHOD names in `physioclr.hybrid_contrastive_loss`).
+    """contrastive + alpha * MSE + beta * peak MSE (PhysioCLR, arXiv 2509.08116).
+
+    With a process group each process passes its own rows and gets the loss of the whole batch; its gradients are those
+    of its rows, not scaled (see `physioclr.hybrid_contrastive_loss`).
 
     Args:
         tau, delta, mode, tau_s, pair_reduction: as in `physioclr.hybrid_contrastive_loss`.
@@ -65,17 +72,25 @@ class HybridLoss(nn.Module):
             process_group=process_group, return_stats=True,
         )  # fmt: skip
 
-    def reconstruction(self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Any) -> tuple[Tensor, Tensor]:
+    def reconstruction(
+        self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Any, process_group: Any = None
+    ) -> tuple[Tensor, Tensor]:
         """(MSE, peak MSE) over the valid samples; a term whose weight is 0 is not computed and is 0."""
-        import physioclr
-
-        zero = x_hat.new_zeros(())
+        zero = x_hat.new_zeros((), dtype=torch.float32)
         x_hat, x = x_hat.float(), x.float()
-        mse = masked_mse(x_hat, x, valid) if self.alpha else zero
+        mse = masked_mse(x_hat, x, valid, process_group) if self.alpha else zero
         if not self.beta:
             return mse, zero
         target = torch.where(valid.expand_as(x), x, float("nan"))  # the op leaves missing samples out
-        return mse, physioclr.peak_reconstruction_loss(x_hat, target, rpeaks, self.fs, window=self.window)
+        peaks = rpeaks_index(rpeaks)
+        if process_group is None:
+            import physioclr
+
+            return mse, physioclr.peak_reconstruction_loss(x_hat, target, peaks, self.fs, window=self.window)
+        # the operator gives sums and counts per record, which add up over processes; means do not
+        total, count = torch.ops.physioclr.peak_reconstruction_loss(x_hat, target, peaks, self.fs, self.window)
+        count = global_sum(count.sum(), process_group).clamp_min(1)
+        return mse, (global_sum(total.sum(), process_group) / count).float()
 
     def forward(
         self,
@@ -108,17 +123,25 @@ class HybridLoss(nn.Module):
                 raise ValueError("rpeaks is None; the peak term (beta > 0) needs the R peaks of x")
             if valid is None:
                 valid = torch.isfinite(x)
-            mse, peak = self.reconstruction(x_hat, x, valid, rpeaks)
+            mse, peak = self.reconstruction(x_hat, x, valid, rpeaks, process_group)
         return HybridTerms(contrastive + self.alpha * mse + self.beta * peak, contrastive, mse, peak, stats)
 
 
-def info_nce(a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1) -> Tensor:
+def _whole_batch(a: Tensor, b: Tensor, group: Tensor | None, process_group: Any) -> tuple[Tensor, Tensor, Any]:
+    a, b = (gather_rows(x.float(), process_group) for x in (a, b))
+    return a, b, None if group is None else gather_rows(group, process_group)
+
+
+def info_nce(
+    a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: Any = None
+) -> Tensor:
     """Symmetric InfoNCE between two views: a_i is to find b_i among all b_j, and the other way round.
 
     a, b: (N, D); group: (N,) ids; rows of the same group are no negatives of each other. With a, b the two adjacent
     segments of a record this is CMSC (CLOCS, Kiyasseh et al. 2021, equation 1).
     """
-    a, b = F.normalize(a.float(), dim=1), F.normalize(b.float(), dim=1)
+    a, b, group = _whole_batch(a, b, group, process_group)
+    a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
     logits = a @ b.T / tau
     if group is not None:
         same = group[:, None] == group[None]
@@ -128,13 +151,16 @@ def info_nce(a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 
     return (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows)) / 2
 
 
-def nt_xent(a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1) -> Tensor:
+def nt_xent(
+    a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: Any = None
+) -> Tensor:
     """NT-Xent (SimCLR, Chen et al. 2020, equation 1) over 2 N views: the other 2 N - 2 rows are negatives.
 
     a, b: (N, D); group: (N,) ids; rows of the same group are no negatives of each other.
     """
+    a, b, group = _whole_batch(a, b, group, process_group)
     n = len(a)
-    h = F.normalize(torch.cat((a, b)).float(), dim=1)
+    h = F.normalize(torch.cat((a, b)), dim=1)
     rows = torch.arange(2 * n, device=h.device)
     partner = (rows + n) % (2 * n)
     if group is None:

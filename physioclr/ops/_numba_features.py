@@ -1,7 +1,7 @@
 """The 159 physiological features of each record, from its samples, R peaks and wave boundaries. Compiled by Numba.
 
 Scalar code over one record at a time: no allocation, no exceptions, no calls into NumPy below `features_range`, so that
-a CUDA kernel can call `record_features` with its own scratch memory. Times are in samples of a 500 Hz record, 2 ms each.
+a CUDA kernel can call `record_features` with its own scratch memory. Times are in samples of a 500 Hz record.
 
 Missing samples (NaN or infinite) and absent waves (-1) make a quantity missing (NaN), never wrong: sums are written so
 that a NaN in a window reaches the result, and every statistic skips NaN.
@@ -15,8 +15,8 @@ import numpy as np
 from numba import boolean, float32, float64, int32, int64, intp, njit, types, uint8
 
 jit = njit(nogil=True, cache=True)
-# Sums that the compiler may reorder, so that it uses SIMD. Only plain sums: where it may reorder, it also takes d - d for 0
-# inside math.isfinite, NaN or not.
+# Sums that the compiler may reorder, so that it uses SIMD. Only plain sums: where it may reorder, it also takes the
+# d - d inside math.isfinite for 0, NaN or not.
 jit_sum = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 
 
@@ -34,6 +34,7 @@ P_ON, P_PEAK, P_OFF, QRS_ON, QRS_OFF, T_ON, T_PEAK, T_OFF = range(8)  # fields o
 N_FEATURES = 159
 N_BEATS = 10  # beats with columns of their own
 N_TAPS = 32  # of the filter that gives the slope
+CHUNK = 64  # samples that are filtered at a time
 
 # rows of the scratch memory, one number per beat; the first ten in the order of the columns
 RR, PR, QRS, QT, P_DUR, T_DUR, R_AMP, T_AMP, P_AMP, SLOPE, ST60, ST40, CORR, SORTED = range(14)
@@ -44,7 +45,9 @@ R_SEARCH = 10  # samples: an R peak found on other leads is this far at most fro
 GAP = 50  # samples: a beat may hide where so many are missing in a row
 CORR_BEFORE, CORR_AFTER = 125, 200  # samples around R that adjacent beats are compared over
 SPIKE_FROM, SPIKE_TO = 80, 10  # a ventricular pacing spike lies from 160 ms before the R peak to 20 ms after it
-SPIKE_MV = 0.2
+SPIKE_LOW, SPIKE_HIGH = np.float32(0.2), np.float32(0.4)  # mV
+SPIKE_SIDE, SPIKE_BEFORE = np.float32(0.35), np.float32(0.2)  # steps beside the spike, relative to its height
+ZERO = np.float32(0.0)
 
 
 # ---- statistics of a few numbers ----------------------------------------------------------------------------------
@@ -131,22 +134,31 @@ def largest_deflection(x, first, last, level, start):
 
 
 @jit_sum
-def filtered(window, taps):
-    total = np.float32(0.0)
-    for j in range(N_TAPS):
-        total += taps[j] * window[j]
-    return total
+def add_four_taps(w, taps, out):
+    """out[i] += the sum of taps[j] * w[i + j], j = 0..3. Taps outside, samples inside: that is what SIMD likes."""
+    a, b, c, d = taps[0], taps[1], taps[2], taps[3]
+    for i in range(out.size):
+        out[i] += a * w[i] + b * w[i + 1] + c * w[i + 2] + d * w[i + 3]
 
 
 @jit
-def max_slope(x, first, last, taps):
+def max_slope(x, first, last, taps, scratch):
     """Largest |dV/dt| (mV/ms) after the low-pass between samples first and last; NaN where the filter has no room."""
     best = -1.0
-    half = N_TAPS // 2
-    for i in range(max(first, half - 1), min(last, x.size - half)):
-        d = abs(filtered(x[i - half + 1 : i + half + 1], taps))
-        if math.isfinite(d) and d > best:
-            best = d
+    before = N_TAPS // 2 - 1
+    end = min(last, x.size - N_TAPS // 2)
+    for start in range(max(first, before), end, CHUNK):
+        n = min(CHUNK, end - start)
+        slopes = scratch[:n]
+        for i in range(n):
+            slopes[i] = 0.0
+        for j in range(0, N_TAPS, 4):
+            at = start - before + j
+            add_four_taps(x[at : at + n + 3], taps[j : j + 4], slopes)
+        for i in range(n):
+            d = abs(slopes[i])
+            if math.isfinite(d) and d > best:
+                best = d
     return best / MS if best >= 0 else math.nan
 
 
@@ -185,7 +197,7 @@ def measure_beat(x, k, r, paced, p_on, p_peak, p_off, qrs_on, qrs_off, t_on, t_p
     rows[T_AMP, k] = value_at(x, t_peak, level)
     if not paced:
         rows[P_AMP, k] = value_at(x, p_peak, level)
-        rows[SLOPE, k] = max_slope(x, qrs_on, peak, taps)
+        rows[SLOPE, k] = max_slope(x, qrs_on, peak, taps, rows[SORTED])
     if qrs_off >= 0:
         rows[ST60, k] = value_at(x, qrs_off + 30, level)
         rows[ST40, k] = value_at(x, qrs_off + 20, level)
@@ -344,7 +356,7 @@ def segment_features(rows, first, last, p_peak, qrs_on, paced, bazett, out):
 def record_features(record, x, r, paced, waves, segment, bazett, taps, rows, out):
     """out (S, 159) of one lead x (T,) of a record (L, T).
 
-    r, paced (P,); waves (8, P); segment in samples; rows (N_ROWS, P + 21) is scratch memory.
+    r, paced (P,); waves (8, P); segment in samples; rows (N_ROWS, at least P and CHUNK) is scratch memory.
     """
     beats = 0
     while beats < r.size and r[beats] >= 0:
@@ -382,7 +394,7 @@ def features_range(start, stop, ecg, leads, rpeaks, paced, waves, segment, bazet
 
     ecg (B, L, T), leads (K,), rpeaks and paced (B, P), waves (K, 8, B, P), out (B, S, K, 159).
     """
-    rows = np.empty((N_ROWS, rpeaks.shape[1] + 21), np.float32)  # 21: the samples of a baseline are sorted here, too
+    rows = np.empty((N_ROWS, max(rpeaks.shape[1], CHUNK)), np.float32)
     for n in range(start, stop):
         for j in range(leads.size):
             record_features(
@@ -394,40 +406,56 @@ def features_range(start, stop, ecg, leads, rpeaks, paced, waves, segment, bazet
 
 
 @jit
-def has_spike(x, first, last):
-    """Whether x[first:last] holds a pacing spike: at most 3 samples (6 ms) wide, and level on both sides.
+def spikes(w):
+    """How many samples of w (6 more on each side) look like a pacing spike: 6 ms wide at most, and out of a level line.
 
-    The sides tell it from a narrow QRS complex, whose slopes go on beyond 6 ms.
+    After a low spike the line must be level again, or it may be a notch; after a high one the QRS complex may begin at
+    once. The level before tells it from a narrow QRS complex, whose slopes go on beyond 6 ms. Without branches, for
+    SIMD; comparisons with a missing sample are false.
     """
-    for i in range(max(first, 6), min(last, x.size - 6)):
-        left, right = x[i] - x[i - 3], x[i] - x[i + 3]
-        height = min(abs(left), abs(right))
-        if height >= SPIKE_MV and left * right > 0:
-            flat = max(abs(x[i - 3] - x[i - 6]), abs(x[i + 3] - x[i + 6]), abs(x[i - 3] - x[i + 3]))
-            if flat <= 0.35 * height:  # false where a sample is missing
-                return True
-    return False
+    hits = np.int32(0)
+    for i in range(w.size - 12):
+        centre = w[i + 6]
+        left, right = centre - w[i + 3], centre - w[i + 9]
+        up, down = abs(left), abs(right)
+        height = up if up < down else down
+        before = abs(w[i + 3] - w[i])
+        side = SPIKE_SIDE * height
+        low = (
+            (height >= SPIKE_LOW)
+            & (before <= side)
+            & (abs(w[i + 9] - w[i + 12]) <= side)
+            & (abs(w[i + 3] - w[i + 9]) <= side)
+        )
+        high = (height >= SPIKE_HIGH) & (before <= SPIKE_BEFORE * height)
+        hits += np.int32((left * right > ZERO) & (low | high))
+    return hits
 
 
 @jit_range(array(float32, 3), array(int32, 2), types.Array(uint8, 2, "C"))
 def paced_range(start, stop, ecg, rpeaks, paced):
-    """Marks the beats led by a pacing spike, seen on two leads (on the only one where there is one)."""
-    needed = min(2, ecg.shape[1])
+    """Marks the beats led by a ventricular pacing spike, seen on two leads (on the only one where there is one).
+
+    Every third lead is looked at (of twelve II, aVL, V2, V5): a spike shows in nearly all of them.
+    """
+    leads, samples = ecg.shape[1], ecg.shape[2]
+    step = 3 if leads >= 6 else 1
+    needed = min(2, leads)
     for n in range(start, stop):
         for k in range(rpeaks.shape[1]):
             seen = 0
-            if rpeaks[n, k] >= 0:
-                for lead in range(ecg.shape[1]):
-                    if has_spike(ecg[n, lead], rpeaks[n, k] - SPIKE_FROM, rpeaks[n, k] + SPIKE_TO):
+            first = max(rpeaks[n, k] - SPIKE_FROM - 6, 0)
+            last = min(rpeaks[n, k] + SPIKE_TO + 6, samples)
+            if rpeaks[n, k] >= 0 and last - first > 12:
+                for lead in range(1 if step > 1 else 0, leads, step):
+                    if spikes(ecg[n, lead, first:last]) > 0:
                         seen += 1
-                        if seen >= needed:
-                            break
             paced[n, k] = seen >= needed
 
 
-@jit_range(array(float32, 3), types.Array(float32, 2, "C"))
+@jit_range(array(float32, 3), types.Array(float32, 3, "C"))
 def mean_lead_range(start, stop, ecg, out):
-    """out (B, T): the mean of the leads present at each sample; NaN where there is none."""
+    """out (B, 1, T): the mean of the leads present at each sample; NaN where there is none."""
     for n in range(start, stop):
         for i in range(ecg.shape[2]):
             total, seen = np.float32(0.0), 0
@@ -435,4 +463,4 @@ def mean_lead_range(start, stop, ecg, out):
                 if math.isfinite(ecg[n, lead, i]):
                     total += ecg[n, lead, i]
                     seen += 1
-            out[n, i] = total / seen if seen > 0 else math.nan
+            out[n, 0, i] = total / seen if seen > 0 else math.nan

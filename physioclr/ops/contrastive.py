@@ -67,7 +67,7 @@ def hybrid_contrastive_loss(
         process_group: a torch.distributed process group over which the batch is spread. Every process passes its own
             rows (their number may differ) and gets the loss of the whole batch; its gradients are exactly dL/d(its
             rows), not scaled. DistributedDataParallel averages over processes, so multiply the whole loss by the world
-            size there. Groups must be given, and be unique across processes, or every row is its own record.
+            size there. Group ids are compared across processes. Not for torch.compile.
         return_stats: also return `ContrastiveStats` of the rows passed in.
 
     Returns:
@@ -92,7 +92,13 @@ def hybrid_contrastive_loss(
             raise ValueError(f"{name} is on {x.device}; it must be on {anchor.device}, as anchor is")
     if group is not None:
         group = torch.as_tensor(group, device=anchor.device)
-    loss, _, counts, skipped = op.hybrid_contrastive_loss(
-        anchor, views, features, group, tau, delta, mode, tau_s, pair_reduction
-    )
+    settings = (tau, delta, mode, tau_s, pair_reduction)
+    if process_group is None:
+        loss, _, counts, skipped = op.hybrid_contrastive_loss(anchor, views, features, group, *settings)
+    else:
+        from ._torch import contrastive_group
+
+        loss, counts, skipped = contrastive_group.hybrid_contrastive_loss(
+            anchor, views, features, group, settings, process_group
+        )
     return (loss, ContrastiveStats(counts[:, 0], counts[:, 1], skipped)) if return_stats else loss

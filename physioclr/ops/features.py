@@ -26,8 +26,8 @@ FEATURE_NAMES: tuple[str, ...] = _NAMES
     qrs_slope  mV/ms  largest |dV/dt| from QRS onset to R, after a 40 Hz low-pass
     st         mV     (no columns for single beats) level 60 ms after the QRS offset, 40 ms above 120 beats per minute
 
-Amplitudes are relative to the median from P offset to QRS onset, at most its last 40 ms; the 20 ms before QRS onset where
-there is no P. SD has ddof 0; IQR interpolates linearly. Then one number for the segment:
+Amplitudes are relative to the median from P offset to QRS onset, at most its last 40 ms; the 20 ms before QRS onset
+where there is no P. SD has ddof 0; IQR interpolates linearly. Then one number for the segment:
 
     rmssd            ms  root mean square of successive differences of RR
     pnn50            %   of the successive differences: larger than 50 ms
@@ -68,8 +68,8 @@ def physio_features(
 ) -> Any:
     """Physiological features (`FEATURE_NAMES`) of every record, or of every segment of it.
 
-    Computed at 500 Hz: other rates are resampled first. No high-pass filter is applied: everything is measured against the
-    baseline beside it.
+    Computed at 500 Hz: other rates are resampled first. No high-pass filter is applied: everything is measured against
+    the baseline beside it.
 
     Args:
         ecg: (B, T) one lead or (B, L, T) leads, mV. NaN and infinite samples are missing.

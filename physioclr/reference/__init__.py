@@ -5,6 +5,8 @@ Nothing in the library imports this: it is what the tests compare with, and the 
 
 from .augment import augment, shuffle_beats
 from .contrastive import hybrid_contrastive_loss
+from .features import physio_features
+from .neighbors import physio_neighbors
 from .reconstruction import peak_reconstruction_loss
 from .rpeaks import detect_rpeaks
 from .similarity import physio_similarity
@@ -14,6 +16,8 @@ __all__ = [
     "detect_rpeaks",
     "hybrid_contrastive_loss",
     "peak_reconstruction_loss",
+    "physio_features",
+    "physio_neighbors",
     "physio_similarity",
     "shuffle_beats",
 ]

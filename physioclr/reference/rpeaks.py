@@ -5,14 +5,15 @@ from itertools import pairwise
 import numpy as np
 
 WORK_RATE = 125.0
-CENTRE, SIGMA, SUPPORT = 14.0, 0.033, 3.0
-SHORTEST, SEPARATION, REFRACTORY = 0.4, 0.15, 0.2
-BLOCK, BLOCKS_ASIDE, LEVEL_QUANTILE, SECOND = 1.0, 3, 0.6, 0.7
-THRESHOLD, WIDTH, EVIDENCE = 0.33, 0.1, 4.0
-CLEAR, RHYTHM_SPAN, RHYTHM_DEFAULT, RHYTHM_MIN, RHYTHM_MAX, RHYTHM_MAX_GAPS = 0.6, 4.0, 0.8, 0.3, 1.6, 32
-EARLY, EARLY_COST, LATE, LATE_COST, LOOK_BACK = 0.75, 0.6, 1.35, 1.0, 8
-REFINE, BASELINE, INVERTED = 0.07, 0.12, 1.3
-CLEAN, NOISE = 0.25, 0.6
+CENTRES, CYCLES, SUPPORT = (10.0, 18.0), 0.5, 3.0
+SPIKE, SHORTEST, SEPARATION, REFRACTORY = 0.004, 0.4, 0.18, 0.2
+BLOCK, ASIDE, WIDE, QUANTILE, SECOND, FLOOR, WIDE_QUANTILE = 1.0, 2, 6, 0.6, 0.7, 0.65, 0.75
+QUIET, LEAST = 2.0, 0.01
+CALM, THRESHOLD, THRESHOLD_RISE, WIDTH, WIDTH_RISE, EVIDENCE = 0.16, 0.31, 1.5, 0.1, 1.4, 2.5
+CLEAR, SPAN, RHYTHM_DEFAULT, RHYTHM_MIN, RHYTHM_MAX, MOST_GAPS = 0.6, 3.0, 0.8, 0.2, 1.6, 32
+EARLY, EARLY_COST, EARLY_RISE, LATE, LATE_COST, LOOK_BACK = 0.75, 0.3, 35.0, 1.35, 1.0, 6
+REFINE, BASELINE, FINE, INVERTED, TAPER = 0.07, 0.12, 0.016, 1.3, 20000.0
+CLEAN, NOISE, HISS, DOUBT = 0.25, 0.6, 0.2, 80.0
 
 
 def detect_rpeaks(ecg, fs, *, max_beats=None):
@@ -37,47 +38,61 @@ def detect_record(record, fs):
     if n < SHORTEST * fw:
         return [], 0.0
     block = BLOCK * fw
-    leads = []
-    for x in record:
-        slow, env = envelope(x, step, fw, n)
-        if slow is not None:
-            leads.append((x, slow, env, lead_weight(env, block)))
+    leads = [lead for lead in (work_rate(x, fs, step, n) for x in record) if lead is not None]
     if not leads:
         return [], 0.0
-    env = leads[0][2] if len(record) == 1 else sum(e * at_centres(w, block, np.arange(n)) for _, _, e, w in leads)
-    t = candidates(env, max(1, int(np.floor(SEPARATION * fw + 0.5))))
-    if not len(t):
-        return [], 0.0
-    level = at_centres(around(per_block(env, block, np.max)), block, t)
-    amp = np.divide(env[t], level, out=np.full(len(t), EVIDENCE), where=level > 0)
-    chosen = choose(t, amp, local_rhythm(t, amp, fw), fw)
+    slow = [y for _, y, _ in leads]
+    env = np.array([envelope(y, ~ok, fw, f) for _, y, ok in leads for f in CENTRES])
+    weight = lead_weights(env, block)
+    fused = sum(e * at_centres(w, block, np.arange(n)) for e, w in zip(env, weight, strict=True))
+    t = candidates(fused, max(1, int(np.floor(SEPARATION * fw + 0.5))))
+    level = levels(fused, block)
+    noise = np.divide(means(fused, block), level, out=np.zeros_like(level), where=level > 0)
+    z = np.maximum(at_centres(noise, block, t) - CALM, 0)
+    level = at_centres(level, block, t)
+    amp = np.divide(fused[t], level, out=np.ones(len(t)), where=level > 0)
+    beat = amp > CLEAR
+    for _ in range(2):
+        beat = choose(t, amp, z, doubt(t, amp, z, fw), local_rhythm(t, beat, fw), fw)
+    share = weight.reshape(len(leads), len(CENTRES), -1).sum(axis=1)
     beats = []
-    for k in chosen:
-        at = refine(
-            [(x, slow, at_centres(w, block, t[k])) for x, slow, _, w in leads], t[k], step, fs, len(record) == 1
-        )
+    for k in np.flatnonzero(beat):
+        w = np.array([at_centres(v, block, t[k]) for v in share]) if len(record) > 1 else np.ones(1)
+        at = refine([x for x, _, _ in leads], slow, w, t[k], z[k], step, fs, len(record) == 1)
         if not beats or at > beats[-1]:
             beats.append(at)
-    return beats, beat_quality(amp, chosen)
+    return beats, beat_quality(amp, z, beat)
 
 
-def envelope(x, step, fw, n):
-    """The lead at the working rate and the modulus of its Gabor wavelet; (None, None) if nothing is valid."""
-    y = x[: n * step].reshape(n, step).mean(axis=1)
-    valid = np.isfinite(y)
-    if not valid.any():
-        return None, None
-    y = np.interp(np.arange(n), np.flatnonzero(valid), y[valid])  # gaps: a straight line, constant at the ends
-    reach = int(np.ceil(SUPPORT * SIGMA * fw))
+def work_rate(x, fs, step, n):
+    """A lead and its means of `step` samples, gaps bridged, with where they are valid; None if flat or missing."""
+    clean, w = x.copy(), int(np.floor(SPIKE * fs + 0.5))
+    if 0 < 2 * w < len(x):  # the median of x[i - w], x[i], x[i + w] takes out narrower pulses
+        before, after = x[: -2 * w], x[2 * w :]
+        middle = np.clip(x[w:-w], np.minimum(before, after), np.maximum(before, after))
+        clean[w:-w] = np.where(np.isfinite(before) & np.isfinite(after), middle, x[w:-w])
+    y = clean[: n * step].reshape(n, step).mean(axis=1)
+    ok = np.isfinite(y)
+    if not ok.any():
+        return None
+    y = np.interp(np.arange(n), np.flatnonzero(ok), y[ok])  # a straight line, constant at the ends
+    y = y - y[0]
+    return (x, y, ok) if y.any() else None
+
+
+def envelope(y, missing, fw, centre):
+    """Modulus of a Gabor wavelet without response to a constant."""
+    sigma = CYCLES / centre
+    reach = int(np.ceil(SUPPORT * sigma * fw))
     k = np.arange(-reach, reach + 1) / fw
-    gauss = np.exp(-0.5 * (k / SIGMA) ** 2)
-    even = gauss * np.cos(2 * np.pi * CENTRE * k)
-    even -= gauss * even.sum() / gauss.sum()  # no response to a constant
-    odd = gauss * np.sin(2 * np.pi * CENTRE * k)
-    padded = np.pad(y - y[0], reach, mode="edge")
+    gauss = np.exp(-0.5 * (k / sigma) ** 2)
+    even = gauss * np.cos(2 * np.pi * centre * k)
+    even -= gauss * even.sum() / gauss.sum()
+    odd = gauss * np.sin(2 * np.pi * centre * k)
+    padded = np.pad(y, reach, mode="edge")
     env = np.hypot(np.convolve(padded, even, "valid"), np.convolve(padded, odd, "valid")) / np.abs(even).sum()
-    env[~valid | (env < 4e-6 * np.abs(y - y[0]).max())] = 0
-    return y, env
+    env[missing | (env < 4e-6 * np.abs(y).max())] = 0
+    return env
 
 
 def per_block(env, block, statistic):
@@ -86,24 +101,33 @@ def per_block(env, block, statistic):
     return np.array([statistic(env[a:b]) for a, b in pairwise(edges)])
 
 
-def around(values):
-    """The level of each block's value and its neighbours'."""
-    level = []
-    for k in range(len(values)):
-        v = np.sort(values[max(0, k - BLOCKS_ASIDE) : k + BLOCKS_ASIDE + 1])
-        level.append(max(np.quantile(v, LEVEL_QUANTILE), SECOND * v[-2] if len(v) > 1 else 0))
-    return np.array(level)
+def neighbours(values, aside):
+    """For each block the sorted values of the blocks within `aside`."""
+    return [np.sort(values[max(0, k - aside) : k + aside + 1]) for k in range(len(values))]
+
+
+def levels(env, block):
+    top = per_block(env, block, np.max)
+    near = [max(np.quantile(v, QUANTILE), SECOND * v[-2] if len(v) > 1 else 0) for v in neighbours(top, ASIDE)]
+    return np.maximum(near, [FLOOR * np.quantile(v, WIDE_QUANTILE) for v in neighbours(top, WIDE)])
+
+
+def means(env, block):
+    return np.array([np.median(v) for v in neighbours(per_block(env, block, np.mean), ASIDE)])
 
 
 def at_centres(values, block, t):
     return np.interp(t, (np.arange(len(values)) + 0.5) * block, values)
 
 
-def lead_weight(env, block):
-    """Per block: large where the beats of this lead stand out, scaled to its level."""
-    top, mean = around(per_block(env, block, np.max)), around(per_block(env, block, np.mean))
-    contrast = np.maximum(np.divide(top, mean, out=np.zeros_like(top), where=mean > 0) - 2, 0)
-    return np.divide(contrast**2 + 0.01, top, out=np.zeros_like(top), where=top > 0)
+def lead_weights(env, block):
+    """Per lead, band and block: its share by contrast, times the common level over its own."""
+    level = np.array([levels(e, block) for e in env])
+    mean = np.array([means(e, block) for e in env])
+    contrast = np.divide(level, mean, out=np.zeros_like(level), where=mean > 0) - QUIET
+    share = np.where(level > 0, np.maximum(contrast, 0) ** 2 + LEAST, 0)
+    share = np.divide(share, share.sum(axis=0), out=np.zeros_like(share), where=share.sum(axis=0) > 0)
+    return np.divide(share * (share * level).sum(axis=0), level, out=np.zeros_like(level), where=level > 0)
 
 
 def candidates(env, separation):
@@ -116,23 +140,30 @@ def candidates(env, separation):
     return np.array(found, dtype=int)
 
 
-def local_rhythm(t, amp, fw):
-    """Median interval between clear beats around each candidate, in seconds."""
+def local_rhythm(t, clear, fw):
+    """Median interval between the marked candidates around each candidate, in seconds."""
     rhythm = []
     for now in t:
-        gaps = np.diff(t[(np.abs(t - now) < int(RHYTHM_SPAN * fw + 0.5)) & (amp > CLEAR)])[:RHYTHM_MAX_GAPS] / fw
+        gaps = np.diff(t[(np.abs(t - now) < int(SPAN * fw + 0.5)) & clear])[:MOST_GAPS] / fw
         rhythm.append(np.clip(np.median(gaps) if len(gaps) else RHYTHM_DEFAULT, RHYTHM_MIN, RHYTHM_MAX))
     return np.array(rhythm)
 
 
-def interval_cost(ratio):
+def doubt(t, amp, z, fw):
+    """What to take off the evidence where the surroundings look like noise alone."""
+    mean = [np.minimum(amp[np.abs(t - now) < int(SPAN * fw + 0.5)], 1).mean() for now in t]
+    return DOUBT * np.maximum(z - HISS, 0) * (1 - np.array(mean))
+
+
+def interval_cost(ratio, z):
     if ratio < EARLY:
-        return EARLY_COST * (EARLY - ratio) / 0.25
-    return min(LATE_COST * (ratio - LATE) / 0.4, 2 * LATE_COST) if ratio > LATE else 0.0
+        return (EARLY_COST + EARLY_RISE * z) * (EARLY - ratio) / 0.25
+    return np.clip(LATE_COST * (ratio - LATE) / 0.4, 0, 2 * LATE_COST)
 
 
-def choose(t, amp, rhythm, fw):
-    """Candidates of the sequence with the most evidence less the cost of its intervals."""
+def choose(t, amp, z, doubt, rhythm, fw):
+    """Marks the candidates of the sequence with the most evidence less the cost of its intervals."""
+    evidence = np.clip((amp - THRESHOLD - THRESHOLD_RISE * z) / (WIDTH + WIDTH_RISE * z), -EVIDENCE, EVIDENCE)
     value, back = np.zeros(len(t)), np.full(len(t), -1)
     for i in range(len(t)):
         best, origin = 0.0, -1  # a sequence may start here
@@ -141,38 +172,43 @@ def choose(t, amp, rhythm, fw):
             best, origin = old.max() - 2 * LATE_COST, old.argmax()
         for j in range(i - 1, max(-1, i - LOOK_BACK - 1), -1):
             gap = t[i] - t[j]
-            total = value[j] - interval_cost(2 * gap / fw / (rhythm[i] + rhythm[j]))
+            total = value[j] - interval_cost(2 * gap / fw / (rhythm[i] + rhythm[j]), z[i])
             if gap >= int(REFRACTORY * fw + 0.5) and total > best:
                 best, origin = total, j
-        value[i] = best + np.clip((amp[i] - THRESHOLD) / WIDTH, -EVIDENCE, EVIDENCE)
+        value[i] = best + evidence[i] - doubt[i]
         back[i] = origin
-    chosen, k = [], int(value.argmax())
-    while k >= 0 and value.max() > 0:
-        chosen.append(k)
+    beat = np.zeros(len(t), bool)
+    k = int(value.argmax()) if len(t) and value.max() > 0 else -1
+    while k >= 0:
+        beat[k] = True
         k = back[k]
-    return chosen[::-1]
+    return beat
 
 
-def refine(leads, t, step, fs, single):
+def refine(leads, slow, weight, t, z, step, fs, single):
     """The sample of the dominant deflection around working sample t."""
-    centre, half, wide = t * step + step // 2, int(REFINE * fs), int(BASELINE * fs / step)
-    lo = max(0, centre - half)
-    total = 0.0
-    for x, slow, weight in leads:
-        d = x[lo : centre + half + 1] - slow[max(0, t - wide) : t + wide + 1].mean()
-        if single:
-            if not np.isfinite(d).any():
-                return centre
-            up, down = np.where(np.isfinite(d), d, -np.inf), np.where(np.isfinite(d), d, np.inf)
-            return lo + (up.argmax() if up.max() * INVERTED >= -down.min() else down.argmin())
-        total = total + weight * np.where(np.isfinite(d), np.abs(d), 0)
-    return lo + int(np.argmax(total))
+    half, wide, fw = int(REFINE * fs / step), int(BASELINE * fs / step), fs / step
+    lo = max(0, t - half)
+    near = [y[lo : t + half + 1] - y[max(0, t - wide) : t + wide + 1].mean() for y in slow]
+    near = near[0] if single else sum(w * np.abs(d) for w, d in zip(weight, near, strict=True))
+    near = near / (1 + 0.5 * TAPER * z * ((lo + np.arange(len(near)) - t) / fw) ** 2)
+    up, down = max(near.max(), 0), min(near.min(), 0)
+    positive = not single or up * INVERTED >= -down
+    coarse = t if up == down else lo + (near.argmax() if positive else near.argmin())
+    centre, fine = coarse * step + step // 2, int(FINE * fs + 0.5)
+    lo = max(0, centre - fine)
+    total, valid = 0.0, False
+    for x, y, w in zip(leads, slow, weight, strict=True):
+        upward = positive if single else y[coarse] >= y[max(0, t - wide) : t + wide + 1].mean()
+        d = x[lo : centre + fine + 1]
+        total = total + (w if upward else -w) * np.where(np.isfinite(d), d, np.nan)
+    valid = np.isfinite(total)
+    return lo + int(np.nanargmax(total)) if valid.any() else min(centre, len(leads[0]) - 1)
 
 
-def beat_quality(amp, chosen):
-    """How far the beats stand out from the other candidates, 0..1."""
-    if not chosen:
+def beat_quality(amp, z, beat):
+    """How far the beats stand out from the other candidates and from the noise, 0..1."""
+    if not beat.any():
         return 0.0
-    others = np.delete(amp, chosen)
-    ratio = others.mean() / amp[chosen].mean() if len(others) else 0.0
-    return float(np.clip((NOISE - ratio) / (NOISE - CLEAN), 0, 1))
+    ratio = amp[~beat].mean() / amp[beat].mean() if (~beat).any() else 0.0
+    return float(np.clip((NOISE - ratio) / (NOISE - CLEAN), 0, 1) + np.clip(1 - z.mean() / HISS, 0, 1)) / 2

@@ -103,6 +103,8 @@ class Config:
             raise ValueError(f"batch_size is {self.batch_size}; it must be even, two adjacent segments of each record")
         if self.method == "physioclr" and not (self.shuffle or self.adjacent):
             raise ValueError("shuffle and adjacent are both false; physioclr needs at least one view")
+        if not self.feature_pairs and self.mode == "soft":
+            raise ValueError("feature_pairs is false with mode 'soft', whose targets are the feature similarities")
         if not self.feature_leads:
             raise ValueError("feature_leads is empty; it must name at least one lead")
 

@@ -27,6 +27,7 @@ from .. import nn
 from . import checkpoint
 from .config import Config
 from .dataset import Batch, Sampler, Segments, iterate
+from .distributed import World, world
 from .metrics import MetricsFile, draw_loss, read_metrics
 from .run import CONFIG, INFO, METRICS, PICTURE, RECORDS, SPACE, build_model, choose_device
 from .views import make_views
@@ -91,25 +92,47 @@ def pretrain(
         from ..data import open_store
 
         store = open_store(store)
+    config = config or Config()
     devices = list(range(torch.cuda.device_count()))
-    with torch.random.fork_rng(devices=devices):  # the caller's generators stay as they are
-        trainer = Trainer(store, Path(out), config or Config(), resume, records)
+    # the caller's generators stay as they are
+    with torch.random.fork_rng(devices=devices), world(choose_device(config.device).type == "cuda") as processes:
+        trainer = Trainer(store, Path(out), config, resume, records, processes)
         return trainer.train(progress, stop_after)
+
+
+class Pass(torch.nn.Module):
+    """What DistributedDataParallel wraps: one pass of the model over the views of a batch."""
+
+    def __init__(self, model: nn.PhysioCLR):
+        super().__init__()
+        self.model = model
+
+    def forward(self, *xs: Tensor) -> tuple[list[Tensor], nn.Decoded | None]:
+        embeddings, tokens = self.model.project(*xs)
+        decoder = self.model.decoder
+        return embeddings, None if decoder is None else decoder(tokens, xs[0].shape[2])
 
 
 class Trainer:
     """One process of a run. `pretrain` is the way to use it."""
 
-    def __init__(self, store: Any, out: Path, config: Config, resume: bool, records: Any = None):
-        self.out, self.config = out, config
-        self.device = choose_device(config.device)
+    def __init__(self, store: Any, out: Path, config: Config, resume: bool, records: Any, world: World):
+        self.out, self.config, self.world = out, config, world
+        self.device = world.device(choose_device(config.device))
         self.segments = Segments(store, config, records)
         if config.method != "random":
             self.segments.check_trainable()
-        self.sampler = Sampler(max(1, len(self.segments)), config.batch_size, config.seed)
+        self.sampler = Sampler(max(1, len(self.segments)), config.batch_size, config.seed, world.size)
+        share = self.sampler.pairs_per_batch // world.size
+        self.part = slice(world.rank * share, (world.rank + 1) * share)
         per_epoch = max(1, self.sampler.batches_per_epoch // config.accumulate)
         self.steps = 0 if config.method == "random" else config.steps or config.epochs * per_epoch
-        self._open(resume)
+        if world.rank == 0:
+            self._open(resume)
+        world.barrier()
+        self.info = json.loads((out / INFO).read_text(encoding="utf-8"))
+        self._load_space()
+        self.last_good = checkpoint.latest(out)
 
         torch.manual_seed(config.seed)
         self.model = build_model(config, self.segments.fs).to(self.device)
@@ -122,11 +145,12 @@ class Trainer:
             self._load(self.last_good)
         if config.compile:
             self.model.encoder.compile()
+        self.forward = world.wrap(Pass(self.model))
 
     # ---- the run folder -------------------------------------------------------------------------------------------
 
     def _open(self, resume: bool) -> None:
-        """Make or check the run folder; fit or load the input SD and the feature space."""
+        """Make or check the run folder; fit the input SD and the feature space of a new run."""
         out, segments = self.out, self.segments
         if out.exists() and not out.is_dir():
             raise FileExistsError(f"out is {str(out)!r}, a file; it must be a folder")
@@ -138,16 +162,12 @@ class Trainer:
         if begun:
             self._check_same(ids)
             checkpoint.clean(out)
-            self.info = json.loads((out / INFO).read_text(encoding="utf-8"))
-            self._load_space()
         else:
-            self.info = self._describe(ids)
             self._fit_space()
             checkpoint.write_atomically(out / RECORDS, "".join(f"{i}\n" for i in ids))
         checkpoint.write_atomically(out / CONFIG, self.config.to_yaml())
         if not begun:  # last: a folder with run.json has everything else
-            checkpoint.write_atomically(out / INFO, json.dumps(self.info, indent=1))
-        self.last_good = checkpoint.latest(out)
+            checkpoint.write_atomically(out / INFO, json.dumps(self._describe(ids), indent=1))
 
     def _describe(self, ids: list[str]) -> dict[str, Any]:
         import physioclr
@@ -185,8 +205,7 @@ class Trainer:
 
         features = self.segments.training_features()
         space = physioclr.FeatureSpace.fit(features, self.config.feature_components, self.config.feature_weights)
-        space.save(self.out / SPACE)
-        self._load_space()  # the saved one, so that a resumed run has the same bits
+        space.save(self.out / SPACE)  # and loaded from there, so that a resumed run has the same bits
 
     def _load_space(self) -> None:
         import physioclr
@@ -201,9 +220,10 @@ class Trainer:
         self.step, self.seconds = state["step"], state["seconds"]
 
     def save(self) -> None:
-        state = {"seconds": self.seconds, "steps": self.steps}
-        keep = self.config.keep_checkpoints
-        self.last_good = checkpoint.save(self.out, self.step, self.model, self.optimizer, state, keep)
+        if self.world.rank == 0:
+            state = {"seconds": self.seconds, "steps": self.steps}
+            keep = self.config.keep_checkpoints
+            self.last_good = checkpoint.save(self.out, self.step, self.model, self.optimizer, state, keep)
 
     # ---- steps ----------------------------------------------------------------------------------------------------
 
@@ -218,34 +238,37 @@ class Trainer:
         return c.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
     def train(self, progress: Progress | None = None, stop_after: int | None = None) -> Result:
-        metrics_file = MetricsFile(self.out / METRICS, self.step)
+        first_process = self.world.rank == 0
+        metrics_file = MetricsFile(self.out / METRICS, self.step) if first_process else None
         row: dict[str, Any] = {}
         first, status = self.step, "finished"
         per_step = self.config.accumulate
-        batches = iterate(self.segments, self.sampler, self.step * per_step, self.steps * per_step)
+        batches = iterate(self.segments, self.sampler, self.step * per_step, self.steps * per_step, self.part)
         self.model.train()
         try:
             with _stop_signals() as stopped:
                 while self.step < self.steps:
-                    if stopped.is_set():
+                    if self.world.any(stopped.is_set()):
                         status = "interrupted"
                         break
                     if stop_after is not None and self.step - first >= stop_after:
                         status = "stopped"
                         break
                     row = self.train_step([next(batches) for _ in range(per_step)])
-                    if self.step % self.config.log_every == 0 or self.step == self.steps:
+                    if metrics_file and (self.step % self.config.log_every == 0 or self.step == self.steps):
                         metrics_file.write(row)
                     if self.step % self.config.checkpoint_every == 0:
                         self.save()
-                    if progress is not None:
+                    if progress is not None and first_process:
                         progress(row)
                 self.save()
+                self.world.barrier()
         finally:
             batches.close()
-            metrics_file.close()
-            rows = read_metrics(self.out / METRICS)
-            draw_loss(rows, self.out / PICTURE, f"{self.config.method}, {self.config.encoder}")
+            if metrics_file:
+                metrics_file.close()
+                rows = read_metrics(self.out / METRICS)
+                draw_loss(rows, self.out / PICTURE, f"{self.config.method}, {self.config.encoder}")
         return Result(self.out, self.step, self.steps, status, row)
 
     def train_step(self, batches: list[Batch]) -> dict[str, Any]:
@@ -259,10 +282,10 @@ class Trainer:
         total: dict[str, float] = {}
         for j, batch in enumerate(batches):
             number = self.step * len(batches) + j
-            torch.manual_seed(zlib.crc32(f"{self.config.seed} {number}".encode()))  # dropout
+            torch.manual_seed(zlib.crc32(f"{self.config.seed} {number} {self.world.rank}".encode()))  # dropout
             loss, terms = self.loss(batch.to(self.device), self.sampler.epoch(number), logged)
             self._check_finite("loss", float(loss.detach()), [batch])
-            (loss / len(batches)).backward()
+            (loss * (self.world.size / len(batches))).backward()  # DistributedDataParallel takes the mean
             for k, v in terms.items():
                 total[k] = total.get(k, 0.0) + float(v) / len(batches)
         parameters = [p for p in self.model.parameters() if p.grad is not None]
@@ -273,7 +296,8 @@ class Trainer:
         self.step += 1
         took = time.perf_counter() - began
         self.seconds += took
-        segments = sum(len(b.record) for b in batches)
+        segments = self.world.size * sum(len(b.record) for b in batches)
+        total = self.world.mean(total)
         return {
             "step": self.step, "steps": self.steps, "epoch": self.sampler.epoch((self.step - 1) * len(batches)),
             **total, "lr": lr, "grad_norm": grad_norm, "segments_per_s": segments / took, "seconds": self.seconds,
@@ -284,26 +308,27 @@ class Trainer:
         c, model = self.config, self.model
         anchor, second = make_views(batch, c, epoch, self.segments.fs, self.info["input_sd"])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=c.amp):
-            embeddings, tokens = model.project(*((anchor,) if second is None else (anchor, second)))
-            x_hat = model.decoder(tokens, anchor.shape[2]) if model.decoder is not None else None
-        h = embeddings[0].float()
+            embeddings, x_hat = self.forward(*((anchor,) if second is None else (anchor, second)))
+        h, group = embeddings[0].float(), self.world.group
         terms: dict[str, Any] = {}
         if c.method == "simclr":
-            loss = nn.nt_xent(h, embeddings[1], batch.group, tau=c.tau)
+            loss = nn.nt_xent(h, embeddings[1], batch.group, tau=c.tau, process_group=group)
             view = embeddings[1]
         elif c.method == "cmsc":
-            loss = nn.info_nce(h[0::2], h[1::2], batch.group[0::2], tau=c.tau)
+            loss = nn.info_nce(h[0::2], h[1::2], batch.group[0::2], tau=c.tau, process_group=group)
             view = h[batch.pair]
         else:
             views = [v.float() for v in embeddings[1:]] + ([h[batch.pair]] if c.adjacent else [])
             view = views[0]
-            contrastive, stats = model.loss.contrastive(h, torch.stack(views), self._features(batch), batch.group)
+            contrastive, stats = model.loss.contrastive(
+                h, torch.stack(views), self._features(batch), batch.group, group
+            )
             terms = {"contrastive": contrastive.detach(), **_means(stats)}
             loss = contrastive
             if x_hat is not None:
                 valid = torch.isfinite(batch.ecg)
                 target = torch.where(valid, batch.ecg, 0.0) / self.info["input_sd"]
-                mse, peak = model.loss.reconstruction(x_hat.signal, target, valid & x_hat.made, batch.rpeaks)
+                mse, peak = model.loss.reconstruction(x_hat.signal, target, valid & x_hat.made, batch.rpeaks, group)
                 loss = loss + c.alpha * mse + c.beta * peak
                 terms |= {"reconstruction": mse.detach(), "peak": peak.detach()}
         terms["loss"] = loss.detach()
@@ -312,25 +337,29 @@ class Trainer:
         return loss, terms
 
     def _features(self, batch: Batch) -> Tensor:
-        """The rows that decide on pairs. Without feature pairs: random directions, of which no two are alike."""
+        """The rows that decide on pairs. Without feature pairs (delta is then 1): directions of which no two agree."""
         if self.config.feature_pairs:
             return batch.features
-        generator = torch.Generator().manual_seed(0)
-        return torch.randn(batch.features.shape, generator=generator).to(batch.features)
+        generator = torch.Generator().manual_seed(int(batch.sample_id[0]))
+        return torch.randn((len(batch.features), 16), generator=generator).to(batch.features)
 
     def _check_finite(self, what: str, value: float, batches: list[Batch]) -> None:
         if math.isfinite(value):
             return
         ids = np.asarray(self.segments.store.table["record_id"])
         records = [str(r) for r in dict.fromkeys(ids[i] for b in batches for i in b.record)]
-        report = {"step": self.step + 1, what: str(value), "records": records, "last_good": str(self.last_good or "")}
-        checkpoint.write_atomically(self.out / "diverged.json", json.dumps(report, indent=1))
+        if self.world.rank == 0:
+            self._report(what, value, records)
         shown = ", ".join(records[:8]) + (f" and {len(records) - 8} more" if len(records) > 8 else "")
         good = f"the last good checkpoint is {self.last_good}" if self.last_good else "there is no checkpoint yet"
         raise TrainingDiverged(
             f"the {what} is {value} at step {self.step + 1} of {self.steps}; its batch holds the records {shown} "
             f"(all in diverged.json); {good}"
         )
+
+    def _report(self, what: str, value: float, records: list[str]) -> None:
+        report = {"step": self.step + 1, what: str(value), "records": records, "last_good": str(self.last_good or "")}
+        checkpoint.write_atomically(self.out / "diverged.json", json.dumps(report, indent=1))
 
 
 def _means(stats: Any) -> dict[str, float]:

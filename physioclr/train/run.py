@@ -40,7 +40,7 @@ def build_encoder(config: Config, leads: int = 12) -> torch.nn.Module:
 def build_model(config: Config, fs: float, leads: int = 12) -> nn.PhysioCLR:
     """Encoder, projection, loss, and a decoder where the method reconstructs."""
     loss = nn.HybridLoss(
-        tau=config.tau, delta=config.delta, mode=config.mode, tau_s=config.tau_s,
+        tau=config.tau, delta=config.delta if config.feature_pairs else 1.0, mode=config.mode, tau_s=config.tau_s,
         pair_reduction=config.pair_reduction, alpha=config.alpha, beta=config.beta, fs=fs,
     )  # fmt: skip
     decoder = None if config.method == "physioclr" else False

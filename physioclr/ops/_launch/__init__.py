@@ -4,16 +4,27 @@ The public functions (NumPy, CuPy) and the registered torch operators both end h
 one place. Nothing in this package imports torch.
 """
 
+from .._arrays import FLOATS
 from .augment import augment, augment_bwd, augment_shape, plan_text, shuffle_beats, shuffle_beats_bwd, shuffle_plan
-from .contrastive import contrastive_backward, contrastive_checks, contrastive_rows, hybrid_contrastive_loss
+from .contrastive import (
+    MODES,
+    contrastive_backward,
+    contrastive_checks,
+    contrastive_finish,
+    contrastive_rows,
+    hybrid_contrastive_loss,
+)
 from .delineate import delineate, delineate_shape
 from .features import MEAN_LEAD, features_shape, physio_features
+from .neighbors import neighbors_shape, physio_neighbors
 from .reconstruction import check_peak_loss, compute_dtype, peak_reconstruction_loss, peak_reconstruction_loss_bwd
 from .rpeaks import detect_rpeaks, rpeaks_shape
 from .similarity import physio_similarity, similarity_shape
 
 __all__ = [
+    "FLOATS",
     "MEAN_LEAD",
+    "MODES",
     "augment",
     "augment_bwd",
     "augment_shape",
@@ -21,15 +32,18 @@ __all__ = [
     "compute_dtype",
     "contrastive_backward",
     "contrastive_checks",
+    "contrastive_finish",
     "contrastive_rows",
     "delineate",
     "delineate_shape",
     "detect_rpeaks",
     "features_shape",
     "hybrid_contrastive_loss",
+    "neighbors_shape",
     "peak_reconstruction_loss",
     "peak_reconstruction_loss_bwd",
     "physio_features",
+    "physio_neighbors",
     "physio_similarity",
     "plan_text",
     "rpeaks_shape",

@@ -19,6 +19,7 @@ from .rpeaks import detect_rpeaks
 
 FS = 500.0  # P duration shifts by 0.7 SD at 250 Hz
 MEAN_LEAD = -1  # in the list of lead indices
+BLOCK = 16  # records that pass through all steps before the next ones, while their samples are in the cache
 QTC = ("fridericia", "bazett")
 
 
@@ -75,7 +76,8 @@ def resample(x: np.ndarray, fs: float) -> np.ndarray:
         for row, gone in zip(x.reshape(-1, x.shape[-1]), missing.reshape(-1, x.shape[-1]), strict=True):
             if gone.any():
                 row[gone] = 0.0 if gone.all() else np.interp(at[gone], at[~gone], row[~gone])
-    y = resample_poly(x, ratio.numerator, ratio.denominator, axis=-1, padtype="line").astype(np.float32)
+    up, down = ratio.numerator, ratio.denominator
+    y = resample_poly(x, up, down, axis=-1, padtype="line", window=("kaiser", 7.0)).astype(np.float32)
     if missing.any():  # a sample is missing where one of its two neighbours was
         at = np.arange(y.shape[-1]) * (fs / FS)
         last = x.shape[-1] - 1
@@ -137,20 +139,24 @@ def measure(
     from .. import _numba_features as kernels
     from .._numba_delineate import delineate_range
 
-    chosen = np.array(leads, np.int64)
-    record, taps = x, slope_taps()
-    mean = np.empty((n, x.shape[2]), np.float32) if MEAN_LEAD in leads else None
-    if mean is not None:  # then the mean is one more lead of the record
+    chosen, record, taps = np.array(leads, np.int64), x, slope_taps()
+    if MEAN_LEAD in leads:  # it is one more lead of the record
+        mean = np.empty((n, 1, x.shape[2]), np.float32)
         _pool.run(lambda a, b: kernels.mean_lead_range(a, b, x, mean), n)
-        record = np.concatenate([x, mean[:, None]], axis=1)
-        chosen[chosen == MEAN_LEAD] = x.shape[1]
+        alone = (chosen == MEAN_LEAD).all()
+        record = mean if alone else np.concatenate([x, mean], axis=1)
+        chosen[chosen == MEAN_LEAD] = 0 if alone else x.shape[1]
     length = float("inf") if segment is None else segment * FS
 
+    bazett = qtc == "bazett"
+
     def work(start: int, stop: int) -> None:
-        kernels.paced_range(start, stop, x, r, paced)
-        for j, lead in enumerate(chosen):
-            delineate_range(start, stop, record, lead, r, FS, waves[j].reshape(8, n, 1, -1))
-        kernels.features_range(start, stop, record, chosen, r, paced, waves, length, qtc == "bazett", taps, features)
+        for a in range(start, stop, BLOCK):
+            b = min(a + BLOCK, stop)
+            for lead, found in zip(chosen, waves, strict=True):
+                delineate_range(a, b, record, lead, r, FS, found.reshape(8, n, 1, -1))
+            kernels.paced_range(a, b, x, r, paced)
+            kernels.features_range(a, b, record, chosen, r, paced, waves, length, bazett, taps, features)
 
     _pool.run(work, n)
     return features, paced

@@ -55,4 +55,4 @@ def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:
     return {"setup_context": lambda ctx, inputs, output: None, "backward": backward}
 
 
-from . import augment, contrastive, delineate, features, reconstruction, rpeaks, similarity
+from . import augment, contrastive, delineate, features, neighbors, reconstruction, rpeaks, similarity

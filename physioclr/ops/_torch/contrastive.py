@@ -5,14 +5,10 @@ from __future__ import annotations
 import torch
 
 from .. import _launch
-from . import define
+from . import define, no_double_backward
 
 _SETTINGS = "float tau=0.1, float delta=0.25, str mode='ratio', float tau_s=0.1, str pair_reduction='sum'"
 _INPUTS = "Tensor anchor, Tensor views, Tensor features, Tensor? group"
-
-
-def _no_second_derivative(ctx, *grads):
-    raise RuntimeError("hybrid_contrastive_loss has no second derivative; call backward without create_graph=True")
 
 
 def _fake_loss(anchor, views, features, group=None, *settings):
@@ -60,9 +56,8 @@ contrastive_backward = define(
     "-> (Tensor, Tensor)",
     _launch.contrastive_backward,
     _fake_backward,
-    setup_context=lambda ctx, inputs, output: None,
-    backward=_no_second_derivative,
     devices=("CPU",),
+    **no_double_backward("hybrid_contrastive_loss"),
 )
 hybrid_contrastive_loss = define(
     f"hybrid_contrastive_loss({_INPUTS}=None, {_SETTINGS}) -> (Tensor, Tensor, Tensor, Tensor)",

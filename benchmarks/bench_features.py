@@ -1,0 +1,128 @@
+"""R peaks, boundaries and 159 features of 5 s of a 12-lead ECG, beside the steps of the released PhysioCLR code.
+
+    taskset -c 1 python benchmarks/bench_features.py       # the table, per segment, all on one thread
+    pytest benchmarks/bench_features.py                    # the same parts under pytest-benchmark
+
+The released code averages the leads, then cleans, detects, delineates (wavelets) and loops over the beats, all with
+neurokit2; its steps are re-created here (needs neurokit2; without it those rows are left out). The segments are the two
+halves of each record of the shipped sample.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+import physioclr as pc
+
+FS = 500.0
+
+
+def segments() -> np.ndarray:
+    """(160, 12, 2500) float32."""
+    sample = pc.data.sample()
+    records = [pc.data.read_record(sample.path / name).millivolts() for name in sample.record_ids]
+    return np.ascontiguousarray(np.stack(records).reshape(-1, 12, 2, 2500).swapaxes(1, 2).reshape(-1, 12, 2500))
+
+
+def released(ecg: np.ndarray) -> np.ndarray:
+    """The steps of the released feature code for one segment (12, 2500), padded with zeros."""
+    import neurokit2 as nk
+
+    x = nk.ecg_clean(ecg.mean(axis=0), sampling_rate=int(FS), method="neurokit")
+    _, found = nk.ecg_peaks(x, sampling_rate=int(FS))
+    r = np.asarray(found["ECG_R_Peaks"])
+    _, waves = nk.ecg_delineate(x, r, sampling_rate=int(FS), method="dwt")
+    columns = np.zeros((10, 10))
+    for k in range(min(10, len(r))):
+        p, t = waves["ECG_P_Peaks"][k], waves["ECG_T_Peaks"][k]
+        p_on, p_off = waves["ECG_P_Onsets"][k], waves["ECG_P_Offsets"][k]
+        t_on, t_off = waves["ECG_T_Onsets"][k], waves["ECG_T_Offsets"][k]
+        onset = waves["ECG_R_Onsets"][k]
+        columns[0, k] = (r[k] - r[k - 1]) / FS if k else 0
+        columns[1, k] = (onset - p_on) / FS
+        columns[2, k] = (waves["ECG_R_Offsets"][k] - onset) / FS
+        columns[3, k] = (t_off - onset) / FS
+        columns[4, k], columns[5, k] = (p_off - p_on) / FS, (t_off - t_on) / FS
+        columns[6, k] = x[r[k]]
+        columns[7, k] = 0 if np.isnan(t) else x[int(t)]
+        columns[8, k] = 0 if np.isnan(p) else x[int(p)]
+    columns = np.nan_to_num(columns)
+    rr = np.diff(r) / FS
+    windows = np.array([x[k - 125 : k + 200] for k in r if k >= 125 and k + 200 <= len(x)])
+    alike = np.corrcoef(windows)[0] if len(windows) > 1 else np.zeros(1)
+    spread = [f(columns, axis=1) for f in (np.mean, np.std, np.median)]
+    rhythm = [np.sqrt(np.mean(np.diff(rr) ** 2)) if len(rr) > 1 else 0, rr.std() if len(rr) else 0, alike.mean()]
+    return np.concatenate([columns.ravel(), *spread, rhythm])
+
+
+def has_neurokit() -> bool:
+    try:
+        import neurokit2  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def parts(x: np.ndarray) -> dict[str, tuple[int, object]]:
+    """What is timed: name -> (segments a call does, call)."""
+    peaks = pc.detect_rpeaks(x, FS)
+    few = iter(range(10**9))
+    timed = {
+        "detect_rpeaks, 12 leads": (len(x), lambda: pc.detect_rpeaks(x, FS)),
+        "delineate, lead II": (len(x), lambda: pc.delineate(x, FS, peaks)),
+        "physio_features, R peaks given": (len(x), lambda: pc.physio_features(x, FS, peaks)),
+        "physio_features": (len(x), lambda: pc.physio_features(x, FS)),
+        "physio_features, II V1 V5": (len(x), lambda: pc.physio_features(x, FS, lead=["II", "V1", "V5"])),
+    }
+    if has_neurokit():
+        timed["released steps (neurokit2)"] = (1, lambda: released(x[next(few) % len(x)]))
+    return timed
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return segments()
+
+
+@pytest.mark.benchmark(group="features of one 12 x 2500 segment (divide by the segments in the name)")
+@pytest.mark.parametrize(
+    "part", ["detect_rpeaks, 12 leads", "delineate, lead II", "physio_features", "released steps (neurokit2)"]
+)
+@pytest.mark.filterwarnings("ignore")  # neurokit2's
+def test_features(benchmark, batch, part):
+    timed = parts(batch)
+    if part not in timed:
+        pytest.skip("neurokit2 is not installed")
+    before = pc.info()["threads"]
+    pc.set_num_threads(1)
+    try:
+        benchmark.extra_info["segments"] = timed[part][0]
+        benchmark(timed[part][1])
+    finally:
+        pc.set_num_threads(before)
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")  # neurokit2's
+    x = segments()
+    pc.set_num_threads(1)
+    times: dict[str, list[float]] = {}
+    for _ in range(25):  # side by side: every part once a round
+        for name, (n, call) in parts(x).items():
+            start = time.perf_counter()
+            call()
+            times.setdefault(name, []).append((time.perf_counter() - start) / n * 1e6)
+    print(f"{len(x)} segments of 12 x 2500 samples, one thread, median (least) of 25 rounds")
+    ours = statistics.median(times["physio_features"])
+    for name, t in times.items():
+        line = f"  {name:32s} {statistics.median(t):10.1f} us ({min(t):.1f})"
+        print(line + (f"   {statistics.median(t) / ours:,.0f} times" if "released" in name else ""))
+
+
+if __name__ == "__main__":
+    main()

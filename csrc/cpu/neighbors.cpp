@@ -1,0 +1,97 @@
+// physio_neighbors on the CPU: tiles of similarities as in similarity.cpp, of which each row keeps its k best in a heap.
+// A whole row of a tile is compared with the row's k-th best at once, and after the first columns few are better.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "core/macros.h"
+#include "core/threads.h"
+#include "cpu/panels.h"
+#include "cpu/similarity_rows.h"
+#include "ops.h"
+
+namespace physioclr::cpu {
+namespace {
+
+constexpr int64_t kRows = 64, kCols = 128;
+
+struct Candidate {
+  float key;  // the cosine, or minus the squared distance: where exp() underflows the order still holds
+  int64_t index;
+};
+bool better(const Candidate& x, const Candidate& y) { return x.key > y.key || (x.key == y.key && x.index < y.index); }
+
+PHYSIOCLR_SIMD void to_negative_distance(float* s, int64_t n, float ni, const float* nj) {
+#pragma omp simd
+  for (int64_t c = 0; c < n; ++c) {
+    const float d2 = ni + nj[c] - 2.0f * s[c];
+    s[c] = d2 > 0 ? -d2 : 0.0f;
+  }
+}
+
+PHYSIOCLR_SIMD bool any_above(const float* s, int64_t n, float bound) {
+  int any = 0;
+#pragma omp simd reduction(| : any)
+  for (int64_t c = 0; c < n; ++c) any |= s[c] > bound;
+  return any != 0;
+}
+
+}  // namespace
+
+bool physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, Similarity kind, float inv_two_sigma2,
+                      const int64_t* group, int64_t k, int64_t* index, float* similarity) {
+  const bool cosine = kind == Similarity::kCosine;
+  const PackedRows pa(a, cosine), pb(self ? Matrix<const float>{b.data, 0, b.cols} : b, cosine);
+  if (!pa.finite || !pb.finite) return false;
+  const PackedRows& right = self ? pa : pb;
+  const int64_t blocks = (a.rows + kRows - 1) / kRows, keep = std::min(k, b.rows);
+  const int team = a.rows * b.rows * a.cols < 1'000'000 ? 1 : threads();
+  std::vector<std::vector<Candidate>> heaps(a.rows);
+
+#pragma omp parallel num_threads(team)
+  {
+    const Buffer<float> tile(kRows * kCols);
+#pragma omp for schedule(dynamic)
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t i0 = block * kRows, ni = std::min(kRows, a.rows - i0);
+      for (int64_t j0 = 0; j0 < b.rows; j0 += kCols) {
+        const int64_t nj = std::min(kCols, b.rows - j0);
+        gemm_panels(pa.panel(i0), right.panel(j0), a.cols, padded(ni), padded(nj), tile.get(), kCols);
+        for (int64_t i = i0; i < i0 + ni; ++i) {
+          float* s = tile.get() + (i - i0) * kCols;
+          auto& heap = heaps[i];
+          if (!cosine) to_negative_distance(s, nj, pa.norm[i], right.norm.data() + j0);
+          // Columns come in rising order, so one that only equals the k-th best loses the tie.
+          if (static_cast<int64_t>(heap.size()) == keep && !any_above(s, nj, heap.front().key)) continue;
+          for (int64_t c = 0; c < nj; ++c) {
+            const int64_t j = j0 + c;
+            const bool full = static_cast<int64_t>(heap.size()) == keep;
+            if ((full && !(s[c] > heap.front().key)) || (self && (i == j || (group && group[i] == group[j])))) continue;
+            if (full) {
+              std::pop_heap(heap.begin(), heap.end(), better);
+              heap.back() = {s[c], j};
+            } else {
+              heap.push_back({s[c], j});
+            }
+            std::push_heap(heap.begin(), heap.end(), better);
+          }
+        }
+      }
+      for (int64_t i = i0; i < i0 + ni; ++i) {
+        auto& heap = heaps[i];
+        std::sort_heap(heap.begin(), heap.end(), better);
+        const auto found = static_cast<int64_t>(heap.size());
+        for (int64_t q = 0; q < k; ++q) {
+          index[i * k + q] = q < found ? heap[q].index : -1;
+          const float key = q < found ? heap[q].key : std::numeric_limits<float>::quiet_NaN();
+          similarity[i * k + q] = cosine ? key : std::exp(key * inv_two_sigma2);
+        }
+        std::vector<Candidate>().swap(heap);
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace physioclr::cpu

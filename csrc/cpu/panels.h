@@ -1,0 +1,64 @@
+#pragma once
+// Rows of a matrix as the panels that gemm.h multiplies, and the memory for them.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <new>
+
+#include "core/macros.h"
+#include "cpu/gemm.h"
+
+namespace physioclr::cpu {
+
+template <class T>
+struct Buffer {  // aligned for whole-vector loads, not initialised
+  struct Free {
+    void operator()(T* p) const { ::operator delete(p, std::align_val_t{64}); }
+  };
+  std::unique_ptr<T, Free> p;
+  explicit Buffer(int64_t n)
+      : p(static_cast<T*>(::operator new(std::max<int64_t>(n, 1) * sizeof(T), std::align_val_t{64}))) {}
+  T* get() const { return p.get(); }
+};
+
+inline int64_t padded(int64_t n) { return (n + kPanel - 1) / kPanel * kPanel; }
+
+// x . y and y . y in double
+template <class T>
+inline void dots(const T* x, const T* y, int64_t n, double* xy, double* yy) {
+  double a = 0, b = 0;
+#pragma omp simd reduction(+ : a, b)
+  for (int64_t k = 0; k < n; ++k) {
+    a += static_cast<double>(x[k]) * y[k];
+    b += static_cast<double>(y[k]) * y[k];
+  }
+  *xy = a;
+  *yy = b;
+}
+PHYSIOCLR_SIMD static inline void dot(const float* x, const float* y, int64_t n, double* xy, double* yy) {
+  dots(x, y, n, xy, yy);
+}
+PHYSIOCLR_SIMD static inline void dot(const double* x, const double* y, int64_t n, double* xy, double* yy) {
+  dots(x, y, n, xy, yy);
+}
+
+template <class T>
+double squared_norm(const T* x, int64_t n) {
+  double ss, same;
+  dot(x, x, n, &same, &ss);
+  return ss;
+}
+
+template <class T>
+double inverse_norm(const T* x, int64_t n) {  // 0 for a zero row
+  const double ss = squared_norm(x, n);
+  return ss > 0 || std::isnan(ss) ? 1.0 / std::sqrt(ss) : 0.0;
+}
+
+template <class T>
+bool all_finite(const T* x, int64_t n) {
+  return std::all_of(x, x + n, [](T v) { return std::isfinite(v); });
+}
+
+}  // namespace physioclr::cpu

@@ -1,0 +1,143 @@
+"""What a run of `prepare` is to do: the list of records on disk, cut into blocks, and the locks on the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .block import FEATURE_LEADS, SEGMENT
+from .store_writer import write_json
+from .wfdb_source import find_records
+
+BLOCK_SIZES = (16, 256)  # records; small collections get small blocks, so that every process has some
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The records to prepare, in the file plan.txt (one JSON string a line), and where each block of them begins."""
+
+    src: Path
+    dest: Path
+    fs: float
+    n_records: int
+    block_size: int
+    starts: list[int]  # byte offset in plan.txt
+
+    @property
+    def n_blocks(self) -> int:
+        return len(self.starts)
+
+    def size(self, k: int) -> int:
+        return min(self.block_size, self.n_records - k * self.block_size)
+
+    def block(self, k: int) -> tuple[Path, Path, str, list[str], float]:
+        """What `prepare_block` needs to make shard k."""
+        return self.src, self.dest, shard_name(k), self.records(k), self.fs
+
+    def records(self, k: int) -> list[str]:
+        with open(self.dest / "plan.txt", "rb") as f:
+            f.seek(self.starts[k])
+            return [json.loads(f.readline()) for _ in range(self.size(k))]
+
+
+def version() -> str:
+    from .. import __version__
+
+    return __version__
+
+
+def shard_name(k: int) -> str:
+    return f"shard-{k:06d}"
+
+
+def make_plan(src: Path, dest: Path, fs: float) -> Plan:
+    """Write the plan, or read it and see that it is for the same records and settings."""
+    records = find_records(src)
+    file = dest / "plan.json"
+    if dest.exists() and not dest.is_dir():
+        raise ValueError(f"dest is {str(dest)!r}, a file; it must be a folder")
+    begun_here = {"plan.txt"}  # all there is if a run was killed at once, or begins at this moment elsewhere
+    if (
+        dest.is_dir()
+        and not file.is_file()
+        and any(p.name[0] != "." and p.name not in begun_here for p in dest.iterdir())
+    ):
+        raise ValueError(f"dest is {str(dest)!r}, which holds other files; it must be new, empty or a store begun here")
+    dest.mkdir(parents=True, exist_ok=True)
+    listing = dest / f".plan.{os.getpid()}"
+    n, crc = 0, 0
+    with open(listing, "wb") as f:
+        for record_id in records:
+            line = json.dumps(record_id).encode() + b"\n"
+            f.write(line)
+            n, crc = n + 1, zlib.crc32(line, crc)
+    plan = {"format": "physioclr-plan", "version": 1, "library": version(), "fs": fs, "n_records": n, "crc32": crc}
+    plan |= {"segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
+    plan["block"] = block = min(max(-(-n // 64), BLOCK_SIZES[0]), BLOCK_SIZES[1])
+    try:
+        if not n:
+            raise ValueError(f"src is {str(src)!r}; it must have WFDB records (.hea files) in or below it")
+        if file.is_file():
+            _same_plan(file, plan)
+        else:
+            os.replace(listing, dest / "plan.txt")
+            write_json(file, plan)
+    finally:
+        listing.unlink(missing_ok=True)
+    starts = []
+    with open(dest / "plan.txt", "rb") as f:
+        offset = 0
+        for i, line in enumerate(f):
+            if i % block == 0:
+                starts.append(offset)
+            offset += len(line)
+    return Plan(src, dest, fs, n, block, starts)
+
+
+def _same_plan(file: Path, plan: dict[str, Any]) -> None:
+    try:
+        begun = json.loads(file.read_text(encoding="utf-8"))
+        n = begun["n_records"]
+    except (ValueError, KeyError, TypeError) as e:
+        raise ValueError(f"{file} is damaged ({e}); prepare into a new folder") from None
+    if begun == plan:
+        return
+    if (n, begun.get("crc32")) != (plan["n_records"], plan["crc32"]):
+        what = f"over {n} records; src now has {plan['n_records']}" + (" others" if n == plan["n_records"] else "")
+    else:
+        what = ", ".join(f"with {k} = {begun.get(k)}, not {v}" for k, v in plan.items() if begun.get(k) != v)
+    raise ValueError(f"the store {file.parent} was begun {what}; prepare into a new folder")
+
+
+@contextlib.contextmanager
+def lock(dest: Path, name: str, wait: float = 0.0) -> Iterator[None]:
+    """Keep a second run off the same work, after waiting for it for some seconds.
+
+    The system frees the lock when the process ends, however it does.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    until = time.monotonic() + wait
+    with open(dest / f".{name}.lock", "w") as f:
+        while True:
+            try:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise ValueError(f"another `prepare` is at work in {dest}") from None
+                time.sleep(0.2)
+                continue
+            except OSError:  # a file system without locks
+                pass
+            break
+        yield

@@ -1,0 +1,93 @@
+"""hybrid_contrastive_loss of a batch that is spread over several processes.
+
+Each process gathers the rows of all, sums over its own, and gathers the row statistics (three numbers a row). The
+gradient of a row needs those statistics of every row but no other process's views, so the backward pass does not
+communicate and is exact.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from .. import _launch
+from .._arrays import FLOATS, TorchArrays
+from .._launch.contrastive import MODES
+from . import contrastive as ops
+
+
+def _gather_rows(x: torch.Tensor, sizes: list[int], process_group: Any) -> torch.Tensor:
+    """The rows of x (dimension 0) of every process, in order of rank; the number of rows may differ."""
+    padded = x.new_zeros((max(sizes), *x.shape[1:]))
+    padded[: len(x)] = x
+    raw = padded.contiguous().view(-1).view(torch.uint8)  # bytes: gloo has no bfloat16 in every version
+    parts = [torch.empty_like(raw) for _ in sizes]
+    dist.all_gather(parts, raw, group=process_group)
+    return torch.cat([p.view(x.dtype).view(padded.shape)[:n] for p, n in zip(parts, sizes, strict=True)])
+
+
+def _agree(anchor, views, features, group, settings, process_group) -> list[int]:
+    """The number of rows of each process. Raises on every process if the arguments of one are wrong or differ."""
+    error = None
+    try:
+        _launch.contrastive_checks(anchor, views, features, group, *settings)
+        if views.shape[1] != anchor.shape[0]:
+            raise ValueError(f"views has {views.shape[1]} rows; it must have {anchor.shape[0]}, as anchor has")
+    except (TypeError, ValueError) as e:
+        error = e
+    names = ("anchor's width", "anchor's dtype", "the number of views", "views' dtype", "features' width")
+    names = (*names, "features' dtype", "whether group is given", "the settings")
+    mine = [0 if error else 1, 0, *[0] * len(names)]
+    if error is None:
+        dtypes = list(FLOATS)
+        code = [dtypes.index(str(x.dtype).removeprefix("torch.")) for x in (anchor, views, features)]
+        tau, delta, mode, tau_s, pair_reduction = settings
+        told = hash((float(tau), float(delta), float(tau_s), MODES[mode], pair_reduction == "mean"))
+        shape = (anchor.shape[1], code[0], views.shape[0], code[1], features.shape[1], code[2])
+        mine = [1, len(anchor), *shape, int(group is not None), told]
+    row = torch.tensor(mine, dtype=torch.int64, device=anchor.device)
+    rows = [torch.empty_like(row) for _ in range(dist.get_world_size(process_group))]
+    dist.all_gather(rows, row, group=process_group)
+    table = torch.stack(rows).tolist()
+    if error is not None:
+        raise error
+    for rank, other in enumerate(table):
+        if not other[0]:
+            raise ValueError(f"process {rank} of process_group has wrong arguments; see its error")
+        for name, a, b in zip(names, other[2:], table[0][2:], strict=True):
+            if a != b:
+                raise ValueError(f"process_group: {name} on process {rank} differs from process 0; all must agree")
+    return [other[1] for other in table]
+
+
+class _GroupLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, anchor, views, features, group, process_group, settings):
+        sizes = _agree(anchor, views, features, group, settings, process_group)
+        rank = dist.get_rank(process_group)
+        ctx.settings = (*settings, sum(sizes[:rank]))
+        everything = [_gather_rows(x, sizes, process_group) for x in (anchor, features)]
+        everything.append(None if group is None else _gather_rows(group.to(torch.int64), sizes, process_group))
+        stats, counts = ops.contrastive_rows(everything[0], views, *everything[1:], *ctx.settings)
+        all_stats, all_counts = (_gather_rows(x, sizes, process_group) for x in (stats, counts))
+        xp = TorchArrays(anchor)
+        dtype = _launch.contrastive_checks(everything[0], views, *everything[1:], *ctx.settings)
+        mode = settings[2]
+        loss, _ = _launch.contrastive_finish(xp, all_stats, all_counts, len(views), mode, dtype)
+        _, skipped = _launch.contrastive_finish(xp, stats, counts, len(views), mode, dtype)
+        ctx.save_for_backward(everything[0], views, *everything[1:], all_stats, all_counts)
+        ctx.mark_non_differentiable(counts, skipped)
+        return loss, counts, skipped
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_loss, *_):
+        grads = ops.contrastive_backward(grad_loss, *ctx.saved_tensors, *ctx.settings)
+        return *grads, None, None, None, None
+
+
+def hybrid_contrastive_loss(anchor, views, features, group, settings, process_group):
+    """(loss of all rows, counts of the own rows, own rows skipped)."""
+    return _GroupLoss.apply(anchor, views, features, group, process_group, settings)

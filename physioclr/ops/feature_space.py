@@ -1,0 +1,263 @@
+"""From columns of physiology to the space in which segments are compared: impute, scale, weigh, reduce."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ._arrays import FLOATS, arrays_of, check_dtype, check_int, is_torch
+from ._feature_names import BEAT_NAMES, FEATURE_NAMES, SEGMENT_NAMES
+from ._launch.similarity import median_distance
+
+CLIP = 5.0
+ROWS = 16384  # rows worked on at a time: a training set may be larger than the memory left
+LOG_NAMES = ("rmssd", "cv_rr")
+FORMAT = "physioclr FeatureSpace 1"
+# What `save` writes as numbers, with the shape: F input columns, C components.
+_FIELDS = {
+    "log": "F",
+    "mean": "F",
+    "scale": "F",
+    "weights": "F",
+    "matrix": "FC",
+    "offset": "C",
+    "explained_variance": "C",
+    "sigma": "",
+}
+
+
+def default_weight(name: str) -> float:
+    """Single beats add little beside the segment's statistics and drown what tells rhythms apart."""
+    if name in BEAT_NAMES:
+        return 0.2
+    if name == "pct_p_absent":
+        return 3.0
+    return 0.5 if name.endswith(("_sd", "_iqr")) else 1.0
+
+
+def column_names(width: int, names: Sequence[str] | None) -> tuple[str, ...]:
+    """The feature in each of `width` columns: `names` once for each lead, by default all 159 or the 59 of a segment."""
+    sets = (FEATURE_NAMES, SEGMENT_NAMES) if names is None else (tuple(names),)
+    unknown = sorted(set(sets[0]) - set(FEATURE_NAMES))
+    if unknown:
+        raise ValueError(f"names contains {unknown[0]!r}; it must be made of FEATURE_NAMES")
+    if not sets[0]:
+        raise ValueError("names is empty; it must name at least one feature")
+    for one in sets:
+        if width and width % len(one) == 0:
+            return one * (width // len(one))
+    sizes = " or ".join(f"k * {len(one)}" for one in sets)
+    hint = "; for other columns give their names" if names is None else ""
+    raise ValueError(f"features has {width} columns; it must have {sizes} (k concatenated leads){hint}")
+
+
+def column_weights(weights: Any, columns: tuple[str, ...]) -> np.ndarray:
+    if isinstance(weights, str):
+        if weights not in ("default", "released"):
+            raise ValueError(f"weights is {weights!r}; it must be 'default', 'released' or one number for each column")
+        return np.array([1.0 if weights == "released" else default_weight(name) for name in columns])
+    w = np.asarray(weights, np.float64)
+    if w.shape != (len(columns),):
+        raise ValueError(f"weights has shape {w.shape}; it must be ({len(columns)},), one number for each column")
+    if not (np.isfinite(w) & (w >= 0)).all():
+        raise ValueError("weights contains negative or infinite numbers; it must be finite and at least 0")
+    return w
+
+
+def pieces(x: np.ndarray, log: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of x in float64, ROWS at a time: missing = NaN, log1p where it applies."""
+    for start in range(0, len(x), ROWS):
+        rows = x[start : start + ROWS].astype(np.float64)
+        rows[~np.isfinite(rows)] = np.nan
+        rows[:, log] = np.log1p(np.maximum(rows[:, log], 0.0))
+        yield rows
+
+
+def moments(x: np.ndarray, log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and 1 / SD of the observed values of each column; 0 in place of 1 / SD where there is nothing to scale."""
+    count = np.maximum(sum(np.isfinite(rows).sum(axis=0) for rows in pieces(x, log)), 1)
+    mean = sum(np.nan_to_num(rows).sum(axis=0) for rows in pieces(x, log)) / count
+    sd = np.sqrt(sum((np.nan_to_num(rows - mean) ** 2).sum(axis=0) for rows in pieces(x, log)) / count)
+    constant = sd <= 1e-6 * np.abs(mean)  # what rounding leaves of equal float32 numbers
+    return mean, np.divide(1.0, sd, out=np.zeros_like(sd), where=~constant & (sd > 0))
+
+
+class FeatureSpace:
+    """Physiological features as vectors whose cosine says how alike two segments are (METHOD: PhysioCLR's f).
+
+    Column by column: log1p of RMSSD and CV; z-score with the training set's mean and SD of the observed values; missing
+    = 0; clip at +-5; a weight. Then principal components, without whitening, all fitted on the training set. A row with
+    everything missing becomes exactly 0. Whatever a constant or wholly missing column holds later counts as average.
+
+    Made by `fit` or `load`. Immutable; holds NumPy arrays, moved to a tensor's device on first use there.
+
+    Attributes:
+        columns: the feature in each input column (for k leads, k times the same names).
+        weights: (F,) column weights. explained_variance: (n_components,) variance along each component.
+        sigma: the median distance between two training rows, a width for `physio_similarity(kernel="rbf")`.
+        n_components: width of the result.
+    """
+
+    def __init__(self, columns: Sequence[str], **fitted: np.ndarray):
+        self.columns = tuple(columns)
+        for name in _FIELDS:
+            value = np.array(fitted[name])
+            value.setflags(write=False)
+            setattr(self, name, value)
+        self.n_components, self.sigma = self.matrix.shape[1], float(self.sigma)
+        self._tensors: dict[Any, tuple[Any, ...]] = {}
+
+    def __repr__(self) -> str:
+        return f"FeatureSpace({len(self.columns)} columns, n_components={self.n_components})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_tensors": {}}
+
+    @classmethod
+    def fit(
+        cls,
+        features: Any,
+        n_components: int = 50,
+        weights: Any = "default",
+        *,
+        names: Sequence[str] | None = None,
+    ) -> FeatureSpace:
+        """Fits the space on a training set.
+
+        Args:
+            features: (B, F) or (..., F), of `physio_features`: F = k * 159 for k concatenated leads, k * 59 for the
+                columns from "rr_mean" on alone (`FEATURE_NAMES[100:]`). NaN (and infinite) = missing.
+            n_components: width of the result. Where the data has fewer dimensions, the last components are 0.
+            weights: "default" (single beats 0.2, SD and IQR 0.5, % of beats without P 3, others 1), "released" (all 1),
+                or (F,) numbers.
+            names: the features in the columns where they are others than these, members of FEATURE_NAMES.
+
+        Raises:
+            ValueError: another number of columns, no rows, unknown names, weights that do not fit.
+        """
+        n_components = check_int(n_components, "n_components", 1, 1_000_000)
+        xp, x = arrays_of(features, "features")
+        columns = cls._check(x, names)
+        weights = column_weights(weights, columns)
+        x = xp.to_numpy(xp.contiguous(x, "float64" if xp.dtype(x) == "float64" else "float32"))
+        x = x.reshape(-1, len(columns))
+        if not len(x):
+            raise ValueError("features has no rows; it must have at least one")
+        log = np.isin(columns, LOG_NAMES)
+        mean, scale = moments(x, log)
+
+        def weighted(rows: np.ndarray) -> np.ndarray:
+            return np.nan_to_num(np.clip((rows - mean) * scale, -CLIP, CLIP)) * weights
+
+        total, square = 0.0, 0.0
+        for rows in pieces(x, log):
+            z = weighted(rows)
+            total, square = total + z.sum(axis=0), square + z.T @ z
+        center = total / len(x)
+        variance, axes = np.linalg.eigh(square / len(x) - np.outer(center, center))
+        variance, axes = variance[::-1], axes[:, ::-1]  # largest first
+        keep = min(n_components, int((variance > 1e-10 * max(variance[0], 1e-300)).sum()))
+        axes = axes[:, :keep] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(columns))])[:keep]
+        matrix, explained = np.zeros((len(columns), n_components)), np.zeros(n_components)
+        matrix[:, :keep], explained[:keep] = axes, variance[:keep]
+        some = x[np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(int)]
+        rows = weighted(next(pieces(some[np.isfinite(some).any(axis=1)], log), np.zeros((0, len(columns))))) @ matrix
+        return cls(
+            columns,
+            log=log,
+            mean=mean.astype(np.float32),
+            scale=scale.astype(np.float32),
+            matrix=(weights[:, None] * matrix).astype(np.float32),
+            offset=(-center @ matrix).astype(np.float32),
+            explained_variance=explained.astype(np.float32),
+            weights=weights.astype(np.float32),
+            sigma=np.float32(median_distance(rows)),
+        )
+
+    @staticmethod
+    def _check(x: Any, names: Sequence[str] | None) -> tuple[str, ...]:
+        if x.ndim < 1:
+            raise ValueError(f"features has shape {tuple(x.shape)}; it must be (..., columns)")
+        check_dtype(x, "features", FLOATS)
+        return column_names(x.shape[-1], names)
+
+    def transform(self, features: Any) -> Any:
+        """(..., F) features to (..., n_components) float32, never NaN; the same array library and device as `features`.
+
+        Raises:
+            ValueError: another number of columns than the space was fitted on.
+        """
+        if is_torch(features):
+            return self._transform_torch(features)
+        xp, x = arrays_of(features, "features")
+        self._check_width(x)
+        x = xp.to_numpy(xp.contiguous(x, "float32"))
+        rows = x.reshape(-1, len(self.columns))
+        out = np.empty((len(rows), self.n_components), np.float32)
+        for start in range(0, len(rows), ROWS):
+            out[start : start + ROWS] = self._transform_numpy(rows[start : start + ROWS])
+        return xp.from_numpy(out.reshape(*x.shape[:-1], self.n_components))
+
+    def _transform_numpy(self, x: np.ndarray) -> np.ndarray:
+        seen = np.isfinite(x)
+        x = np.where(seen, x, self.mean)  # the mean becomes 0
+        x[:, self.log] = np.where(seen[:, self.log], np.log1p(np.maximum(x[:, self.log], 0.0)), self.mean[self.log])
+        with np.errstate(over="ignore"):  # infinity is clipped
+            z = np.clip((x - self.mean) * self.scale, -CLIP, CLIP)
+        return (z @ self.matrix + self.offset) * seen.any(axis=-1, keepdims=True)
+
+    def _check_width(self, x: Any) -> None:
+        if x.ndim < 1 or x.shape[-1] != len(self.columns):
+            raise ValueError(
+                f"features has shape {tuple(x.shape)}; it must have the {len(self.columns)} columns of the training set"
+            )
+        check_dtype(x, "features", FLOATS)
+
+    def _transform_torch(self, x: Any) -> Any:
+        import torch
+
+        self._check_width(x)
+        if x.device not in self._tensors:
+            fields = (self.log, self.mean, self.scale, self.matrix, self.offset)
+            self._tensors[x.device] = tuple(torch.as_tensor(np.array(field)).to(x.device) for field in fields)
+        log, mean, scale, matrix, offset = self._tensors[x.device]
+        x = x.detach().float()
+        seen = torch.isfinite(x)
+        x = torch.where(log, torch.log1p(x.clamp(min=0.0)), x)
+        z = ((torch.where(seen, x, mean) - mean) * scale).clamp(-CLIP, CLIP)
+        return (z @ matrix + offset) * seen.any(dim=-1, keepdim=True)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the fitted parameters to `path` as an .npz archive of plain arrays (no pickle)."""
+        with open(path, "wb") as f:  # a file object: np.savez would append .npz to another name
+            np.savez(
+                f, format=np.array(FORMAT), columns=np.array(self.columns), **{k: getattr(self, k) for k in _FIELDS}
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> FeatureSpace:
+        """Reads what `save` wrote. Runs no code from the file.
+
+        Raises:
+            FileNotFoundError: there is no such file. ValueError: it is not a FeatureSpace.
+        """
+        try:
+            with open(path, "rb") as f, np.load(f, allow_pickle=False) as archive:
+                if str(archive["format"]) != FORMAT:
+                    raise ValueError(f"its format is {str(archive['format'])!r}")
+                columns = tuple(str(name) for name in archive["columns"])
+                fitted = {name: archive[name] for name in _FIELDS}
+                size = {"F": len(columns), "C": fitted["matrix"].shape[-1]}
+                for name, shape in _FIELDS.items():
+                    if fitted[name].shape != tuple(size[s] for s in shape) or not np.isfinite(fitted[name]).all():
+                        raise ValueError(f"its {name} is damaged")
+        except FileNotFoundError:
+            raise
+        except Exception as e:  # zipfile, zlib and NumPy each have their own errors for a damaged file
+            raise ValueError(
+                f"path is {os.fspath(path)!r}; it must be a file that FeatureSpace.save wrote ({e})"
+            ) from e
+        return cls(columns, **fitted)

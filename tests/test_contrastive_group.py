@@ -1,0 +1,112 @@
+"""hybrid_contrastive_loss over several processes (gloo). One start of three processes serves all checks."""
+
+import datetime
+import traceback
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+import physioclr as pc
+
+SIZES = {3: (5, 40, 23), 2: (33, 0)}  # rows of each process
+
+
+def batch(rows, dtype, seed=0):
+    gen = torch.Generator().manual_seed(seed)
+    anchor = torch.randn(rows, 12, dtype=dtype, generator=gen)
+    views = torch.randn(2, rows, 12, dtype=dtype, generator=gen)
+    features = torch.randn(rows, 6, dtype=dtype, generator=gen)
+    return anchor, views, features, torch.arange(rows) // 2
+
+
+def check_against_one_process(ranks, group, dtype, **settings):
+    anchor, views, features, records = batch(sum(SIZES[ranks]), dtype)
+    anchor.requires_grad_(), views.requires_grad_()
+    whole, all_stats = pc.hybrid_contrastive_loss(anchor, views, features, records, return_stats=True, **settings)
+    whole.backward()
+    first = sum(SIZES[ranks][: dist.get_rank(group)])
+    own = slice(first, first + SIZES[ranks][dist.get_rank(group)])
+    a, v = anchor.detach()[own].requires_grad_(), views.detach()[:, own].requires_grad_()
+    loss, stats = pc.hybrid_contrastive_loss(
+        a, v, features[own], records[own], process_group=group, return_stats=True, **settings
+    )
+    loss.backward()
+    tol = 1e-6 if dtype == torch.float64 else 1e-4
+    assert loss.dtype == whole.dtype and abs(loss - whole) <= tol * abs(whole)
+    for got, want in ((a.grad, anchor.grad[own]), (v.grad, views.grad[:, own])):
+        assert (got - want).norm() <= tol * want.norm()
+    assert torch.equal(stats.positives, all_stats.positives[own])
+
+
+def train(group, rows):
+    """Ten steps; the weights. With a group under DDP, which averages, so the loss is multiplied by the world size."""
+    torch.manual_seed(5)
+    model = net = torch.nn.Sequential(torch.nn.Linear(12, 8), torch.nn.Tanh(), torch.nn.Linear(8, 6)).double()
+    world, own = 1, slice(0, rows)
+    if group is not None:
+        model = torch.nn.parallel.DistributedDataParallel(net, process_group=group)
+        first = sum(SIZES[3][: dist.get_rank(group)])
+        world, own = 3, slice(first, first + SIZES[3][dist.get_rank(group)])
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.5)
+    for step in range(10):
+        anchor, views, features, records = batch(rows, torch.float64, seed=step)
+        x = torch.cat([anchor[None], views])[:, own]
+        out = model(x)
+        loss = pc.hybrid_contrastive_loss(out[0], out[1:], features[own], records[own], tau=0.5, process_group=group)
+        optimiser.zero_grad()
+        (loss * world).backward()
+        optimiser.step()
+    return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+
+def check_errors(group):
+    anchor, views, features, records = batch(8, torch.float32)
+    with pytest.raises(ValueError, match=r"features has 7 rows|process 1 of process_group has wrong arguments"):
+        wrong = features[:7] if dist.get_rank(group) == 1 else features  # nobody waits for ever
+        pc.hybrid_contrastive_loss(anchor, views, wrong, records, process_group=group)
+    with pytest.raises(ValueError, match="the number of views on process 2 differs"):
+        pc.hybrid_contrastive_loss(
+            anchor, views[: 1 if dist.get_rank(group) == 2 else 2], features, records, process_group=group
+        )
+    bad = features * float("nan") if dist.get_rank(group) == 0 else features
+    with pytest.raises(ValueError, match="features contains NaN"):
+        pc.hybrid_contrastive_loss(anchor, views, bad, records, process_group=group)
+
+
+def worker(rank, init, results):
+    try:
+        torch.set_num_threads(1)
+        timeout = datetime.timedelta(seconds=120)
+        dist.init_process_group("gloo", init_method=init, rank=rank, world_size=3, timeout=timeout)
+        world, pair = dist.group.WORLD, dist.new_group([0, 1])
+        for mode in ("ratio", "supcon", "soft"):
+            for dtype in (torch.float64, torch.float32):
+                for tau in (0.1, 0.01):
+                    check_against_one_process(3, world, dtype, mode=mode, tau=tau, pair_reduction="mean")
+                if rank < 2:
+                    check_against_one_process(2, pair, dtype, mode=mode)
+        torch.testing.assert_close(train(world, 68), train(None, 68), rtol=1e-9, atol=1e-9)
+        check_errors(world)
+        results.put(None)
+    except BaseException:
+        results.put(f"rank {rank}:\n{traceback.format_exc()}")
+    finally:
+        dist.destroy_process_group()
+
+
+def test_two_and_three_processes_equal_one(tmp_path):
+    context = mp.get_context("spawn")
+    results = context.SimpleQueue()
+    processes = [context.Process(target=worker, args=(r, f"file://{tmp_path}/init", results)) for r in range(3)]
+    for p in processes:
+        p.start()
+    try:
+        errors = [e for e in (results.get() for _ in processes) if e]
+    finally:
+        for p in processes:
+            p.join(30)
+            if p.is_alive():
+                p.kill()
+    assert not errors, "\n".join(errors)

@@ -1,0 +1,588 @@
+import ast
+import csv
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from synthetic import synthetic_ecg
+from torch.library import opcheck
+
+import physioclr as pc
+from physioclr import reference
+from physioclr.ops import _numba_features as kernels
+from physioclr.ops._launch.features import resample, slope_taps
+
+COLUMN = {name: i for i, name in enumerate(pc.FEATURE_NAMES)}
+FIELDS = pc.Delineation._fields
+
+
+def kernel(x, r, waves, *, segment=None, bazett=False, paced=None, record=None):
+    """The compiled kernel on one lead per record, from given boundaries."""
+    x, r = np.ascontiguousarray(x, np.float32), np.ascontiguousarray(r, np.int32)
+    waves = np.ascontiguousarray(np.stack(waves)[None], np.int32)
+    paced = np.zeros(r.shape, np.uint8) if paced is None else paced.astype(np.uint8)
+    ecg = x[:, None] if record is None else np.concatenate([x[:, None], np.float32(record)], axis=1)
+    segments = 1 if segment is None else int(x.shape[1] / 500 // segment)
+    out = np.zeros((len(x), segments, 1, 159), np.float32)
+    length = math.inf if segment is None else segment * 500.0
+    kernels.features_range(0, len(x), ecg, np.zeros(1, np.int64), r, paced, waves, length, bazett, slope_taps(), out)
+    return out[:, 0, 0] if segment is None else out[:, :, 0]
+
+
+def random_records(rng, n, samples, beats):
+    """Signals, R peaks and boundaries without physiological sense: gaps, absent waves, waves in odd places."""
+    x = np.cumsum(rng.normal(size=(n, samples)), axis=1) * 0.05 + rng.normal(size=(n, samples)) * 0.02
+    r = np.full((n, beats), -1)
+    waves = np.full((8, n, beats), -1)
+    for b in range(n):
+        count = int(rng.integers(0, min(beats, samples) + 1)) if b else min(beats, samples)
+        r[b, :count] = np.sort(rng.choice(samples, count, replace=False))
+        at = np.array([-80, -60, -40, -20, 20, 60, 100, 140])[:, None] + rng.integers(-12, 13, size=(8, count))
+        waves[:, b, :count] = np.where(rng.random((8, count)) < 0.12, -1, np.clip(r[b, :count] + at, 0, samples - 1))
+        for _ in range(rng.integers(0, 3)):
+            start = int(rng.integers(0, samples))
+            x[b, start : start + int(rng.integers(1, 200))] = rng.choice([np.nan, np.inf])
+    return x, r, pc.Delineation(*waves)
+
+
+def assert_equal_features(got, want, rtol=2e-5, atol=2e-5):
+    """float32 against float64, column by column, so that a failure names the columns."""
+    assert got.dtype == np.float32
+    got, want = got.reshape(-1, 159), want.reshape(-1, 159)
+    wrong = ~np.isclose(got, want, rtol=rtol, atol=atol, equal_nan=True).all(axis=0)
+    bad = int(np.flatnonzero(wrong)[0]) if wrong.any() else 0
+    assert not wrong.any(), ([pc.FEATURE_NAMES[i] for i in np.flatnonzero(wrong)], got[:, bad], want[:, bad])
+
+
+# ---- against the definition ---------------------------------------------------------------------------------------
+
+
+def test_names():
+    assert len(pc.FEATURE_NAMES) == len(set(pc.FEATURE_NAMES)) == 159
+    assert pc.FEATURE_NAMES[0] == "rr_beat0" and pc.FEATURE_NAMES[99] == "qrs_slope_beat9"
+    assert pc.FEATURE_NAMES[100:104] == ("rr_mean", "rr_sd", "rr_median", "rr_iqr")
+    assert pc.FEATURE_NAMES[140] == "st_mean" and pc.FEATURE_NAMES[144] == "rmssd"
+    assert pc.FEATURE_NAMES[158] == "beat_corr_min"
+
+
+@pytest.mark.parametrize("segment", [None, 5.0, 2.9])
+@pytest.mark.parametrize("qtc", ["fridericia", "bazett"])
+def test_every_column_matches_the_reference(rng, segment, qtc):
+    x, r, waves = random_records(rng, 24, 6007, 60)
+    paced = rng.random(r.shape) < 0.15
+    x = x.astype(np.float32)
+    got = kernel(x, r, waves, segment=segment, bazett=qtc == "bazett", paced=paced)
+    want = reference.physio_features(x, r, waves, segment=segment, qtc=qtc, paced=paced)
+    finite = np.isfinite(want.reshape(-1, 159)).sum(axis=0)
+    assert (finite[1 if segment is None else 0 :] > 5).all()  # only the first RR of a record is always missing
+    # correlations: sums of 326 float32 products; the rest is exact to a few ulp of 1 mV or 1 s
+    assert_equal_features(got, want, rtol=1e-4, atol=1e-4)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 1200), st.integers(0, 40))
+@settings(max_examples=60, deadline=None)
+def test_any_boundaries_match_the_reference(seed, samples, beats):
+    rng = np.random.default_rng(seed)
+    x, r, waves = random_records(rng, 2, samples, beats)
+    x = x.astype(np.float32)
+    want = reference.physio_features(x, r, waves)
+    assert_equal_features(kernel(x, r, waves), want, rtol=1e-4, atol=1e-4)
+
+
+def test_slope_filter():
+    h = reference.features.low_pass()
+    np.testing.assert_allclose(slope_taps(), np.convolve(h, [1, -1])[::-1], atol=1e-7)
+    gain = [abs(np.sum(h * np.exp(-2j * np.pi * f / 500 * np.arange(31)))) for f in (5.0, 40.0, 120.0)]
+    assert gain[0] == pytest.approx(1, abs=0.005)
+    assert gain[1] == pytest.approx(np.sqrt(0.5), abs=0.01)  # 3 dB
+    assert gain[2] < 0.04
+
+
+@pytest.fixture(scope="module")
+def twelve():
+    """(5, 12, 4321): scaled copies of different rhythms, one record with atrial fibrillation, a little noise."""
+    rng = np.random.default_rng(5)
+    made = [
+        synthetic_ecg(seconds=8.642, rate=rate, noise=0.01, seed=rate, p_absent=f > 0, fibrillation=f)
+        for rate, f in ((55, 0.0), (70, 0.0), (90, 0.05), (110, 0.0), (130, 0.0))
+    ]
+    gains = np.array([0.6, 1.0, 0.4, -0.8, 0.3, 0.7, -0.5, 0.8, 1.2, 1.5, 1.3, 0.9])
+    x = np.stack([gains[:, None] * m.ecg for m in made])
+    return (x + rng.normal(size=x.shape) * 0.005).astype(np.float32)
+
+
+@pytest.mark.parametrize("segment", [None, 4.0])
+@pytest.mark.parametrize("lead", ["II", 6, -1, "mean", ["V5", "mean", 1]])
+def test_public_function_matches_the_reference(backend, twelve, lead, segment):
+    to, back = backend
+    peaks = pc.detect_rpeaks(twelve, 500)
+    got = back(pc.physio_features(to(twelve), 500, pc.RPeaks(*map(to, peaks)), lead=lead, segment=segment))
+    want = []
+    for one in lead if isinstance(lead, list) else [lead]:
+        number = {"II": 1, "V5": 10}.get(one, one)
+        x = twelve.mean(axis=1) if one == "mean" else twelve[:, number]
+        want.append(reference.physio_features(x, peaks.index, pc.delineate(x, 500, peaks), segment=segment))
+    want = np.concatenate(want, axis=-1)
+    assert got.shape == want.shape
+    assert_equal_features(got, want, rtol=1e-4, atol=1e-4)
+
+
+def test_detects_r_peaks_itself(backend, twelve):
+    to, back = backend
+    peaks = pc.detect_rpeaks(twelve, 500)
+    want = pc.physio_features(twelve, 500, peaks.index)
+    np.testing.assert_array_equal(back(pc.physio_features(to(twelve), 500)), want)
+
+
+def test_records_do_not_touch_each_other(twelve):
+    broken = np.concatenate([twelve, np.full_like(twelve[:1], np.nan)])
+    together = pc.physio_features(broken, 500, lead=["II", "V2"], segment=3.0)
+    for b in range(len(twelve)):
+        np.testing.assert_array_equal(
+            pc.physio_features(twelve[b : b + 1], 500, lead=["II", "V2"], segment=3.0)[0], together[b]
+        )
+    assert np.isnan(together[-1]).all()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_change_nothing(twelve, threads):
+    before, want = pc.info()["threads"], pc.physio_features(twelve, 500)
+    pc.set_num_threads(threads)
+    try:
+        np.testing.assert_array_equal(pc.physio_features(np.concatenate([twelve] * 4), 500), np.concatenate([want] * 4))
+    finally:
+        pc.set_num_threads(before)
+
+
+# ---- hand-computed ------------------------------------------------------------------------------------------------
+
+
+def from_intervals(rr_ms, **extra):
+    """Columns of a flat record with R peaks at these intervals, by name."""
+    r = 100 + np.concatenate([[0], np.cumsum(np.array(rr_ms) // 2)])[None]
+    waves = {f: extra.get(f, np.full(r.shape, -1)) for f in FIELDS}
+    f = kernel(np.zeros((1, int(r.max()) + 500)), r, pc.Delineation(**waves), paced=extra.get("paced"))[0]
+    return dict(zip(pc.FEATURE_NAMES, f, strict=True))
+
+
+def test_rhythm_by_hand():
+    f = from_intervals([800, 860, 800, 600, 1000, 800])  # steps 60, -60, -200, 400, -200
+    assert np.isnan(f["rr_beat0"]) and f["rr_beat1"] == 800 and f["rr_beat5"] == 1000 and np.isnan(f["rr_beat7"])
+    assert f["rr_mean"] == 810 and f["rr_median"] == 800
+    assert f["rr_sd"] == pytest.approx(math.sqrt((4 * 0 + 3 * 100 + 50**2 + 210**2 + 190**2) / 6))
+    assert f["rr_iqr"] == pytest.approx(45)  # quartiles 800 and 845
+    assert f["rmssd"] == pytest.approx(math.sqrt((2 * 60**2 + 2 * 200**2 + 400**2) / 5))
+    assert f["pnn50"] == 100
+    assert f["cv_rr"] == pytest.approx(f["rr_sd"] / 810)
+    assert f["pct_rr_short"] == pytest.approx(100 / 6)  # 600 < 640
+
+
+def test_rhythm_as_neurokit2_has_it():
+    """hrv_time of neurokit2 0.2.13; its SD has ddof 1, its pNN50 divides by the intervals, ours by the differences."""
+    rr = "694 718 718 778 660 788 742 852 856 882 846 796 850 890 760 836 796 886 748 780 820 814 700 820 792"
+    f = from_intervals([int(v) for v in rr.split()])
+    assert f["rr_mean"] == pytest.approx(792.88) and f["rr_median"] == 796 and f["rr_iqr"] == 98
+    assert f["rmssd"] == pytest.approx(76.366441)
+    assert f["rr_sd"] == pytest.approx(63.500866 * math.sqrt(24 / 25))
+    assert f["cv_rr"] == pytest.approx(0.080089 * math.sqrt(24 / 25), rel=1e-5)
+    assert f["pnn50"] == pytest.approx(44 * 25 / 24)
+
+
+def test_rhythm_edges():
+    f = from_intervals([800, 850, 800, 852])  # a step of exactly 50 ms does not count
+    assert f["pnn50"] == pytest.approx(100 / 3)
+    f = from_intervals([800, 800])
+    assert f["rmssd"] == 0 and f["cv_rr"] == 0 and f["pct_rr_short"] == 0
+    f = from_intervals([800])
+    assert f["rr_mean"] == 800 and f["rr_sd"] == 0 and np.isnan(f["rmssd"]) and np.isnan(f["pnn50"])
+    f = from_intervals([])
+    assert np.isnan(f["rr_mean"]) and np.isnan(f["pct_rr_short"])
+    f = from_intervals([1000, 1000, 640, 1000])  # 640 < 0.8 * 1000
+    assert f["pct_rr_short"] == 25
+
+
+def test_intervals_by_hand():
+    r = np.array([[500, 1000, 1500, 2000]])
+    qrs_on = r - np.array([20, 20, 20, 20])
+    f = from_intervals(
+        [1000, 1000, 1000],
+        p_on=np.array([[-1, 500, 980, 1480]]) - 400,
+        p_peak=np.array([[-1, 520, 1000, 1500]]) - 400,
+        p_off=np.array([[-1, 540, 1020, 1520]]) - 400,
+        qrs_on=qrs_on - 400,
+        qrs_off=qrs_on - 400 + np.array([[50, 59, 60, 40]]),
+        t_on=qrs_on - 400 + 120,
+        t_peak=qrs_on - 400 + 160,
+        t_off=qrs_on - 400 + np.array([[200, 250, 249, 200]]),
+    )
+    # QRS onsets at 80 580 1080 1580; P onsets -, 100, 580, 1080: PR -, 960, 1000, 1000
+    assert np.isnan(f["pr_beat0"]) and [f[f"pr_beat{k}"] for k in (1, 2, 3)] == [960, 1000, 1000]
+    assert [f[f"qrs_beat{k}"] for k in range(4)] == [100, 118, 120, 80]
+    assert f["pct_qrs_ge_120"] == 25 and f["pct_qrs_100_119"] == 50
+    assert f["p_dur_mean"] == 80 and f["t_dur_beat0"] == 160
+    assert [f[f"qtc_beat{k}"] for k in range(4)] == [400, 500, 498, 400]  # at 1000 ms QTc is QT
+    assert f["pct_qtc_ge_500"] == 25 and f["pct_p_absent"] == 25 and f["pct_pr_gt_200"] == 100
+
+
+@pytest.mark.parametrize("bazett, power", [(False, 1 / 3), (True, 1 / 2)])
+def test_qtc(bazett, power):
+    r = np.array([[300, 700, 1100, 1400]])  # RR 800 800 600: the median corrects all three
+    waves = {f: np.full(r.shape, -1) for f in FIELDS} | {"qrs_on": r - 20, "t_off": r + 160}
+    f = kernel(np.zeros((1, 2000)), r, pc.Delineation(**waves), bazett=bazett)[0]
+    assert f[COLUMN["qtc_median"]] == pytest.approx(360 / 0.8**power, rel=1e-6) and f[COLUMN["qtc_sd"]] < 1e-3
+
+
+def test_pr_of_exactly_200_ms_is_not_long():
+    on = np.array([[100, 600, 1100]])
+    f = from_intervals([1000, 1000], p_on=on - np.array([[100, 101, 40]]), qrs_on=on, p_peak=on - 30, p_off=on - 20)
+    assert f["pct_pr_gt_200"] == pytest.approx(100 / 3)
+
+
+def steps_record():
+    """One beat per 500 samples with a level for each wave: baseline 0.3, P 0.4, R 1.3, ST 0.15, T -0.1 above it."""
+    x = np.full((1, 2600), 7.0)
+    r = np.array([[500, 1000, 1500, 2000]])
+    for k in r[0]:
+        x[0, k - 60 : k - 30] = 7.3 + 0.4
+        x[0, k - 30 : k - 20] = 7.3
+        x[0, k - 20 : k + 30] = 7.3
+        x[0, k] = 7.3 + 1.3
+        x[0, k + 30 : k + 70] = 7.3 + 0.15
+        x[0, k + 70 : k + 110] = 7.3 - 0.1
+    from_r = (-60, -45, -29, -19, 20, 70, 90, 109)
+    return x, r, {f: r + d for f, d in zip(FIELDS, from_r, strict=True)}
+
+
+def test_amplitudes_by_hand():
+    x, r, waves = steps_record()
+    f = dict(zip(pc.FEATURE_NAMES, kernel(x, r, pc.Delineation(**waves))[0], strict=True))
+    assert f["r_amp_beat0"] == pytest.approx(1.3, abs=1e-5) and f["p_amp_beat2"] == pytest.approx(0.4, abs=1e-5)
+    assert f["t_amp_median"] == pytest.approx(-0.1, abs=1e-5) and f["pct_t_inverted"] == 100
+    assert f["st_mean"] == pytest.approx(0.15, abs=1e-5) and f["pct_st_abnormal"] == 100 and f["st_mad"] == 0
+    assert f["beat_corr_mean"] == pytest.approx(1, abs=1e-5) and f["beat_corr_min"] == pytest.approx(1, abs=1e-5)
+
+    absent = waves | {k: np.full_like(r, -1) for k in ("p_on", "p_peak", "p_off")}
+    f = dict(zip(pc.FEATURE_NAMES, kernel(x, r, pc.Delineation(**absent))[0], strict=True))
+    assert np.isnan(f["p_amp_mean"]) and np.isnan(f["pr_mean"]) and f["pct_p_absent"] == 100
+    assert f["r_amp_mean"] == pytest.approx(1.3, abs=1e-5)  # the 20 ms before QRS onset are level, too
+
+
+def test_r_peak_of_other_leads_is_moved_to_this_one():
+    x, r, waves = steps_record()
+    waves["qrs_on"] = r - 19
+    f = kernel(x, r + 4, pc.Delineation(**waves))[0]
+    assert f[COLUMN["r_amp_mean"]] == pytest.approx(1.3, abs=1e-5)
+
+
+def test_st_is_read_earlier_above_120_per_minute():
+    _, _, waves = steps_record()
+    for rr, want in ((250, 0.15), (249, 0.0)):  # 120 per minute, and above
+        r = 500 + rr * np.arange(6)[None]
+        y = np.zeros((1, 2600))
+        for k in r[0]:
+            y[0, k + 50 : k + 70] = 0.15  # J + 60 lies in it, J + 40 before it
+        w = {f: r + (v[0, 0] - 500) for f, v in waves.items()}
+        assert kernel(y, r, pc.Delineation(**w))[0][COLUMN["st_mean"]] == pytest.approx(want, abs=1e-6)
+
+
+def test_paced_beats_lose_what_the_spike_hides():
+    x, r, waves = steps_record()
+    waves["p_peak"] = np.where(r == 2000, -1, waves["p_peak"])
+    paced = np.array([[True, False, False, True]])
+    f = dict(zip(pc.FEATURE_NAMES, kernel(x, r, pc.Delineation(**waves), paced=paced)[0], strict=True))
+    for q in ("pr", "qrs", "p_dur", "p_amp", "qrs_slope"):
+        assert np.isnan([f[f"{q}_beat0"], f[f"{q}_beat3"]]).all() and np.isfinite(f[f"{q}_beat1"]), q
+    assert f["pct_p_absent"] == 0 and np.isfinite(f["qtc_beat0"]) and np.isfinite(f["st_mean"])
+
+
+# ---- known truth --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fs", [250.0, 360.0, 500.0, 1000.0])
+def test_synthetic_truth(fs):
+    s = synthetic_ecg(fs=fs, seconds=12, rate=75, pr=0.16, qrs=0.09, qt=0.38, p_amp=0.12, t_amp=0.3, noise=0.004)
+    f = dict(zip(pc.FEATURE_NAMES, pc.physio_features(s.ecg[None], fs, s.rpeaks[None])[0], strict=True))
+    assert f["rr_median"] == pytest.approx(800, abs=2)
+    assert f["pr_median"] == pytest.approx(160, abs=10)
+    assert f["qrs_median"] == pytest.approx(90, abs=10)
+    assert f["qtc_median"] == pytest.approx(380 / 0.8 ** (1 / 3), abs=16)
+    assert f["p_dur_median"] == pytest.approx(100, abs=14)
+    assert f["r_amp_median"] == pytest.approx(1.0, abs=0.05)
+    assert f["p_amp_median"] == pytest.approx(0.12, abs=0.02)
+    assert f["t_amp_median"] == pytest.approx(0.3, abs=0.02)
+    assert abs(f["st_median"]) < 0.02 and f["beat_corr_min"] > 0.97
+    assert f["pct_p_absent"] < 10 and f["pct_t_inverted"] == 0 and f["pct_qrs_ge_120"] == 0
+
+
+def test_findings_show():
+    def columns(**kwargs):
+        s = synthetic_ecg(seconds=12, noise=0.005, **kwargs)
+        return dict(zip(pc.FEATURE_NAMES, pc.physio_features(s.ecg[None], 500, s.rpeaks[None])[0], strict=True))
+
+    rng = np.random.default_rng(3)
+    fibrillating = columns(p_absent=True, beats=0.6 + np.cumsum(rng.uniform(0.5, 1.1, size=13)))
+    assert fibrillating["pct_p_absent"] >= 90 and fibrillating["cv_rr"] > 0.1 and fibrillating["rmssd"] > 80
+    blocked = columns(bundle_branch_block=True, qrs=0.15)
+    assert blocked["qrs_median"] >= 120 and blocked["pct_qrs_ge_120"] > 80
+    assert columns(t_amp=-0.25)["pct_t_inverted"] == 100
+    elevated = columns(st=0.25)
+    assert elevated["st_median"] > 0.15 and elevated["pct_st_abnormal"] == 100
+    assert columns(rate=45)["rr_median"] > 1000
+    assert columns(pr=0.24)["pct_pr_gt_200"] > 80
+
+
+def test_offset_and_slow_drift_change_little():
+    s = synthetic_ecg(seconds=12, noise=0.004)
+    t = np.arange(len(s.ecg)) / 500
+    want = pc.physio_features(s.ecg[None], 500, s.rpeaks[None])[0]
+    got = pc.physio_features((s.ecg + 20.0)[None], 500, s.rpeaks[None])[0]
+    amplitudes = [i for i, n in enumerate(pc.FEATURE_NAMES) if n.endswith("_median") and ("amp" in n or "st_" in n)]
+    np.testing.assert_allclose(got[amplitudes], want[amplitudes], atol=1e-4)
+    got = pc.physio_features((s.ecg + 0.5 * np.sin(2 * np.pi * 0.05 * t))[None], 500, s.rpeaks[None])[0]
+    np.testing.assert_allclose(got[amplitudes], want[amplitudes], atol=0.03)
+
+
+def test_pacing_spikes(twelve):
+    x, peaks = twelve.copy(), pc.detect_rpeaks(twelve, 500)
+    features, paced = pc.physio_features(x, 500, peaks, return_paced=True)
+    assert not paced.any()
+    for r in peaks.index[1][peaks.index[1] >= 0]:
+        x[1, :, max(r - 40, 0) : max(r - 38, 0)] += np.array([0.8, 0.4], np.float32)
+    got, paced = pc.physio_features(x, 500, peaks, return_paced=True)
+    assert paced.tolist() == [False, True, False, False, False]
+    others = [0, 2, 3, 4]
+    np.testing.assert_array_equal(got[others], features[others])
+    assert np.isnan(got[1, [COLUMN[n] for n in ("pr_mean", "qrs_mean", "p_amp_mean", "qrs_slope_mean")]]).all()
+    assert np.isnan(got[1, COLUMN["pct_p_absent"]])
+    _, paced = pc.physio_features(x, 500, peaks, segment=4.0, return_paced=True)
+    assert paced.shape == (5, 2) and paced[1].all() and not paced[others].any()
+
+
+def test_what_a_pacing_spike_is():
+    ramp = np.maximum(np.arange(100) - 50, 0).astype(np.float32)
+    spike = np.where(np.isin(np.arange(100), (49, 50)), 1.0, 0.0).astype(np.float32)
+    triangle = np.maximum(1 - np.abs(np.arange(100) - 50) / 10, 0).astype(np.float32)  # a QRS complex of 40 ms
+    assert kernels.spikes(0.25 * spike) and kernels.spikes(5 - 0.25 * spike)
+    assert not kernels.spikes(0.15 * spike)
+    assert not kernels.spikes(0.25 * spike - 0.04 * ramp)  # a low one only on a level line
+    assert kernels.spikes(0.8 * spike - 0.04 * ramp)  # a high one even where the QRS complex follows at once
+    assert not kernels.spikes(0.8 * spike - np.float32(0.1) * np.arange(100, dtype=np.float32))  # but not on a slope
+    assert not kernels.spikes(3 * triangle) and not kernels.spikes(-triangle)
+    spike[46:48] = np.nan
+    assert not kernels.spikes(spike)
+
+
+def shipped():
+    """The shipped records, their codes, and the features of lead II and V1 by name."""
+    sample = pc.data.sample()
+    x = np.stack([pc.data.read_record(sample.path / name).millivolts() for name in sample.record_ids])
+    with open(sample.path / "ptbxl_database.csv", newline="", encoding="utf-8") as f:
+        codes = [set(ast.literal_eval(row["scp_codes"])) for row in csv.DictReader(f)]
+    features, paced = pc.physio_features(x, 500, lead=["II", "V1"], return_paced=True)
+    return codes, features.reshape(-1, 2, 159), paced
+
+
+def test_real_findings_show():
+    codes, features, paced = shipped()
+
+    def median(name, *which, lead=0):
+        chosen = [bool(c & set(which)) for c in codes]
+        return np.nanmedian(features[chosen, lead, COLUMN[name]])
+
+    for lead in (0, 1):
+        assert median("qrs_median", "CLBBB", "CRBBB", lead=lead) >= 120 > median("qrs_median", "NORM", lead=lead)
+    assert 60000 / median("rr_mean", "SBRAD") < 60 and 60000 / median("rr_mean", "STACH") > 100
+    assert median("pr_median", "1AVB") > 200 > median("pr_median", "NORM")
+    assert median("pct_p_absent", "NORM") < 10
+    assert median("cv_rr", "AFIB") > 3 * median("cv_rr", "NORM")
+    assert [bool(c & {"PACE"}) for c in codes] == paced.tolist()
+
+
+# ---- segments -----------------------------------------------------------------------------------------------------
+
+
+def test_first_beat_of_a_segment_has_its_true_interval():
+    s = synthetic_ecg(seconds=11, rate=60, noise=0.003)
+    f = pc.physio_features(s.ecg[None], 500, s.rpeaks[None], segment=5.0)
+    assert f.shape == (1, 2, 159)
+    assert np.isnan(f[0, 0, COLUMN["rr_beat0"]]) and f[0, 1, COLUMN["rr_beat0"]] == pytest.approx(1000, abs=2)
+    whole = pc.physio_features(s.ecg[None], 500, s.rpeaks[None])
+    first = int((s.rpeaks < 2500).sum())
+    for q in ("rr", "pr", "qrs", "r_amp", "st"):
+        if q != "st":
+            np.testing.assert_array_equal(f[0, 1, COLUMN[f"{q}_beat0"]], whole[0, COLUMN[f"{q}_beat{first}"]])
+
+
+def test_segments_of_other_rates_and_lengths():
+    x = np.zeros((2, 3, 3600))
+    assert pc.physio_features(x, 360, segment=5.0, lead=0).shape == (2, 2, 159)
+    assert pc.physio_features(x, 360, segment=10, lead=0).shape == (2, 1, 159)
+    assert pc.physio_features(x, 360, segment=3.3, lead=[0, 1]).shape == (2, 3, 318)
+    with pytest.raises(ValueError, match="segment is 12 s; it must be at most the 10 s"):
+        pc.physio_features(x, 360, segment=12.0, lead=0)
+
+
+# ---- missing samples, odd records ---------------------------------------------------------------------------------
+
+
+def test_gap_in_every_lead_hides_an_interval(twelve):
+    x = twelve.copy()
+    peaks = pc.detect_rpeaks(x, 500)
+    r = peaks.index[1]
+    x[1, 1, r[2] + 60 : r[2] + 160] = np.nan  # lead II alone: the interval stands
+    f = pc.physio_features(x, 500, peaks)
+    assert f[1, COLUMN["rr_beat3"]] == 2 * (r[3] - r[2])
+    x[1, :, r[2] + 60 : r[2] + 160] = np.nan
+    f = pc.physio_features(x, 500, peaks)
+    assert np.isnan(f[1, COLUMN["rr_beat3"]]) and f[1, COLUMN["rr_beat4"]] == 2 * (r[4] - r[3])
+    np.testing.assert_array_equal(
+        f[[0, 2, 3, 4]], pc.physio_features(twelve, 500, peaks)[[0, 2, 3, 4]]
+    )  # the other records
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 20), (1, 150), (3, 1, 700), (1, 15, 2500)])
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf, 3.0])
+def test_records_without_a_heartbeat(shape, value):
+    f = pc.physio_features(np.full(shape, value, np.float32), 500, lead=0)
+    assert f.shape == (shape[0], 159) and np.isnan(f).all()
+
+
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 1500)),
+        elements=st.floats(width=32),
+        fill=st.floats(-2, 2, width=32),
+    ),
+    st.sampled_from([50.0, 257.3, 500.0, 1000.0]),
+    st.sampled_from(["mean", 0, [0, "mean"]]),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_samples_give_numbers_or_nan(x, fs, lead):
+    f = pc.physio_features(x, fs, lead=lead)
+    assert f.shape == (len(x), 318 if isinstance(lead, list) else 159)
+    first = pc.physio_features(x[:1], fs, lead=lead)
+    np.testing.assert_array_equal(f[:1], first)
+
+
+def test_no_records_and_no_peaks(twelve):
+    assert pc.physio_features(np.zeros((0, 12, 500), np.float32), 500).shape == (0, 159)
+    assert pc.physio_features(np.zeros((0, 12, 5000), np.float32), 360, lead=[1, 2], segment=5).shape == (0, 2, 318)
+    assert np.isnan(pc.physio_features(twelve, 500, np.zeros((5, 0), np.int32))).all()
+
+
+def test_flat_lead_keeps_the_rhythm(twelve):
+    x = twelve.copy()
+    x[:, 1] = 0
+    f = pc.physio_features(x, 500)
+    assert np.isfinite(f[:, COLUMN["rr_mean"]]).all() and np.isnan(f[:, COLUMN["pct_p_absent"]]).all()
+
+
+def test_resampling_keeps_gaps_and_levels():
+    t = np.arange(3600) / 360
+    x = (np.sin(2 * np.pi * 1.3 * t) + 4.0).astype(np.float32)[None]
+    x[0, 1000:1100] = np.nan
+    y = resample(x, 360.0)
+    assert y.shape == (1, 5000) and y.dtype == np.float32
+    gap = np.isnan(y[0])
+    np.testing.assert_array_equal(np.flatnonzero(gap)[[0, -1]], [1388, 1527])
+    want = np.sin(2 * np.pi * 1.3 * np.arange(5000) / 500) + 4
+    clear = ~gap
+    clear[1340:1580] = clear[:60] = clear[-60:] = False
+    np.testing.assert_allclose(y[0, clear], want[clear], atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_dtypes_and_strides(twelve, dtype):
+    peaks = pc.detect_rpeaks(twelve, 500)
+    wide = np.repeat(twelve, 2, axis=2).astype(dtype)[:, :, ::2]
+    assert not wide.flags.c_contiguous
+    np.testing.assert_array_equal(
+        pc.physio_features(wide, 500, peaks), pc.physio_features(twelve.astype(dtype).astype(np.float32), 500, peaks)
+    )
+    b = torch.from_numpy(twelve).bfloat16()
+    assert torch.equal(
+        pc.physio_features(b, 500, peaks.index).nan_to_num(-1),
+        pc.physio_features(b.float(), 500, peaks.index).nan_to_num(-1),
+    )
+
+
+def test_read_only_input(twelve):
+    x, peaks = twelve.copy(), pc.detect_rpeaks(twelve, 500)
+    x.setflags(write=False)
+    peaks.index.setflags(write=False)
+    assert pc.physio_features(x, 500, peaks).shape == (5, 159)
+
+
+# ---- errors -------------------------------------------------------------------------------------------------------
+
+X = np.zeros((2, 12, 1000), np.float32)
+
+
+@pytest.mark.parametrize(
+    "args, kwargs, message",
+    [
+        ((np.zeros(5), 500), {}, "ecg has shape (5,); it must be (records, samples)"),
+        ((X, 20), {}, "fs is 20"),
+        ((X, 500), dict(lead="V7"), "lead is 'V7'"),
+        ((X, 500), dict(lead=12), "lead is 12"),
+        ((X, 500), dict(lead=[]), "lead is an empty list"),
+        ((X, 500), dict(lead=["II", "X"]), "lead is 'X'"),
+        ((X[:, :3], 500), {}, "lead is 'II', a name, but ecg has 3 leads"),
+        ((X, 500), dict(qtc="hodges"), "qtc is 'hodges'"),
+        ((X, 500), dict(segment=0.0), "segment is 0.0"),
+        ((X, 500), dict(segment=math.nan), "segment is nan"),
+        ((X, 500), dict(segment=2.5), "segment is 2.5 s; it must be at most the 2 s of a record"),
+        ((X, 500, np.zeros((3, 4), np.int32)), {}, "rpeaks has shape (3, 4)"),
+        ((X, 500, np.array([[5, 3], [1, 2]])), {}, "R peaks must rise"),
+        ((X, 500, np.array([[5, 1000], [1, 2]])), {}, "rpeaks[0, 1] is 1000"),
+    ],
+)
+@pytest.mark.parametrize("torch_in", [False, True])
+def test_bad_arguments(args, kwargs, message, torch_in):
+    if torch_in:
+        args = tuple(torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in args)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        pc.physio_features(*args, **kwargs)
+
+
+def test_wrong_types():
+    with pytest.raises(TypeError, match="ecg has dtype int16"):
+        pc.physio_features(np.zeros((2, 12, 1000), np.int16), 500)
+    with pytest.raises(TypeError, match="rpeaks has dtype float64"):
+        pc.physio_features(X, 500, np.zeros((2, 4)))
+    with pytest.raises(TypeError, match="rpeaks is a torch array"):
+        pc.physio_features(X, 500, torch.zeros(2, 4, dtype=torch.int32))
+
+
+# ---- the registered operator --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("segment", [None, 4.0])
+def test_opcheck(twelve, segment):
+    x = torch.from_numpy(twelve[:2])
+    r = torch.from_numpy(pc.detect_rpeaks(twelve[:2], 500).index)
+    op = torch.ops.physioclr.physio_features.default
+    for kind in ("test_schema", "test_faketensor", "test_autograd_registration"):
+        opcheck(op, (x, 500.0, r, [1, -1], segment, "bazett"), test_utils=kind)
+        opcheck(op, (x[:, 1], 360.0), test_utils=kind)
+    # The remaining checks compare results and take NaN for a difference, and the first beat of a record has no RR: they
+    # get no records. What they would find on records is the next test's.
+    opcheck(op, (x[:0], 500.0, r[:0], [1, -1], segment, "bazett"))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_in_one_graph(twelve, dynamic):
+    x, r = torch.from_numpy(twelve), torch.from_numpy(pc.detect_rpeaks(twelve, 500).index)
+
+    def two_leads(x, r):
+        return pc.physio_features(x * 1.0, 500, r, lead=["II", "V1"], segment=4.0)
+
+    compiled = torch.compile(two_leads, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    for n in (5, 3):
+        torch.testing.assert_close(compiled(x[:n], r[:n]), two_leads(x[:n], r[:n]), rtol=0, atol=0, equal_nan=True)

@@ -1,0 +1,262 @@
+"""Encoders, decoder and losses: shapes at any length, masks, and the hybrid loss against its formula in plain loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from training_store import one_thread
+
+import physioclr as pc
+from physioclr.nn.decoder import upsampling_factors
+
+single = pytest.fixture(autouse=True, scope="module")(one_thread)
+
+
+def small_transformer(**kwargs):
+    return pc.nn.ECGTransformer(width=32, layers=2, heads=4, ffn=64, conv_channels=16, dropout=0.0, **kwargs)
+
+
+ENCODERS = {"resnet": pc.nn.ResNet1d, "transformer": small_transformer}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("samples", [16, 129, 1134, 2500])
+def test_encoder_shapes(name, samples):
+    encoder = ENCODERS[name]().eval()
+    out = encoder(torch.randn(3, 12, samples))
+    tokens = math.ceil(samples / encoder.stride) if name == "resnet" else samples // encoder.stride
+    assert out.tokens.shape == (3, tokens, encoder.width)
+    assert out.pooled.shape == (3, encoder.width)
+    torch.testing.assert_close(out.pooled, out.tokens.mean(1))
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_pooling_skips_what_is_not_valid(name):
+    encoder = ENCODERS[name]().eval()
+    x = torch.randn(2, 12, 640)
+    valid = torch.ones(2, 640, dtype=torch.bool)
+    valid[0, 320:] = False
+    x[0, :, 320:] = 0
+    out = encoder(x, valid)
+    half = 320 // encoder.stride
+    torch.testing.assert_close(out.pooled[0], out.tokens[0, :half].mean(0))
+    torch.testing.assert_close(out.pooled[1], out.tokens[1].mean(0))
+    nothing = encoder(x, torch.zeros_like(valid))
+    assert torch.isfinite(nothing.pooled).all()
+
+
+def test_transformer_padding_does_not_reach_valid_tokens():
+    encoder = small_transformer().eval()
+    x = torch.randn(1, 12, 640)
+    valid = torch.arange(640)[None] < 320
+    other = torch.where(valid[:, None], x, torch.randn(1, 12, 640))
+    torch.testing.assert_close(encoder(x, valid).pooled, encoder(other, valid).pooled)
+
+
+def test_published_size():
+    with torch.device("meta"):
+        encoder = pc.nn.ECGTransformer()
+    convs = [m for m in encoder.convs if isinstance(m, torch.nn.Conv1d)]
+    assert [(c.out_channels, c.kernel_size[0], c.stride[0]) for c in convs] == [(256, 2, 2)] * 4
+    layer = encoder.transformer.layers[0]
+    assert len(encoder.transformer.layers) == 12
+    assert (layer.self_attn.embed_dim, layer.self_attn.num_heads, layer.linear1.out_features) == (768, 8, 3072)
+    assert (encoder.position.conv.kernel_size[0], encoder.position.conv.groups) == (128, 16)
+
+
+def test_default_is_small():
+    assert 100_000 < sum(p.numel() for p in pc.nn.ResNet1d().parameters()) < 300_000
+
+
+def test_transformer_layers_start_differently():
+    a, b = small_transformer().transformer.layers
+    assert not torch.equal(a.linear1.weight, b.linear1.weight)
+
+
+def test_group_norm_keeps_rows_apart():
+    encoder = pc.nn.ResNet1d(norm="group")
+    x = torch.randn(4, 12, 256)
+    torch.testing.assert_close(encoder(x).pooled[:1], encoder(x[:1]).pooled)
+
+
+@pytest.mark.parametrize(
+    ("x", "valid", "match"),
+    [
+        (torch.zeros(2, 11, 100), None, "x has shape .2, 11, 100.; it must be .batch, 12 leads"),
+        (torch.zeros(2, 100), None, "x has shape"),
+        (torch.zeros(2, 12, 0), None, "x has 0 samples"),
+        (torch.zeros(2, 12, 100), torch.ones(2, 99, dtype=torch.bool), "valid has shape .2, 99."),
+    ],
+)
+def test_encoder_errors(x, valid, match):
+    with pytest.raises(ValueError, match=match):
+        pc.nn.ResNet1d()(x, valid)
+
+
+def test_size_errors():
+    with pytest.raises(ValueError, match="width is 30; it must be a multiple of heads"):
+        pc.nn.ECGTransformer(width=30, heads=4)
+    with pytest.raises(ValueError, match="norm is 'layer'"):
+        pc.nn.ResNet1d(norm="layer")
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 5, 12, 16, 30, 32])
+@pytest.mark.parametrize("samples", [1, 100, 151, 400])
+def test_decoder_any_length(stride, samples):
+    decoder = pc.nn.Decoder(8, leads=3, stride=stride, channels=(4, 4))
+    assert math.prod(upsampling_factors(stride, 3)) == stride
+    out = decoder(torch.randn(2, 9, 8), samples)
+    assert out.signal.shape == (2, 3, samples)
+    reach = min(samples, 9 * stride)
+    assert out.made.tolist() == [True] * reach + [False] * (samples - reach)
+    assert (out.signal[..., reach:] == 0).all()
+
+
+def plain_hybrid(h, views, f, g, tau, delta):
+    """METHOD: L_i = -log pos_i + log neg_i, mean over the rows with a negative (every row here has views)."""
+    h = [v / np.linalg.norm(v) for v in h]
+    views = [[v / np.linalg.norm(v) for v in view] for view in views]
+    losses = []
+    for i in range(len(h)):
+        pos = sum(math.exp(h[i] @ view[i] / tau) for view in views)
+        neg = 0.0
+        for j in range(len(h)):
+            if g[j] == g[i]:
+                continue
+            s = f[i] @ f[j] / (np.linalg.norm(f[i]) * np.linalg.norm(f[j]))
+            e = math.exp(h[i] @ h[j] / tau)
+            pos, neg = (pos + e, neg) if s >= delta else (pos, neg + e)
+        if neg:
+            losses.append(math.log(neg) - math.log(pos))
+    return sum(losses) / len(losses)
+
+
+def test_hybrid_loss_is_its_formula(rng):
+    n, leads, samples, fs = 6, 2, 200, 500.0
+    h, views = rng.normal(size=(n, 5)), rng.normal(size=(2, n, 5))
+    f, g = rng.normal(size=(n, 4)), np.array([0, 0, 1, 1, 2, 3])
+    x, x_hat = rng.normal(size=(2, n, leads, samples)).astype(np.float32)
+    valid = rng.random((n, leads, samples)) < 0.8
+    x[~valid] = np.nan
+    peaks = np.array([[30, 90, -1], [45, 60, -1], [-1, -1, -1], [0, 199, -1], [100, -1, -1], [10, 20, 30]])
+    alpha, beta, tau, delta = 0.3, 0.7, 0.2, 0.1
+    inside = np.zeros(x.shape, bool)
+    for row, r in enumerate(peaks):
+        for p in r[r >= 0]:
+            inside[row, :, max(0, p - 20) : p + 21] = True
+    squares = (x_hat - x).astype(np.float64) ** 2
+    mse, peak = squares[valid].mean(), squares[valid & inside].mean()
+    contrastive = plain_hybrid(h, views, f, g, tau, delta)
+
+    loss = pc.nn.HybridLoss(tau=tau, delta=delta, alpha=alpha, beta=beta, fs=fs)
+    tensors = [torch.from_numpy(a).float() for a in (h, views, f)]
+    out = loss(*tensors, torch.from_numpy(g), x_hat=torch.from_numpy(x_hat), x=torch.from_numpy(x),
+               valid=torch.from_numpy(valid), rpeaks=torch.from_numpy(peaks).int())  # fmt: skip
+    assert float(out.contrastive) == pytest.approx(contrastive, rel=1e-4)
+    assert float(out.reconstruction) == pytest.approx(mse, rel=1e-5)
+    assert float(out.peak) == pytest.approx(peak, rel=1e-5)
+    assert float(out.total) == pytest.approx(contrastive + alpha * mse + beta * peak, rel=1e-4)
+
+
+def test_missing_target_sends_no_gradient():
+    x = torch.randn(2, 3, 50)
+    x[0, 1, 10:20] = float("nan")
+    x_hat = torch.zeros(2, 3, 50, requires_grad=True)
+    mse, peak = pc.nn.HybridLoss().reconstruction(x_hat, x, torch.isfinite(x), torch.tensor([[15], [30]]).int())
+    (mse + peak).backward()
+    assert torch.isfinite(x_hat.grad).all()
+    assert (x_hat.grad[0, 1, 10:20] == 0).all() and (x_hat.grad[0, 0] != 0).all()
+
+
+def test_no_valid_sample_is_zero():
+    x_hat = torch.ones(1, 2, 30)
+    mse, peak = pc.nn.HybridLoss().reconstruction(
+        x_hat, x_hat, torch.zeros_like(x_hat, dtype=torch.bool), torch.tensor([[5]]).int()
+    )
+    assert float(mse) == 0 and float(peak) == 0
+
+
+def test_hybrid_loss_names_what_is_left_out():
+    h, f = torch.randn(4, 3), torch.randn(4, 2)
+    with pytest.raises(ValueError, match="x is None"):
+        pc.nn.HybridLoss()(h, h[None], f, x_hat=torch.zeros(4, 1, 8))
+    with pytest.raises(ValueError, match="rpeaks is None"):
+        pc.nn.HybridLoss()(h, h[None], f, x_hat=torch.zeros(4, 1, 8), x=torch.zeros(4, 1, 8))
+
+
+def test_nt_xent_is_its_formula(rng):
+    a, b = rng.normal(size=(2, 4, 3))
+    h = np.concatenate((a, b))
+    h /= np.linalg.norm(h, axis=1, keepdims=True)
+    for group in (None, np.array([0, 0, 1, 2])):
+        total = 0.0
+        for i in range(8):
+            j = (i + 4) % 8
+            others = [k for k in range(8) if k != i and (k == j or group is None or group[k % 4] != group[i % 4])]
+            total -= h[i] @ h[j] / 0.5 - math.log(sum(math.exp(h[i] @ h[k] / 0.5) for k in others))
+        g = None if group is None else torch.from_numpy(group)
+        loss = pc.nn.nt_xent(torch.from_numpy(a), torch.from_numpy(b), g, tau=0.5)
+        assert float(loss) == pytest.approx(total / 8, rel=1e-5)
+
+
+def test_info_nce_is_its_formula(rng):
+    a, b = rng.normal(size=(2, 4, 3))
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+    group = np.array([0, 0, 1, 2])
+    total = 0.0
+    for p, q in ((a, b), (b, a)):
+        for i in range(4):
+            others = [k for k in range(4) if k == i or group[k] != group[i]]
+            total -= p[i] @ q[i] / 0.5 - math.log(sum(math.exp(p[i] @ q[k] / 0.5) for k in others))
+    loss = pc.nn.info_nce(torch.from_numpy(a), torch.from_numpy(b), torch.from_numpy(group), tau=0.5)
+    assert float(loss) == pytest.approx(total / 8, rel=1e-5)
+
+
+def test_alignment_uniformity():
+    h = torch.eye(3)
+    alignment, uniformity = pc.nn.alignment_uniformity(h, h)
+    assert alignment == 0
+    assert uniformity == pytest.approx(-4.0)  # every distance is sqrt(2)
+
+
+def model_inputs(n=4, samples=256):
+    return {
+        "anchor": torch.randn(n, 12, samples),
+        "shuffled": torch.randn(n, 12, samples),
+        "features": torch.randn(n, 5),
+        "group": torch.arange(n) // 2,
+        "pair": torch.arange(n) ^ 1,
+        "rpeaks": torch.tensor([[50, 150]] * n).int(),
+    }
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_model_trains_every_parameter(name):
+    model = pc.nn.PhysioCLR(ENCODERS[name](), projection=16)
+    out = model(**model_inputs())
+    out.total.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    assert out.reconstruction.item() > 0 and out.peak.item() > 0
+
+
+def test_model_needs_a_view_and_sends_gradient_through_the_pair():
+    model = pc.nn.PhysioCLR(pc.nn.ResNet1d(norm="group"), pc.nn.HybridLoss(alpha=0, beta=0))
+    assert model.decoder is None
+    inputs = model_inputs()
+    with pytest.raises(ValueError, match="at least one view"):
+        model(inputs["anchor"], inputs["features"])
+    # only row 0 has a negative of its own (row 1 is alike), yet row 1, its pair, gets a gradient
+    anchor = inputs["anchor"].requires_grad_()
+    features = torch.tensor([[1.0, 0.0], [0.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])
+    model(anchor, features, torch.arange(4), pair=torch.tensor([1, 0, 3, 2])).total.backward()
+    assert (anchor.grad.abs().sum((1, 2)) > 0).all()
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_encoder_compiles(name):
+    encoder = ENCODERS[name]().eval()
+    x = torch.randn(2, 12, 320)
+    compiled = torch.compile(encoder, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x).pooled, encoder(x).pooled)
+    torch._dynamo.reset()
