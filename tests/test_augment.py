@@ -650,6 +650,25 @@ def test_opcheck_without_peaks_and_with_scale():
     opcheck(OP, (torch.ones(2, 3, 40, dtype=torch.int16), None, None, torch.ones(3), flat, 500.0, [3], "bfloat16"))
 
 
+def test_module():
+    ecg, r, ids = torch.randn(2, 12, 300), torch.tensor([[50, 150, 250]] * 2), torch.tensor([8, 9])
+    module = pc.nn.Augmentation(PLANS["every"], 500, seed=5, views=2)
+    first, peaks = module(ecg, r, ids)
+    assert first.shape == (2, 2, 12, 300) and peaks.index.shape == (2, 2, 3)
+    seed = pc.view_seed(5, 0, 1)
+    assert torch.equal(first[1], pc.augment(ecg, PLANS["every"], fs=500, seed=seed, sample_id=ids, rpeaks=r)[0])
+    module.set_epoch(1)
+    assert not torch.equal(module(ecg, r, ids)[0], first)
+    module.set_epoch(0)
+    assert torch.equal(module(ecg, r, ids)[0], first)
+    assert torch.equal(module.eval()(ecg, r, ids)[0], ecg.expand(2, -1, -1, -1))
+    assert "views=2" in repr(module)
+    with pytest.raises(TypeError, match="plan is None"):
+        pc.nn.Augmentation(None, 500)
+    with pytest.raises(ValueError, match="views is 0"):
+        pc.nn.Augmentation(PLANS["every"], 500, views=0)
+
+
 def test_compiles_in_one_graph():
     def f(x, r):
         return pc.augment(x * 2, PLANS["every"], fs=500, seed=3, rpeaks=r)
