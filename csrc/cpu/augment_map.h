@@ -60,13 +60,16 @@ inline void shuffle_pieces(const RecordParams& p, const Draws& draws, double fs,
   append(cut_before(r, n - 1, p.tp), samples);
 }
 
-inline double source_of(const TimeMap& m, double v, size_t& k) {  // k: a corner not after v, moved on as v rises
-  if (m.corners.empty() || v < m.corners[0].out) return v;
-  while (k + 1 < m.corners.size() && m.corners[k + 1].out <= v) ++k;
-  const Corner& a = m.corners[k];
-  if (k + 1 == m.corners.size()) return a.in + (v - a.out);
-  const Corner& b = m.corners[k + 1];
-  return a.in + (v - a.out) * ((b.in - a.in) / (b.out - a.out));
+// position[i0 .. i1), rising, through the piecewise linear map: v to a.in + (v - a.out) slope from corner a on.
+inline void through_corners(const std::vector<Corner>& corners, int64_t i0, int64_t i1, double* position) {
+  int64_t i = i0;
+  while (i < i1 && position[i] < corners[0].out) ++i;
+  for (size_t k = 0; k < corners.size() && i < i1; ++k) {
+    const Corner a = corners[k];
+    const bool last = k + 1 == corners.size();
+    const double slope = last ? 1.0 : (corners[k + 1].in - a.in) / (corners[k + 1].out - a.out);
+    for (; i < i1 && (last || position[i] < corners[k + 1].out); ++i) position[i] = a.in + (position[i] - a.out) * slope;
+  }
 }
 
 PHYSIOCLR_SIMD inline void warp_sincos(int k, int64_t u0, int step, int64_t n, int64_t samples, double* sines,
@@ -158,15 +161,9 @@ inline void map_tile(const RecordParams& p, int64_t t0, int64_t n, int64_t sampl
     for (int64_t i = 0; i < n; ++i) m.position[i] = static_cast<double>(t0 + i + m.shift);
   const auto last = static_cast<double>(samples - 1);
   if (!m.corners.empty()) {
-    size_t k = 0;
-    for (int64_t i = i0; i < i1; ++i) {
-      const double w = source_of(m, m.position[i], k);
-      if (w > last + 1e-6) {
-        i1 = i;
-        break;
-      }
-      m.position[i] = w > last ? last : w;
-    }
+    through_corners(m.corners, i0, i1, m.position);
+    while (i0 < i1 && m.position[i1 - 1] > last + 1e-6) --i1;  // beyond the record's end: padding
+    for (int64_t i = i1; i-- > i0 && m.position[i] > last;) m.position[i] = last;
   }
   if (i0 < i1) weights_tile(i0, i1, m);
 }
