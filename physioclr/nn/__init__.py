@@ -1,6 +1,7 @@
 """Encoders, decoder, losses and the PhysioCLR model. Importing it registers every `torch.ops.physioclr` operator."""
 
 from ..ops import _torch as _torch  # registers the operators
+from .chunked import chunked_backward
 from .decoder import Decoded, Decoder
 from .encoder import ECGTransformer, Encoded, ResNet1d
 from .losses import HybridLoss, HybridTerms, alignment_uniformity, info_nce, nt_xent
@@ -16,6 +17,7 @@ __all__ = [
     "PhysioCLR",
     "ResNet1d",
     "alignment_uniformity",
+    "chunked_backward",
     "info_nce",
     "nt_xent",
 ]
