@@ -310,6 +310,7 @@ def test_too_high_a_learning_rate_diverges_with_an_error(store, tmp_path):
             "feature_set": "all",
             "feature_leads": ["II"],
         },
+        {"shuffle": False, "beta": 0.0, "chunk": 5},
         {"accumulate": 2, "amp": True, "optimizer": "adam", "norm": "group"},
     ],
     ids=lambda c: ",".join(map(str, c)),
@@ -319,6 +320,17 @@ def test_methods_and_ablations_run(store, tmp_path, changes):
     assert result.step == 2 and np.isfinite(result.metrics["loss"])
     if not changes.get("feature_pairs", True):
         assert result.metrics["positives"] == 0 and result.metrics["negatives"] > 0
+
+
+@pytest.mark.parametrize("method", ["physioclr", "simclr", "cmsc"])
+def test_chunks_have_the_gradient_of_the_whole_batch(store, tmp_path, method):
+    config = SMALL.replace(method=method, norm="group", steps=1, warmup=0)
+    rows = []
+    for chunk in (0, 3):
+        pretrain(store, tmp_path / str(chunk), config.replace(chunk=chunk), progress=rows.append)
+    for k in rows[0]:
+        if k not in ("seconds", "segments_per_s"):
+            assert rows[0][k] == pytest.approx(rows[1][k], rel=1e-4, abs=1e-6), k
 
 
 def test_random_trains_nothing(store, tmp_path):

@@ -2,6 +2,7 @@
 
 from ..ops import _torch as _torch  # registers the operators
 from .augmentation import Augmentation
+from .chunked import chunked_backward
 from .decoder import Decoded, Decoder
 from .encoder import ECGTransformer, Encoded, ResNet1d
 from .losses import HybridLoss, HybridTerms, alignment_uniformity, info_nce, nt_xent
@@ -18,6 +19,7 @@ __all__ = [
     "PhysioCLR",
     "ResNet1d",
     "alignment_uniformity",
+    "chunked_backward",
     "info_nce",
     "nt_xent",
 ]

@@ -22,12 +22,18 @@ class HybridTerms(NamedTuple):
     stats: Any
 
 
-def masked_mse(x_hat: Tensor, x: Tensor, valid: Tensor, process_group: Any = None) -> Tensor:
-    """Mean squared error over the samples where valid, broadcast to x, is true; 0 where there is none."""
-    valid = valid.expand_as(x)
-    squares = torch.where(valid, x_hat - x, 0.0).square()  # where, not *: a missing sample may be NaN
-    count = global_sum(valid.sum(), process_group).clamp_min(1)
-    return global_sum(squares.sum(), process_group) / count
+class ReconstructionSums(NamedTuple):
+    """Squared errors and how many samples they are of, one number per row: (N,) each. Means over rows come later."""
+
+    squares: Tensor
+    count: Tensor
+    peak_squares: Tensor
+    peak_count: Tensor
+
+
+def global_mean(total: Tensor, count: Tensor, process_group: Any = None) -> Tensor:
+    """total / count over all processes, float32; 0 where nothing was counted."""
+    return (global_sum(total, process_group) / global_sum(count, process_group).clamp_min(1)).float()
 
 
 class HybridLoss(nn.Module):
@@ -72,25 +78,28 @@ class HybridLoss(nn.Module):
             process_group=process_group, return_stats=True,
         )  # fmt: skip
 
+    def reconstruction_sums(self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Any) -> ReconstructionSums:
+        """Squared errors of each row over its valid samples, and over those around its R peaks (0 where beta is 0)."""
+        x_hat, x, valid = x_hat.float(), x.float(), valid.expand_as(x)
+        squares = torch.where(valid, x_hat - x, 0.0).square().sum((1, 2))  # where, not *: a missing sample may be NaN
+        count = valid.sum((1, 2))
+        if not self.beta:
+            return ReconstructionSums(squares, count, torch.zeros_like(squares), torch.zeros_like(count))
+        target = torch.where(valid, x, float("nan"))  # the op leaves missing samples out
+        peak, peak_count = torch.ops.physioclr.peak_reconstruction_loss(
+            x_hat, target, rpeaks_index(rpeaks), self.fs, self.window
+        )
+        return ReconstructionSums(squares, count, peak, peak_count)
+
     def reconstruction(
         self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Any, process_group: Any = None
     ) -> tuple[Tensor, Tensor]:
-        """(MSE, peak MSE) over the valid samples; a term whose weight is 0 is not computed and is 0."""
-        zero = x_hat.new_zeros((), dtype=torch.float32)
-        x_hat, x = x_hat.float(), x.float()
-        mse = masked_mse(x_hat, x, valid, process_group) if self.alpha else zero
-        if not self.beta:
-            return mse, zero
-        target = torch.where(valid.expand_as(x), x, float("nan"))  # the op leaves missing samples out
-        peaks = rpeaks_index(rpeaks)
-        if process_group is None:
-            import physioclr
-
-            return mse, physioclr.peak_reconstruction_loss(x_hat, target, peaks, self.fs, window=self.window)
-        # the operator gives sums and counts per record, which add up over processes; means do not
-        total, count = torch.ops.physioclr.peak_reconstruction_loss(x_hat, target, peaks, self.fs, self.window)
-        count = global_sum(count.sum(), process_group).clamp_min(1)
-        return mse, (global_sum(total.sum(), process_group) / count).float()
+        """(MSE, peak MSE) over the valid samples; 0 where there is none."""
+        sums = self.reconstruction_sums(x_hat, x, valid, rpeaks)
+        return (
+            global_mean(sums.squares.sum(), sums.count.sum(), process_group),
+            global_mean(sums.peak_squares.sum(), sums.peak_count.sum(), process_group),
+        )
 
     def forward(
         self,

@@ -73,6 +73,7 @@ class Config:
     epochs: int = _key(20, "passes over the records; steps goes before it", low=1)
     steps: int = _key(0, "optimiser steps; 0: as many as epochs asks for", low=0)
     accumulate: int = _key(1, "batches per optimiser step; adds no negatives", low=1)
+    chunk: int = _key(0, "segments encoded at a time, in two passes, with the whole gradient; 0: all", low=0)
     exclude_folds: list[int] = _key([], "records of these folds are kept out of the training")  # noqa: RUF009
     highpass: float = _key(0.5, "corner of the zero-phase high-pass in front of the network, Hz", low=0.05, high=5)
     cache_mb: int = _key(2048, "memory for filtered records; those beyond it are read again in each epoch", low=0)

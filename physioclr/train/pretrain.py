@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from .. import nn
+from ..nn.losses import global_mean
 from . import checkpoint
 from .config import Config
 from .dataset import Batch, Sampler, Segments, iterate
@@ -101,16 +102,30 @@ def pretrain(
 
 
 class Pass(torch.nn.Module):
-    """What DistributedDataParallel wraps: one pass of the model over the views of a batch."""
+    """One pass of the model over rows of a batch: what DistributedDataParallel wraps and what a chunk goes through.
 
-    def __init__(self, model: nn.PhysioCLR):
+    Takes a dict of tensors with a row per segment: anchor, and second (its other view), target, valid and rpeaks where
+    the method has them. Returns the embeddings of anchor and second, and the squared errors of each row's
+    reconstruction. `counts` gathers how many samples those are of, (all, around R peaks).
+    """
+
+    def __init__(self, model: nn.PhysioCLR, amp: bool):
         super().__init__()
-        self.model = model
+        self.model, self.amp, self.counts = model, amp, [0, 0]
 
-    def forward(self, *xs: Tensor) -> tuple[list[Tensor], nn.Decoded | None]:
-        embeddings, tokens = self.model.project(*xs)
-        decoder = self.model.decoder
-        return embeddings, None if decoder is None else decoder(tokens, xs[0].shape[2])
+    def forward(self, rows: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        model, anchor = self.model, rows["anchor"]
+        with torch.autocast(anchor.device.type, torch.bfloat16, enabled=self.amp):
+            embeddings, tokens = model.project(*(rows[k] for k in ("anchor", "second") if k in rows))
+            decoded = None if model.decoder is None else model.decoder(tokens, anchor.shape[2])
+        out = [e.float() for e in embeddings]
+        if decoded is not None:
+            sums = model.loss.reconstruction_sums(
+                decoded.signal, rows["target"], rows["valid"] & decoded.made, rows["rpeaks"]
+            )
+            self.counts = [self.counts[0] + sums.count.sum(), self.counts[1] + sums.peak_count.sum()]
+            out += [sums.squares, sums.peak_squares] if model.loss.beta else [sums.squares]
+        return tuple(out)
 
 
 class Trainer:
@@ -145,7 +160,8 @@ class Trainer:
             self._load(self.last_good)
         if config.compile:
             self.model.encoder.compile()
-        self.forward = world.wrap(Pass(self.model))
+        self.one_pass = Pass(self.model, config.amp)
+        self.forward = world.wrap(self.one_pass)
 
     # ---- the run folder -------------------------------------------------------------------------------------------
 
@@ -283,9 +299,7 @@ class Trainer:
         for j, batch in enumerate(batches):
             number = self.step * len(batches) + j
             torch.manual_seed(zlib.crc32(f"{self.config.seed} {number} {self.world.rank}".encode()))  # dropout
-            loss, terms = self.loss(batch.to(self.device), self.sampler.epoch(number), logged)
-            self._check_finite("loss", float(loss.detach()), [batch])
-            (loss * (self.world.size / len(batches))).backward()  # DistributedDataParallel takes the mean
+            terms = self.backward(batch.to(self.device), self.sampler.epoch(number), 1 / len(batches), logged)
             for k, v in terms.items():
                 total[k] = total.get(k, 0.0) + float(v) / len(batches)
         parameters = [p for p in self.model.parameters() if p.grad is not None]
@@ -303,38 +317,54 @@ class Trainer:
             **total, "lr": lr, "grad_norm": grad_norm, "segments_per_s": segments / took, "seconds": self.seconds,
         }  # fmt: skip
 
-    def loss(self, batch: Batch, epoch: int, logged: bool = True) -> tuple[Tensor, dict[str, Any]]:
-        """(loss, its terms and statistics) of one batch."""
-        c, model = self.config, self.model
-        anchor, second = make_views(batch, c, epoch, self.segments.fs, self.info["input_sd"])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=c.amp):
-            embeddings, x_hat = self.forward(*((anchor,) if second is None else (anchor, second)))
-        h, group = embeddings[0].float(), self.world.group
-        terms: dict[str, Any] = {}
-        if c.method == "simclr":
-            loss = nn.nt_xent(h, embeddings[1], batch.group, tau=c.tau, process_group=group)
-            view = embeddings[1]
-        elif c.method == "cmsc":
-            loss = nn.info_nce(h[0::2], h[1::2], batch.group[0::2], tau=c.tau, process_group=group)
-            view = h[batch.pair]
+    def backward(self, batch: Batch, epoch: int, weight: float = 1.0, logged: bool = True) -> dict[str, Any]:
+        """Adds the gradient of weight * loss to the parameters; returns the loss, its terms and statistics."""
+        sd, terms = self.info["input_sd"], {}
+        anchor, second = make_views(batch, self.config, epoch, self.segments.fs, sd)
+        rows = {"anchor": anchor} if second is None else {"anchor": anchor, "second": second}
+        if self.model.decoder is not None:
+            valid = torch.isfinite(batch.ecg)
+            rows |= {"target": torch.where(valid, batch.ecg, 0.0) / sd, "valid": valid, "rpeaks": batch.rpeaks}
+        weight = weight * self.world.size  # DistributedDataParallel takes the mean over the processes
+        self.one_pass.counts = [0, 0]
+
+        def loss(*outputs: Tensor) -> Tensor:
+            value = self.loss(outputs, batch, terms, logged)
+            self._check_finite("loss", value.item(), [batch])
+            return weight * value
+
+        if self.config.chunk:
+            nn.chunked_backward(self.forward, loss, rows, chunk_size=self.config.chunk)
         else:
-            views = [v.float() for v in embeddings[1:]] + ([h[batch.pair]] if c.adjacent else [])
+            loss(*self.forward(rows)).backward()
+        return terms
+
+    def loss(self, outputs: tuple[Tensor, ...], batch: Batch, terms: dict[str, Any], logged: bool) -> Tensor:
+        """The loss of what `Pass` returned for a batch; its parts go into `terms`."""
+        c, group, h = self.config, self.world.group, outputs[0]
+        if c.method == "simclr":
+            view = outputs[1]
+            loss = nn.nt_xent(h, view, batch.group, tau=c.tau, process_group=group)
+        elif c.method == "cmsc":
+            view = h[batch.pair]
+            loss = nn.info_nce(h[0::2], h[1::2], batch.group[0::2], tau=c.tau, process_group=group)
+        else:
+            views = list(outputs[1:2] if c.shuffle else ()) + ([h[batch.pair]] if c.adjacent else [])
             view = views[0]
-            contrastive, stats = model.loss.contrastive(
-                h, torch.stack(views), self._features(batch), batch.group, group
-            )
-            terms = {"contrastive": contrastive.detach(), **_means(stats)}
-            loss = contrastive
-            if x_hat is not None:
-                valid = torch.isfinite(batch.ecg)
-                target = torch.where(valid, batch.ecg, 0.0) / self.info["input_sd"]
-                mse, peak = model.loss.reconstruction(x_hat.signal, target, valid & x_hat.made, batch.rpeaks, group)
-                loss = loss + c.alpha * mse + c.beta * peak
-                terms |= {"reconstruction": mse.detach(), "peak": peak.detach()}
+            loss, stats = self.model.loss.contrastive(h, torch.stack(views), self._features(batch), batch.group, group)
+            terms |= {"contrastive": loss.detach(), **_means(stats)}
+            if self.model.decoder is not None:
+                squares, *peak = outputs[1 + c.shuffle :]
+                for name, weight, rows, count in zip(
+                    ("reconstruction", "peak"), (c.alpha, c.beta), (squares, *peak), self.one_pass.counts, strict=False
+                ):
+                    terms[name] = global_mean(rows.sum(), count, group)
+                    loss = loss + weight * terms[name]
+                    terms[name] = terms[name].detach()
         terms["loss"] = loss.detach()
         if logged:
             terms["alignment"], terms["uniformity"] = nn.alignment_uniformity(h.detach(), view.detach())
-        return loss, terms
+        return loss
 
     def _features(self, batch: Batch) -> Tensor:
         """The rows that decide on pairs. Without feature pairs (delta is then 1): directions of which no two agree."""
