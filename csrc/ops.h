@@ -57,12 +57,9 @@ bool physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, S
                       const int64_t* group, int64_t k, int64_t* index, float* similarity);
 
 // hybrid_contrastive_loss in three steps, computed in T = float or double. E is how embeddings and their gradients are
-// stored: T, or with T = float a 16-bit type (core/half.h), widened a row at a time. `anchor`, `features`, `group` (null: every row its
-// Makes augment use at most this level of vector code (0 plain, 1 AVX2, 2 AVX-512); returns the level now in use.
-int limit_simd(int level);
-// hybrid_contrastive_loss in three steps, for T = float and double. `anchor`, `features`, `group` (null: every row its
-// own record), `stats` and `counts` of all N rows; `views` (V, n, D) and the gradients of the n = end - begin rows that
-// this process owns. Nothing of size N x N or n x N is allocated.
+// stored: T, or with T = float a 16-bit type (core/half.h), widened a row at a time. `anchor`, `features`, `group` (null:
+// every row its own record), `stats` and `counts` of all N rows; `views` (V, n, D) and the gradients of the
+// n = end - begin rows that this process owns. Nothing of size N x N or n x N is allocated.
 //
 // Step 1, per owned row: L_i = stats[0] - stats[1]; stats (n, 3) = {log neg, log pos, 0} (ratio), {log Z, mean of s / tau
 // over positives and views, 0} (supcon) or {log Z, sum of q s / tau, log W} (soft), METHOD: Z sums exp(s / tau), W the
