@@ -1,7 +1,8 @@
 """hybrid_contrastive_loss, forward + backward, beside eager PyTorch and the matrix products that it cannot do without.
 
 pytest benchmarks/bench_contrastive.py                    times (pytest-benchmark), 2 threads
-python benchmarks/bench_contrastive.py [N ...]            time and peak memory of each method, one process each
+python benchmarks/bench_contrastive.py [N ...]            time and peak memory of each method, one process each;
+                                                          CPU seconds (all threads) where other programs run too
 
 "bare GEMMs" is h h^T, f f^T, G h and G^T h with preallocated results: the products that autograd does for the loss, and
 nothing else. pytorch-metric-learning (SupConLoss, integer labels) takes part where it is installed and N <= 4096.
@@ -100,12 +101,13 @@ def measure(method, n, repeats, pipe):
     run = step(method, n)
     with open("/proc/self/clear_refs", "w") as f:
         f.write("5")  # the peak starts again from here (Linux)
-    before, times = peak("VmHWM"), []
+    before, times, cpu_times = peak("VmHWM"), [], []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         run()
         times.append(time.perf_counter() - start)
-    pipe.send((statistics.median(times), peak("VmHWM") - before))
+        cpu_times.append(time.process_time() - cpu)
+    pipe.send((statistics.median(times), statistics.median(cpu_times), peak("VmHWM") - before))
 
 
 def main(sizes):
@@ -116,9 +118,9 @@ def main(sizes):
             ours, theirs = context.Pipe()
             process = context.Process(target=measure, args=(method, n, 5 if n <= 8192 else 1, theirs))
             process.start()
-            seconds, megabytes = ours.recv()
+            seconds, cpu, megabytes = ours.recv()
             process.join()
-            print(f"N = {n:6d}  {method:24s} {seconds:8.3f} s {megabytes:8.0f} MB", flush=True)
+            print(f"N = {n:6d}  {method:24s} {seconds:8.3f} s {cpu:8.3f} CPU s {megabytes:8.0f} MB", flush=True)
 
 
 if __name__ == "__main__":

@@ -64,17 +64,16 @@ void normals(const uint32_t* words, int64_t n, float* out);
 bool physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, Similarity kind, float inv_two_sigma2,
                       const int64_t* group, int64_t k, int64_t* index, float* similarity);
 
-// Makes augment use at most this level of vector code (0 plain, 1 AVX2, 2 AVX-512); returns the level now in use.
-int limit_simd(int level);
-// hybrid_contrastive_loss in three steps, for T = float and double. `anchor`, `features`, `group` (null: every row its
-// own record), `stats` and `counts` of all N rows; `views` (V, n, D) and the gradients of the n = end - begin rows that
-// this process owns. Nothing of size N x N or n x N is allocated.
+// hybrid_contrastive_loss in three steps, computed in T = float or double. E is how embeddings and their gradients are
+// stored: T, or with T = float a 16-bit type (core/half.h), widened a row at a time. `anchor`, `features`, `group` (null:
+// every row its own record), `stats` and `counts` of all N rows; `views` (V, n, D) and the gradients of the
+// n = end - begin rows that this process owns. Nothing of size N x N or n x N is allocated.
 //
 // Step 1, per owned row: L_i = stats[0] - stats[1]; stats (n, 3) = {log neg, log pos, 0} (ratio), {log Z, mean of s / tau
 // over positives and views, 0} (supcon) or {log Z, sum of q s / tau, log W} (soft), METHOD: Z sums exp(s / tau), W the
 // unnormalised targets. counts (n, 2) = {|P_i|, |N_i|}. Returns false if a feature is NaN or infinite.
-template <class T>
-bool contrastive_rows(Matrix<const T> anchor, const T* views, int64_t n_views, Matrix<const T> features,
+template <class T, class E>
+bool contrastive_rows(Matrix<const E> anchor, const E* views, int64_t n_views, Matrix<const T> features,
                       const int64_t* group, int64_t begin, int64_t end, const ContrastSettings& settings, double* stats,
                       int64_t* counts);
 // Step 2: the mean over the rows that count; *skipped the number of the others.
@@ -82,11 +81,11 @@ template <class T>
 void contrastive_finish(const double* stats, const int64_t* counts, int64_t rows, int64_t n_views, Contrast mode,
                         T* loss, int64_t* skipped);
 // Step 3: *grad_loss times dL / d(anchor[begin:end]) (n, D) and dL / d(views) (V, n, D).
-template <class T>
-void contrastive_backward(const double* grad_loss, Matrix<const T> anchor, const T* views, int64_t n_views,
+template <class T, class E>
+void contrastive_backward(const double* grad_loss, Matrix<const E> anchor, const E* views, int64_t n_views,
                           Matrix<const T> features, const int64_t* group, int64_t begin, int64_t end,
-                          const ContrastSettings& settings, const double* stats, const int64_t* counts, T* grad_anchor,
-                          T* grad_views);
+                          const ContrastSettings& settings, const double* stats, const int64_t* counts, E* grad_anchor,
+                          E* grad_views);
 
 }  // namespace cpu
 

@@ -13,11 +13,13 @@
 #include <cmath>
 #include <limits>
 #include <thread>
+#include <type_traits>
 #include <vector>
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
 
+#include "core/half.h"
 #include "core/threads.h"
 #include "cpu/contrastive_tile.h"
 #include "cpu/panels.h"
@@ -27,6 +29,18 @@ namespace physioclr::cpu {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
+
+// Embeddings come as E, a 16-bit type or T itself, and are widened a row at a time.
+template <class T, class E>
+const T* widen(const E* x, int64_t n, std::vector<T>& buffer) {
+  if constexpr (std::is_same_v<T, E>) {
+    return x;
+  } else {
+    buffer.resize(n);
+    for (int64_t k = 0; k < n; ++k) buffer[k] = static_cast<T>(x[k]);
+    return buffer.data();
+  }
+}
 
 template <class T>
 struct Problem {
@@ -40,7 +54,8 @@ struct Problem {
   Buffer<T> h, features;                           // panels of the normalised rows
   bool finite = true;
 
-  Problem(Matrix<const T> anchor, Matrix<const T> feat, const int64_t* g, int64_t begin, int64_t end)
+  template <class E>
+  Problem(Matrix<const E> anchor, Matrix<const T> feat, const int64_t* g, int64_t begin, int64_t end)
       : n(anchor.rows), owned(end - begin), owned_pad(padded(owned)), total(owned_pad + padded(n - owned)),
         d(anchor.cols), f(feat.cols), tile(total <= 1024 ? kMaxTile / 2 : kMaxTile),
         // below about 0.1 ms of arithmetic a team of threads costs more than it saves
@@ -56,13 +71,16 @@ struct Problem {
     if (finite) number_groups(g);
   }
 
-  int pack(Matrix<const T> anchor, Matrix<const T> feat, int64_t p0) {
+  template <class E>
+  int pack(Matrix<const E> anchor, Matrix<const T> feat, int64_t p0) {
+    std::vector<T> buffer;
     int bad = 0;
     T *hp = h.get() + p0 * d, *fp = features.get() + p0 * f;
     for (int64_t q = 0; q < kPanel; ++q) {
       const int64_t row = row_of[p0 + q];
-      const double hi = row < 0 ? 0 : inverse_norm(anchor.row(row), d);
-      for (int64_t k = 0; k < d; ++k) hp[k * kPanel + q] = row < 0 ? T(0) : static_cast<T>(anchor.row(row)[k] * hi);
+      const T* x = row < 0 ? nullptr : widen(anchor.row(row), d, buffer);
+      const double hi = row < 0 ? 0 : inverse_norm(x, d);
+      for (int64_t k = 0; k < d; ++k) hp[k * kPanel + q] = row < 0 ? T(0) : static_cast<T>(x[k] * hi);
       const double fi = row < 0 ? 0 : inverse_norm(feat.row(row), f);
       bad += row >= 0 && !(fi > 0) && !all_finite(feat.row(row), f);  // an infinite value makes fi 0, NaN makes it NaN
       for (int64_t k = 0; k < f; ++k)
@@ -170,12 +188,13 @@ bool counts_row(const int64_t* count, int64_t n_views, Contrast mode) {
 }
 
 // The view cosines of an owned row: t[v] = h . v, inv[v] = 1 / |v|.
-template <class T>
-void view_cosines(const T* anchor, double inv_norm, const T* views, int64_t n_views, int64_t stride, int64_t d,
+template <class T, class E>
+void view_cosines(const T* anchor, double inv_norm, const E* views, int64_t n_views, int64_t stride, int64_t d,
                   double* t, double* inv) {
+  std::vector<T> buffer;
   for (int64_t v = 0; v < n_views; ++v) {
     double xy, yy;
-    dot(anchor, views + v * stride, d, &xy, &yy);
+    dot(anchor, widen(views + v * stride, d, buffer), d, &xy, &yy);
     inv[v] = yy > 0 || std::isnan(yy) ? 1 / std::sqrt(yy) : 0;
     t[v] = xy * inv_norm * inv[v];
   }
@@ -183,8 +202,8 @@ void view_cosines(const T* anchor, double inv_norm, const T* views, int64_t n_vi
 
 }  // namespace
 
-template <class T>
-bool contrastive_rows(Matrix<const T> anchor, const T* views, int64_t n_views, Matrix<const T> features,
+template <class T, class E>
+bool contrastive_rows(Matrix<const E> anchor, const E* views, int64_t n_views, Matrix<const T> features,
                       const int64_t* group, int64_t begin, int64_t end, const ContrastSettings& set, double* stats,
                       int64_t* counts) {
   const Problem<T> pb(anchor, features, group, begin, end);
@@ -206,7 +225,8 @@ bool contrastive_rows(Matrix<const T> anchor, const T* views, int64_t n_views, M
 #pragma omp parallel for num_threads(pb.team) schedule(static)
   for (int64_t i = 0; i < pb.owned; ++i) {
     std::vector<double> t(n_views), inv(n_views);
-    view_cosines(anchor.row(begin + i), pb.inv_norm[i], views + i * pb.d, n_views, pb.owned * pb.d, pb.d, t.data(),
+    std::vector<T> buffer;
+    view_cosines(widen(anchor.row(begin + i), pb.d, buffer), pb.inv_norm[i], views + i * pb.d, n_views, pb.owned * pb.d, pb.d, t.data(),
                  inv.data());
     const double s0 = sums[i], s1 = sums[rows + i], s2 = sums[2 * rows + i];
     const double m0 = shifts[i] / set.tau, m1 = shifts[rows + i];
@@ -258,11 +278,11 @@ void contrastive_finish(const double* stats, const int64_t* counts, int64_t rows
   *skipped = rows - used;
 }
 
-template <class T>
-void contrastive_backward(const double* grad_loss, Matrix<const T> anchor, const T* views, int64_t n_views,
+template <class T, class E>
+void contrastive_backward(const double* grad_loss, Matrix<const E> anchor, const E* views, int64_t n_views,
                           Matrix<const T> features, const int64_t* group, int64_t begin, int64_t end,
-                          const ContrastSettings& set, const double* stats, const int64_t* counts, T* grad_anchor,
-                          T* grad_views) {
+                          const ContrastSettings& set, const double* stats, const int64_t* counts, E* grad_anchor,
+                          E* grad_views) {
   const Problem<T> pb(anchor, features, group, begin, end);
   const bool safe = needs_maxima<T>(set);
   const int64_t d = pb.d, columns = (d + kPanel - 1) / kPanel, wide = columns * kPanel;
@@ -311,8 +331,9 @@ void contrastive_backward(const double* grad_loss, Matrix<const T> anchor, const
 #pragma omp parallel for num_threads(pb.team) schedule(static)
   for (int64_t i = 0; i < pb.owned; ++i) {
     std::vector<double> t(n_views), inv(n_views), g(d), h(d);
+    std::vector<T> buffer, buffer_view;
     const int64_t r = begin + i, stride = pb.owned * d;
-    const T* x = anchor.row(r);
+    const T* x = widen(anchor.row(r), d, buffer);
     view_cosines(x, pb.inv_norm[i], views + i * d, n_views, stride, d, t.data(), inv.data());
     for (int64_t k = 0; k < d; ++k) {
       h[k] = x[k] * pb.inv_norm[i];
@@ -324,29 +345,32 @@ void contrastive_backward(const double* grad_loss, Matrix<const T> anchor, const
       if (used_row && set.mode == Contrast::kRatio) q = -std::exp(t[v] / set.tau - log_tn - stats[3 * r + 1]);
       else if (used_row) q = std::exp(t[v] / set.tau - log_tn - stats[3 * r]) -
                              std::exp(log_b(r) + (set.mode == Contrast::kSoft ? 1 / set.tau_s : 0.0));
-      const T* view = views + v * stride + i * d;
-      T* gv = grad_views + v * stride + i * d;
+      const T* view = widen(views + v * stride + i * d, d, buffer_view);
+      E* gv = grad_views + v * stride + i * d;
       for (int64_t k = 0; k < d; ++k) {
         const double u = view[k] * inv[v];
         g[k] += q * u;
-        gv[k] = static_cast<T>(*grad_loss * q * (h[k] - t[v] * u) * inv[v]);
+        gv[k] = static_cast<E>(static_cast<T>(*grad_loss * q * (h[k] - t[v] * u) * inv[v]));
       }
     }
     double along, gg;
     dot(h.data(), g.data(), d, &along, &gg);
     for (int64_t k = 0; k < d; ++k)
-      grad_anchor[i * d + k] = static_cast<T>(*grad_loss * (g[k] - along * h[k]) * pb.inv_norm[i]);
+      grad_anchor[i * d + k] = static_cast<E>(static_cast<T>(*grad_loss * (g[k] - along * h[k]) * pb.inv_norm[i]));
   }
 }
 
-#define PHYSIOCLR_INSTANTIATE(T)                                                                                       \
-  template bool contrastive_rows<T>(Matrix<const T>, const T*, int64_t, Matrix<const T>, const int64_t*, int64_t,      \
-                                    int64_t, const ContrastSettings&, double*, int64_t*);                              \
-  template void contrastive_finish<T>(const double*, const int64_t*, int64_t, int64_t, Contrast, T*, int64_t*);        \
-  template void contrastive_backward<T>(const double*, Matrix<const T>, const T*, int64_t, Matrix<const T>,            \
-                                        const int64_t*, int64_t, int64_t, const ContrastSettings&, const double*,      \
-                                        const int64_t*, T*, T*);
-PHYSIOCLR_INSTANTIATE(float)
-PHYSIOCLR_INSTANTIATE(double)
+#define PHYSIOCLR_INSTANTIATE(T, E)                                                                                    \
+  template bool contrastive_rows<T, E>(Matrix<const E>, const E*, int64_t, Matrix<const T>, const int64_t*, int64_t,   \
+                                       int64_t, const ContrastSettings&, double*, int64_t*);                           \
+  template void contrastive_backward<T, E>(const double*, Matrix<const E>, const E*, int64_t, Matrix<const T>,         \
+                                           const int64_t*, int64_t, int64_t, const ContrastSettings&, const double*,   \
+                                           const int64_t*, E*, E*);
+PHYSIOCLR_INSTANTIATE(float, float)
+PHYSIOCLR_INSTANTIATE(float, Float16)
+PHYSIOCLR_INSTANTIATE(float, BFloat16)
+PHYSIOCLR_INSTANTIATE(double, double)
+template void contrastive_finish<float>(const double*, const int64_t*, int64_t, int64_t, Contrast, float*, int64_t*);
+template void contrastive_finish<double>(const double*, const int64_t*, int64_t, int64_t, Contrast, double*, int64_t*);
 
 }  // namespace physioclr::cpu

@@ -61,8 +61,10 @@ class _Call:
 
     def __init__(self, xp: Arrays, dtype: str, anchor, views, features, group, row_offset, settings):
         tau, delta, mode, tau_s, pair_reduction = settings
-        keep = [xp.contiguous(x, dtype) for x in (anchor, views, features)]
-        self.wide, self.rows, self.views, self.mode = dtype == "float64", views.shape[1], views.shape[0], MODES[mode]
+        # embeddings of one dtype are read as they are, otherwise as the compute dtype
+        self.stored = dtype_name(anchor) if dtype_name(anchor) == dtype_name(views) else dtype
+        self.element, self.rows, self.views, self.mode = FLOATS.index(self.stored), *views.shape[1::-1], MODES[mode]
+        keep = [xp.contiguous(anchor, self.stored), xp.contiguous(views, self.stored), xp.contiguous(features, dtype)]
         self.keep = [*keep, None if group is None else xp.contiguous(group, "int64")]
         a, v, f, g = (0 if x is None else xp.address(x) for x in self.keep)
         self.args = (
@@ -89,7 +91,7 @@ def contrastive_rows(
     dtype = contrastive_checks(anchor, views, features, group, *settings, row_offset)
     call = _Call(xp, dtype, anchor, views, features, group, row_offset, settings)
     stats, counts = xp.empty((call.rows, 3), "float64"), xp.empty((call.rows, 2), "int64")
-    if not _core.contrastive_rows(call.wide, *call.args, xp.address(stats), xp.address(counts)):
+    if not _core.contrastive_rows(call.element, *call.args, xp.address(stats), xp.address(counts)):
         raise ValueError("features contains NaN or infinite values; remove them first (FeatureSpace.transform does)")
     return stats, counts
 
@@ -148,8 +150,8 @@ def contrastive_backward(
     check_shape(counts, "counts", (anchor.shape[0], 2), "contrastive_rows of all rows")
     call = _Call(xp, dtype, anchor, views, features, group, row_offset, settings)
     fixed = [xp.contiguous(grad_loss, "float64"), xp.contiguous(stats, "float64"), xp.contiguous(counts, "int64")]
-    grads = [xp.empty((call.rows, anchor.shape[1]), dtype), xp.empty(tuple(views.shape), dtype)]
+    grads = [xp.empty((call.rows, anchor.shape[1]), call.stored), xp.empty(tuple(views.shape), call.stored)]
     _core.contrastive_backward(
-        call.wide, xp.address(fixed[0]), *call.args, *(xp.address(x) for x in (*fixed[1:], *grads))
+        call.element, xp.address(fixed[0]), *call.args, *(xp.address(x) for x in (*fixed[1:], *grads))
     )
     return xp.contiguous(grads[0], dtype_name(anchor)), xp.contiguous(grads[1], dtype_name(views))
