@@ -13,6 +13,7 @@ from synthetic import FIELDS, synthetic_ecg
 from torch.library import opcheck
 
 import physioclr as pc
+from physioclr import reference
 from physioclr.ops import _pool
 
 
@@ -29,8 +30,9 @@ def worst(got, s, field, fs=500.0):
     return np.abs(got[field] - s.truth[field])[there].max() * 1000 / fs
 
 
-# The boundary of a Gaussian is a convention (2.5 SD here), so a few ms of the tolerance are the convention's.
-TOLERANCE = dict(p_on=10, p_peak=8, p_off=10, qrs_on=8, qrs_off=10, t_on=15, t_peak=10, t_off=15)
+# Most of the tolerance is convention: where a Gaussian ends is one (2.5 SD here), the readers whose marks set the
+# constants are another (they begin the QRS some 8 ms before one lead shows it, and make unusual widths more usual).
+TOLERANCE = dict(p_on=12, p_peak=8, p_off=12, qrs_on=12, qrs_off=12, t_on=30, t_peak=12, t_off=18)
 CASES = {
     "plain": {},
     "inverted P": dict(p_amp=-0.12),
@@ -84,6 +86,32 @@ def test_ectopic_beats_have_no_p():
     assert np.isnan(got["p_peak"][[3, 7]]).all()
     assert np.isfinite(np.delete(got["p_peak"], [3, 7])).all()
     assert worst(got, s, "qrs_off") <= TOLERANCE["qrs_off"]
+
+
+@pytest.mark.parametrize("wave", ["p", "t"])
+def test_biphasic_waves_are_whole(wave):
+    s = synthetic_ecg(**{f"{wave}_biphasic": True})
+    got = delineate_one(s)
+    for edge in ("on", "off"):
+        assert worst(got, s, f"{wave}_{edge}") <= 20, edge  # a phase is as short as the smoothing
+    middle = 0.5 * (s.truth[f"{wave}_on"] + s.truth[f"{wave}_off"])
+    width = s.truth[f"{wave}_off"] - s.truth[f"{wave}_on"]
+    np.testing.assert_allclose(np.abs(got[f"{wave}_peak"] - middle) / width, 0.2, atol=0.1)  # on one of the phases
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fibrillation_has_no_p(seed):
+    beats = np.cumsum(np.random.default_rng(seed).uniform(0.5, 1.0, 16))
+    s = synthetic_ecg(seconds=13, beats=beats, p_absent=True, fibrillation=0.05, noise=0.005, seed=seed)
+    got = delineate_one(s)
+    assert np.isnan(got["p_on"]).all()
+    assert np.isfinite(got["qrs_on"]).all() and np.isfinite(got["t_off"]).all()
+
+
+def test_sinus_arrhythmia_keeps_its_p():
+    rr = 0.85 + 0.15 * np.sin(np.arange(14) * 0.9)
+    s = synthetic_ecg(seconds=13, beats=0.6 + np.cumsum(rr) - rr[0], noise=0.01)
+    assert np.isfinite(delineate_one(s)["p_on"][1:]).all()
 
 
 def test_absent_p_is_absent():
@@ -157,6 +185,29 @@ def test_consensus_withstands_a_bad_lead(rng):
             )
 
 
+RECORDINGS = {
+    "plain": {},
+    "noise": dict(noise=0.03, wander=0.3, rate=83),
+    "long": dict(seconds=33, rate=95, noise=0.01),  # several blocks of beats
+    "fibrillation": dict(p_absent=True, fibrillation=0.08, noise=0.01, beats=[0.4, 1.0, 1.9, 2.4, 3.3, 4.1, 4.6, 5.6]),
+    "ectopic": dict(ectopic={2, 5, 6}, noise=0.01),
+    "biphasic": dict(p_biphasic=True, t_biphasic=True, noise=0.003),
+    "two beats": dict(seconds=2.0, noise=0.01),
+    "nothing but noise": dict(r_amp=0.0, p_amp=0.0, t_amp=0.0, noise=0.1),
+}
+
+
+@pytest.mark.parametrize("case", RECORDINGS)
+@pytest.mark.parametrize("fs", [128, 250, 500, 1000])
+def test_matches_reference(case, fs):
+    s = synthetic_ecg(fs=fs, **({"seconds": 8, "noise": 1e-4} | RECORDINGS[case]))
+    ecg = np.stack([s.ecg, -0.4 * s.ecg[::-1], s.ecg + 0.02 * np.roll(s.ecg, 9)])
+    ecg[1, 3 * fs : 3 * fs + 7] = np.nan
+    expected = reference.delineate(ecg[None], fs, s.rpeaks[None], lead="all")
+    for f, v in pc.delineate(ecg[None], fs, s.rpeaks[None], lead="all")._asdict().items():
+        np.testing.assert_array_equal(v, getattr(expected, f), err_msg=f)
+
+
 def test_flat_and_missing_leads_have_no_waves():
     x = np.stack([np.zeros(2000), np.full(2000, 1.7), np.full(2000, np.nan), np.full(2000, np.inf)])
     d = pc.delineate(x, 500, np.tile([100, 600, 1100], (4, 1)))
@@ -176,7 +227,8 @@ def test_a_gap_takes_only_its_own_beats():
         if f != "p_on" and f != "p_peak" and f != "p_off":
             assert np.isnan(got[f][k]), f
         others = np.delete(np.arange(len(s.rpeaks)), [k, k + 1])
-        np.testing.assert_array_equal(got[f][others], whole[f][others])
+        # not equal: the average over the beats that places the waves has one or two beats less
+        assert np.abs(got[f][others] - whole[f][others]).max() <= 1, f
         assert np.nanmax(np.abs(got[f][k + 1] - whole[f][k + 1])) <= 5
 
 

@@ -1,7 +1,12 @@
 """Wave boundaries of one lead, as scalar functions that Numba compiles for the CPU and can compile for the GPU.
 
+Method. The record is brought to about 250 Hz and the QRS complexes are measured one by one. In blocks of up to 20 beats
+those alike are averaged, aligned at the centre of gravity of their squared slope; the waves are found on the average,
+where noise is small, and every beat then looks for its own near by. P waves are accepted when the beats repeat them:
+the coherence of the P windows is near 1 in sinus rhythm and near 0 in fibrillation.
+
 Nothing here allocates except `delineate_range`, the loop over records: every scalar function works in the scratch it is
-given. Times are in seconds and converted with the internal rate, so that a rule means the same at every sampling rate.
+given. Constants are in seconds and mV, and converted with the internal rate, so a rule means the same at every rate.
 """
 
 from __future__ import annotations
@@ -11,265 +16,380 @@ import math
 import numpy as np
 from numba import njit, types
 
-FI = 250.0  # Hz, the rate aimed at inside: 20 ms, the period of 50 Hz mains, is then a whole number of samples
-LEAD_MEAN, LEAD_ALL = -1, -2
+from . import _delineate_constants as C
+from ._numba_waves import (
+    P_WAVE,
+    T_WAVE,
+    add_second_phase,
+    clip,
+    internal_factors,
+    jit,
+    measure_qrs,
+    measure_wave,
+    median_of,
+    prepare,
+    slopes,
+    width,
+)
 
-jit = njit(nogil=True, cache=True)
-
-
-@jit
-def internal_factors(fs):
-    """(q, u): q input samples are averaged into one, or u samples are interpolated between two."""
-    if fs >= 200.0:
-        return max(1, int(fs / FI + 0.5)), 1
-    return 1, math.ceil(200.0 / fs)
-
-
-@jit
-def slope(s, i, w):
-    """Mean of the w samples after i minus mean of the w before it, per sample. s: prefix sums."""
-    return ((s[i + 1 + w] - s[i + 1]) - (s[i] - s[i - w])) / (w * (w + 1))
-
-
-@jit
-def box(s, i, h):
-    """Mean of the samples i - h .. i + h."""
-    return (s[i + h + 1] - s[i - h]) / (2 * h + 1)
+# rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
+P_ON, P_PEAK, P_OFF, ON, OFF, T_ON, T_PEAK, T_OFF, CENTRE, LABEL, RR = range(11)
+ROWS = 11
 
 
 @jit
-def width(seconds, fi):
-    return max(1, int(seconds * fi + 0.5))
-
-
-@jit
-def prepare(x, q, u, y, s, bad):
-    """Resamples x to the internal rate. y: samples, missing ones interpolated; s: their prefix sums; bad: prefix counts
-    of the missing ones. Returns the number of internal samples, 0 if nothing is there or the lead is flat."""
-    n_in = len(x)
-    n = n_in // q if u == 1 else (n_in - 1) * u + 1
-    low, high = math.inf, -math.inf
-    last = -1  # the last valid internal sample
-    bad[0] = 0
-    for i in range(n):
-        total, count = 0.0, 0
-        if u == 1:
-            for j in range(i * q, i * q + q):
-                if math.isfinite(x[j]):
-                    total += x[j]
-                    count += 1
-        else:
-            j, f = i // u, (i % u) / u
-            if f == 0.0 and math.isfinite(x[j]):
-                total, count = float(x[j]), 1
-            elif f > 0.0 and math.isfinite(x[j]) and math.isfinite(x[j + 1]):
-                total, count = x[j] * (1.0 - f) + x[j + 1] * f, 1
-        bad[i + 1] = bad[i] + (1 if count == 0 else 0)
-        if count == 0:
+def label_beats(y, n, wave, b0, b1, fi, seed):
+    """Groups beats b0 .. b1 - 1 by the shape of the QRS; wave[LABEL] = 1 for the largest group, otherwise 0."""
+    h = width(0.06, fi)
+    m = 2 * h + 1
+    groups = 0
+    for k in range(b0, b1):
+        wave[LABEL, k] = -1.0
+        c = int(wave[CENTRE, k] + 0.5)
+        if wave[ON, k] < 0 or c - h < 0 or c + h >= n:
             continue
-        v = total / count
-        y[i] = v
-        low, high = min(low, v), max(high, v)
-        for j in range(last + 1, i):  # a gap ends here: a straight line across, or the first value carried back
-            y[j] = v if last < 0 else y[last] + (v - y[last]) * (j - last) / (i - last)
-        last = i
-    if last < 0 or not high > low:
-        return 0
-    for j in range(last + 1, n):
-        y[j] = y[last]
-    mid = 0.5 * (low + high)  # keeps the prefix sums small
-    s[0] = 0.0
-    for i in range(n):
-        y[i] -= mid
-        s[i + 1] = s[i] + y[i]
-    return n
+        best, label = C.QRS_ALIKE, -1
+        for g in range(groups):
+            d = int(wave[CENTRE, seed[0, g]] + 0.5)
+            a, b, aa, bb, ab = 0.0, 0.0, 0.0, 0.0, 0.0
+            for j in range(-h, h + 1):
+                p, q = y[c + j], y[d + j]
+                a += p
+                b += q
+                aa += p * p
+                bb += q * q
+                ab += p * q
+            scale = (aa - a * a / m) * (bb - b * b / m)
+            r = (ab - a * b / m) / math.sqrt(scale) if scale > 0.0 else 0.0
+            if r > best:
+                best, label = r, g
+        if label < 0 and groups < C.CLUSTERS:
+            label = groups
+            seed[0, groups], seed[1, groups] = k, 0
+            groups += 1
+        if label >= 0:
+            seed[1, label] += 1
+        wave[LABEL, k] = label
+    largest = 0
+    for g in range(1, groups):
+        if seed[1, g] > seed[1, largest]:
+            largest = g
+    for k in range(b0, b1):
+        wave[LABEL, k] = 1.0 if groups > 0 and wave[LABEL, k] == largest else 0.0
+    return seed[1, largest] if groups > 0 else 0
 
 
 @jit
-def find_hump(s, n, lo, hi, w, centre, spread, found):
-    """The most prominent extremum of the box-smoothed signal between lo and hi.
+def level_before(s, on, fi):
+    """Mean of the 20 ms before the QRS."""
+    left = max(0, on - width(0.02, fi))
+    return (s[on + 1] - s[left]) / (on + 1 - left)
 
-    Score: geometric mean of the rise before and the fall after, times a Gaussian prior on its place. found: peak (-1:
-    none), score, previous and next extremum.
+
+@jit
+def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, mean, count, ms):
+    """Mean of the alike beats over the samples first .. last - 1 of the window (the centre is sample `before`).
+
+    Each beat contributes from the end of the T wave before it to the next QRS, relative to its level before the QRS.
+    ms: prefix sums of the mean from `first` on. Where fewer than half of the beats contribute, the nearest value is
+    carried on; returns the range of samples that have enough (lo, hi).
     """
-    found[0], found[1] = -1.0, 0.0
-    lo, hi = max(lo, w), min(hi, n - 2 - w)
-    if hi - lo < 3:
+    group = 0
+    for j in range(first, last):
+        mean[j], count[j] = 0.0, 0.0
+    for k in range(b0, b1):
+        if wave[LABEL, k] != 1.0:
+            continue
+        group += 1
+        at = int(wave[CENTRE, k] + 0.5) - before
+        on = int(wave[ON, k])
+        level = level_before(s, on, fi)
+        lo, hi = max(first, -at), min(last, n - at)
+        if k > 0:
+            lo = max(lo, int(wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.3 * fi) - at)
+        if k < beats - 1 and wave[ON, k + 1] >= 0:
+            hi = min(hi, int(wave[ON, k + 1] - 0.01 * fi) - at)
+        for j in range(lo, hi):
+            mean[j] += y[at + j] - level
+            count[j] += 1.0
+    lo, hi = before, before
+    while lo > first and count[lo - 1] >= max(1.0, 0.5 * group):
+        lo -= 1
+    while hi < last and count[hi] >= max(1.0, 0.5 * group):
+        hi += 1
+    for j in range(lo, hi):
+        mean[j] /= count[j]
+    for j in range(first, lo):
+        mean[j] = mean[lo] if lo < hi else 0.0
+    for j in range(hi, last):
+        mean[j] = mean[hi - 1] if lo < hi else 0.0
+    ms[0] = 0.0
+    for j in range(first, last):
+        ms[j - first + 1] = ms[j - first] + mean[j]
+    return lo, hi
+
+
+@jit
+def settle_qrs(wave, b0, b1, on, off, have, fi):
+    """Boundaries of the beats from the average's (offsets on, off from the centre), their own, and the prior."""
+    own_on, own_off, group = 0.0, 0.0, 0
+    for k in range(b0, b1):
+        if wave[LABEL, k] == 1.0:
+            own_on += wave[ON, k] - wave[CENTRE, k]
+            own_off += wave[OFF, k] - wave[CENTRE, k]
+            group += 1
+    for k in range(b0, b1):
+        if wave[ON, k] < 0:
+            continue
+        a, b = wave[ON, k] - wave[CENTRE, k], wave[OFF, k] - wave[CENTRE, k]
+        if have and wave[LABEL, k] == 1.0:
+            a = on + C.QRS_OWN * clip(a - own_on / group, 0.02 * fi)
+            b = off + C.QRS_OWN * clip(b - own_off / group, 0.02 * fi)
+        wave[ON, k] = wave[CENTRE, k] + C.QRS_ON_WEIGHT * a + (1.0 - C.QRS_ON_WEIGHT) * C.QRS_ON_PRIOR * fi
+        wave[OFF, k] = wave[CENTRE, k] + C.QRS_OFF_WEIGHT * b + (1.0 - C.QRS_OFF_WEIGHT) * C.QRS_OFF_PRIOR * fi
+
+
+@jit
+def settle_wave(wave, k, kind, t, a, have, share, root_rr, fi):
+    """Writes peak, onset and offset of a wave from the beat's own (t) and the average's (a, from the centre)."""
+    peak, on, off = t[0], t[1] - t[0], t[2] - t[0]
+    first = T_ON if kind else P_ON
+    if have:
+        at = wave[CENTRE, k] + a[0]
+        peak = at + share * (peak - at)
+        limit = 0.03 * fi
+        own_on, own_off = (C.T_OWN_ON if kind else C.P_OWN_ON), (C.T_OWN_OFF if kind else C.P_OWN_OFF)
+        on = a[1] - a[0] + share * own_on * clip(on - (a[1] - a[0]), limit)
+        off = a[2] - a[0] + share * own_off * clip(off - (a[2] - a[0]), limit)
+    wave[first + 1, k] = peak
+    two_on, two_off = have and a[3] > 0.0, have and a[4] > 0.0
+    if kind:
+        wave[first, k] = peak + C.T_ON_WEIGHT * on + (1.0 - C.T_ON_WEIGHT) * C.T_ON_PRIOR * root_rr * fi
+        wave[first + 2, k] = peak + C.T_OFF_WEIGHT * off + (1.0 - C.T_OFF_WEIGHT) * C.T_OFF_PRIOR * root_rr * fi
+    else:
+        wave[first, k] = peak + C.P_ON_WEIGHT * on + (1.0 - C.P_ON_WEIGHT) * C.P_ON_PRIOR * fi
+        wave[first + 2, k] = peak + C.P_OFF_WEIGHT * off + (1.0 - C.P_OFF_WEIGHT) * C.P_OFF_PRIOR * fi
+    if two_on:  # the priors are for one phase
+        wave[first, k] = peak + a[1] - a[0]
+    if two_off:
+        wave[first + 2, k] = peak + a[2] - a[0]
+
+
+@jit
+def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t):
+    """Mean correlation of a beat's window lo .. hi with the other beats' mean, each freed from its linear trend.
+
+    sum_k <z_k, p_-k> / sum_k <z_k, z_k>, z_k the windows, p_-k the mean of all but k.
+    """
+    m = hi - lo + 1
+    lo, hi = lo + first, hi + first
+    if m < 4:
+        return 0.0
+    half = 0.5 * (m - 1)
+    tt, mean0, mean1 = 0.0, 0.0, 0.0
+    for j in range(m):
+        tt += (j - half) * (j - half)
+        mean0 += mean[lo + j]
+        mean1 += mean[lo + j] * (j - half)
+    mean0, mean1 = mean0 / m, mean1 / tt
+    shared, power, group = 0.0, 0.0, 0
+    for k in range(b0, b1):
+        at = int(wave[CENTRE, k] + 0.5) - before
+        if wave[LABEL, k] != 1.0 or at + lo < 0 or at + hi >= n:
+            continue
+        if after_t and k > 0 and wave[T_OFF, k - 1] > at + lo + 2:
+            continue
+        level, trend = 0.0, 0.0
+        for j in range(m):
+            v = y[at + lo + j]
+            level += v
+            trend += v * (j - half)
+        level, trend = level / m, trend / tt
+        for j in range(m):
+            v = y[at + lo + j] - level - trend * (j - half)
+            power += v * v
+            shared += v * (mean[lo + j] - mean0 - mean1 * (j - half))
+        group += 1
+    if group < 2 or power <= 0.0:
+        return 0.0
+    return (group * shared / power - 1.0) / (group - 1.0)
+
+
+@jit
+def block_rhythm(wave, b0, b1, rr):
+    """Median RR (s) of the beats b0 .. b1 - 1, and the median change of RR as a share of it."""
+    m = 0
+    for k in range(max(b0, 1), b1):
+        rr[m] = wave[RR, k]
+        m += 1
+    typical = median_of(rr, m) if m > 0 else 0.9
+    m = 0
+    for k in range(max(b0, 1), b1 - 1):
+        rr[m] = abs(wave[RR, k + 1] - wave[RR, k])
+        m += 1
+    return typical, median_of(rr, m) / typical
+
+
+@jit
+def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, qrs, mean, count, ms, g, found, t, a):
+    """Averages the alike beats; QRS (qrs: onset, offset from the centre; returns whether there is one) and T waves."""
+    before, total = width(C.BEFORE, fi), width(C.BEFORE, fi) + width(C.AFTER, fi)
+    have, have_t, sign, share = group >= 2, False, 0.0, 0.0
+    if have:
+        first = before - width(0.34, fi)
+        _, hi = average(y, s, n, wave, b0, b1, beats, first, total, before, fi, mean, count, ms)
+        size, c = total - first, before - first
+        slopes(ms, size, width(C.QRS_SLOPE, fi), g)
+        measure_qrs(g, size, c, c - width(C.QRS_BEFORE, fi), c + width(C.QRS_AFTER, fi), C.QRS_NOISE_MEAN, fi, found)
+        have = found[0] >= 0
+        qrs[0], qrs[1] = found[0] - c, found[1] - c
+        if have:
+            low = int(found[1] + C.T_FIRST * fi)
+            high = int(min(c + C.T_LAST * root_rr * fi, hi - first - C.T_BEFORE_QRS * fi))
+            measure_wave(
+                ms, size, T_WAVE, int(found[1]), hi - first, low, high,
+                c + C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi, 0.0, fi, found, a,
+            )  # fmt: skip
+            have_t = a[0] >= 0
+        if have_t:
+            add_second_phase(ms, size, T_WAVE, int(qrs[1] + c), hi - first, fi, found, a)
+            sign = found[3]
+            r = coherence(
+                y, n, wave, b0, b1, before, first, mean, int(a[1]), min(hi - 1 - first, int(a[2])), np.bool_(False)
+            )
+            share = max(0.0, min(1.0, r))
+            for i in range(3):
+                a[i] -= c
+    for k in range(b0, b1):
+        if wave[OFF, k] < 0:
+            continue
+        c = wave[CENTRE, k]
+        end = float(n - 1)
+        if k < beats - 1:
+            end = wave[ON, k + 1] if wave[ON, k + 1] >= 0 else c + wave[RR, k + 1] * fi
+        mine = have_t and wave[LABEL, k] == 1.0
+        centre, spread = C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi
+        if mine:
+            centre, spread = a[0], C.T_NEAR * fi
+        high = int(min(c + C.T_LAST * root_rr * fi, end - C.T_BEFORE_QRS * fi))
+        measure_wave(
+            s, n, T_WAVE, int(wave[OFF, k]), int(end), int(wave[OFF, k] + C.T_FIRST * fi), high,
+            c + centre, spread, sign if mine else 0.0, fi, found, t,
+        )  # fmt: skip
+        if mine and (t[0] < 0 or found[3] != sign):  # too small to be seen in this beat alone
+            for i in range(3):
+                t[i] = c + a[i]
+        if t[0] >= 0:
+            settle_wave(wave, k, T_WAVE, t, a, mine, share, root_rr, fi)
+    return have
+
+
+@jit
+def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean, count, ms, found, t, a):
+    """The P waves, given the T waves: none at all unless the beats repeat them."""
+    before = width(C.BEFORE, fi)
+    have_p, present, sign, size, share = False, group < 3, 0.0, 0.0, 0.0
+    if have:
+        lo, _ = average(y, s, n, wave, b0, b1, beats, np.int64(0), before, before, fi, mean, count, ms)
+        on = before + qrs[0]
+        low = max(lo, int(on - C.P_EARLIEST * fi))
+        measure_wave(
+            ms, before, P_WAVE, low, int(on), low, int(on - C.P_LATEST * fi),
+            on - C.P_TYPICAL * fi, C.P_SPREAD * fi, 0.0, fi, found, a,
+        )  # fmt: skip
+        have_p = a[0] >= 0
+        if have_p:
+            add_second_phase(ms, before, P_WAVE, low, int(on), fi, found, a)
+            sign, size = found[3], found[2]
+            left, right = max(lo, int(a[1] - 0.01 * fi)), min(int(a[2] + 0.01 * fi), int(on))
+            r = coherence(y, n, wave, b0, b1, before, np.int64(0), mean, left, right, np.bool_(True))
+            share = max(0.0, min(1.0, r))
+            if group >= 3:
+                present = r > C.P_COHERENCE + C.P_IRREGULAR * min(irregular, 0.4)
+            for i in range(3):
+                a[i] -= before
+    if not present:
         return
-    h = w // 2
-    before, mid = lo, -1
-    v_before, v_mid = box(s, lo, h), 0.0
-    d = slope(s, lo, w)
-    for i in range(lo + 1, hi + 1):
-        d_next = slope(s, i, w)
-        if (d > 0.0) != (d_next > 0.0) or i == hi:
-            v = box(s, i, h)
-            if mid >= 0:
-                rise, fall = v_mid - v_before, v_mid - v
-                if rise * fall > 0.0:
-                    t = (mid - centre) / spread
-                    score = math.sqrt(rise * fall) * math.exp(-0.5 * t * t)
-                    if score > found[1]:
-                        found[0], found[1], found[2], found[3] = mid, score, before, i
-                before, v_before = mid, v_mid
-            mid, v_mid = (i if abs(d_next) < abs(d) else i - 1), v
-        d = d_next
+    for k in range(b0, b1):
+        if wave[ON, k] < 0:
+            continue
+        on = wave[ON, k]
+        low = max(0.0, on - C.P_EARLIEST * fi)
+        if k > 0:
+            low = max(low, wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.2 * fi)
+        mine = have_p and wave[LABEL, k] == 1.0
+        centre, spread = on - C.P_TYPICAL * fi, C.P_SPREAD * fi
+        if mine:
+            centre, spread = wave[CENTRE, k] + a[0], C.P_NEAR * fi
+        measure_wave(
+            s, n, P_WAVE, int(low), int(on), int(low), int(on - C.P_LATEST * fi),
+            centre, spread, sign if mine else 0.0, fi, found, t,
+        )  # fmt: skip
+        if t[0] >= 0 and found[1] >= C.P_SHARE * size:
+            settle_wave(wave, k, P_WAVE, t, a, mine, share, 1.0, fi)
 
 
 @jit
-def find_foot(s, n, peak, stop, w, fraction, step):
-    """From a peak past the steepest slope (up to stop) to where the slope falls below a fraction of it."""
-    stop = min(max(stop, w), n - 2 - w)
-    steepest, at, i = 0.0, peak, peak
-    while (stop - i) * step > 0:
-        a = abs(slope(s, i, w))
-        if a > steepest:
-            steepest, at = a, i
-        i += step
-    threshold, before, i = fraction * steepest, steepest, at
-    while (stop - i) * step > 0:
-        a = abs(slope(s, i, w))
-        if a < threshold:
-            return i - step * (threshold - a) / max(before - a, 1e-30)
-        before = a
-        i += step
-    return float(stop)
-
-
-@jit
-def find_qrs_edge(g, c, n, r, stop, step, steepest, min_run, max_gap, fi):
-    """From r outwards (step -1 or 1): the last steep sample, then where the slope stays below the threshold."""
-    quiet = width(0.04, fi)
-    noise = math.inf
-    near, far = r + step * width(0.05, fi), r + step * width(0.30, fi)
-    for i in range(max(0, min(near, far)), min(n, max(near, far)) - quiet, 2):
-        noise = min(noise, (c[i + quiet] - c[i]) / quiet)
-    if noise == math.inf:
-        noise = 0.0
-    steep = max(0.2 * steepest, 3.0 * noise)
-    last, i = r, r
-    while (stop - i) * step >= 0 and (i - last) * step <= max_gap:
-        if g[i] >= steep:
-            last = i
-        i += step
-    threshold = max(0.08 * steepest, 2.0 * noise)
-    edge, run, i = float(last), 0, last
-    while (stop - i) * step > 0:
-        if g[i] < threshold:
-            if run == 0:
-                inner = g[i - step]
-                edge = i - step * (threshold - g[i]) / (inner - g[i]) if inner > threshold else float(i)
-            run += 1
-            if run >= min_run:
-                return edge
-        else:
-            run, edge = 0, float(i)
-        i += step
-    return float(stop) if run == 0 else edge
-
-
-@jit
-def median_of(v, m):
-    """Median of v[:m], by insertion sort in place (m is a few dozen)."""
-    for i in range(1, m):
-        a, j = v[i], i - 1
-        while j >= 0 and v[j] > a:
-            v[j + 1] = v[j]
-            j -= 1
-        v[j + 1] = a
-    return v[m // 2] if m % 2 else 0.5 * (v[m // 2 - 1] + v[m // 2])
-
-
-@jit
-def delineate_lead(x, fs, rpeaks, out, y, s, g, c, bad, wave, rr, found):
-    """One lead of one record. out: (8, P) int32, filled with -1. wave: (8, P) float64 scratch, internal positions."""
+def delineate_lead(x, fs, rpeaks, out, y, s, g, bad, wave, rr, mean, count, ms, seed, found, t, a):
+    """One lead of one record. out: (8, P) int32, filled with -1; all that follows is scratch."""
     q, u = internal_factors(fs)
     fi = fs / q * u
     scale, shift = q / u, 0.5 * (q - 1)  # input index = internal position * scale + shift
     beats = 0
     while beats < len(rpeaks) and rpeaks[beats] >= 0:
         beats += 1
-    if beats == 0:
+    if beats == 0 or len(x) < 0.2 * fs:
         return
-    n = prepare(x, q, u, y, s, bad)
-    if n < width(0.2, fi):
+    n, missing = prepare(x, q, u, y, s, bad)
+    if n == 0:
         return
-    wave[:, :beats] = -1.0
-    for k in range(beats - 1):
-        rr[k] = (rpeaks[k + 1] - rpeaks[k]) / fs
-    typical_rr = median_of(rr, beats - 1) if beats > 1 else 0.9
-    root_rr = math.sqrt(min(max(typical_rr, 0.3), 2.0))
-
-    w = width(0.008, fi)
-    c[0] = 0.0
-    for i in range(n):
-        g[i] = abs(slope(s, i, w)) if w <= i < n - 1 - w else 0.0
-        c[i + 1] = c[i] + g[i]
+    slopes(s, n, width(C.QRS_SLOPE, fi), g)
     for k in range(beats):
-        r = min(n - 1, int((rpeaks[k] - shift) / scale + 0.5))
-        lo, hi = max(w, r - width(0.13, fi)), min(n - 2 - w, r + width(0.20, fi))
+        for f in range(8):
+            wave[f, k] = -1.0
+        r = int((rpeaks[k] - shift) / scale + 0.5)
+        lo, hi = r - width(C.QRS_BEFORE, fi), r + width(C.QRS_AFTER, fi)
         if k > 0:
+            wave[RR, k] = (rpeaks[k] - rpeaks[k - 1]) / fs
             lo = max(lo, int((rpeaks[k - 1] - shift) / scale) + width(0.2, fi))
         if k < beats - 1:
             hi = min(hi, int((rpeaks[k + 1] - shift) / scale) - width(0.15, fi))
-        lo, hi = min(lo, r), max(hi, r)
-        steepest = 0.0
-        for i in range(max(lo, r - width(0.08, fi)), min(hi, r + width(0.08, fi)) + 1):
-            steepest = max(steepest, g[i])
-        if steepest == 0.0:
-            continue
-        wave[3, k] = find_qrs_edge(g, c, n, r, lo, -1, steepest, width(0.012, fi), width(0.03, fi), fi)
-        wave[4, k] = find_qrs_edge(g, c, n, r, hi, 1, steepest, width(0.012, fi), width(0.04, fi), fi)
-
-    w_find, w_foot = width(0.04, fi), width(0.03, fi)
+        r = min(max(r, 0), n - 1)
+        measure_qrs(g, n, r, min(lo, r), max(hi, r), C.QRS_NOISE, fi, found)
+        wave[CENTRE, k] = r
+        if found[0] >= 0:
+            wave[ON, k], wave[OFF, k], wave[CENTRE, k] = found[0], found[1], found[2]
+    blocks = (beats + C.BLOCK - 1) // C.BLOCK  # of nearly equal size
+    for b in range(blocks):
+        b0, b1 = b * beats // blocks, (b + 1) * beats // blocks
+        rhythm, irregular = block_rhythm(wave, b0, b1, rr)
+        root_rr = math.sqrt(min(max(rhythm, 0.3), 2.0))
+        group = label_beats(y, n, wave, b0, b1, fi, seed)
+        have = block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, rr, mean, count, ms, g, found, t, a)
+        block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, rr, mean, count, ms, found, t, a)
+        settle_qrs(wave, b0, b1, rr[0], rr[1], have, fi)
     for k in range(beats):
-        if wave[4, k] < 0:
-            continue
-        r = (rpeaks[k] - shift) / scale
-        limit = float(n - 1)
-        if k < beats - 1:
-            limit = wave[3, k + 1] if wave[3, k + 1] >= 0 else (rpeaks[k + 1] - shift) / scale
-        lo = int(wave[4, k] + 0.04 * fi)
-        hi = int(min(r + 0.6 * root_rr * fi, limit - 0.06 * fi))
-        find_hump(s, n, lo, hi, w_find, r + 0.29 * root_rr * fi, 0.12 * root_rr * fi, found)
-        if found[0] < 0:
-            continue
-        peak = int(found[0])
-        wave[6, k] = peak
-        wave[5, k] = find_foot(s, n, peak, max(int(found[2]) - w_foot, int(wave[4, k])), w_foot, 0.25, -1)
-        wave[7, k] = find_foot(s, n, peak, min(int(found[3]) + w_foot, int(limit)), w_foot, 0.20, 1)
-
-    w_find, w_foot = width(0.024, fi), width(0.016, fi)
-    for k in range(beats):
-        if wave[3, k] < 0:
-            continue
-        on = wave[3, k]
-        lo = on - 0.30 * fi
-        if k > 0:
-            lo = max(lo, wave[7, k - 1] if wave[7, k - 1] >= 0 else (rpeaks[k - 1] - shift) / scale + 0.2 * fi)
-        find_hump(s, n, int(lo), int(on - 0.01 * fi), w_find, on - 0.11 * fi, 0.08 * fi, found)
-        if found[1] < 0.01:
-            continue
-        peak = int(found[0])
-        wave[1, k] = peak
-        wave[0, k] = find_foot(s, n, peak, max(int(found[2]) - w_foot, int(lo)), w_foot, 0.25, -1)
-        wave[2, k] = find_foot(s, n, peak, min(int(found[3]) + w_foot, int(on)), w_foot, 0.25, 1)
-
-    for first, last in ((0, 2), (3, 4), (5, 7)):
-        for k in range(beats):
-            a, b = wave[first, k], wave[last, k]
-            if a < 0 or b < a or bad[min(n, int(b) + 1)] > bad[max(0, int(a))]:
-                continue  # absent, or part of it is missing
+        if wave[P_OFF, k] > wave[ON, k]:
+            wave[P_OFF, k] = max(wave[ON, k], wave[P_PEAK, k])
+        if wave[T_ON, k] >= 0 and wave[T_ON, k] < wave[OFF, k]:
+            wave[T_ON, k] = min(wave[OFF, k], wave[T_PEAK, k])
+        for part in range(3):
+            first, last = (P_ON, ON, T_ON)[part], (P_OFF, OFF, T_OFF)[part]
+            i, j = wave[first, k], wave[last, k]
+            if wave[first + 1, k] < 0 or j < 0:
+                continue
+            if missing and bad[max(0, min(n, int(j) + 1))] > bad[max(0, min(n, int(i)))]:
+                continue  # part of it is missing
             for f in range(first, last + 1):
-                out[f, k] = min(max(int(wave[f, k] * scale + shift + 0.5), 0), len(x) - 1)
+                out[f, k] = min(max(math.floor(wave[f, k] * scale + shift + 0.5), 0), len(x) - 1)
 
 
 @jit
 def consensus(out, v):
     """The last row of out (8, L + 1, P) from the L rows above it: earliest onset, latest offset, median peak.
 
-    A wave counts if a third of the leads that have this beat's QRS (and at least two, where there are as many) show
-    it. The outermost boundary of one lead is not believed: the second one counts (of three leads or more).
+    A wave counts if a third of the leads that have this beat's QRS (and at least two, where there are as many) show it.
+    The outermost boundary of one lead is not believed: the second one counts (of three leads or more).
     """
     rows, beats = out.shape[1] - 1, out.shape[2]
     for k in range(beats):
@@ -306,30 +426,35 @@ def consensus(out, v):
     ),
     nogil=True,
     cache=True,
+    error_model="numpy",
 )
 def delineate_range(start, stop, ecg, lead, rpeaks, fs, out):
     """Records start .. stop - 1 of ecg (B, L, T), rpeaks (B, P), into out (8, B, rows, P). lead: index, mean or all."""
     leads, samples, beats = ecg.shape[1], ecg.shape[2], rpeaks.shape[1]
-    _, u = internal_factors(fs)
-    size = samples * u + 2
-    y, s, g, c = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
-    bad = np.empty(size, np.int32)
-    wave, rr, found, v = np.empty((8, beats)), np.empty(beats + 1), np.empty(4), np.empty(leads)
-    mean = np.empty(samples if lead == LEAD_MEAN else 0, np.float32)
+    q, u = internal_factors(fs)
+    window = width(C.BEFORE, fs / q * u) + width(C.AFTER, fs / q * u) + 2
+    length = samples * u + window
+    y, s, g, bad = np.empty(length), np.empty(length), np.empty(length), np.empty(length, np.int32)
+    wave, rr = np.empty((ROWS, beats)), np.empty(C.BLOCK)
+    mean, count, ms = np.empty(window), np.empty(window), np.empty(window)
+    seed, found, t, a, v = np.empty((2, C.CLUSTERS), np.int64), np.empty(6), np.empty(5), np.empty(5), np.empty(leads)
+    x = np.empty(samples, np.float32)
+    rows = leads if lead == C.LEAD_ALL else 1
     for b in range(start, stop):
         out[:, b] = -1
-        if lead == LEAD_MEAN:
-            for t in range(samples):
-                total, count = 0.0, 0
-                for r in range(leads):
-                    if math.isfinite(ecg[b, r, t]):
-                        total += ecg[b, r, t]
-                        count += 1
-                mean[t] = total / count if count else math.nan
-            delineate_lead(mean, fs, rpeaks[b], out[:, b, 0], y, s, g, c, bad, wave, rr, found)
-        elif lead == LEAD_ALL:
-            for r in range(leads):
-                delineate_lead(ecg[b, r], fs, rpeaks[b], out[:, b, r], y, s, g, c, bad, wave, rr, found)
+        for row in range(rows):
+            if lead == C.LEAD_MEAN:
+                for i in range(samples):
+                    total, m = 0.0, 0
+                    for j in range(leads):
+                        if math.isfinite(ecg[b, j, i]):
+                            total += ecg[b, j, i]
+                            m += 1
+                    x[i] = total / m if m else math.nan
+            else:
+                j = row if lead == C.LEAD_ALL else lead
+                for i in range(samples):
+                    x[i] = ecg[b, j, i]
+            delineate_lead(x, fs, rpeaks[b], out[:, b, row], y, s, g, bad, wave, rr, mean, count, ms, seed, found, t, a)
+        if lead == C.LEAD_ALL:
             consensus(out[:, b], v)
-        else:
-            delineate_lead(ecg[b, lead], fs, rpeaks[b], out[:, b, 0], y, s, g, c, bad, wave, rr, found)

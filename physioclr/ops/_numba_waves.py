@@ -1,0 +1,307 @@
+"""Scalar pieces of the delineation: resampling, slopes, QRS edges, humps and their feet.
+
+Compiled by Numba for the CPU, and written so that it can compile them for the GPU: no allocation, no Python objects.
+Numba keys its cache on the file that holds the caller: after a change here, touch _numba_delineate.py.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from . import _delineate_constants as C
+
+jit = njit(nogil=True, cache=True, error_model="numpy")
+P_WAVE, T_WAVE = np.int64(0), np.int64(1)  # not literals, or Numba would compile the functions for each
+
+
+@jit
+def internal_factors(fs):
+    """(q, u): q input samples are averaged into one, or u samples are interpolated between two."""
+    if fs >= 200.0:
+        return max(1, int(fs / C.INTERNAL_RATE + 0.5)), 1
+    return 1, math.ceil(200.0 / fs)
+
+
+@jit
+def slope(s, i, w):
+    """Mean of the w samples after i minus mean of the w before it, per sample. s: prefix sums."""
+    return ((s[i + 1 + w] - s[i + 1]) - (s[i] - s[i - w])) / (w * (w + 1))
+
+
+@jit
+def box(s, i, h):
+    """Mean of the samples i - h .. i + h."""
+    return (s[i + h + 1] - s[i - h]) / (2 * h + 1)
+
+
+@jit
+def width(seconds, fi):
+    return max(1, int(seconds * fi + 0.5))
+
+
+@jit
+def median_of(v, m):
+    """Median of v[:m], by insertion sort in place (m is a few dozen); 0 of nothing."""
+    if m == 0:
+        return 0.0
+    for i in range(1, m):
+        a, j = v[i], i - 1
+        while j >= 0 and v[j] > a:
+            v[j + 1] = v[j]
+            j -= 1
+        v[j + 1] = a
+    return v[m // 2] if m % 2 else 0.5 * (v[m // 2 - 1] + v[m // 2])
+
+
+@jit
+def fill_gaps(y, n, bad):
+    """Missing (NaN) samples: a straight line across each gap. bad: prefix counts of them. False if nothing is there."""
+    last = -1  # the last valid sample
+    bad[0] = 0
+    for i in range(n):
+        bad[i + 1] = bad[i]
+        if math.isnan(y[i]):
+            bad[i + 1] += 1
+            continue
+        for j in range(last + 1, i):
+            y[j] = y[i] if last < 0 else y[last] + (y[i] - y[last]) * (j - last) / (i - last)
+        last = i
+    for j in range(last + 1, n):
+        y[j] = y[last] if last >= 0 else 0.0
+    return last >= 0
+
+
+@jit
+def prepare(x, q, u, y, s, bad):
+    """Resamples x to the internal rate. y: samples relative to the first, gaps interpolated; s: their prefix sums.
+
+    Returns the number of samples, 0 if nothing is there or the lead is flat, and whether samples are missing (then bad
+    holds their prefix counts).
+    """
+    n = len(x) // q if u == 1 else (len(x) - 1) * u + 1
+    whole = True
+    if q == 2:  # the loop that 500 Hz takes; no branch, so that it is vectorised
+        for i in range(n):
+            y[i] = 0.5 * (np.float64(x[2 * i]) + np.float64(x[2 * i + 1]))
+            whole &= abs(y[i]) < math.inf
+    elif u == 1:
+        for i in range(n):
+            total = 0.0
+            for j in range(i * q, i * q + q):
+                total += x[j]
+            y[i] = total / q
+            whole &= abs(total) < math.inf
+    else:
+        for i in range(n):
+            j, f = i // u, (i % u) / u
+            y[i] = x[j] if f == 0.0 else x[j] * (1.0 - f) + x[j + 1] * f
+            whole &= abs(y[i]) < math.inf
+    if not whole:
+        for i in range(n):
+            if not abs(y[i]) < math.inf:  # the mean of what is there, if anything is
+                total, m = 0.0, 0
+                for j in range(i * q if u == 1 else 0, i * q + q if u == 1 else 0):
+                    if math.isfinite(x[j]):
+                        total += x[j]
+                        m += 1
+                y[i] = total / m if m > 0 else math.nan
+        if not fill_gaps(y, n, bad):
+            return 0, True
+    first, flat = y[0] if n > 0 else 0.0, True
+    for i in range(n):
+        y[i] -= first
+        flat &= y[i] == 0.0
+    total = 0.0
+    s[0] = 0.0
+    for i in range(n):
+        total += y[i]
+        s[i + 1] = total
+    return (0 if flat else n), not whole
+
+
+@jit
+def slopes(s, n, w, g):
+    """g: |slope| over w samples on either side, 0 at the ends."""
+    scale = 1.0 / (w * (w + 1))
+    for i in range(min(w, n)):
+        g[i] = 0.0
+    for i in range(w, n - 1 - w):
+        g[i] = abs((s[i + 1 + w] - s[i + 1]) - (s[i] - s[i - w])) * scale
+    for i in range(max(0, n - 1 - w), n):
+        g[i] = 0.0
+
+
+@jit
+def find_hump(s, n, lo, hi, w, centre, spread, sign, other, found):
+    """The most prominent extremum of the box-smoothed signal between lo and hi.
+
+    Score: geometric mean of the rise before and the fall after, times a Gaussian prior on the place, times `other` if
+    `sign` is not 0 and not its own. found: place (-1: none), score, prominence, sign, previous and next extremum.
+    """
+    found[0], found[1] = -1.0, 0.0
+    lo, hi = max(lo, w), min(hi, n - 2 - w)
+    if hi - lo < 3:
+        return
+    h = w // 2
+    before, mid = lo, -1
+    v_before, v_mid = box(s, lo, h), 0.0
+    d = slope(s, lo, w)
+    for i in range(lo + 1, hi + 1):
+        d_next = slope(s, i, w)
+        if (d > 0.0) != (d_next > 0.0) or i == hi:
+            place = i if abs(d_next) < abs(d) else i - 1
+            v = box(s, place, h)
+            if mid >= 0:
+                rise, fall = v_mid - v_before, v_mid - v
+                if rise * fall > 0.0:
+                    prominence, t = math.sqrt(rise * fall), (mid - centre) / spread
+                    score = prominence * math.exp(-0.5 * t * t)
+                    if sign * rise < 0.0:
+                        score *= other
+                    if score > found[1]:
+                        found[0], found[1], found[2] = mid, score, prominence
+                        found[3], found[4], found[5] = (1.0 if rise > 0.0 else -1.0), before, place
+                before, v_before = mid, v_mid
+            mid, v_mid = place, v
+        d = d_next
+
+
+@jit
+def find_foot(s, n, peak, stop, w, fraction, step):
+    """From a peak past the steepest slope (up to stop) to where the slope falls below a fraction of it."""
+    stop = min(max(stop, w), n - 2 - w)
+    steepest, at, i = 0.0, peak, peak
+    while (stop - i) * step > 0:
+        a = abs(slope(s, i, w))
+        if a > steepest:
+            steepest, at = a, i
+        i += step
+    threshold, before, i = fraction * steepest, steepest, at
+    while (stop - i) * step > 0:
+        a = abs(slope(s, i, w))
+        if a < threshold:
+            return i - step * (threshold - a) / max(before - a, 1e-30)
+        before = a
+        i += step
+    return float(max(stop, i) if step > 0 else min(stop, i))
+
+
+@jit
+def find_qrs_edge(g, n, r, stop, step, steepest, steep, gap, edge, run, noise_factor, fi):
+    """From r outwards (step -1 or 1): the last steep sample, then where the slope stays below the threshold."""
+    quiet = width(0.04, fi)
+    noise = math.inf
+    for block in range(6):  # 40 ms each, from 50 ms to 290 ms beside r
+        near = r + step * (width(0.05, fi) + block * quiet)
+        far = near + step * (quiet - 1)
+        if min(near, far) < 1 or max(near, far) > n - 2:
+            break
+        total = 0.0
+        for i in range(min(near, far), max(near, far) + 1):
+            total += g[i]
+        noise = min(noise, total / quiet)
+    noise = 0.0 if noise == math.inf else noise
+    level = max(steep * steepest, noise_factor * noise)
+    last, i = r, r
+    while (stop - i) * step >= 0 and (i - last) * step <= gap:
+        if g[i] >= level:
+            last = i
+        i += step
+    threshold = max(edge * steepest, noise_factor * noise)
+    found, below, i, inner = float(last), 0, last, steepest
+    while (stop - i) * step > 0:
+        if g[i] < threshold:
+            if below == 0:
+                found = i - step * (threshold - g[i]) / (inner - g[i]) if inner > threshold else float(i)
+            below += 1
+            if below >= run:
+                return found
+        else:
+            below, found = 0, float(i)
+        inner = g[i]
+        i += step
+    return found
+
+
+@jit
+def measure_qrs(g, n, r, lo, hi, noise_factor, fi, found):
+    """QRS complex around r within lo .. hi: onset (found[0] = -1: none), offset, centre of gravity of slope^2."""
+    found[0] = -1.0
+    lo, hi = max(0, lo), min(n - 1, hi)
+    reach = width(0.08, fi)
+    steepest = 0.0
+    for i in range(max(lo, r - reach), min(hi, r + reach) + 1):
+        steepest = max(steepest, g[i])
+    if steepest == 0.0:
+        return
+    for side in range(2):
+        on = side == 0
+        found[side] = find_qrs_edge(
+            g, n, r, lo if on else hi, 2 * side - 1, steepest,
+            C.QRS_STEEP_ON if on else C.QRS_STEEP_OFF, width(C.QRS_GAP_ON if on else C.QRS_GAP_OFF, fi),
+            C.QRS_EDGE_ON if on else C.QRS_EDGE_OFF, width(C.QRS_RUN_ON if on else C.QRS_RUN_OFF, fi), noise_factor, fi,
+        )  # fmt: skip
+    weight, moment = 0.0, 0.0
+    for i in range(max(0, int(found[0])), min(n - 1, int(found[1]) + 1) + 1):
+        weight += g[i] * g[i]
+        moment += g[i] * g[i] * (i - r)
+    found[2] = r + moment / weight if weight > 0.0 else float(r)
+
+
+@jit
+def clip(v, limit):
+    return max(-limit, min(limit, v))
+
+
+@jit
+def measure_wave(s, n, kind, first, last, lo, hi, centre, spread, sign, fi, found, t):
+    """P (kind 0) or T wave (1) with its peak between lo and hi, its feet between first and last.
+
+    t: peak (-1: none), onset, offset, and for either foot whether it belongs to a second phase, of the other sign.
+    """
+    w = width(C.T_FOOT_SLOPE if kind else C.P_FOOT_SLOPE, fi)
+    other = 1.0 if sign == 0.0 else (C.T_OTHER if kind else C.P_OTHER)
+    find_hump(s, n, lo, hi, width(C.T_SLOPE if kind else C.P_SLOPE, fi), centre, spread, sign, other, found)
+    t[0] = found[0]
+    if found[0] < 0:
+        return
+    peak = int(found[0])
+    for side in range(2):
+        step = 2 * side - 1
+        if kind:
+            edge, reach = (C.T_OFF_EDGE if side else C.T_ON_EDGE), width(C.T_OFF_REACH if side else C.T_ON_REACH, fi)
+        else:
+            edge, reach = (C.P_OFF_EDGE if side else C.P_ON_EDGE), width(C.P_REACH, fi)
+        beyond = int(found[4 + side])  # the next extremum
+        stop = beyond + step * w
+        limit = last if side else first
+        if (stop - limit) * step > 0:
+            stop = limit
+        if (stop - peak) * step > reach:
+            stop = peak + step * reach
+        t[1 + side] = find_foot(s, n, peak, stop, w, edge, step)
+        t[3 + side] = 0.0
+
+
+@jit
+def add_second_phase(ms, n, kind, first, last, fi, found, a):
+    """Moves a foot of the average's wave to the far side of a phase of the other sign; a[3], a[4]: whether it did."""
+    w, h = width(C.T_FOOT_SLOPE if kind else C.P_FOOT_SLOPE, fi), width(C.T_SLOPE if kind else C.P_SLOPE, fi) // 2
+    reach = width(C.T_SECOND_REACH if kind else C.P_SECOND_REACH, fi)
+    share = C.T_SECOND if kind else C.P_SECOND
+    height = box(ms, int(a[0]), h)
+    for side in range(2):
+        step = 2 * side - 1
+        at, limit = int(found[4 + side]), last if side else first
+        if (limit - at) * step <= 2 * w or (at - a[0]) * step > reach:
+            continue
+        depth = box(ms, at, h)
+        if depth * height < 0.0 and abs(depth) >= share * abs(height):
+            stop = at + step * reach
+            stop = min(stop, limit) if side else max(stop, limit)
+            foot = find_foot(ms, n, at, stop, w, 0.25, step)
+            if abs(box(ms, int(foot), h)) <= 0.3 * abs(depth):  # it comes back: not a sloping ST segment
+                a[1 + side], a[3 + side] = foot, 1.0
