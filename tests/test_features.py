@@ -309,7 +309,7 @@ def test_synthetic_truth(fs):
     f = dict(zip(pc.FEATURE_NAMES, pc.physio_features(s.ecg[None], fs, s.rpeaks[None])[0], strict=True))
     assert f["rr_median"] == pytest.approx(800, abs=2)
     assert f["pr_median"] == pytest.approx(160, abs=10)
-    assert f["qrs_median"] == pytest.approx(90, abs=10)
+    assert f["qrs_median"] == pytest.approx(90, abs=16)  # where a Gaussian wave begins is a convention, on both sides
     assert f["qtc_median"] == pytest.approx(380 / 0.8 ** (1 / 3), abs=16)
     assert f["p_dur_median"] == pytest.approx(100, abs=14)
     assert f["r_amp_median"] == pytest.approx(1.0, abs=0.05)
@@ -325,7 +325,7 @@ def test_findings_show():
         return dict(zip(pc.FEATURE_NAMES, pc.physio_features(s.ecg[None], 500, s.rpeaks[None])[0], strict=True))
 
     rng = np.random.default_rng(3)
-    fibrillating = columns(p_absent=True, beats=0.6 + np.cumsum(rng.uniform(0.5, 1.1, size=13)))
+    fibrillating = columns(p_absent=True, fibrillation=0.05, beats=0.6 + np.cumsum(rng.uniform(0.5, 1.1, size=13)))
     assert fibrillating["pct_p_absent"] >= 90 and fibrillating["cv_rr"] > 0.1 and fibrillating["rmssd"] > 80
     blocked = columns(bundle_branch_block=True, qrs=0.15)
     assert blocked["qrs_median"] >= 120 and blocked["pct_qrs_ge_120"] > 80
@@ -398,7 +398,7 @@ def test_real_findings_show():
         assert median("qrs_median", "CLBBB", "CRBBB", lead=lead) >= 120 > median("qrs_median", "NORM", lead=lead)
     assert 60000 / median("rr_mean", "SBRAD") < 60 and 60000 / median("rr_mean", "STACH") > 100
     assert median("pr_median", "1AVB") > 200 > median("pr_median", "NORM")
-    assert median("pct_p_absent", "NORM") < 10
+    assert median("pct_p_absent", "NORM") < 10 and median("pct_p_absent", "AFIB") > 90
     assert median("cv_rr", "AFIB") > 3 * median("cv_rr", "NORM")
     assert [bool(c & {"PACE"}) for c in codes] == paced.tolist()
 
