@@ -4,6 +4,7 @@
 // each beat is placed on the full-rate signal.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -18,6 +19,7 @@ namespace {
 using namespace rpeaks;
 
 constexpr double kPi = 3.14159265358979323846;
+constexpr int kTile = 32;  // working samples
 
 struct Wavelet {
   int reach;                     // in working samples
@@ -51,6 +53,7 @@ struct Plan {  // what depends on (samples, fs) alone
   double fs, fw;
   float block;
   std::vector<Wavelet> bands;
+  std::vector<int64_t> ramp;  // first sample at or after the centre of each block, then n
   int pad = 0;
 
   Plan(int64_t samples, double rate) : fs(rate) {
@@ -60,6 +63,12 @@ struct Plan {  // what depends on (samples, fs) alone
     fw = fs / static_cast<double>(step);
     block = static_cast<float>(kBlock * fw);
     blocks = std::max<int64_t>(1, static_cast<int64_t>(static_cast<float>(n) / block));
+    ramp.push_back(0);
+    for (int64_t k = 1, t = 0; k < blocks; ++k) {
+      while (t < n && static_cast<float>(t) / block - 0.5f < static_cast<float>(k)) ++t;
+      ramp.push_back(t);
+    }
+    ramp.push_back(n);
     for (const double centre : kCentre) bands.emplace_back(centre, fw);
     for (const Wavelet& w : bands) pad = std::max(pad, w.reach);
   }
@@ -82,7 +91,7 @@ struct Scratch {  // one per thread, so that no record allocates
     env.resize(leads * kBands * p.n);
     weight.resize(leads * kBands * p.blocks);
     lead_level.resize(leads * kBands * p.blocks);
-    padded.resize(p.n + 2 * p.pad);
+    padded.resize(p.n + 2 * p.pad + kTile);
     fused.resize(p.n);
     missing.resize(p.n);
     for (auto* v : {&maxima, &means, &level, &noise}) v->resize(p.blocks);
@@ -111,36 +120,72 @@ inline void despike(const T* x, int64_t samples, int64_t begin, int64_t n, int64
   for (int64_t i = hi; i < begin + n; ++i) out[i - begin] = static_cast<float>(x[i]);
 }
 
-// Means of `step` samples without spikes; a mean with a missing sample is missing.
-template <class T>
+// Means of `step` samples without spikes; a mean with a missing sample is missing. kStep: step, where it is a common one.
+template <int kStep, class T>
 inline void means_of(const T* x, int64_t samples, const Plan& p, float* y) {
-  constexpr int64_t kTile = 64, kMostStep = 32;
-  float clean[kTile * kMostStep];
-  const float scale = 1.0f / static_cast<float>(p.step);
+  constexpr int64_t kMostStep = 32;  // 4000 Hz
+  const int64_t step = kStep ? kStep : p.step;
+  float clean[kTile * kMostStep] = {}, out[kTile];
+  const float scale = 1.0f / static_cast<float>(step);
   for (int64_t i0 = 0; i0 < p.n; i0 += kTile) {
-    const int64_t m = std::min(kTile, p.n - i0);
-    despike(x, samples, i0 * p.step, m * p.step, p.spike, clean);
-    for (int64_t i = 0; i < m; ++i) {
-      float sum = 0;
-      for (int64_t k = 0; k < p.step; ++k) sum += clean[i * p.step + k];
-      y[i0 + i] = sum * scale;
+    const int64_t m = std::min<int64_t>(kTile, p.n - i0);
+    despike(x, samples, i0 * step, m * step, p.spike, clean);
+    for (int64_t i = 0; i < kTile; ++i) {
+      float sum = clean[i * step];
+      for (int64_t k = 1; k < step; ++k) sum += clean[i * step + k];
+      out[i] = sum * scale;
     }
+    std::memcpy(y + i0, out, m * sizeof(float));
   }
 }
 
-PHYSIOCLR_SIMD void means(const float* x, int64_t samples, const Plan& p, float* y) { means_of(x, samples, p, y); }
-PHYSIOCLR_SIMD void means(const int16_t* x, int64_t samples, const Plan& p, float* y) { means_of(x, samples, p, y); }
-
-// The lead at the working rate, less its first valid value. Gaps are bridged. False if nothing is valid.
 template <class T>
-bool work_rate(const T* x, int64_t samples, const Plan& p, float* y, uint8_t* missing, float* origin) {
+inline void means_by_step(const T* x, int64_t samples, const Plan& p, float* y) {
+  if (p.step == 2)
+    means_of<2>(x, samples, p, y);
+  else if (p.step == 3)
+    means_of<3>(x, samples, p, y);
+  else if (p.step == 4)
+    means_of<4>(x, samples, p, y);
+  else
+    means_of<0>(x, samples, p, y);
+}
+
+PHYSIOCLR_SIMD void means(const float* x, int64_t samples, const Plan& p, float* y) { means_by_step(x, samples, p, y); }
+PHYSIOCLR_SIMD void means(const int16_t* x, int64_t samples, const Plan& p, float* y) {
+  means_by_step(x, samples, p, y);
+}
+
+PHYSIOCLR_SIMD bool all_finite(const float* x, int64_t n) {
+  float bad[16] = {}, sum = 0;
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16)
+    for (int l = 0; l < 16; ++l) bad[l] += x[i + l] * 0.0f;  // NaN where x is not finite
+  for (; i < n; ++i) sum += x[i] * 0.0f;
+  for (const float b : bad) sum += b;
+  return sum == 0;
+}
+
+PHYSIOCLR_SIMD void subtract(float* y, int64_t n, float origin) {
+  for (int64_t i = 0; i < n; ++i) y[i] -= origin;
+}
+
+// The lead at the working rate, less its first valid value. Gaps are marked and bridged. False if nothing is valid.
+template <class T>
+bool work_rate(const T* x, int64_t samples, const Plan& p, float* y, uint8_t* missing, float* origin, bool* gaps) {
   means(x, samples, p, y);
+  *gaps = !all_finite(y, p.n);
+  if (!*gaps) {
+    *origin = y[0];
+    subtract(y, p.n, *origin);
+    return true;
+  }
   for (int64_t i = 0; i < p.n; ++i) missing[i] = !std::isfinite(y[i]);
   int64_t first = 0;
   while (first < p.n && missing[first]) ++first;
   if (first == p.n) return false;
   *origin = y[first];
-  for (int64_t i = 0; i < p.n; ++i) y[i] -= *origin;
+  subtract(y, p.n, *origin);
   // Gaps: a straight line between their edges, constant at the ends of the record.
   for (int64_t i = 0; i < first; ++i) y[i] = 0;
   for (int64_t i = first; i < p.n;) {
@@ -157,36 +202,80 @@ bool work_rate(const T* x, int64_t samples, const Plan& p, float* y, uint8_t* mi
   return true;
 }
 
-PHYSIOCLR_SIMD void envelope(const float* y, int64_t n, const Wavelet& w, float* env) {
-  constexpr int kTile = 64;
+// env[i] for i < n, from y[-reach .. n + reach + kTile). Sums stay in registers: the tile is whole, its excess is dropped.
+PHYSIOCLR_SIMD void envelope(const float* y, int64_t n, const Wavelet& w, float floor, float* env) {
   for (int64_t i0 = 0; i0 < n; i0 += kTile) {
-    const int m = static_cast<int>(std::min<int64_t>(kTile, n - i0));
-    float a[kTile], b[kTile];
+    float a[kTile], b[kTile], e[kTile];
     const float* x = y + i0;
-    for (int i = 0; i < m; ++i) a[i] = w.even[0] * x[i], b[i] = 0;
+    for (int i = 0; i < kTile; ++i) a[i] = w.even[0] * x[i], b[i] = 0;
     for (int k = 1; k <= w.reach; ++k) {
       const float c = w.even[k], s = w.odd[k];
-      for (int i = 0; i < m; ++i) {
+      for (int i = 0; i < kTile; ++i) {
         a[i] += c * (x[i + k] + x[i - k]);
         b[i] += s * (x[i + k] - x[i - k]);
       }
     }
-    for (int i = 0; i < m; ++i) env[i0 + i] = std::sqrt(a[i] * a[i] + b[i] * b[i]);
+    for (int i = 0; i < kTile; ++i) {
+      e[i] = std::sqrt(a[i] * a[i] + b[i] * b[i]);
+      e[i] = e[i] < floor ? 0.0f : e[i];
+    }
+    std::memcpy(env + i0, e, std::min<int64_t>(kTile, n - i0) * sizeof(float));
+  }
+}
+
+// Maximum and sum of n values. Sixteen partial sums, always added in the same order, so that every processor agrees.
+PHYSIOCLR_SIMD void maximum_and_sum(const float* x, int64_t n, float* top, float* sum) {
+  constexpr int kLanes = 16;
+  float m[kLanes] = {}, a[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int l = 0; l < kLanes; ++l) {
+      m[l] = m[l] < x[i + l] ? x[i + l] : m[l];
+      a[l] += x[i + l];
+    }
+  for (int l = 0; i + l < n; ++l) {
+    m[l] = m[l] < x[i + l] ? x[i + l] : m[l];
+    a[l] += x[i + l];
+  }
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; ++l) {
+      m[l] = m[l] < m[l + half] ? m[l + half] : m[l];
+      a[l] += a[l + half];
+    }
+  *top = m[0];
+  *sum = a[0];
+}
+
+PHYSIOCLR_SIMD float largest_of(const float* x, int64_t n) {
+  float top = 0, m[16] = {};
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16)
+    for (int l = 0; l < 16; ++l) m[l] = m[l] < std::fabs(x[i + l]) ? std::fabs(x[i + l]) : m[l];
+  for (; i < n; ++i) top = std::max(top, std::fabs(x[i]));
+  return std::max(top, *std::max_element(m, m + 16));
+}
+
+// fused += env * weight, the weight interpolated between the centres of the blocks as at_centres does.
+PHYSIOCLR_SIMD void add_weighted(const float* env, const float* weight, const Plan& p, float* fused) {
+  for (int64_t k = 0; k < p.blocks; ++k) {
+    const float w = weight[k], slope = weight[k + 1 < p.blocks ? k + 1 : k] - w, at = static_cast<float>(k);
+    const int32_t end = static_cast<int32_t>(p.ramp[k + 1]);
+    for (int32_t i = static_cast<int32_t>(p.ramp[k]); i < end; ++i) {
+      float pos = static_cast<float>(i) / p.block - 0.5f;
+      pos = pos < 0 ? 0 : pos;
+      fused[i] += env[i] * (w + (pos - at) * slope);
+    }
   }
 }
 
 // Maximum and mean of each block.
 void block_statistics(const float* env, const Plan& p, float* maxima, float* means) {
-  int64_t i = 0;
+  int64_t begin = 0;
   for (int64_t k = 0; k < p.blocks; ++k) {
-    const int64_t begin = i;
-    float top = 0, sum = 0;
-    for (const int64_t e = p.block_end(k); i < e; ++i) {
-      top = std::max(top, env[i]);
-      sum += env[i];
-    }
-    maxima[k] = top;
-    means[k] = i > begin ? sum / static_cast<float>(i - begin) : 0.0f;
+    const int64_t end = p.block_end(k);
+    maximum_and_sum(env + begin, end - begin, maxima + k, means + k);
+    means[k] = end > begin ? means[k] / static_cast<float>(end - begin) : 0.0f;
+    begin = end;
   }
 }
 
@@ -197,15 +286,13 @@ int64_t candidates(const float* e, const Plan& p, int32_t* out) {
   for (int64_t i = 0; i < p.n;) {
     const float v = e[i];
     int64_t next = i + 1;
-    bool top = v > 0;
-    for (int64_t j = std::max<int64_t>(0, i - sep); top && j < i; ++j) top = e[j] < v;
-    if (top)
-      for (int64_t j = i + 1; j <= std::min(p.n - 1, i + sep); ++j)
-        if (e[j] > v) {
-          top = false;
-          next = j;
-          break;
-        }
+    bool top = v > 0 && (i == 0 || e[i - 1] < v) && (i + 1 == p.n || e[i + 1] <= v);
+    for (int64_t j = i - 2, end = std::max<int64_t>(0, i - sep); top && j >= end; --j) top = e[j] < v;
+    for (int64_t j = i + 2, end = std::min(p.n - 1, i + sep); top && j <= end; ++j)
+      if (e[j] > v) {
+        top = false;
+        next = j;
+      }
     if (top) {
       out[m++] = static_cast<int32_t>(i);
       next = i + sep + 1;
@@ -223,8 +310,9 @@ bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s)
     float* y = s.slow.data() + l * p.n;
     float* env = s.env.data() + l * kBands * p.n;
     float largest = 0;
-    if (work_rate(x + l * samples, samples, p, y, s.missing.data(), &s.origin[l]))
-      for (int64_t i = 0; i < p.n; ++i) largest = std::max(largest, std::fabs(y[i]));
+    bool gaps = false;
+    if (work_rate(x + l * samples, samples, p, y, s.missing.data(), &s.origin[l], &gaps))
+      largest = largest_of(y, p.n);
     else
       s.origin[l] = 0;
     any = any || largest > 0;
@@ -244,9 +332,10 @@ bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s)
       const float floor = 4e-6f * largest;  // rounding of the wavelet's sums
       for (int b = 0; b < kBands; ++b) {
         float* e = env + b * p.n;
-        envelope(s.padded.data() + p.pad, p.n, p.bands[b], e);
-        for (int64_t i = 0; i < p.n; ++i)
-          if (s.missing[i] || e[i] < floor) e[i] = 0;
+        envelope(s.padded.data() + p.pad, p.n, p.bands[b], floor, e);
+        if (gaps)
+          for (int64_t i = 0; i < p.n; ++i)
+            if (s.missing[i]) e[i] = 0;
       }
     }
     for (int b = 0; b < kBands; ++b) {
@@ -275,9 +364,7 @@ bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s)
   }
   std::fill(s.fused.begin(), s.fused.end(), 0.0f);
   for (int64_t r = 0; r < rows; ++r) {
-    const float* e = s.env.data() + r * p.n;
-    const float* w = s.weight.data() + r * p.blocks;
-    for (int64_t i = 0; i < p.n; ++i) s.fused[i] += e[i] * at_centres(w, p.blocks, p.block, i);
+    add_weighted(s.env.data() + r * p.n, s.weight.data() + r * p.blocks, p, s.fused.data());
   }
   return true;
 }
