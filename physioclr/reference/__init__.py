@@ -5,8 +5,8 @@ Nothing in the library imports this: it is what the tests compare with, and the 
 
 from .augment import augment, shuffle_beats
 from .contrastive import hybrid_contrastive_loss
-from .features import physio_features
 from .delineate import delineate
+from .features import physio_features
 from .neighbors import physio_neighbors
 from .reconstruction import peak_reconstruction_loss
 from .rpeaks import detect_rpeaks
