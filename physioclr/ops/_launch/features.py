@@ -137,12 +137,13 @@ def measure(
     if not features.size:
         return features, paced
     from .. import _numba_features as kernels
+    from .. import _numba_leads as leads_kernels
     from .._numba_delineate import delineate_range
 
     chosen, record, taps = np.array(leads, np.int64), x, slope_taps()
     if MEAN_LEAD in leads:  # it is one more lead of the record
         mean = np.empty((n, 1, x.shape[2]), np.float32)
-        _pool.run(lambda a, b: kernels.mean_lead_range(a, b, x, mean), n)
+        _pool.run(lambda a, b: leads_kernels.mean_lead_range(a, b, x, mean), n)
         alone = (chosen == MEAN_LEAD).all()
         record = mean if alone else np.concatenate([x, mean], axis=1)
         chosen[chosen == MEAN_LEAD] = 0 if alone else x.shape[1]
@@ -157,7 +158,7 @@ def measure(
             found = waves[: k * 8 * m * r.shape[1]].reshape(k, 8, m, r.shape[1])
             for lead, one in zip(chosen, found, strict=True):
                 delineate_range(0, m, block, lead, peaks, FS, one[:, :, None])
-            kernels.paced_range(0, m, x[a:b], peaks, paced[a:b])
+            leads_kernels.paced_range(0, m, x[a:b], peaks, paced[a:b])
             kernels.features_range(0, m, block, chosen, peaks, paced[a:b], found, length, bazett, taps, features[a:b])
 
     _pool.run(work, n)
