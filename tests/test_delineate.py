@@ -13,6 +13,7 @@ from synthetic import FIELDS, synthetic_ecg
 from torch.library import opcheck
 
 import physioclr as pc
+from physioclr import reference
 from physioclr.ops import _pool
 
 
@@ -182,6 +183,29 @@ def test_consensus_withstands_a_bad_lead(rng):
             np.testing.assert_array_equal(
                 np.delete(getattr(d, f)[0], [4, 12], axis=0), np.delete(getattr(good, f)[0], [4, 12], axis=0)
             )
+
+
+RECORDINGS = {
+    "plain": {},
+    "noise": dict(noise=0.03, wander=0.3, rate=83),
+    "long": dict(seconds=33, rate=95, noise=0.01),  # several blocks of beats
+    "fibrillation": dict(p_absent=True, fibrillation=0.08, noise=0.01, beats=[0.4, 1.0, 1.9, 2.4, 3.3, 4.1, 4.6, 5.6]),
+    "ectopic": dict(ectopic={2, 5, 6}, noise=0.01),
+    "biphasic": dict(p_biphasic=True, t_biphasic=True, noise=0.003),
+    "two beats": dict(seconds=2.0, noise=0.01),
+    "nothing but noise": dict(r_amp=0.0, p_amp=0.0, t_amp=0.0, noise=0.1),
+}
+
+
+@pytest.mark.parametrize("case", RECORDINGS)
+@pytest.mark.parametrize("fs", [128, 250, 500, 1000])
+def test_matches_reference(case, fs):
+    s = synthetic_ecg(fs=fs, **({"seconds": 8, "noise": 1e-4} | RECORDINGS[case]))
+    ecg = np.stack([s.ecg, -0.4 * s.ecg[::-1], s.ecg + 0.02 * np.roll(s.ecg, 9)])
+    ecg[1, 3 * fs : 3 * fs + 7] = np.nan
+    expected = reference.delineate(ecg[None], fs, s.rpeaks[None], lead="all")
+    for f, v in pc.delineate(ecg[None], fs, s.rpeaks[None], lead="all")._asdict().items():
+        np.testing.assert_array_equal(v, getattr(expected, f), err_msg=f)
 
 
 def test_flat_and_missing_leads_have_no_waves():

@@ -44,10 +44,6 @@ MS = 2.0  # per sample
 R_SEARCH = 10  # samples: an R peak found on other leads is this far at most from the peak on this one
 GAP = 50  # samples: a beat may hide where so many are missing in a row
 CORR_BEFORE, CORR_AFTER = 125, 200  # samples around R that adjacent beats are compared over
-SPIKE_FROM, SPIKE_TO = 80, 10  # a ventricular pacing spike lies from 160 ms before the R peak to 20 ms after it
-SPIKE_LOW, SPIKE_HIGH = np.float32(0.2), np.float32(0.4)  # mV
-SPIKE_SIDE, SPIKE_BEFORE = np.float32(0.35), np.float32(0.2)  # steps beside the spike, relative to its height
-ZERO = np.float32(0.0)
 
 
 # ---- statistics of a few numbers ----------------------------------------------------------------------------------
@@ -400,67 +396,3 @@ def features_range(start, stop, ecg, leads, rpeaks, paced, waves, segment, bazet
             record_features(
                 ecg[n], ecg[n, leads[j]], rpeaks[n], paced[n], waves[j, :, n], segment, bazett, taps, rows, out[n, :, j]
             )
-
-
-# ---- pacing spikes, and the mean of the leads ---------------------------------------------------------------------
-
-
-@jit
-def spikes(w):
-    """How many samples of w (6 more on each side) look like a pacing spike: 6 ms wide at most, and out of a level line.
-
-    After a low spike the line must be level again, or it may be a notch; after a high one the QRS complex may begin at
-    once. The level before tells it from a narrow QRS complex, whose slopes go on beyond 6 ms. Without branches, for
-    SIMD; comparisons with a missing sample are false.
-    """
-    hits = np.int32(0)
-    for i in range(w.size - 12):
-        centre = w[i + 6]
-        left, right = centre - w[i + 3], centre - w[i + 9]
-        up, down = abs(left), abs(right)
-        height = up if up < down else down
-        before = abs(w[i + 3] - w[i])
-        side = SPIKE_SIDE * height
-        low = (
-            (height >= SPIKE_LOW)
-            & (before <= side)
-            & (abs(w[i + 9] - w[i + 12]) <= side)
-            & (abs(w[i + 3] - w[i + 9]) <= side)
-        )
-        high = (height >= SPIKE_HIGH) & (before <= SPIKE_BEFORE * height)
-        hits += np.int32((left * right > ZERO) & (low | high))
-    return hits
-
-
-@jit_range(array(float32, 3), array(int32, 2), types.Array(uint8, 2, "C"))
-def paced_range(start, stop, ecg, rpeaks, paced):
-    """Marks the beats led by a ventricular pacing spike, seen on two leads (on the only one where there is one).
-
-    Every third lead is looked at (of twelve II, aVL, V2, V5): a spike shows in nearly all of them.
-    """
-    leads, samples = ecg.shape[1], ecg.shape[2]
-    step = 3 if leads >= 6 else 1
-    needed = min(2, leads)
-    for n in range(start, stop):
-        for k in range(rpeaks.shape[1]):
-            seen = 0
-            first = max(rpeaks[n, k] - SPIKE_FROM - 6, 0)
-            last = min(rpeaks[n, k] + SPIKE_TO + 6, samples)
-            if rpeaks[n, k] >= 0 and last - first > 12:
-                for lead in range(1 if step > 1 else 0, leads, step):
-                    if spikes(ecg[n, lead, first:last]) > 0:
-                        seen += 1
-            paced[n, k] = seen >= needed
-
-
-@jit_range(array(float32, 3), types.Array(float32, 3, "C"))
-def mean_lead_range(start, stop, ecg, out):
-    """out (B, 1, T): the mean of the leads present at each sample; NaN where there is none."""
-    for n in range(start, stop):
-        for i in range(ecg.shape[2]):
-            total, seen = np.float32(0.0), 0
-            for lead in range(ecg.shape[1]):
-                if math.isfinite(ecg[n, lead, i]):
-                    total += ecg[n, lead, i]
-                    seen += 1
-            out[n, 0, i] = total / seen if seen > 0 else math.nan

@@ -5,6 +5,7 @@ Nothing in the library imports this: it is what the tests compare with, and the 
 
 from .augment import augment, shuffle_beats
 from .contrastive import hybrid_contrastive_loss
+from .delineate import delineate
 from .features import physio_features
 from .neighbors import physio_neighbors
 from .reconstruction import peak_reconstruction_loss
@@ -13,6 +14,7 @@ from .similarity import physio_similarity
 
 __all__ = [
     "augment",
+    "delineate",
     "detect_rpeaks",
     "hybrid_contrastive_loss",
     "peak_reconstruction_loss",

@@ -133,30 +133,33 @@ def measure(
     n, k = len(x), len(leads)
     segments = 1 if segment is None else shape[1]
     features = np.empty((n, segments, k, N_FEATURES), np.float32)
-    paced, waves = np.zeros(r.shape, np.uint8), np.empty((k, 8, n, r.shape[1]), np.int32)
+    paced = np.zeros(r.shape, np.uint8)
     if not features.size:
         return features, paced
     from .. import _numba_features as kernels
+    from .. import _numba_leads as leads_kernels
     from .._numba_delineate import delineate_range
 
     chosen, record, taps = np.array(leads, np.int64), x, slope_taps()
     if MEAN_LEAD in leads:  # it is one more lead of the record
         mean = np.empty((n, 1, x.shape[2]), np.float32)
-        _pool.run(lambda a, b: kernels.mean_lead_range(a, b, x, mean), n)
+        _pool.run(lambda a, b: leads_kernels.mean_lead_range(a, b, x, mean), n)
         alone = (chosen == MEAN_LEAD).all()
         record = mean if alone else np.concatenate([x, mean], axis=1)
         chosen[chosen == MEAN_LEAD] = 0 if alone else x.shape[1]
     length = float("inf") if segment is None else segment * FS
-
     bazett = qtc == "bazett"
 
     def work(start: int, stop: int) -> None:
+        waves = np.empty(k * 8 * min(BLOCK, stop - start) * r.shape[1], np.int32)  # of one block: stays in the cache
         for a in range(start, stop, BLOCK):
             b = min(a + BLOCK, stop)
-            for lead, found in zip(chosen, waves, strict=True):
-                delineate_range(a, b, record, lead, r, FS, found.reshape(8, n, 1, -1))
-            kernels.paced_range(a, b, x, r, paced)
-            kernels.features_range(a, b, record, chosen, r, paced, waves, length, bazett, taps, features)
+            m, block, peaks = b - a, record[a:b], r[a:b]
+            found = waves[: k * 8 * m * r.shape[1]].reshape(k, 8, m, r.shape[1])
+            for lead, one in zip(chosen, found, strict=True):
+                delineate_range(0, m, block, lead, peaks, FS, one[:, :, None])
+            leads_kernels.paced_range(0, m, x[a:b], peaks, paced[a:b])
+            kernels.features_range(0, m, block, chosen, peaks, paced[a:b], found, length, bazett, taps, features[a:b])
 
     _pool.run(work, n)
     return features, paced

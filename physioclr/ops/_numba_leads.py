@@ -1,0 +1,90 @@
+"""What needs more leads than the one that is measured: pacing spikes, and the mean of the leads. Compiled by Numba.
+
+Scalar code like that of `_numba_features`; times in samples of a 500 Hz record.
+"""
+
+import math
+
+import numpy as np
+from numba import float32, int32, types, uint8
+
+from ._numba_features import array, jit, jit_range
+
+SPIKE_FROM, SPIKE_TO = 80, 10  # a ventricular pacing spike lies from 160 ms before the R peak to 20 ms after it
+SPIKE_LOW, SPIKE_HIGH = np.float32(0.2), np.float32(0.4)  # mV
+SPIKE_SIDE, SPIKE_BEFORE = np.float32(0.35), np.float32(0.2)  # steps beside the spike, relative to its height
+ZERO = np.float32(0.0)
+
+
+@jit
+def spikes(w):
+    """How many samples of w (6 more on each side) look like a pacing spike: 6 ms wide at most, and out of a level line.
+
+    After a low spike the line must be level again, or it may be a notch; after a high one the QRS complex may begin at
+    once. The level before tells it from a narrow QRS complex, whose slopes go on beyond 6 ms. Without branches, for
+    SIMD; comparisons with a missing sample are false.
+    """
+    hits = np.int32(0)
+    for i in range(w.size - 12):
+        centre = w[i + 6]
+        left, right = centre - w[i + 3], centre - w[i + 9]
+        up, down = abs(left), abs(right)
+        height = up if up < down else down
+        before = abs(w[i + 3] - w[i])
+        side = SPIKE_SIDE * height
+        low = (
+            (height >= SPIKE_LOW)
+            & (before <= side)
+            & (abs(w[i + 9] - w[i + 12]) <= side)
+            & (abs(w[i + 3] - w[i + 9]) <= side)
+        )
+        high = (height >= SPIKE_HIGH) & (before <= SPIKE_BEFORE * height)
+        hits += np.int32((left * right > ZERO) & (low | high))
+    return hits
+
+
+@jit
+def leads_with_spike(record, r, first, stop, step):
+    """In how many of the leads range(first, stop, step) a ventricular pacing spike goes before the R peak at r."""
+    a, b = max(r - SPIKE_FROM - 6, 0), min(r + SPIKE_TO + 6, record.shape[1])
+    seen = 0
+    if b - a > 12:
+        for lead in range(first, stop, step):
+            if spikes(record[lead, a:b]) > 0:
+                seen += 1
+    return seen
+
+
+@jit_range(array(float32, 3), array(int32, 2), types.Array(uint8, 2, "C"))
+def paced_range(start, stop, ecg, rpeaks, paced):
+    """Marks the beats led by a ventricular pacing spike, seen on two leads (on the only one where there is one).
+
+    Every third lead is looked at (of twelve II, aVL, V2, V5): a spike shows in nearly all of them. To spare the memory
+    of leads that nothing else reads, a record is looked through only if the first of them, or at every fourth beat any
+    of them, shows a spike.
+    """
+    leads = ecg.shape[1]
+    step, first = (3, 1) if leads >= 6 else (1, 0)
+    for n in range(start, stop):
+        suspect = False
+        for k in range(rpeaks.shape[1]):
+            paced[n, k] = 0
+            if rpeaks[n, k] >= 0 and not suspect:
+                suspect = leads_with_spike(ecg[n], rpeaks[n, k], first, leads if k % 4 == 1 else first + 1, step) > 0
+        if suspect:
+            for k in range(rpeaks.shape[1]):
+                if rpeaks[n, k] >= 0:
+                    paced[n, k] = leads_with_spike(ecg[n], rpeaks[n, k], first, leads, step) >= min(2, leads)
+
+
+@jit_range(array(float32, 3), types.Array(float32, 3, "C"))
+def mean_lead_range(start, stop, ecg, out):
+    """out (B, 1, T): the mean of the leads present at each sample; NaN where there is none."""
+    for n in range(start, stop):
+        for i in range(ecg.shape[2]):
+            total, seen = np.float32(0.0), 0
+            for lead in range(ecg.shape[1]):
+                if math.isfinite(ecg[n, lead, i]):
+                    total += ecg[n, lead, i]
+                    seen += 1
+            out[n, 0, i] = total / seen if seen > 0 else math.nan

@@ -1,0 +1,470 @@
+"""Delineation, written to be read: one lead at a time, whole arrays instead of loops where that is clearer.
+
+A position is a float, in samples of the internal rate (about 250 Hz); a beat is a dict of the positions it has.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..ops import _delineate_constants as C
+from ..ops._arrays import check_lead
+from ..ops._types import Delineation, rpeaks_index
+
+
+def samples_in(seconds, fi):
+    return max(1, int(seconds * fi + 0.5))
+
+
+class Signal:
+    """A signal y at the rate fi, with the two measures taken on it: mean slope and mean level."""
+
+    def __init__(self, y, fi):
+        self.y, self.fi, self.n = y, fi, len(y)
+        self.sums = np.concatenate([[0.0], np.cumsum(y)])
+
+    def slope(self, w):
+        """Mean of the w samples after each sample minus the mean of the w before it, per sample; 0 at the ends."""
+        out = np.zeros(self.n)
+        i = np.arange(w, self.n - 1 - w)
+        s = self.sums
+        out[i] = ((s[i + 1 + w] - s[i + 1]) - (s[i] - s[i - w])) / (w * (w + 1))
+        return out
+
+    def level(self, i, h):
+        """Mean of the samples i - h .. i + h."""
+        return (self.sums[i + h + 1] - self.sums[i - h]) / (2 * h + 1)
+
+    def level_before(self, on):
+        """Mean of the 20 ms before a QRS that begins at sample `on`."""
+        left = max(0, on - samples_in(0.02, self.fi))
+        return (self.sums[on + 1] - self.sums[left]) / (on + 1 - left)
+
+
+def resample(x, fs):
+    """(y, missing, fi, scale, shift): the lead at about 250 Hz (None: flat); input index = position * scale + shift."""
+    if fs >= 200:
+        q = max(1, int(fs / C.INTERNAL_RATE + 0.5))
+        groups = x[: len(x) // q * q].reshape(-1, q)
+        there = np.isfinite(groups)
+        with np.errstate(invalid="ignore"):
+            y = np.where(there, groups, 0.0).sum(axis=1) / there.sum(axis=1)
+        fi, scale, shift = fs / q, float(q), 0.5 * (q - 1)
+    else:
+        u = math.ceil(200 / fs)
+        j, f = np.divmod(np.arange((len(x) - 1) * u + 1), u)
+        f = f / u
+        x = np.where(np.isfinite(x), x, np.nan)
+        y = np.where(f == 0, x[j], x[j] * (1 - f) + x[np.minimum(j + 1, len(x) - 1)] * f)
+        fi, scale, shift = fs * u, 1 / u, 0.0
+    missing = np.isnan(y)
+    if len(y) == 0 or missing.all():
+        return None, missing, fi, scale, shift
+    there = np.flatnonzero(~missing)
+    y = np.interp(np.arange(len(y)), there, y[there])
+    return (None if np.ptp(y) == 0 else y - y[0]), missing, fi, scale, shift
+
+
+def qrs_edge(g, r, stop, step, steepest, steep, gap, edge, run, factor, fi):
+    """From r outwards: the last steep sample, from there to where the slope stays below a threshold."""
+    quiet, noise = samples_in(0.04, fi), []
+    for block in range(6):  # 40 ms each, from 50 ms to 290 ms beside r
+        near = r + step * (samples_in(0.05, fi) + block * quiet)
+        lo, hi = sorted([near, near + step * (quiet - 1)])
+        if lo < 1 or hi > len(g) - 2:
+            break
+        noise.append(sum(g[lo : hi + 1]) / quiet)
+    noise = min(noise, default=0.0)
+    last = r
+    for i in range(r, stop + step, step):
+        if (i - last) * step > gap:
+            break
+        if g[i] >= max(steep * steepest, factor * noise):
+            last = i
+    threshold = max(edge * steepest, factor * noise)
+    found, below = float(last), 0
+    for i in range(last, stop, step):
+        inner = steepest if i == last else g[i - step]
+        if g[i] >= threshold:
+            found, below = float(i), 0
+            continue
+        if below == 0:
+            found = i - step * (threshold - g[i]) / (inner - g[i]) if inner > threshold else float(i)
+        below += 1
+        if below >= run:
+            break
+    return found
+
+
+def find_qrs(g, r, lo, hi, factor, fi):
+    """Onset, offset and centre of the complex around r, or None."""
+    lo, hi, reach = max(0, lo), min(len(g) - 1, hi), samples_in(0.08, fi)
+    steepest = max(g[max(lo, r - reach) : min(hi, r + reach) + 1], default=0.0)
+    if steepest == 0:
+        return None
+    gap, run = (samples_in(C.QRS_GAP_ON, fi), samples_in(C.QRS_GAP_OFF, fi)), (C.QRS_RUN_ON, C.QRS_RUN_OFF)
+    on = qrs_edge(g, r, lo, -1, steepest, C.QRS_STEEP_ON, gap[0], C.QRS_EDGE_ON, samples_in(run[0], fi), factor, fi)
+    off = qrs_edge(g, r, hi, 1, steepest, C.QRS_STEEP_OFF, gap[1], C.QRS_EDGE_OFF, samples_in(run[1], fi), factor, fi)
+    i = np.arange(max(0, int(on)), min(len(g) - 1, int(off) + 1) + 1)
+    energy = g[i] ** 2
+    return on, off, r + (energy * (i - r)).sum() / energy.sum() if energy.sum() > 0 else float(r)
+
+
+def find_hump(signal, lo, hi, w, centre, spread, sign, other):
+    """dict(peak, score, prominence, sign, sides): the best extremum between lo and hi, sides the extrema beside it."""
+    lo, hi = max(lo, w), min(hi, signal.n - 2 - w)
+    if hi - lo < 3:
+        return None
+    d, h = signal.slope(w), w // 2
+    turns = [lo]
+    for i in range(lo + 1, hi + 1):
+        if (d[i - 1] > 0) != (d[i] > 0) or i == hi:
+            turns.append(i if abs(d[i]) < abs(d[i - 1]) else i - 1)
+    v = [signal.level(i, h) for i in turns]
+    best = None
+    for j in range(1, len(turns) - 1):
+        rise, fall = v[j] - v[j - 1], v[j] - v[j + 1]
+        if rise * fall <= 0:
+            continue
+        prominence = math.sqrt(rise * fall)
+        score = prominence * math.exp(-0.5 * ((turns[j] - centre) / spread) ** 2) * (other if sign * rise < 0 else 1)
+        if score > (best["score"] if best else 0):
+            best = dict(
+                peak=turns[j],
+                score=score,
+                prominence=prominence,
+                sign=np.sign(rise),
+                sides=(turns[j - 1], turns[j + 1]),
+            )
+    return best
+
+
+def find_foot(signal, peak, stop, w, fraction, step):
+    """From the peak past the steepest slope to where the slope falls below a fraction of it."""
+    a = np.abs(signal.slope(w))
+    stop = min(max(stop, w), signal.n - 2 - w)
+    path = np.arange(peak, stop, step)
+    at = int(np.argmax(a[path])) if len(path) and a[path].max() > 0 else 0
+    threshold = fraction * a[path].max() if len(path) else 0.0
+    for j in range(at, len(path)):
+        if a[path[j]] < threshold:
+            return path[j] - step * (threshold - a[path[j]]) / (a[path[j - 1]] - a[path[j]])
+    return float(max(stop, peak) if step > 0 else min(stop, peak))
+
+
+def find_wave(signal, kind, first, last, lo, hi, centre, spread, sign=0.0):
+    """dict(peak, feet, ...) of the P or T wave (kind "p", "t"), its peak in lo .. hi and its feet in first .. last."""
+    fi, k = signal.fi, {n[2:]: getattr(C, n) for n in dir(C) if n.startswith(kind.upper() + "_")}
+    other = 1.0 if sign == 0 else k["OTHER"]
+    hump = find_hump(signal, lo, hi, samples_in(k["SLOPE"], fi), centre, spread, sign, other)
+    if hump is None:
+        return None
+    w, peak, feet = samples_in(k["FOOT_SLOPE"], fi), hump["peak"], []
+    for side, step in enumerate((-1, 1)):
+        edge = k["OFF_EDGE" if side else "ON_EDGE"]
+        reach = samples_in(k["REACH"] if kind == "p" else k["OFF_REACH" if side else "ON_REACH"], fi)
+        stop = hump["sides"][side] + step * w
+        stop = min(stop, last, peak + reach) if side else max(stop, first, peak - reach)
+        feet.append(find_foot(signal, peak, stop, w, edge, step))
+    return dict(hump, feet=feet, second=[False, False])
+
+
+def add_second_phase(signal, kind, wave, first, last):
+    """Where a phase of the other sign lies beside the wave's, the foot moves to its far side."""
+    fi = signal.fi
+    k = {n[2:]: getattr(C, n) for n in dir(C) if n.startswith(kind.upper() + "_")}
+    w, h, reach = samples_in(k["FOOT_SLOPE"], fi), samples_in(k["SLOPE"], fi) // 2, samples_in(k["SECOND_REACH"], fi)
+    height = signal.level(wave["peak"], h)
+    for side, step in enumerate((-1, 1)):
+        at, limit = wave["sides"][side], last if side else first
+        if (limit - at) * step <= 2 * w or (at - wave["peak"]) * step > reach:
+            continue
+        depth = signal.level(at, h)
+        if depth * height < 0 and abs(depth) >= k["SECOND"] * abs(height):
+            stop = min(at + reach, limit) if side else max(at - reach, limit)
+            foot = find_foot(signal, at, stop, w, 0.25, step)
+            if abs(signal.level(int(foot), h)) <= 0.3 * abs(depth):
+                wave["feet"][side], wave["second"][side] = foot, True
+
+
+def alike(signal, beats):
+    """The largest group of beats whose QRS complexes correlate with the group's first one."""
+    h, groups = samples_in(0.06, signal.fi), []
+
+    def window(beat):
+        c = int(beat["centre"] + 0.5)
+        return signal.y[c - h : c + h + 1] if beat["qrs_on"] is not None and c - h >= 0 and c + h < signal.n else None
+
+    for beat in beats:
+        x = window(beat)
+        if x is None:
+            continue
+        r = [correlation(x, window(g[0])) for g in groups]
+        if r and max(r) > C.QRS_ALIKE:
+            groups[int(np.argmax(r))].append(beat)
+        elif len(groups) < C.CLUSTERS:
+            groups.append([beat])
+    return max(groups, key=len, default=[])
+
+
+def correlation(a, b):
+    a, b = a - a.mean(), b - b.mean()
+    scale = (a @ a) * (b @ b)
+    return a @ b / math.sqrt(scale) if scale > 0 else 0.0
+
+
+def average(signal, group, beats, first, last, before):
+    """Mean of the group over the window first .. last - 1 around the centres, and the range where half of it counts."""
+    total, count = np.zeros(last), np.zeros(last)
+    for beat in group:
+        k = beat["k"]
+        at, on = int(beat["centre"] + 0.5) - before, int(beat["qrs_on"])
+        lo, hi = max(first, -at), min(last, signal.n - at)
+        if k > 0:
+            end = beats[k - 1]["t_off"]
+            lo = max(lo, int(end if end is not None else beats[k - 1]["centre"] + 0.3 * signal.fi) - at)
+        if k + 1 < len(beats) and beats[k + 1]["qrs_on"] is not None:
+            hi = min(hi, int(beats[k + 1]["qrs_on"] - 0.01 * signal.fi) - at)
+        if lo < hi:
+            total[lo:hi] += signal.y[at + lo : at + hi] - signal.level_before(on)
+            count[lo:hi] += 1
+    enough = count >= max(1.0, 0.5 * len(group))
+    lo = hi = before
+    while lo > first and enough[lo - 1]:
+        lo -= 1
+    while hi < last and enough[hi]:
+        hi += 1
+    mean = np.zeros(last)
+    if lo < hi:
+        mean[lo:hi] = total[lo:hi] / count[lo:hi]
+        mean[first:lo], mean[hi:last] = mean[lo], mean[hi - 1]
+    return mean, lo, hi
+
+
+def coherence(signal, group, beats, before, mean, lo, hi, after_t):
+    """Mean over the beats of <z, mean of the others>, as a share of <z, z>; z: a window without its linear trend."""
+    m = hi - lo + 1
+    if m < 4:
+        return 0.0
+    t = np.arange(m) - 0.5 * (m - 1)
+
+    def detrended(v):
+        return v - v.mean() - (v @ t) / (t @ t) * t
+
+    p, windows = detrended(mean[lo : hi + 1]), []
+    for beat in group:
+        at, k = int(beat["centre"] + 0.5) - before, beat["k"]
+        if at + lo < 0 or at + hi >= signal.n:
+            continue
+        if after_t and k > 0 and beats[k - 1]["t_off"] is not None and beats[k - 1]["t_off"] > at + lo + 2:
+            continue
+        windows.append(detrended(signal.y[at + lo : at + hi + 1]))
+    n, power = len(windows), sum(z @ z for z in windows)
+    return (n * sum(z @ p for z in windows) / power - 1) / (n - 1) if n >= 2 and power > 0 else 0.0
+
+
+def settle_wave(beat, kind, own, mean, share, root_rr, fi):
+    """Boundaries from the beat's own wave, the average's (mean, or None; positions from the centre), and the prior."""
+    k = {n[2:]: getattr(C, n) for n in dir(C) if n.startswith(kind.upper() + "_")}
+    peak, offsets = own["peak"], [foot - own["peak"] for foot in own["feet"]]
+    if mean is not None:
+        peak = beat["centre"] + mean["peak"] + share * (peak - (beat["centre"] + mean["peak"]))
+    beat[kind + "_peak"] = peak
+    for side, edge in enumerate(("on", "off")):
+        name, offset = edge.upper(), offsets[side]
+        if mean is not None:
+            usual = mean["feet"][side] - mean["peak"]
+            offset = usual + share * k["OWN_" + name] * float(np.clip(offset - usual, -0.03 * fi, 0.03 * fi))
+        weight = k[name + "_WEIGHT"]
+        position = peak + weight * offset + (1 - weight) * k[name + "_PRIOR"] * root_rr * fi
+        if mean is not None and mean["second"][side]:
+            position = peak + usual
+        beat[f"{kind}_{edge}"] = position
+
+
+def settle_qrs(block, group, mean, fi):
+    """The same for the QRS complexes; mean: onset and offset of the average from the centre, or None."""
+    own = {e: sum(b["qrs_" + e] - b["centre"] for b in group) / max(1, len(group)) for e in ("on", "off")}
+    members = [id(b) for b in group]
+    for beat in block:
+        if beat["qrs_on"] is None:
+            continue
+        for side, edge in enumerate(("on", "off")):
+            offset = beat["qrs_" + edge] - beat["centre"]
+            if mean is not None and id(beat) in members:
+                offset = mean[side] + C.QRS_OWN * float(np.clip(offset - own[edge], -0.02 * fi, 0.02 * fi))
+            weight, prior = getattr(C, f"QRS_{edge.upper()}_WEIGHT"), getattr(C, f"QRS_{edge.upper()}_PRIOR")
+            beat["qrs_" + edge] = beat["centre"] + weight * offset + (1 - weight) * prior * fi
+
+
+def delineate_block(signal, beats, block):
+    """All waves of the beats of a block, from the average of those alike."""
+    fi, n = signal.fi, signal.n
+    rr = [b["rr"] for b in block if b["k"] > 0]
+    rhythm = float(np.median(rr)) if rr else 0.9
+    irregular = float(np.median(np.abs(np.diff(rr)))) / rhythm if len(rr) > 1 else 0.0
+    root_rr = math.sqrt(min(max(rhythm, 0.3), 2.0))
+    before, total = samples_in(C.BEFORE, fi), samples_in(C.BEFORE, fi) + samples_in(C.AFTER, fi)
+    group = alike(signal, block)
+    members = [id(b) for b in group]
+
+    qrs = t_mean = p_mean = None
+    t_share = p_share = 0.0
+    if len(group) >= 2:
+        first = before - samples_in(0.34, fi)
+        mean, _, hi = average(signal, group, beats, first, total, before)
+        template, c = Signal(mean[first:], fi), before - first
+        g = np.abs(template.slope(samples_in(C.QRS_SLOPE, fi)))
+        found = find_qrs(g, c, c - samples_in(C.QRS_BEFORE, fi), c + samples_in(C.QRS_AFTER, fi), C.QRS_NOISE_MEAN, fi)
+        if found is not None:
+            qrs = found[0] - c, found[1] - c
+            high = int(min(c + C.T_LAST * root_rr * fi, hi - first - C.T_BEFORE_QRS * fi))
+            t_mean = find_wave(
+                template, "t", int(found[1]), hi - first, int(found[1] + C.T_FIRST * fi), high,
+                c + C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi,
+            )  # fmt: skip
+        if t_mean is not None:
+            add_second_phase(template, "t", t_mean, int(qrs[1] + c), hi - first)
+            lo, right = int(t_mean["feet"][0]), min(hi - 1 - first, int(t_mean["feet"][1]))
+            r = coherence(signal, group, beats, before, mean, lo + first, right + first, False)
+            t_share = min(1.0, max(0.0, r))
+            t_mean.update(peak=t_mean["peak"] - c, feet=[f - c for f in t_mean["feet"]])
+    for beat in block:
+        if beat["qrs_off"] is None:
+            continue
+        c, off, end = beat["centre"], beat["qrs_off"], float(n - 1)
+        if beat["k"] + 1 < len(beats):
+            following = beats[beat["k"] + 1]
+            end = following["qrs_on"] if following["qrs_on"] is not None else c + following["rr"] * fi
+        mine = t_mean if id(beat) in members else None
+        centre, spread, sign = C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi, 0.0
+        if mine is not None:
+            centre, spread, sign = mine["peak"], C.T_NEAR * fi, mine["sign"]
+        high = int(min(c + C.T_LAST * root_rr * fi, end - C.T_BEFORE_QRS * fi))
+        own = find_wave(signal, "t", int(off), int(end), int(off + C.T_FIRST * fi), high, c + centre, spread, sign)
+        if mine is not None and (own is None or own["sign"] != sign):
+            own = dict(peak=c + mine["peak"], feet=[c + f for f in mine["feet"]])
+        if own is not None:
+            settle_wave(beat, "t", own, mine, t_share, root_rr, fi)
+
+    present, size = len(group) < 3, 0.0
+    if qrs is not None:
+        mean, lo, _ = average(signal, group, beats, 0, before, before)
+        on = before + qrs[0]
+        low = max(lo, int(on - C.P_EARLIEST * fi))
+        template = Signal(mean, fi)
+        p_mean = find_wave(
+            template, "p", low, int(on), low, int(on - C.P_LATEST * fi), on - C.P_TYPICAL * fi, C.P_SPREAD * fi
+        )
+        if p_mean is not None:
+            add_second_phase(template, "p", p_mean, low, int(on))
+            size = p_mean["prominence"]
+            left, right = max(lo, int(p_mean["feet"][0] - 0.01 * fi)), min(int(p_mean["feet"][1] + 0.01 * fi), int(on))
+            r = coherence(signal, group, beats, before, mean, left, right, True)
+            p_share = min(1.0, max(0.0, r))
+            if len(group) >= 3:
+                present = r > C.P_COHERENCE + C.P_IRREGULAR * min(irregular, 0.4)
+            p_mean.update(peak=p_mean["peak"] - before, feet=[f - before for f in p_mean["feet"]])
+    elif len(group) >= 3:
+        present = False
+    for beat in block if present else []:
+        if beat["qrs_on"] is None:
+            continue
+        on = beat["qrs_on"]
+        low = max(0.0, on - C.P_EARLIEST * fi)
+        if beat["k"] > 0:
+            last = beats[beat["k"] - 1]
+            low = max(low, last["t_off"] if last["t_off"] is not None else last["centre"] + 0.2 * fi)
+        mine = p_mean if id(beat) in members else None
+        centre, spread, sign = on - C.P_TYPICAL * fi, C.P_SPREAD * fi, 0.0
+        if mine is not None:
+            centre, spread, sign = beat["centre"] + mine["peak"], C.P_NEAR * fi, mine["sign"]
+        own = find_wave(signal, "p", int(low), int(on), int(low), int(on - C.P_LATEST * fi), centre, spread, sign)
+        if own is not None and own["score"] >= C.P_SHARE * size:
+            settle_wave(beat, "p", own, mine, p_share, 1.0, fi)
+    settle_qrs(block, group, qrs, fi)
+
+
+def delineate_lead(x, fs, rpeaks):
+    """(8, P) boundaries of one lead."""
+    out = np.full((8, len(rpeaks)), -1, np.int64)
+    rpeaks = rpeaks[rpeaks >= 0]
+    if len(rpeaks) == 0 or len(x) < 0.2 * fs:
+        return out
+    y, missing, fi, scale, shift = resample(x, fs)
+    if y is None:
+        return out
+    signal = Signal(y, fi)
+    g = np.abs(signal.slope(samples_in(C.QRS_SLOPE, fi)))
+    beats = []
+    for k, peak in enumerate(rpeaks):
+        r = int((peak - shift) / scale + 0.5)
+        lo, hi = r - samples_in(C.QRS_BEFORE, fi), r + samples_in(C.QRS_AFTER, fi)
+        if k > 0:
+            lo = max(lo, int((rpeaks[k - 1] - shift) / scale) + samples_in(0.2, fi))
+        if k + 1 < len(rpeaks):
+            hi = min(hi, int((rpeaks[k + 1] - shift) / scale) - samples_in(0.15, fi))
+        r = min(max(r, 0), len(y) - 1)
+        beat = dict.fromkeys(Delineation._fields)
+        beat.update(k=k, centre=float(r), rr=(peak - rpeaks[k - 1]) / fs if k > 0 else None)
+        found = find_qrs(g, r, min(lo, r), max(hi, r), C.QRS_NOISE, fi)
+        if found is not None:
+            beat["qrs_on"], beat["qrs_off"], beat["centre"] = found
+        beats.append(beat)
+    blocks = -(-len(beats) // C.BLOCK)
+    for b in range(blocks):
+        delineate_block(signal, beats, beats[b * len(beats) // blocks : (b + 1) * len(beats) // blocks])
+
+    for k, beat in enumerate(beats):
+        if beat["p_off"] is not None and beat["p_off"] > beat["qrs_on"]:
+            beat["p_off"] = max(beat["qrs_on"], beat["p_peak"])
+        if beat["t_on"] is not None and beat["t_on"] < beat["qrs_off"]:
+            beat["t_on"] = min(beat["qrs_off"], beat["t_peak"])
+        for wave in (slice(0, 3), slice(3, 5), slice(5, 8)):
+            positions = [beat[f] for f in Delineation._fields[wave]]
+            if None in positions or min(positions[-1], positions[1]) < 0:
+                continue
+            if not missing[max(0, int(positions[0])) : max(0, int(positions[-1]) + 1)].any():
+                index = [math.floor(p * scale + shift + 0.5) for p in positions]
+                out[wave, k] = np.clip(index, 0, len(x) - 1)
+    return out
+
+
+def consensus(rows):
+    """(8, P) from (8, L, P): the second earliest onset, the second latest offset, the median peak of the leads."""
+    out = np.full((8, rows.shape[2]), -1, np.int64)
+    for k in range(rows.shape[2]):
+        valid = (rows[3, :, k] >= 0).sum()
+        for f, name in enumerate(Delineation._fields):
+            v = np.sort(rows[f, :, k][rows[f, :, k] >= 0])
+            if len(v) == 0 or 3 * len(v) < valid or (len(v) < 2 and valid > 2):
+                continue
+            second = 0 if len(v) < 3 else 1
+            if name.endswith("peak"):
+                out[f, k] = int(np.median(v) + 0.5)
+            else:
+                out[f, k] = v[second] if name.endswith("on") else v[len(v) - 1 - second]
+    return out
+
+
+def delineate(ecg, fs, rpeaks, *, lead="II"):
+    """Delineation of int64 arrays; see physioclr.delineate for the meaning of the arguments."""
+    ecg, rpeaks = np.asarray(ecg, np.float32).astype(np.float64), np.asarray(rpeaks_index(rpeaks))
+    if ecg.ndim == 2:
+        ecg, lead = ecg[:, None], 0
+    lead = check_lead(lead, ecg.shape[1], allow=("mean", "all"))
+    if lead == "mean":
+        there = np.isfinite(ecg)
+        with np.errstate(invalid="ignore"):
+            mean = np.where(there, ecg, 0.0).sum(axis=1, keepdims=True) / there.sum(axis=1, keepdims=True)
+        ecg, lead = mean.astype(np.float32).astype(np.float64), 0
+    results = []
+    for x, r in zip(ecg, rpeaks, strict=True):
+        if lead == "all":
+            rows = np.stack([delineate_lead(one, fs, r) for one in x], axis=1)
+            results.append(np.concatenate([rows, consensus(rows)[:, None]], axis=1))
+        else:
+            results.append(delineate_lead(x[lead], fs, r))
+    return Delineation(*np.stack(results, axis=1))
