@@ -56,6 +56,8 @@ void normals(const uint32_t* words, int64_t n, float* out);
 bool physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, Similarity kind, float inv_two_sigma2,
                       const int64_t* group, int64_t k, int64_t* index, float* similarity);
 
+// Makes augment use at most this level of vector code (0 plain, 1 AVX2, 2 AVX-512); returns the level now in use.
+int limit_simd(int level);
 // hybrid_contrastive_loss in three steps, for T = float and double. `anchor`, `features`, `group` (null: every row its
 // own record), `stats` and `counts` of all N rows; `views` (V, n, D) and the gradients of the n = end - begin rows that
 // this process owns. Nothing of size N x N or n x N is allocated.

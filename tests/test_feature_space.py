@@ -116,6 +116,17 @@ def test_fewer_samples_than_components(features, rows):
         assert np.abs(out[:rows, : rows - 1]).max(axis=0).all()
 
 
+def test_a_training_set_in_pieces(features, monkeypatch):
+    from physioclr.ops import feature_space
+
+    whole = pc.FeatureSpace.fit(features, n_components=9)
+    want = whole.transform(features)
+    monkeypatch.setattr(feature_space, "ROWS", 64)
+    pieces = pc.FeatureSpace.fit(features, n_components=9)
+    np.testing.assert_allclose(pieces.matrix, whole.matrix, atol=1e-5)
+    np.testing.assert_allclose(pieces.transform(features), want, atol=1e-4)
+
+
 def test_more_components_than_columns(features):
     out = pc.FeatureSpace.fit(features[:, 100:], n_components=80).transform(features[:, 100:])
     assert out.shape == (400, 80) and (out[:, 59:] == 0).all() and np.abs(out[:, 58]).max() > 0

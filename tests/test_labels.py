@@ -94,7 +94,18 @@ def test_ludb_rhythm(comments, rhythm):
 
 
 def test_ages_and_sexes():
-    ages = {"56.0": 56, "300": 90, ">89": 90, "0": 0, "NaN": None, "-1": None, "": None, "Unknown": None, "121": None}
+    ages = {
+        "56.0": 56,
+        "300": 90,
+        ">89": 90,
+        "90+": 90,
+        "0": 0,
+        "NaN": None,
+        "-1": None,
+        "": None,
+        "Unknown": None,
+        "121": None,
+    }
     assert {text: parse_age(text) for text in ages} == ages
     sexes = {"Male": "M", "F": "F", " female": "F", "Unknown": "", "NaN": ""}
     assert {text: parse_sex(text) for text in sexes} == sexes

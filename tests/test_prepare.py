@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from real_records import DATA, ludb
 from wfdb_files import LEADS, ecg_like, write_record
 
@@ -193,6 +195,31 @@ def test_integer_samples_are_kept(rng):
     y = np.tile(np.array([-32000, 32000], np.int16), (12, 2500))  # less the baseline beyond 16 bits
     signal, scale = standardise(record_of(y, baseline=2000), 500.0)
     np.testing.assert_allclose(signal * scale[:, None].astype(float), (y - 2000.0) * 1e-3, atol=6e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    span=st.sampled_from([10, 2000, 32767]),
+    baseline=st.sampled_from([0.0, -5.0, 1024.0, 20000.0, 0.5]),
+    scale=st.sampled_from([1e-3, 4.88e-3, -2e-4, 1.0]),
+    holes=st.booleans(),
+    kind=st.sampled_from(["int16", "float32"]),
+)
+def test_any_units_keep_their_millivolts(seed, span, baseline, scale, holes, kind):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-span, span + 1, (12, 2500)).astype(np.int16)
+    if holes:
+        x[rng.integers(12), 3:17] = -32768
+    record = record_of(x, baseline=baseline, scale=scale)
+    truth = record.millivolts().astype(np.float64)
+    if kind == "float32":
+        record = record_of(truth.astype(np.float32), scale=1.0)
+    signal, unit = standardise(record, 500.0)
+    np.testing.assert_array_equal(signal == -32768, np.isnan(truth))
+    error = np.abs(signal * unit[:, None].astype(np.float64) - truth)
+    largest = np.nanmax(np.abs(truth), axis=1, keepdims=True)
+    assert np.nanmax(error - np.maximum(5e-4, largest / 60_000) * 1.01) <= 0  # half a unit
 
 
 @pytest.mark.parametrize("fs", [100, 128, 257, 360, 499.5, 1000, 1024])

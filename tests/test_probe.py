@@ -1,6 +1,7 @@
 """Evaluation: weighted scores against scikit-learn, folds without leaks, draws, and the probe's tables."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from training_store import FakeStore, one_thread
 
 from physioclr.train import Config, open_run, pretrain, probe
+from physioclr.train.compare import ProbeScores, macro_auroc, paired_difference, pool_folds
 from physioclr.train.probe import COLUMNS, LinearProbe, represent
 from physioclr.train.scores import bootstrap_weights, interval, weighted_auroc_auprc
 from physioclr.train.splits import draw_labels, patient_folds
@@ -119,6 +121,34 @@ def test_probe_table(run, store, tmp_path):
     assert "left out: rare" in str(result) and "macro" in str(result)
     again = probe(run, store, out=tmp_path, fractions=(0.5, 1.0), seeds=2, folds=4, bootstrap=50)
     assert again.rows == result.rows
+
+
+def test_scores_are_kept_and_compare(run, store, tmp_path):
+    result = probe(run, store, out=tmp_path, fractions=(0.5, 1.0), seeds=2, folds=4, bootstrap=20)
+    kept = ProbeScores.load(result.csv.with_suffix(".npz"))
+    assert kept.left_out == result.left_out and kept.classes == ("fast", "tall", "rare")
+    for f in (0.5, 1.0):
+        assert macro_auroc([kept], f, 5)[0, 0] == pytest.approx(result.macro(f)["auroc"], abs=1e-4)
+    assert paired_difference([kept], [kept], 0.5, 50) == (0, 0, 0)
+    worse = dataclasses.replace(
+        kept, scores={k: np.random.default_rng(1).permutation(v) for k, v in kept.scores.items()}
+    )
+    difference, low, high = paired_difference([kept, kept], [worse], 1.0, 200)
+    assert 0 < low < difference < high
+    with pytest.raises(ValueError, match="different records"):
+        paired_difference([kept], [dataclasses.replace(kept, records=kept.records[::-1])], 1.0)
+
+
+def test_pool_folds(run, tmp_path):
+    fake = FakeStore(40)
+    fake.table["fold"] = np.arange(40) % 4
+    fake.table["patient_id"] = np.array([f"p{i}" for i in range(40)])
+    kwargs = {"out": tmp_path, "fractions": (1.0,), "bootstrap": 10}
+    parts = [probe(run, fake, test_folds=[k], **kwargs).scores for k in range(4)]
+    whole = probe(run, fake, **kwargs).scores
+    np.testing.assert_allclose(pool_folds(parts).scores[1.0, 0], whole.scores[1.0, 0])
+    with pytest.raises(ValueError, match="the same records twice"):
+        pool_folds([parts[0], parts[0]])
 
 
 def test_label_shuffle_scores_chance(run, tmp_path):

@@ -79,6 +79,33 @@ def test_small_ectopic_beats_between_large_ones(rng):
     assert near(got, np.sort(np.concatenate([truth, at])), 5)
 
 
+@pytest.mark.parametrize("fs, width", [(250, 1), (360, 1), (500, 2), (1000, 3)])
+@pytest.mark.parametrize("height", [-3, 1, 8])
+def test_a_pacing_spike_is_not_the_r_peak(fs, width, height):
+    x, truth = beats_at(np.arange(0.5, 9.6, 0.8), 10, fs, ((0, 0.03, -0.8), (0.09, 0.03, 0.3), (0.3, 0.06, 0.4)))
+    for k in range(width):
+        x[truth - int(0.06 * fs) + k] += height
+    assert near(found(x, fs), truth, 1)
+
+
+@pytest.mark.parametrize("leads", [1, 12])
+def test_noise_alone_has_few_beats_and_no_quality(rng, leads):
+    noise = rng.normal(size=(50, leads, 5000))
+    for x in (noise, noise.cumsum(axis=-1)):
+        r = pc.detect_rpeaks(x, 500)
+        assert r.count.mean() < 2
+        assert r.quality.mean() < 0.02
+
+
+def test_quality_falls_with_the_noise(rng):
+    x, _ = beats_at(np.arange(0.5, 29.6, 0.8), 30, 500)
+    noise = rng.normal(size=(40, len(x))) * 0.15
+    quality = [pc.detect_rpeaks(x + a * noise, 500).quality.mean() for a in (0, 1, 2, 4)]
+    assert (np.diff(quality) < 0).all()
+    assert quality[0] > 0.95
+    assert quality[-1] < 0.1
+
+
 def test_noise_and_flat_leads_do_not_matter(rng):
     x, truth = beats_at(np.arange(0.5, 9.6, 0.8), 10, 500)
     ecg = np.stack([x, -0.5 * x, 0 * x, np.full_like(x, np.nan), np.clip(40 * x, -1, 1) * 0 + 3, rng.normal(size=5000)])

@@ -1,5 +1,11 @@
 """The shipped records: real, balanced, one per patient, readable and small."""
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -34,8 +40,6 @@ def test_balance_and_split(sample):
 
 def test_store_of_a_few_shipped_records(sample, tmp_path):
     """What prepare makes of the files agrees with the sample's own table."""
-    import shutil
-
     src = tmp_path / "src"
     rows = range(0, 80, 16)
     for k in rows:
@@ -59,3 +63,16 @@ def test_store_of_a_few_shipped_records(sample, tmp_path):
         np.testing.assert_array_equal(y[i], sample.labels[k])
         assert 4 <= len(store.rpeaks(i)) <= 30
         assert store.features(i).shape == (2, 477) and np.isfinite(store.features(i)).mean() > 0.5
+
+
+def test_reading_imports_nothing_heavy(sample):
+    """Format 16 needs neither wfdb nor pandas; importing pc.data needs neither torch nor numba."""
+    script = (
+        "import sys, physioclr as pc\n"
+        "s = pc.data.sample()\n"
+        "assert pc.data.read_record(s.path / s.record_ids[0]).millivolts().shape == (12, 5000)\n"
+        "print(sorted({'wfdb', 'pandas', 'torch', 'numba', 'cupy', 'scipy'} & set(sys.modules)))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(pc.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

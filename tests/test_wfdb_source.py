@@ -91,6 +91,40 @@ def test_other_mat_files(tmp_path, rng):
         np.testing.assert_array_equal(read_record(tmp_path / name).samples, x)
 
 
+def test_mat_of_floats(tmp_path, rng):
+    """Whole numbers with NaN are samples with gaps; fractions and large numbers stay what they are."""
+    from scipy.io import savemat
+
+    x = ecg_like(rng, n_samples=600)
+    holes = x.astype(np.float64)
+    holes[2, 50:60] = np.nan
+    for name, matrix, dtype in (("holes", holes, np.int16), ("fractions", holes / 3, np.float32)):
+        write_record(tmp_path, name, x, mat=True)
+        savemat(tmp_path / f"{name}.mat", {"val": matrix})
+        record = read_record(tmp_path / name)
+        assert record.samples.dtype == dtype
+        np.testing.assert_allclose(record.millivolts(), matrix * 1e-3, rtol=1e-6)
+    write_record(tmp_path, "large", x, mat=True)
+    savemat(tmp_path / "large.mat", {"val": x.astype(np.int32) * 100})
+    np.testing.assert_allclose(read_record(tmp_path / "large").millivolts(), x * 0.1, rtol=1e-6)
+    savemat(tmp_path / "large.mat", {"val": np.full((12, 600), "a")})
+    with pytest.raises(RecordError, match=r"not numbers|has shape"):
+        read_record(tmp_path / "large")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_pipes_do_not_hang(tmp_path, rng):
+    header = write_record(tmp_path, "r", ecg_like(rng))
+    header.with_suffix(".dat").unlink()
+    os.mkfifo(header.with_suffix(".dat"))
+    with pytest.raises(RecordError, match=r"r\.dat is missing"):
+        read_record(header)
+    header.unlink()
+    os.mkfifo(header)
+    with pytest.raises(RecordError, match="not a file"):
+        read_record(header)
+
+
 # ---- headers ------------------------------------------------------------------------------------------------------
 
 

@@ -2,8 +2,9 @@
 
     python benchmarks/accuracy/features.py DATA
 
-DATA holds PTB-XL (ptbxl_database.csv and records500 at its top or in ptbxl/). The scores are pooled over nine folds
-(strat_fold 1-9, patients never split), columns scaled on each training part alone, the penalty fixed.
+DATA holds PTB-XL (ptbxl_database.csv and records500 at its top or in ptbxl/) and perhaps LUDB (ludb/). The scores are
+pooled over nine folds (strat_fold 1-9, patients never split), columns scaled on each training part alone, the penalty
+fixed. With LUDB: the intervals of lead II beside those between its cardiologists' marks, medians of each record.
 """
 
 from __future__ import annotations
@@ -63,10 +64,53 @@ def with_code(rows: list[dict], *codes: str) -> np.ndarray:
     return np.array([any(code in row["dx"] for code in codes) for row in rows])
 
 
+def marked_intervals(path: Path) -> dict[str, float]:
+    """Median PR, QRS and QT (ms) between the marks of a LUDB record's lead II, and the % of its beats without P."""
+    import wfdb
+
+    marks = wfdb.rdann(str(path), "ii")
+    found: dict[str, list[float]] = {"PR": [], "QRS": [], "QT": [], "no P": []}
+    p_on = beat_on = None
+    for i, (kind, at) in enumerate(zip(marks.symbol, marks.sample, strict=True)):
+        on = marks.sample[i - 1] if i and marks.symbol[i - 1] == "(" else None
+        off = marks.sample[i + 1] if i + 1 < len(marks.sample) and marks.symbol[i + 1] == ")" else None
+        if kind == "p":
+            p_on = on
+        elif kind == "N" and on is not None and off is not None:
+            if beat_on is not None:  # the P wave of the first marked beat may be unmarked
+                found["no P"].append(100.0 * (p_on is None))
+            if p_on is not None and at - p_on < 200:
+                found["PR"].append(2.0 * (on - p_on))
+            found["QRS"].append(2.0 * (off - on))
+            p_on, beat_on = None, on
+        elif kind == "t" and beat_on is not None and off is not None:
+            found["QT"].append(2.0 * (off - beat_on))
+    return {name: float(np.mean(v) if name == "no P" else np.median(v)) if v else np.nan for name, v in found.items()}
+
+
+def beside_cardiologists(folder: Path) -> None:
+    ids = [name for name in wfdb_source.find_records(folder)]
+    x = np.stack([wfdb_source.read_record(folder / name, folder).millivolts() for name in ids]).astype(np.float32)
+    f = pc.physio_features(x, 500)
+    ours = {"PR": f[:, COLUMN["pr_median"]], "QRS": f[:, COLUMN["qrs_median"]], "no P": f[:, COLUMN["pct_p_absent"]]}
+    ours["QT"] = f[:, COLUMN["qtc_median"]] * (f[:, COLUMN["rr_median"]] / 1000) ** (1 / 3)
+    marked = [marked_intervals(folder / name) for name in ids]
+    print(f"\n{len(ids)} LUDB records, lead II: ours minus the cardiologists', medians of each record")
+    for name in ("PR", "QRS", "QT", "no P"):
+        want = np.array([m[name] for m in marked])
+        both = np.isfinite(want) & np.isfinite(ours[name])
+        d = ours[name][both] - want[both]
+        low, high = np.quantile(d, [0.25, 0.75])
+        print(
+            f"  {name:5s} n {both.sum():4d}   median {np.median(d):+6.1f}   middle half {low:+6.1f} .. {high:+6.1f}   "
+            f"correlation {np.corrcoef(ours[name][both], want[both])[0, 1]:.2f}"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    folder = parser.parse_args().data
+    data = folder = parser.parse_args().data
     folder = folder if (folder / "ptbxl_database.csv").exists() else folder / "ptbxl"
     x, rows = load(folder)
     classes = [row["labels"]["ptbxl_superclass"] for row in rows]
@@ -122,6 +166,8 @@ def main() -> None:
             f"{m['qtc_median']:6.0f}  {60000 / m['rr_median']:4.0f}  {m['pct_p_absent']:6.0f}  {m['rmssd']:5.0f}  "
             f"{100 * paced[chosen].mean():7.0f}"
         )
+    if (data / "ludb").is_dir():
+        beside_cardiologists(data / "ludb")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ void bind_augment(py::module_& m) {
   m.def("philox", [](Address counters, int64_t n, uint64_t key, Address words) {
     cpu::philox(ptr<const uint32_t>(counters), n, key, ptr<uint32_t>(words));
   });
+  m.def("limit_simd", &cpu::limit_simd);
   m.def("normals", [](Address words, int64_t n, Address out) {
     cpu::normals(ptr<const uint32_t>(words), n, ptr<float>(out));
   });

@@ -68,9 +68,12 @@ PHYSIOCLR_HD void turn_sincos(double turns, double& s, double& c) {
                     z * (1.0 / 39916800 - z * (1.0 / 6227020800.0)))))));
   const double cx = 1 + z * (-0.5 + z * (1.0 / 24 + z * (-1.0 / 720 + z * (1.0 / 40320 + z * (-1.0 / 3628800 +
                     z * (1.0 / 479001600.0 - z * (1.0 / 87178291200.0)))))));
-  const int64_t q = static_cast<int64_t>(quarter) & 3;
-  s = q == 0 ? sx : q == 1 ? cx : q == 2 ? -sx : -cx;
-  c = q == 0 ? cx : q == 1 ? -sx : q == 2 ? -cx : sx;
+  // No branch and no integers, so that loops over this vectorise.
+  const double q = quarter - 4 * floor(quarter * 0.25);
+  const bool odd = q == 1 || q == 3;
+  const double ss = odd ? cx : sx, cc = odd ? sx : cx;
+  s = q >= 2 ? -ss : ss;
+  c = q == 1 || q == 2 ? -cc : cc;
 }
 
 constexpr int kWanderTones = 3, kHarmonics = 3, kTones = kWanderTones + kHarmonics;
@@ -297,26 +300,23 @@ PHYSIOCLR_HD float white_noise(const Draws& draws, uint32_t purpose, int64_t t) 
 // quadratures are white normals at 1.5 times the bandwidth, interpolated by cubic B-splines. The spline's response
 // falls to -6.6 dB at the band's edges; 93 % of the power lies inside. No filter, hence no state and no start-up.
 
-PHYSIOCLR_HD void bspline_weights(double f, float* w) {
-  const double g = 1 - f;
-  w[0] = static_cast<float>(g * g * g / 6);
-  w[1] = static_cast<float>((4 + f * f * (3 * f - 6)) / 6);
-  w[2] = static_cast<float>((4 + g * g * (3 * g - 6)) / 6);
-  w[3] = static_cast<float>(f * f * f / 6);
+PHYSIOCLR_HD void bspline_weights(float f, float* w) {
+  const float g = 1.0f - f, sixth = 1.0f / 6.0f;
+  w[0] = g * g * g * sixth;
+  w[1] = (4.0f + f * f * (3.0f * f - 6.0f)) * sixth;
+  w[2] = (4.0f + g * g * (3.0f * g - 6.0f)) * sixth;
+  w[3] = f * f * f * sixth;
 }
 
 constexpr double kSplinePower = 151.0 / 315.0;  // mean over a step of the sum of the squared weights
 
 // Envelope: bumps (1 - x^2)^2 on a floor of a fifth.
-PHYSIOCLR_HD double burst_envelope(const RecordParams& r, double t) {
-  double best = 0;
-  for (int k = 0; k < r.bursts; ++k) {
-    const double x = (t - r.burst_at[k]) / r.burst_width[k], z = 1 - x * x;
-    const double bump = z > 0 ? z * z : 0;
-    best = bump > best ? bump : best;
-  }
-  return 0.2 + 0.8 * best;
+PHYSIOCLR_HD double burst_bump(const RecordParams& r, int burst, double t) {
+  const double x = (t - r.burst_at[burst]) / r.burst_width[burst], z = 1 - x * x;
+  return z > 0 ? z * z : 0;
 }
+
+PHYSIOCLR_HD double burst_envelope(double highest_bump) { return 0.2 + 0.8 * highest_bump; }
 
 // Muscles lie under some electrodes more than under others.
 PHYSIOCLR_HD double muscle_share(const Draws& draws, int channel) {

@@ -16,17 +16,19 @@ constexpr double kWorkRate = 125.0;
 constexpr int kBands = 2;
 constexpr double kCentre[kBands] = {10.0, 18.0}, kCycles = 0.5;
 constexpr double kSupport = 3.0;  // half length of a wavelet in deviations: what is cut off is 1 % of its top
+// Pulses narrower than this, in seconds, are pacing spikes or single bad samples, not waves.
+constexpr double kSpike = 0.004;
 // A record shorter than this, in seconds, holds no complex with its surroundings.
 constexpr double kShortest = 0.4;
 // Two maxima closer than this are parts of one complex; 300 beats a minute are one each 200 ms. Seconds.
 constexpr double kSeparation = 0.18, kRefractory = 0.2;
 // Level of "a beat here": a quantile of the maxima of the blocks of 1 s within kAside; at least kSecond times the second
-// largest of them, because at 20 beats a minute only two of five blocks hold a beat; and at least kFloor times the median
-// within kWide, so that the small waves of a pause of some seconds do not become beats. One artefact or large ectopic
-// beat moves none of the three.
+// largest of them; and at least kFloor times a higher quantile within kWide, so that at 20 beats a minute, where one block
+// of three holds a beat, and in a pause of some seconds the small waves do not become beats. One artefact or large
+// ectopic beat moves none of the three.
 constexpr double kBlock = 1.0;
 constexpr int kAside = 2, kWide = 6;
-constexpr float kQuantile = 0.6f, kSecond = 0.7f, kFloor = 0.35f;
+constexpr float kQuantile = 0.6f, kSecond = 0.7f, kFloor = 0.65f, kWideQuantile = 0.75f;
 // A lead and band counts with (level / mean - kQuiet)^2 + kLeast: level / mean is 2.3 for noise, 6 to 10 for a clean ECG.
 constexpr float kQuiet = 2.0f, kLeast = 0.01f;
 // noise = mean / level of the fused envelope: 0.10 to 0.15 in a clean ECG, 0.3 at 0 dB, 0.42 in white noise; z is what
@@ -35,6 +37,9 @@ constexpr float kQuiet = 2.0f, kLeast = 0.01f;
 // small ventricular beats near 0.45.
 constexpr float kCalm = 0.16f;
 constexpr float kThreshold = 0.31f, kThresholdRise = 1.5f, kWidth = 0.1f, kWidthRise = 1.4f, kEvidence = 2.5f;
+// Where noise exceeds kHiss and the candidates are of very different height, there may be no ECG at all: evidence is reduced
+// by kDoubt times both. At 300 beats a minute the noise measure is as high, but all candidates are alike.
+constexpr float kHiss = 0.2f, kDoubt = 80.0f;
 // Local rhythm: the median interval within kSpan seconds, first between clear candidates (amplitude above kClear), then
 // between the beats that the first pass chose. Bounds in seconds.
 constexpr float kClear = 0.6f, kSpan = 3.0f, kRhythmDefault = 0.8f, kRhythmMin = 0.2f, kRhythmMax = 1.6f;
@@ -48,9 +53,9 @@ constexpr int kLookBack = 6;  // candidates: at least kLookBack * kSeparation = 
 // much larger than the positive deflection the negative one must be to be the R peak; how quickly, in noise, deflections
 // away from the envelope's maximum lose weight (per s^2); half window of the search at full rate (s).
 constexpr double kRefine = 0.07, kBaseline = 0.12, kFine = 0.016;
-constexpr float kInverted = 1.3f, kTaper = 10000.0f;
-// Quality: mean amplitude of the candidates that are no beats over that of the beats is at most kClean in a clean ECG (T
-// waves), near kNoise in white noise.
+constexpr float kInverted = 1.3f, kTaper = 20000.0f;
+// Quality is the mean of two: how small the candidates that are no beats are beside the beats (kClean: T waves of a clean
+// ECG, kNoise: white noise), and how small the noise above kCalm is (kHiss: no more than noise).
 constexpr float kClean = 0.25f, kNoise = 0.6f;
 
 // The q-th quantile (by linear interpolation) of n values, which it sorts in place. n is small.
@@ -81,7 +86,7 @@ PHYSIOCLR_HD float block_level(const float* maxima, int64_t blocks, int64_t k) {
   float level = sorted_quantile(v, n, kQuantile);
   if (n > 1 && kSecond * v[n - 2] > level) level = kSecond * v[n - 2];
   n = neighbours(maxima, blocks, k, kWide, v);
-  const float floor = kFloor * sorted_quantile(v, n, 0.5f);
+  const float floor = kFloor * sorted_quantile(v, n, kWideQuantile);
   return level > floor ? level : floor;
 }
 
@@ -113,6 +118,17 @@ PHYSIOCLR_HD float evidence(float amp, float z) {
   return s > kEvidence ? kEvidence : s < -kEvidence ? -kEvidence : s;
 }
 
+// What to take off the evidence of candidate i because its surroundings look like noise alone.
+PHYSIOCLR_HD float doubt(const int32_t* t, const float* amp, const float* z, int64_t n, int64_t i, float fw) {
+  if (z[i] <= kHiss) return 0;
+  const int32_t span = static_cast<int32_t>(kSpan * fw + 0.5f);
+  int64_t j = i, m = 0;
+  float sum = 0;
+  while (j > 0 && t[i] - t[j - 1] < span) --j;
+  for (; j < n && t[j] - t[i] < span; ++j, ++m) sum += amp[j] < 1 ? amp[j] : 1.0f;
+  return kDoubt * (z[i] - kHiss) * (1 - sum / static_cast<float>(m));
+}
+
 // Local rhythm at candidate i, in seconds, over the candidates that `clear` marks.
 PHYSIOCLR_HD float local_rhythm(const int32_t* t, const uint8_t* clear, int64_t n, int64_t i, float fw) {
   float gap[kMostGaps];
@@ -137,9 +153,9 @@ PHYSIOCLR_HD float interval_cost(float ratio, float z) {
 }
 
 // Marks in `beat` the sequence of candidates with the most evidence less the cost of its intervals (dynamic programming)
-// and returns its length. z: noise above kCalm at each candidate. value, back: scratch of n.
-PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* z, const float* rhythm, int64_t n, float fw,
-                            float* value, int32_t* back, uint8_t* beat) {
+// and returns its length. z: noise above kCalm at each candidate; doubt: see there. value, back: scratch of n.
+PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* z, const float* doubt, const float* rhythm,
+                            int64_t n, float fw, float* value, int32_t* back, uint8_t* beat) {
   const int32_t refractory = static_cast<int32_t>(static_cast<float>(kRefractory) * fw + 0.5f);
   float old = 0, top = 0;
   int32_t older = -1, end = -1;
@@ -164,7 +180,7 @@ PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* z, 
         from = static_cast<int32_t>(j);
       }
     }
-    value[i] = best + evidence(amp[i], z[i]);
+    value[i] = best + evidence(amp[i], z[i]) - doubt[i];
     back[i] = from;
     if (value[i] > top) {
       top = value[i];
@@ -177,17 +193,19 @@ PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* z, 
 }
 
 // How far the beats stand out from the other candidates, 0..1.
-PHYSIOCLR_HD float beat_quality(const float* amp, const uint8_t* beat, int64_t n) {
-  float in = 0, out = 0;
+PHYSIOCLR_HD float beat_quality(const float* amp, const float* z, const uint8_t* beat, int64_t n) {
+  float in = 0, out = 0, noise = 0;
   int64_t m = 0;
   for (int64_t i = 0; i < n; ++i) {
     (beat[i] ? in : out) += amp[i];
+    noise += z[i];
     m += beat[i];
   }
   if (m == 0) return 0;
   const float others = n > m ? out / static_cast<float>(n - m) : 0.0f;
-  const float q = (kNoise - others * static_cast<float>(m) / in) / (kNoise - kClean);
-  return q < 0 ? 0 : q > 1 ? 1 : q;
+  const float contrast = (kNoise - others * static_cast<float>(m) / in) / (kNoise - kClean);
+  const float calm = 1 - noise / static_cast<float>(n) / kHiss;
+  return 0.5f * (contrast < 0 ? 0 : contrast > 1 ? 1 : contrast) + 0.5f * (calm < 0 ? 0 : calm);
 }
 
 }  // namespace physioclr::rpeaks

@@ -24,8 +24,12 @@ PHYSIOCLR_HD double warp_position(const RecordParams& r, double u, int64_t sampl
 PHYSIOCLR_HD double warp_step(double s0, double c0, double s1, double c1) { return s0 * c1 + c0 * s1; }
 
 PHYSIOCLR_HD double unwarp_position(const RecordParams& r, double v, int64_t samples) {
-  double u = v;  // a contraction by the largest change of speed, at most 1/2
-  for (int k = 0; k < 40; ++k) u -= warp_position(r, u, samples) - v;
+  double u = v;
+  for (int k = 0; k < 40; ++k) {  // a contraction by the largest change of speed, at most 1/2
+    const double step = warp_position(r, u, samples) - v;
+    u -= step;
+    if (step < 1e-6 && step > -1e-6) break;
+  }
   return u;
 }
 
@@ -64,12 +68,12 @@ PHYSIOCLR_HD double rr_corners(double r0, double r1, double at, double factor, d
 }
 
 // Cubic convolution (Keys 1981, a = -1/2): weights of samples i - 1 .. i + 2 at i + f.
-PHYSIOCLR_HD void cubic_weights(double f, float* w) {
-  const double g = 1 - f;
-  w[0] = static_cast<float>(-0.5 * f * g * g);
-  w[1] = static_cast<float>(1 + f * f * (1.5 * f - 2.5));
-  w[2] = static_cast<float>(1 + g * g * (1.5 * g - 2.5));
-  w[3] = static_cast<float>(-0.5 * g * f * f);
+PHYSIOCLR_HD void cubic_weights(float f, float* w) {
+  const float g = 1.0f - f;
+  w[0] = -0.5f * f * g * g;
+  w[1] = 1.0f + f * f * (1.5f * f - 2.5f);
+  w[2] = 1.0f + g * g * (1.5f * g - 2.5f);
+  w[3] = -0.5f * g * f * f;
 }
 
 // The order of the sums is part of the definition.

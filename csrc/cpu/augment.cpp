@@ -18,6 +18,8 @@
 namespace physioclr::cpu {
 namespace {
 
+constexpr int64_t kStreamBytes = 16 << 20;  // larger results are written past the caches
+
 struct Span {
   int64_t start, end;
 };
@@ -122,6 +124,21 @@ void mask_tile(T* y, int64_t from, int64_t to) {
   for (int64_t t = from; t < to; ++t) y[t] = y[t] - y[t] == T(0) ? T(0) : y[t];
 }
 
+bool overlaps(const std::vector<Span>& spans, int64_t from, int64_t to) {
+  for (const Span& m : spans)
+    if (m.start < to && from < m.end) return true;
+  return false;
+}
+
+// The next tile to be read lies where no hardware prefetcher looks: in another lead.
+template <class T>
+void fetch_ahead(const T* from, const T* end) {
+#if defined(__GNUC__)
+  constexpr int kLine = 64 / sizeof(T);
+  for (int i = 0; i < kTile && from + i < end; i += kLine) __builtin_prefetch(from + i);
+#endif
+}
+
 // ---- a record -----------------------------------------------------------------------------------------------------
 
 Draws draws_for(const AugmentCall& call, int64_t b) {
@@ -142,7 +159,7 @@ RecordParams prepare(const AugmentCall& call, const Draws& draws, int64_t b, int
 
 template <class T>
 void record(Cube<const T> x, const AugmentCall& call, int64_t b, Cube<T> y, int32_t* rpeaks_out, int32_t* count_out,
-            Scratch& s, std::vector<T>& z, std::vector<T>& tiles) {
+            Scratch& s, std::vector<T>& z, std::vector<T>& tiles, bool past_caches) {
   const int64_t leads = x.leads, samples = x.samples;
   const Draws draws = draws_for(call, b);
   const RecordParams p = prepare(call, draws, b, leads, samples, s);
@@ -150,34 +167,55 @@ void record(Cube<const T> x, const AugmentCall& call, int64_t b, Cube<T> y, int3
   const bool direct = !s.map.smooth && s.map.pieces.size() == 1 && s.map.begin == 0 && s.map.end == samples && !p.vcg;
   const T gain = static_cast<T>(p.gain);
   if (noisy) noise_record(p, draws, leads, s.noise);
-  tiles.resize((p.vcg ? 12 : 1) * kTile);
-  for (int64_t t0 = 0; t0 < samples; t0 += kTile) {
-    const int64_t n = std::min<int64_t>(kTile, samples - t0), t1 = t0 + n;
-    int64_t i0 = 0, i1 = n;
-    if (!direct) map_tile(p, t0, n, samples, s.map, i0, i1);
-    if (noisy) noise_tile(p, draws, leads, t0, n, s.noise);
-    if (p.vcg) {
-      for (int64_t l = 0; l < leads; ++l)
-        read_tile(x.lead(b, l), s.map, samples, t0, n, i0, i1, z, tiles.data() + l * kTile);
-      rotate(s.rotation.from, s.rotation.to, true, tiles.data(), kTile, n);
-    }
-    for (int64_t l = 0; l < leads; ++l) {
-      T* out = y.lead(b, l) + t0;
-      const T* in = direct ? x.lead(b, l) + t0 : tiles.data() + (p.vcg ? l * kTile : 0);
-      if (!direct && !p.vcg) read_tile(x.lead(b, l), s.map, samples, t0, n, i0, i1, z, tiles.data());
-      if (s.dropped[l] || !(noisy || gain != 1))
-        std::memcpy(out, in, n * sizeof(T));
-      else
-        gain_and_noise(in, n, gain, noisy ? &s.noise : nullptr, static_cast<int>(l), channels(leads) != leads, out);
-      if (s.dropped[l]) {
-        mask_tile(out, 0, n);
-        continue;
-      }
+  tiles.resize((p.vcg ? 13 : 2) * kTile);
+  T* const finished = tiles.data() + (p.vcg ? 12 : 1) * kTile;
+  int64_t i0 = 0, i1 = 0;
+  const auto lead_tile = [&](int64_t l, int64_t t0, int64_t n) {
+    T* const target = y.lead(b, l) + t0;
+    T* tile = tiles.data() + (p.vcg ? l * kTile : 0);
+    const T* in = direct ? x.lead(b, l) + t0 : tile;
+    if (!direct && !p.vcg) read_tile(x.lead(b, l), s.map, samples, t0, n, i0, i1, z, tile);
+    const bool changes = !s.dropped[l] && (noisy || gain != 1);
+    const bool masks = s.dropped[l] || i0 > 0 || i1 < n || overlaps(s.masked, t0, t0 + n);
+    T* out = past_caches && (changes || masks) ? finished : target;
+    if (changes)
+      gain_and_noise(in, n, gain, noisy ? &s.noise : nullptr, static_cast<int>(l), channels(leads) != leads, out);
+    else if (past_caches && !masks)
+      out = const_cast<T*>(in);  // read only: it goes straight to its place
+    else
+      std::memcpy(out, in, n * sizeof(T));
+    if (s.dropped[l]) {
+      mask_tile(out, 0, n);
+    } else if (masks) {
       std::fill(out, out + i0, T(0));
       std::fill(out + i1, out + n, T(0));
       for (const Span& m : s.masked) {
-        const int64_t from = std::max(m.start, t0), to = std::min(m.end, t1);
+        const int64_t from = std::max(m.start, t0), to = std::min(m.end, t0 + n);
         if (from < to) mask_tile(out, from - t0, to - t0);
+      }
+    }
+    if (past_caches) stream_out(out, n * static_cast<int64_t>(sizeof(T)), target);
+  };
+  const auto tile_length = [&](int64_t t0) { return std::min<int64_t>(kTile, samples - t0); };
+  if (!noisy && !p.vcg && !s.map.smooth) {  // nothing to share between the leads: one after the other
+    for (int64_t l = 0; l < leads; ++l)
+      for (int64_t t0 = 0; t0 < samples; t0 += kTile) {
+        map_tile(p, t0, tile_length(t0), samples, s.map, i0, i1);
+        lead_tile(l, t0, tile_length(t0));
+      }
+  } else {
+    for (int64_t t0 = 0; t0 < samples; t0 += kTile) {
+      const int64_t n = tile_length(t0);
+      map_tile(p, t0, n, samples, s.map, i0, i1);
+      if (noisy) noise_tile(p, draws, leads, t0, n, s.noise);
+      if (p.vcg) {
+        for (int64_t l = 0; l < leads; ++l)
+          read_tile(x.lead(b, l), s.map, samples, t0, n, i0, i1, z, tiles.data() + l * kTile);
+        rotate(s.rotation.from, s.rotation.to, true, tiles.data(), kTile, n);
+      }
+      for (int64_t l = 0; l < leads; ++l) {
+        fetch_ahead(l + 1 < leads ? x.lead(b, l + 1) + t0 : x.lead(b, 0) + t0 + n, x.data + x.records * leads * samples);
+        lead_tile(l, t0, n);
       }
     }
   }
@@ -223,12 +261,14 @@ int team_for(int64_t records, int64_t leads, int64_t samples) {
 template <class T>
 void augment_all(Cube<const T> x, const AugmentCall& call, Cube<T> y, int32_t* rpeaks_out, int32_t* count_out) {
   const int team = team_for(x.records, x.leads, x.samples);
+  const bool past_caches = x.records * x.leads * x.samples * static_cast<int64_t>(sizeof(T)) > kStreamBytes;
 #pragma omp parallel num_threads(team)
   {
     Scratch s;
     std::vector<T> z, tiles;
 #pragma omp for schedule(dynamic)
-    for (int64_t b = 0; b < x.records; ++b) record(x, call, b, y, rpeaks_out, count_out, s, z, tiles);
+    for (int64_t b = 0; b < x.records; ++b) record(x, call, b, y, rpeaks_out, count_out, s, z, tiles, past_caches);
+    stream_fence();
   }
 }
 
@@ -254,6 +294,11 @@ void augment(Cube<const double> x, const AugmentCall& call, Cube<double> y, int3
 }
 void augment_bwd(Cube<const float> gy, const AugmentCall& call, Cube<float> gx) { augment_bwd_all(gy, call, gx); }
 void augment_bwd(Cube<const double> gy, const AugmentCall& call, Cube<double> gx) { augment_bwd_all(gy, call, gx); }
+
+int limit_simd(int level) {
+  simd_level = std::min(level, best_simd());
+  return simd_level;
+}
 
 void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words) {
   for (int64_t i = 0; i < n; ++i) {

@@ -28,7 +28,8 @@ struct TimeMap {
   double step_sin[kWarps][kGroup], step_cos[kWarps][kGroup];
   // of a tile
   double position[kTile];
-  int32_t index[kTile];
+  int64_t lo, hi;                      // the samples that the tile reads
+  int32_t tap[kTile];                  // the first of the four, relative to lo
   float weights[kTile][4];
 };
 
@@ -68,6 +69,13 @@ inline double source_of(const TimeMap& m, double v, size_t& k) {  // k: a corner
   return a.in + (v - a.out) * ((b.in - a.in) / (b.out - a.out));
 }
 
+PHYSIOCLR_SIMD inline void warp_sincos(int k, int64_t u0, int step, int64_t n, int64_t samples, double* sines,
+                                       double* cosines) {
+  const auto start = static_cast<double>(u0), last = static_cast<double>(samples - 1);
+  for (int i = 0; i < static_cast<int>(n); ++i)
+    turn_sincos(0.5 * (k + 1) * (start + step * i) / last, sines[i], cosines[i]);
+}
+
 inline void time_map(const RecordParams& p, const Draws& draws, const AugmentCall& call, int64_t b, int64_t samples,
                      TimeMap& m) {
   const int32_t* r = call.rpeaks ? call.rpeaks + b * call.beats : nullptr;
@@ -90,9 +98,7 @@ inline void time_map(const RecordParams& p, const Draws& draws, const AugmentCal
   m.begin = p.place;
   m.end = p.place + p.window;
   if (p.warped)
-    for (int k = 0; k < kWarps; ++k)
-      for (int i = 0; i < kGroup; ++i)
-        turn_sincos(0.5 * (k + 1) * i / static_cast<double>(samples - 1), m.step_sin[k][i], m.step_cos[k][i]);
+    for (int k = 0; k < kWarps; ++k) warp_sincos(k, 0, 1, kGroup, samples, m.step_sin[k], m.step_cos[k]);
 
   m.peaks.clear();
   for (double at : m.at) {
@@ -109,25 +115,35 @@ inline void time_map(const RecordParams& p, const Draws& draws, const AugmentCal
 // position[0 .. n): where the output samples t0 .. t0 + n read in the shuffled record. t0 is a multiple of kGroup.
 PHYSIOCLR_SIMD inline void warp_tile(const RecordParams& p, int64_t t0, int64_t n, int64_t samples, TimeMap& m) {
   const double last = static_cast<double>(samples - 1);
-  for (int64_t i = 0; i < n; i += kGroup) {
-    const auto u = static_cast<double>(t0 + i + m.shift);
-    double s0[kWarps], c0[kWarps];
-    for (int k = 0; k < kWarps; ++k) turn_sincos(0.5 * (k + 1) * u / last, s0[k], c0[k]);
-    double* out = m.position + i;
+  double s0[kWarps][kGroups], c0[kWarps][kGroups];
+  for (int k = 0; k < kWarps; ++k)
+    for (int g = 0; g < kGroups; ++g)
+      turn_sincos(0.5 * (k + 1) * (static_cast<double>(t0 + m.shift) + kGroup * g) / last, s0[k][g], c0[k][g]);
+  for (int g = 0; g * kGroup < n; ++g) {
+    const auto u = static_cast<double>(t0 + m.shift + g * kGroup);
+    double* out = m.position + g * kGroup;
     for (int j = 0; j < kGroup; ++j) {
       double v = u + j;
-      for (int k = 0; k < kWarps; ++k) v += p.warp[k] * warp_step(s0[k], c0[k], m.step_sin[k][j], m.step_cos[k][j]);
-      out[j] = v < 0 ? 0 : v > last ? last : v;
+      v += p.warp[0] * warp_step(s0[0][g], c0[0][g], m.step_sin[0][j], m.step_cos[0][j]);
+      v += p.warp[1] * warp_step(s0[1][g], c0[1][g], m.step_sin[1][j], m.step_cos[1][j]);
+      v += p.warp[2] * warp_step(s0[2][g], c0[2][g], m.step_sin[2][j], m.step_cos[2][j]);
+      v = v < 0 ? 0 : v;
+      out[j] = v > last ? last : v;
     }
   }
 }
 
-PHYSIOCLR_SIMD inline void weights_tile(int64_t n, TimeMap& m) {
-  for (int64_t i = 0; i < n; ++i) {
+PHYSIOCLR_SIMD inline void weights_tile(int64_t i0, int64_t i1, TimeMap& m) {
+  const double first = floor(m.position[i0]);
+  m.lo = static_cast<int64_t>(first) - 1;
+  m.hi = static_cast<int64_t>(floor(m.position[i1 - 1])) + 2;
+  float fraction[kTile];
+  for (int64_t i = i0; i < i1; ++i) {
     const double whole = floor(m.position[i]);
-    m.index[i] = static_cast<int32_t>(whole);
-    cubic_weights(m.position[i] - whole, m.weights[i]);
+    m.tap[i] = static_cast<int32_t>(whole - first);
+    fraction[i] = static_cast<float>(m.position[i] - whole);
   }
+  for (int64_t i = i0; i < i1; ++i) cubic_weights(fraction[i], m.weights[i]);
 }
 
 // Fills the tile's positions, indices and weights; i0 .. i1 is what is not padding.
@@ -152,9 +168,7 @@ inline void map_tile(const RecordParams& p, int64_t t0, int64_t n, int64_t sampl
       m.position[i] = w > last ? last : w;
     }
   }
-  for (int64_t i = 0; i < i0; ++i) m.position[i] = 0;
-  for (int64_t i = i1; i < n; ++i) m.position[i] = 0;
-  weights_tile(n, m);
+  if (i0 < i1) weights_tile(i0, i1, m);
 }
 
 // f(t, source and weight of one side, of the other) for the samples of a cross-fade within [t0, t1).
@@ -186,25 +200,6 @@ void read_pieces(const T* x, const std::vector<Piece>& pieces, int64_t samples, 
   for (int64_t t = samples; t < t1; ++t) out[t - t0] = out[samples - 1 - t0];
 }
 
-PHYSIOCLR_SIMD inline bool interpolate(const float* z, const int32_t* index, int32_t lo, const float (*w)[4], int64_t n,
-                                       float* out) {
-  float bad = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    out[i] = four_taps(z + (index[i] - lo), w[i]);
-    bad += out[i] - out[i];
-  }
-  return bad == 0;
-}
-PHYSIOCLR_SIMD inline bool interpolate(const double* z, const int32_t* index, int32_t lo, const float (*w)[4],
-                                       int64_t n, double* out) {
-  double bad = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    out[i] = four_taps(z + (index[i] - lo), w[i]);
-    bad += out[i] - out[i];
-  }
-  return bad == 0;
-}
-
 // out[0 .. n) = the time-mapped tile of one lead; z is scratch.
 template <class T>
 void read_tile(const T* x, const TimeMap& m, int64_t samples, int64_t t0, int64_t n, int64_t i0, int64_t i1,
@@ -216,13 +211,16 @@ void read_tile(const T* x, const TimeMap& m, int64_t samples, int64_t t0, int64_
     read_pieces(x, m.pieces, samples, t0 + i0 + m.shift, i1 - i0, out + i0);
     return;
   }
-  const int32_t lo = m.index[i0] - 1, hi = m.index[i1 - 1] + 2;
-  z.resize(hi - lo + 1);
-  read_pieces(x, m.pieces, samples, lo, hi - lo + 1, z.data());
-  if (interpolate(z.data(), m.index + i0, lo + 1, m.weights + i0, i1 - i0, out + i0)) return;
+  const T* from = x + m.lo;
+  if (m.pieces.size() > 1 || m.lo < 0 || m.hi >= samples) {
+    z.resize(m.hi - m.lo + 1);
+    read_pieces(x, m.pieces, samples, m.lo, m.hi - m.lo + 1, z.data());
+    from = z.data();
+  }
+  if (interpolate(from, m.tap + i0, m.weights + i0, i1 - i0, out + i0)) return;
   for (int64_t i = i0; i < i1; ++i)
     if (!(out[i] - out[i] == 0))
-      out[i] = four_taps_missing(z.data() + (m.index[i] - 1 - lo), m.weights[i], m.position[i] - m.index[i]);
+      out[i] = four_taps_missing(from + m.tap[i], m.weights[i], m.position[i] - std::floor(m.position[i]));
 }
 
 // The adjoint of read_tile over the whole record: gx += A^T g. gz is scratch; g is overwritten.
@@ -234,7 +232,7 @@ void scatter_tile(const TimeMap& m, int64_t samples, int64_t t0, int64_t i0, int
       continue;
     }
     for (int k = 0; k < 4; ++k)
-      gz[std::clamp<int64_t>(m.index[i] - 1 + k, 0, samples - 1)] += g[i] * static_cast<T>(m.weights[i][k]);
+      gz[std::clamp<int64_t>(m.lo + m.tap[i] + k, 0, samples - 1)] += g[i] * static_cast<T>(m.weights[i][k]);
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/augment_math.h"
 #include "core/macros.h"
+#include "cpu/augment_simd.h"
 
 namespace physioclr::cpu {
 
@@ -26,41 +27,43 @@ struct NoiseTables {
   int64_t first_node = 0, nodes = 0;
 };
 
-inline void philox_lanes(uint32_t block, uint32_t purpose, const Draws& d, uint32_t (*out)[kLanes]) {
-  uint32_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
-  for (int j = 0; j < kLanes; ++j) c0[j] = block + j, c1[j] = purpose, c2[j] = d.s0, c3[j] = d.s1;
-  uint32_t k0 = d.k0, k1 = d.k1;
-  for (int round = 0; round < 10; ++round) {
-    for (int j = 0; j < kLanes; ++j) {
-      const uint64_t p0 = static_cast<uint64_t>(kPhiloxM0) * c0[j], p1 = static_cast<uint64_t>(kPhiloxM1) * c2[j];
-      c0[j] = static_cast<uint32_t>(p1 >> 32) ^ c1[j] ^ k0;
-      c1[j] = static_cast<uint32_t>(p1);
-      c2[j] = static_cast<uint32_t>(p0 >> 32) ^ c3[j] ^ k1;
-      c3[j] = static_cast<uint32_t>(p0);
-    }
-    k0 += kPhiloxW0;
-    k1 += kPhiloxW1;
-  }
-  for (int j = 0; j < kLanes; ++j) out[0][j] = c0[j], out[1][j] = c1[j], out[2][j] = c2[j], out[3][j] = c3[j];
+// out[i] = sd * the normal of words[i], as if it were not in a tail.
+PHYSIOCLR_SIMD inline void normals_bulk(const uint32_t* words, int64_t n, float sd, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = normal_bulk(words[i]) * sd;
+}
+
+PHYSIOCLR_SIMD inline void normals_tail(const uint32_t* words, int64_t n, float sd, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = normal_tail(words[i]) * sd;
 }
 
 // out[0 .. n) = sd * normals of samples t0 .. t0 + n of one channel; t0 and the room in `out` are multiples of kGroup.
-PHYSIOCLR_SIMD inline void white_tile(const Draws& d, uint32_t purpose, int64_t t0, int64_t n, float sd, float* out) {
-  uint32_t words[kTile];
-  for (int64_t i = 0; i < n; i += kGroup)
-    philox_lanes(static_cast<uint32_t>((t0 + i) / 4), purpose, d, reinterpret_cast<uint32_t(*)[kLanes]>(words + i));
-  uint8_t tail[kTile];
-  const int64_t padded = (n + kGroup - 1) / kGroup * kGroup;
-  for (int64_t i = 0; i < padded; ++i) {
-    out[i] = normal_bulk(words[i]) * sd;
-    tail[i] = is_tail(words[i]);
-  }
-  for (int64_t i = 0; i < padded; i += 8) {
-    uint64_t any;
-    std::memcpy(&any, tail + i, 8);
-    if (any)
-      for (int64_t k = i; k < i + 8; ++k)
-        if (tail[k]) out[k] = normal_tail(words[k]) * sd;
+inline void white_tile(const Draws& d, uint32_t purpose, int64_t t0, int64_t n, float sd, float* out) {
+  uint32_t words[kTile], tail_words[kTile];
+  float tail_values[kTile];
+  uint64_t tails[kGroups];
+  int32_t at[kTile];
+  const int64_t groups = (n + kGroup - 1) / kGroup;
+  philox_groups(static_cast<uint32_t>(t0 / 4), purpose, d, groups, words, tails);
+  normals_bulk(words, groups * kGroup, sd, out);
+  int64_t count = 0;
+  for (int64_t g = 0; g < groups; ++g)
+    for (uint64_t bits = tails[g]; bits; bits &= bits - 1) {
+      const auto i = static_cast<int32_t>(g * kGroup + lowest_bit(bits));
+      at[count] = i;
+      tail_words[count++] = words[i];
+    }
+  normals_tail(tail_words, count, sd, tail_values);
+  for (int64_t k = 0; k < count; ++k) out[at[k]] = tail_values[k];
+}
+
+// sines[i], cosines[i] of 2 pi frequency (t0 + step i)
+PHYSIOCLR_SIMD inline void sincos_steps(double frequency, int64_t t0, int step, int64_t n, float* sines, float* cosines) {
+  const auto start = static_cast<double>(t0);
+  for (int i = 0; i < static_cast<int>(n); ++i) {
+    double s, c;
+    turn_sincos(frequency * (start + step * i), s, c);
+    sines[i] = static_cast<float>(s);
+    cosines[i] = static_cast<float>(c);
   }
 }
 
@@ -82,50 +85,47 @@ inline void noise_record(const RecordParams& p, const Draws& draws, int64_t lead
       s.share[c] = static_cast<float>(muscle_share(draws, c) * p.muscle * (n != leads ? kElectrodeSd : 1.0) /
                                       exact_sqrt(static_cast<float>(kSplinePower)));
   }
-  double sine, cosine;
-  for (int i = 0; i < kGroup; ++i) {
-    for (int k = p.tones.first; k < p.tones.last; ++k) {
-      turn_sincos(p.tones.frequency[k] * i, sine, cosine);
-      s.cosines[k][i] = static_cast<float>(cosine);
-      s.sines[k][i] = static_cast<float>(sine);
+  for (int k = p.tones.first; k < p.tones.last; ++k)
+    sincos_steps(p.tones.frequency[k], 0, 1, kGroup, s.sines[k], s.cosines[k]);
+  if (p.muscle > 0) sincos_steps(p.muscle_centre, 0, 1, kGroup, s.carrier_sin, s.carrier_cos);
+}
+
+PHYSIOCLR_SIMD inline void carrier_tile(const RecordParams& p, int64_t t0, int64_t n, NoiseTables& s) {
+  double bump[kTile] = {};
+  for (int k = 0; k < p.bursts; ++k)
+    for (int64_t i = 0; i < n; ++i) {
+      const double x = burst_bump(p, k, static_cast<double>(t0) + static_cast<double>(static_cast<int32_t>(i)));
+      bump[i] = x > bump[i] ? x : bump[i];
     }
-    if (p.muscle > 0) {
-      turn_sincos(p.muscle_centre * i, sine, cosine);
-      s.carrier_cos[i] = static_cast<float>(cosine);
-      s.carrier_sin[i] = static_cast<float>(sine);
+  for (int64_t i = 0; i < n; i += kGroup) {
+    const float sn = s.start_sin[0][i / kGroup], cs = s.start_cos[0][i / kGroup];
+    for (int j = 0; j < kGroup; ++j) {
+      const auto envelope = static_cast<float>(burst_envelope(bump[i + j]));
+      s.in_phase[i + j] = (cs * s.carrier_cos[j] - sn * s.carrier_sin[j]) * envelope;
+      s.quadrature[i + j] = (sn * s.carrier_cos[j] + cs * s.carrier_sin[j]) * envelope;
     }
   }
+  s.first_node = static_cast<int64_t>(floor(static_cast<double>(t0) * p.muscle_rate)) / kGroup * kGroup;
+  const auto first = static_cast<double>(s.first_node);
+  float fraction[kTile];
+  for (int64_t i = 0; i < n; ++i) {
+    const double at = (static_cast<double>(t0) + static_cast<int32_t>(i)) * p.muscle_rate, whole = floor(at);
+    s.node[i] = static_cast<int32_t>(whole - first);
+    fraction[i] = static_cast<float>(at - whole);
+  }
+  for (int64_t i = 0; i < n; ++i) bspline_weights(fraction[i], s.spline[i]);
+  s.nodes = s.node[n - 1] + 4;
 }
 
 // What the channels share in the tile that starts at t0, a multiple of kGroup.
-PHYSIOCLR_SIMD inline void noise_start(const RecordParams& p, int64_t t0, int64_t n, NoiseTables& s) {
-  double sine, cosine;
-  for (int64_t i = 0; i < n; i += kGroup) {
-    const auto t = static_cast<double>(t0 + i);
-    for (int k = p.tones.first; k < p.tones.last; ++k) {
-      turn_sincos(p.tones.frequency[k] * t, sine, cosine);
-      s.start_cos[k][i / kGroup] = static_cast<float>(cosine);
-      s.start_sin[k][i / kGroup] = static_cast<float>(sine);
-    }
-    if (p.muscle > 0) {
-      turn_sincos(p.muscle_centre * t, sine, cosine);
-      const auto sn = static_cast<float>(sine), cs = static_cast<float>(cosine);
-      for (int j = 0; j < kGroup; ++j) {
-        const auto envelope = static_cast<float>(burst_envelope(p, t + j));
-        s.in_phase[i + j] = (cs * s.carrier_cos[j] - sn * s.carrier_sin[j]) * envelope;
-        s.quadrature[i + j] = (sn * s.carrier_cos[j] + cs * s.carrier_sin[j]) * envelope;
-      }
-    }
-  }
+inline void noise_start(const RecordParams& p, int64_t t0, int64_t n, NoiseTables& s) {
+  const int64_t groups = (n + kGroup - 1) / kGroup;
   if (p.muscle > 0) {
-    s.first_node = static_cast<int64_t>(floor(static_cast<double>(t0) * p.muscle_rate)) / kGroup * kGroup;
-    for (int64_t i = 0; i < n; ++i) {
-      const double at = static_cast<double>(t0 + i) * p.muscle_rate, whole = floor(at);
-      s.node[i] = static_cast<int32_t>(static_cast<int64_t>(whole) - s.first_node);
-      bspline_weights(at - whole, s.spline[i]);
-    }
-    s.nodes = s.node[n - 1] + 4;
+    sincos_steps(p.muscle_centre, t0, kGroup, groups, s.start_sin[0], s.start_cos[0]);
+    carrier_tile(p, t0, n, s);
   }
+  for (int k = p.tones.first; k < p.tones.last; ++k)
+    sincos_steps(p.tones.frequency[k], t0, kGroup, groups, s.start_sin[k], s.start_cos[k]);
 }
 
 // o[0 .. 64) += the tones First .. Last - 1: their amplitudes turned to the start of the group, then the angle-addition
@@ -156,16 +156,18 @@ PHYSIOCLR_SIMD inline void add_tones(const RecordParams& p, const NoiseTables& s
   }
 }
 
-PHYSIOCLR_SIMD inline void add_muscle(const NoiseTables& s, int channel, int64_t n, const float* a, const float* b,
-                                      float* out) {
-  const float share = s.share[channel];
-  for (int64_t i = 0; i < n; ++i) {
-    const float* w = s.spline[i];
-    const float *x = a + s.node[i], *y = b + s.node[i];
-    const float in = (x[0] * w[0] + x[2] * w[2]) + (x[1] * w[1] + x[3] * w[3]);
-    const float quadrature = (y[0] * w[0] + y[2] * w[2]) + (y[1] * w[1] + y[3] * w[3]);
-    out[i] += share * (in * s.in_phase[i] + quadrature * s.quadrature[i]);
+PHYSIOCLR_SIMD inline void add_carrier(const NoiseTables& s, float share, const float* a, const float* b, int64_t n,
+                                       float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] += share * (a[i] * s.in_phase[i] + b[i] * s.quadrature[i]);
+}
+
+inline void add_muscle(const Draws& draws, const NoiseTables& s, int channel, int64_t n, float* out) {
+  float nodes[kTile], part[2][kTile];
+  for (int k = 0; k < 2; ++k) {
+    white_tile(draws, muscle_purpose(channel, k), s.first_node, s.nodes, 1.0f, nodes);
+    interpolate(nodes, s.node, s.spline, n, part[k]);
   }
+  add_carrier(s, s.share[channel], part[0], part[1], n, out);
 }
 
 // s.out[channel] = the noise of a tile of every channel.
@@ -179,12 +181,7 @@ inline void noise_tile(const RecordParams& p, const Draws& draws, int64_t leads,
     else
       std::fill(out, out + kTile, 0.0f);
     if (p.tones.first < p.tones.last) add_tones(p, s, c, n, out);
-    if (p.muscle > 0) {
-      float a[kTile], b[kTile];
-      white_tile(draws, muscle_purpose(c, 0), s.first_node, s.nodes, 1.0f, a);
-      white_tile(draws, muscle_purpose(c, 1), s.first_node, s.nodes, 1.0f, b);
-      add_muscle(s, c, n, a, b, out);
-    }
+    if (p.muscle > 0) add_muscle(draws, s, c, n, out);
   }
 }
 

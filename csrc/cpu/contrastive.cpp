@@ -3,13 +3,16 @@
 // One thread takes one pair of blocks (I, J) of at most 128 rows: h_I h_J^T and S_IJ by register-blocked products
 // (gemm.h) into 2 x 64 KB of its own cache, one fused pass over both (contrastive_tile.h), and backward two more
 // products, G h_J and G^T h_I. S, the mask and h h^T are symmetric, so each unordered pair of blocks is visited once.
-// Its result goes to the rows of I and of J, so the pairs are taken in the rounds of a round-robin tournament: within a
-// round no block meets two others. No atomics, no sums per thread, and the same bits at any number of threads.
+// Its result goes to the rows of I and of J, so the pairs are taken in the order of a round-robin tournament, in which a
+// block meets one other at a time; a thread waits only for the last game of the two blocks it is about to take. No sums
+// per thread, no barriers, and the same bits at any number of threads.
 //
 // Rows are addressed by position: the owned rows first, then the others, each part padded to whole panels of 32.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
+#include <thread>
 #include <vector>
 #if defined(_OPENMP)
 #include <omp.h>
@@ -106,9 +109,14 @@ struct Problem {
   // visit also serves the rows of J.
   template <class Visit>
   void for_each_tile(Visit visit) const {
-    const int64_t blocks = (owned_pad + tile - 1) / tile, players = blocks + blocks % 2;
+    const int64_t blocks = (owned_pad + tile - 1) / tile, players = blocks + blocks % 2, games = players / 2;
+    const int64_t all = blocks + std::max<int64_t>(players - 1, 0) * games;
     std::vector<Buffer<T>> scratch;
     for (int t = 0; t < team; ++t) scratch.emplace_back(2 * kMaxTile * kMaxTile);
+    std::atomic<int64_t> next{0};
+    std::vector<std::atomic<int64_t>> played(players);  // games that a block has behind it
+    for (auto& p : played) p = 0;
+    const auto size = [this](int64_t p0, int64_t end) { return std::min(tile, end - p0); };
 #pragma omp parallel num_threads(team)
     {
 #if defined(_OPENMP)
@@ -117,22 +125,22 @@ struct Problem {
       T* s = scratch[0].get();
 #endif
       T* sim = s + kMaxTile * kMaxTile;
-      const auto size = [this](int64_t p0, int64_t end) { return std::min(tile, end - p0); };
-#pragma omp for schedule(dynamic)
-      for (int64_t i = 0; i < blocks; ++i) {
-        const int64_t i0 = i * tile, ni = size(i0, owned_pad);
-        visit(i0, ni, i0, ni, true, s, sim);
-        for (int64_t j0 = owned_pad; j0 < total; j0 += tile) visit(i0, ni, j0, size(j0, total), false, s, sim);
-      }
-      for (int64_t round = 0; round + 1 < players; ++round) {
-#pragma omp for schedule(dynamic)
-        for (int64_t k = 0; k < players / 2; ++k) {
-          const int64_t m = players - 1;
-          int64_t i = k == 0 ? m : (round + k) % m, j = (round - k + m) % m;
-          if (i > j) std::swap(i, j);
-          if (j >= blocks) continue;  // an odd number of blocks: one rests
-          visit(i * tile, tile, j * tile, size(j * tile, owned_pad), true, s, sim);
+      for (int64_t game = next++; game < all; game = next++) {
+        if (game < blocks) {  // a block with itself and with the rows of others
+          const int64_t i0 = game * tile, ni = size(i0, owned_pad);
+          visit(i0, ni, i0, ni, true, s, sim);
+          for (int64_t j0 = owned_pad; j0 < total; j0 += tile) visit(i0, ni, j0, size(j0, total), false, s, sim);
+          played[game].store(1, std::memory_order_release);
+          continue;
         }
+        const int64_t round = (game - blocks) / games, k = (game - blocks) % games, m = players - 1;
+        int64_t i = k == 0 ? m : (round + k) % m, j = (round - k + m) % m;
+        if (i > j) std::swap(i, j);
+        // Games are handed out in order, so the ones waited for are already being played by other threads.
+        for (const int64_t p : {i, j})
+          while (p < blocks && played[p].load(std::memory_order_acquire) <= round) std::this_thread::yield();
+        if (j < blocks) visit(i * tile, tile, j * tile, size(j * tile, owned_pad), true, s, sim);
+        for (const int64_t p : {i, j}) played[p].store(round + 2, std::memory_order_release);
       }
     }
   }

@@ -47,7 +47,7 @@ struct Wavelet {
 };
 
 struct Plan {  // what depends on (samples, fs) alone
-  int64_t step, n, blocks;
+  int64_t step, n, blocks, spike;
   double fs, fw;
   float block;
   std::vector<Wavelet> bands;
@@ -56,6 +56,7 @@ struct Plan {  // what depends on (samples, fs) alone
   Plan(int64_t samples, double rate) : fs(rate) {
     step = std::max<int64_t>(1, std::llround(fs / kWorkRate));
     n = samples / step;
+    spike = std::llround(kSpike * fs);
     fw = fs / static_cast<double>(step);
     block = static_cast<float>(kBlock * fw);
     blocks = std::max<int64_t>(1, static_cast<int64_t>(static_cast<float>(n) / block));
@@ -71,8 +72,8 @@ struct Plan {  // what depends on (samples, fs) alone
 struct Scratch {  // one per thread, so that no record allocates
   std::vector<float> slow, env;                      // (leads, n) signal at the working rate, (leads, bands, n) envelopes
   std::vector<float> weight, lead_level;             // (leads, bands, blocks)
-  std::vector<float> padded, fused, maxima, means, level, noise, origin, sum;
-  std::vector<float> amp, z, rhythm, value;          // of the candidates
+  std::vector<float> padded, fused, maxima, means, level, noise, origin, gain, sum;
+  std::vector<float> amp, z, doubt, rhythm, value;        // of the candidates
   std::vector<int32_t> cand, back;
   std::vector<uint8_t> missing, mark;
 
@@ -86,24 +87,55 @@ struct Scratch {  // one per thread, so that no record allocates
     missing.resize(p.n);
     for (auto* v : {&maxima, &means, &level, &noise}) v->resize(p.blocks);
     origin.resize(leads);
+    gain.resize(leads);
     sum.resize(2 * static_cast<int64_t>(std::max(kRefine * p.fw, kFine * p.fs)) + 3);
     const int64_t most = p.n / 2 + 2;
-    for (auto* v : {&amp, &z, &rhythm, &value}) v->resize(most);
+    for (auto* v : {&amp, &z, &doubt, &rhythm, &value}) v->resize(most);
     for (auto* v : {&cand, &back}) v->resize(most);
     mark.resize(most);
   }
 };
 
-// Means of `step` samples, less the first valid one; a mean with a missing sample is missing. False if all are.
+// out[i] = median of x[i - w], x[i], x[i + w]: takes out pulses narrower than w samples and leaves waves as they are. A
+// neighbour that is missing or outside the record leaves x[i] alone.
 template <class T>
-bool average(const T* x, const Plan& p, float* y, uint8_t* missing, float* origin) {
-  const float scale = 1.0f / static_cast<float>(p.step);
-  for (int64_t i = 0; i < p.n; ++i) {
-    float s = 0;
-    for (int64_t k = 0; k < p.step; ++k) s += static_cast<float>(x[i * p.step + k]);
-    y[i] = s * scale;
-    missing[i] = !std::isfinite(y[i]);
+inline void despike(const T* x, int64_t samples, int64_t begin, int64_t n, int64_t w, float* out) {
+  const int64_t lo = std::min(std::max<int64_t>(begin, w), begin + n);
+  const int64_t hi = std::max(std::min(begin + n, samples - w), lo);
+  for (int64_t i = begin; i < lo; ++i) out[i - begin] = static_cast<float>(x[i]);
+  for (int64_t i = lo; i < hi; ++i) {
+    const float a = static_cast<float>(x[i - w]), b = static_cast<float>(x[i]), c = static_cast<float>(x[i + w]);
+    const float low = a < c ? a : c, high = a < c ? c : a, m = b < low ? low : b > high ? high : b;
+    out[i - begin] = (a - a) + (c - c) == 0.0f ? m : b;
   }
+  for (int64_t i = hi; i < begin + n; ++i) out[i - begin] = static_cast<float>(x[i]);
+}
+
+// Means of `step` samples without spikes; a mean with a missing sample is missing.
+template <class T>
+inline void means_of(const T* x, int64_t samples, const Plan& p, float* y) {
+  constexpr int64_t kTile = 64, kMostStep = 32;
+  float clean[kTile * kMostStep];
+  const float scale = 1.0f / static_cast<float>(p.step);
+  for (int64_t i0 = 0; i0 < p.n; i0 += kTile) {
+    const int64_t m = std::min(kTile, p.n - i0);
+    despike(x, samples, i0 * p.step, m * p.step, p.spike, clean);
+    for (int64_t i = 0; i < m; ++i) {
+      float sum = 0;
+      for (int64_t k = 0; k < p.step; ++k) sum += clean[i * p.step + k];
+      y[i0 + i] = sum * scale;
+    }
+  }
+}
+
+PHYSIOCLR_SIMD void means(const float* x, int64_t samples, const Plan& p, float* y) { means_of(x, samples, p, y); }
+PHYSIOCLR_SIMD void means(const int16_t* x, int64_t samples, const Plan& p, float* y) { means_of(x, samples, p, y); }
+
+// The lead at the working rate, less its first valid value. Gaps are bridged. False if nothing is valid.
+template <class T>
+bool work_rate(const T* x, int64_t samples, const Plan& p, float* y, uint8_t* missing, float* origin) {
+  means(x, samples, p, y);
+  for (int64_t i = 0; i < p.n; ++i) missing[i] = !std::isfinite(y[i]);
   int64_t first = 0;
   while (first < p.n && missing[first]) ++first;
   if (first == p.n) return false;
@@ -191,11 +223,17 @@ bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s)
     float* y = s.slow.data() + l * p.n;
     float* env = s.env.data() + l * kBands * p.n;
     float largest = 0;
-    if (average(x + l * samples, p, y, s.missing.data(), &s.origin[l]))
+    if (work_rate(x + l * samples, samples, p, y, s.missing.data(), &s.origin[l]))
       for (int64_t i = 0; i < p.n; ++i) largest = std::max(largest, std::fabs(y[i]));
     else
       s.origin[l] = 0;
     any = any || largest > 0;
+    s.gain[l] = 1;
+    if (largest > 1e15f || largest < 1e-12f) {  // its squares would leave the range of float32
+      s.gain[l] = largest > 1e-37f ? 1 / largest : 0.0f;
+      for (int64_t i = 0; i < p.n; ++i) y[i] *= s.gain[l];
+      largest *= s.gain[l];
+    }
     if (!(largest > 0)) {  // flat, or nothing valid
       std::fill(y, y + p.n, 0.0f);
       std::fill(env, env + kBands * p.n, 0.0f);
@@ -299,7 +337,7 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
     const float w = upward ? weight_of(l) : -weight_of(l);
     if (w == 0) continue;
     for (int64_t i = from; i <= to; ++i) {
-      const float d = static_cast<float>(x[l * samples + i]) - s.origin[l];
+      const float d = (static_cast<float>(x[l * samples + i]) - s.origin[l]) * s.gain[l];
       if (std::isfinite(d)) {
         sum[i - from] += w * d;
         valid = true;
@@ -321,7 +359,7 @@ int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
   for (int64_t k = 0; k < p.blocks; ++k) {
     s.level[k] = block_level(s.maxima.data(), p.blocks, k);
     const float mean = block_mean(s.means.data(), p.blocks, k);
-    s.noise[k] = s.level[k] > 0 ? mean / s.level[k] : 1.0f;
+    s.noise[k] = s.level[k] > 0 ? mean / s.level[k] : 0.0f;
   }
   const int64_t n = candidates(s.fused.data(), p, s.cand.data());
   const float fw = static_cast<float>(p.fw);
@@ -331,9 +369,10 @@ int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
     s.z[i] = std::max(at_centres(s.noise.data(), p.blocks, p.block, s.cand[i]) - kCalm, 0.0f);
     s.mark[i] = s.amp[i] > kClear;
   }
+  for (int64_t i = 0; i < n; ++i) s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fw);
   for (int pass = 0; pass < 2; ++pass) {
     for (int64_t i = 0; i < n; ++i) s.rhythm[i] = local_rhythm(s.cand.data(), s.mark.data(), n, i, fw);
-    choose(s.cand.data(), s.amp.data(), s.z.data(), s.rhythm.data(), n, fw, s.value.data(), s.back.data(), s.mark.data());
+    choose(s.cand.data(), s.amp.data(), s.z.data(), s.doubt.data(), s.rhythm.data(), n, fw, s.value.data(), s.back.data(), s.mark.data());
   }
   int64_t count = 0, last = -1;
   for (int64_t i = 0; i < n && count < most; ++i) {
@@ -341,7 +380,7 @@ int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
     const int64_t at = refine(x, leads, samples, p, s, s.cand[i], s.z[i]);
     if (at > last) index[count++] = static_cast<int32_t>(last = at);  // else two windows met on one peak
   }
-  *quality = beat_quality(s.amp.data(), s.mark.data(), n);
+  *quality = beat_quality(s.amp.data(), s.z.data(), s.mark.data(), n);
   return static_cast<int32_t>(count);
 }
 

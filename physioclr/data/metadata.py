@@ -72,7 +72,7 @@ def parse_age(text: str) -> float | None:
     if over:
         return float(over[1]) + 1
     try:
-        age = float(text)
+        age = float(text.strip().removesuffix("+"))
     except ValueError:
         return None
     if age == 300:

@@ -40,12 +40,8 @@ def standardise(record: Record, fs: float, min_seconds: float = 5.0) -> tuple[np
         if not _RESOLUTIONS[0] <= abs(record.scale[i]) <= _RESOLUTIONS[1]:
             raise RecordError(f"lead {record.leads[i]} has {record.scale[i]:.3g} mV per unit, which cannot be meant")
     samples = record.samples[used]
-    if samples.dtype == np.int16:
-        present = samples != MISSING_INT16
-        low, high = _range(samples, present)
-    else:
-        present = np.isfinite(samples)
-        low, high = _range(samples, present)
+    present = samples != MISSING_INT16 if samples.dtype == np.int16 else np.isfinite(samples)
+    low, high = _range(samples, present)
     if not present.any():
         raise RecordError("every sample of the standard leads is missing")
     if not (high > low).any():

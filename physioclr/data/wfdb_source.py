@@ -57,9 +57,9 @@ class Header(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One recording. mV of lead l: (samples[l] - baseline[l]) * scale[l]; float samples are mV already (0 and 1)."""
+    """One recording. mV of lead l: (samples[l] - baseline[l]) * scale[l]."""
 
-    samples: np.ndarray  # (L, T) int16 with -32768 for missing, or float32 mV with NaN
+    samples: np.ndarray  # (L, T) int16 with -32768 for missing, or float32 with NaN
     scale: np.ndarray  # (L,) float64, mV per unit; NaN where the signal is not a voltage
     baseline: np.ndarray  # (L,) float64
     fs: float
@@ -128,6 +128,8 @@ def read_header(path: str | os.PathLike, root: str | os.PathLike | None = None) 
     """
     path = os.fspath(path)
     path = path if path.endswith(".hea") else f"{path}.hea"
+    if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would wait for a writer
+        raise RecordError("the header is not a file")
     try:
         with open(path, "rb") as f:
             raw = f.read(MAX_HEADER + 1)
@@ -242,7 +244,9 @@ def read_record(path: str | os.PathLike, root: str | os.PathLike | None = None) 
     else:
         if len({b.shape[1] for b in blocks}) > 1:
             raise RecordError(f"its signal files have {', '.join(str(b.shape[1]) for b in blocks)} samples")
-        samples = np.empty((len(leads), blocks[0].shape[1]), np.int16)
+        if len({b.dtype for b in blocks}) > 1:
+            raise RecordError("its signal files hold samples of different types")
+        samples = np.empty((len(leads), blocks[0].shape[1]), blocks[0].dtype)
         for block, rows in zip(blocks, files.values(), strict=True):
             samples[rows] = block
     baseline = np.array([s.baseline for s in header.signals])
@@ -250,7 +254,7 @@ def read_record(path: str | os.PathLike, root: str | os.PathLike | None = None) 
 
 
 def _read_16(header: Header, name: str, rows: list[int]) -> np.ndarray:
-    """The signals of one file of format 16, as (signals, T) int16."""
+    """The signals of one file of format 16, as (signals, T) int16 (of an unusual .mat perhaps float32)."""
     n = len(rows)
     offsets = {int(_FORMAT_16.fullmatch(header.signals[i].fmt)[1] or 0) for i in rows}
     if len(offsets) > 1:
@@ -268,7 +272,7 @@ def _read_16(header: Header, name: str, rows: list[int]) -> np.ndarray:
     t = header.n_samples or len(frames)
     if len(frames) < t or not t:
         raise RecordError(f"{name} is truncated: it holds {len(frames)} of {t} samples per signal")
-    return np.ascontiguousarray(frames[:t].T, dtype=np.int16)
+    return np.ascontiguousarray(frames[:t].T, dtype=np.float32 if frames.dtype.kind == "f" else np.int16)
 
 
 def _mat_frames(raw: bytes, name: str, n: int) -> np.ndarray:
@@ -290,12 +294,18 @@ def _mat_frames(raw: bytes, name: str, n: int) -> np.ndarray:
         raise RecordError(f"{name} is not a readable MAT-file: {type(e).__name__}: {e}") from None
     if matrix.ndim != 2 or n not in matrix.shape:
         raise RecordError(f"the matrix in {name} has shape {matrix.shape}, the header has {n} signals")
-    frames = matrix.T if matrix.shape[0] == n else matrix
-    if frames.dtype.kind not in "iu" and not np.all(frames == np.rint(frames)):
-        raise RecordError(f"the matrix in {name} does not hold whole numbers")
-    if frames.size and (frames.min() < -32768 or frames.max() > 32767):
-        raise RecordError(f"the matrix in {name} exceeds 16 bits")
-    return frames.astype(np.int16)
+    if matrix.dtype.kind not in "iuf":
+        raise RecordError(f"the matrix in {name} holds {matrix.dtype}, not numbers")
+    return _compact(matrix.T if matrix.shape[0] == n else matrix)
+
+
+def _compact(frames: np.ndarray) -> np.ndarray:
+    """Numbers of any type as int16 where that holds them, NaN and Inf as missing; otherwise as float32."""
+    missing = ~np.isfinite(frames)
+    x = np.where(missing, 0, frames)
+    if np.any(x != np.rint(x)) or np.abs(x.astype(np.float64)).max(initial=0.0) > 32767:
+        return np.where(missing, np.nan, frames).astype(np.float32)
+    return np.where(missing, MISSING_INT16, x).astype(np.int16)
 
 
 def _read_with_wfdb(header: Header) -> Record:

@@ -453,9 +453,9 @@ def paced_range(start, stop, ecg, rpeaks, paced):
             paced[n, k] = seen >= needed
 
 
-@jit_range(array(float32, 3), types.Array(float32, 2, "C"))
+@jit_range(array(float32, 3), types.Array(float32, 3, "C"))
 def mean_lead_range(start, stop, ecg, out):
-    """out (B, T): the mean of the leads present at each sample; NaN where there is none."""
+    """out (B, 1, T): the mean of the leads present at each sample; NaN where there is none."""
     for n in range(start, stop):
         for i in range(ecg.shape[2]):
             total, seen = np.float32(0.0), 0
@@ -463,4 +463,4 @@ def mean_lead_range(start, stop, ecg, out):
                 if math.isfinite(ecg[n, lead, i]):
                     total += ecg[n, lead, i]
                     seen += 1
-            out[n, i] = total / seen if seen > 0 else math.nan
+            out[n, 0, i] = total / seen if seen > 0 else math.nan

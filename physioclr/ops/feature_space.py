@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ._feature_names import BEAT_NAMES, FEATURE_NAMES, SEGMENT_NAMES
 from ._launch.similarity import median_distance
 
 CLIP = 5.0
+ROWS = 16384  # rows worked on at a time: a training set may be larger than the memory left
 LOG_NAMES = ("rmssd", "cv_rr")
 FORMAT = "physioclr FeatureSpace 1"
 # What `save` writes as numbers, with the shape: F input columns, C components.
@@ -66,12 +67,20 @@ def column_weights(weights: Any, columns: tuple[str, ...]) -> np.ndarray:
     return w
 
 
-def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pieces(x: np.ndarray, log: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of x in float64, ROWS at a time: missing = NaN, log1p where it applies."""
+    for start in range(0, len(x), ROWS):
+        rows = x[start : start + ROWS].astype(np.float64)
+        rows[~np.isfinite(rows)] = np.nan
+        rows[:, log] = np.log1p(np.maximum(rows[:, log], 0.0))
+        yield rows
+
+
+def moments(x: np.ndarray, log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and 1 / SD of the observed values of each column; 0 in place of 1 / SD where there is nothing to scale."""
-    seen = np.isfinite(x)
-    count = np.maximum(seen.sum(axis=0), 1)
-    mean = np.where(seen, x, 0.0).sum(axis=0) / count
-    sd = np.sqrt((np.where(seen, x - mean, 0.0) ** 2).sum(axis=0) / count)
+    count = np.maximum(sum(np.isfinite(rows).sum(axis=0) for rows in pieces(x, log)), 1)
+    mean = sum(np.nan_to_num(rows).sum(axis=0) for rows in pieces(x, log)) / count
+    sd = np.sqrt(sum((np.nan_to_num(rows - mean) ** 2).sum(axis=0) for rows in pieces(x, log)) / count)
     constant = sd <= 1e-6 * np.abs(mean)  # what rounding leaves of equal float32 numbers
     return mean, np.divide(1.0, sd, out=np.zeros_like(sd), where=~constant & (sd > 0))
 
@@ -81,7 +90,7 @@ class FeatureSpace:
 
     Column by column: log1p of RMSSD and CV; z-score with the training set's mean and SD of the observed values; missing
     = 0; clip at +-5; a weight. Then principal components, without whitening, all fitted on the training set. A row with
-    everything missing becomes exactly 0, and so does whatever a constant or wholly missing column holds.
+    everything missing becomes exactly 0. Whatever a constant or wholly missing column holds later counts as average.
 
     Made by `fit` or `load`. Immutable; holds NumPy arrays, moved to a tensor's device on first use there.
 
@@ -133,22 +142,29 @@ class FeatureSpace:
         xp, x = arrays_of(features, "features")
         columns = cls._check(x, names)
         weights = column_weights(weights, columns)
-        x = np.asarray(xp.to_numpy(xp.contiguous(x, "float64"))).reshape(-1, len(columns))
+        x = xp.to_numpy(xp.contiguous(x, "float64" if xp.dtype(x) == "float64" else "float32"))
+        x = x.reshape(-1, len(columns))
         if not len(x):
             raise ValueError("features has no rows; it must have at least one")
         log = np.isin(columns, LOG_NAMES)
-        x = np.where(np.isfinite(x), x, np.nan)
-        x[:, log] = np.log1p(np.maximum(x[:, log], 0.0))
-        mean, scale = moments(x)
-        z = np.nan_to_num(np.clip((x - mean) * scale, -CLIP, CLIP)) * weights
-        center = z.mean(axis=0)
-        variance, axes = np.linalg.eigh((z - center).T @ (z - center) / len(z))
+        mean, scale = moments(x, log)
+
+        def weighted(rows: np.ndarray) -> np.ndarray:
+            return np.nan_to_num(np.clip((rows - mean) * scale, -CLIP, CLIP)) * weights
+
+        total, square = 0.0, 0.0
+        for rows in pieces(x, log):
+            z = weighted(rows)
+            total, square = total + z.sum(axis=0), square + z.T @ z
+        center = total / len(x)
+        variance, axes = np.linalg.eigh(square / len(x) - np.outer(center, center))
         variance, axes = variance[::-1], axes[:, ::-1]  # largest first
         keep = min(n_components, int((variance > 1e-10 * max(variance[0], 1e-300)).sum()))
         axes = axes[:, :keep] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(columns))])[:keep]
         matrix, explained = np.zeros((len(columns), n_components)), np.zeros(n_components)
         matrix[:, :keep], explained[:keep] = axes, variance[:keep]
-        rows = (z - center)[np.isfinite(x).any(axis=1)] @ matrix
+        some = x[np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(int)]
+        rows = weighted(next(pieces(some[np.isfinite(some).any(axis=1)], log), np.zeros((0, len(columns))))) @ matrix
         return cls(
             columns,
             log=log,
@@ -179,14 +195,19 @@ class FeatureSpace:
         xp, x = arrays_of(features, "features")
         self._check_width(x)
         x = xp.to_numpy(xp.contiguous(x, "float32"))
+        rows = x.reshape(-1, len(self.columns))
+        out = np.empty((len(rows), self.n_components), np.float32)
+        for start in range(0, len(rows), ROWS):
+            out[start : start + ROWS] = self._transform_numpy(rows[start : start + ROWS])
+        return xp.from_numpy(out.reshape(*x.shape[:-1], self.n_components))
+
+    def _transform_numpy(self, x: np.ndarray) -> np.ndarray:
         seen = np.isfinite(x)
         x = np.where(seen, x, self.mean)  # the mean becomes 0
-        x[..., self.log] = np.where(
-            seen[..., self.log], np.log1p(np.maximum(x[..., self.log], 0.0)), self.mean[self.log]
-        )
+        x[:, self.log] = np.where(seen[:, self.log], np.log1p(np.maximum(x[:, self.log], 0.0)), self.mean[self.log])
         with np.errstate(over="ignore"):  # infinity is clipped
             z = np.clip((x - self.mean) * self.scale, -CLIP, CLIP)
-        return xp.from_numpy((z @ self.matrix + self.offset) * seen.any(axis=-1, keepdims=True))
+        return (z @ self.matrix + self.offset) * seen.any(axis=-1, keepdims=True)
 
     def _check_width(self, x: Any) -> None:
         if x.ndim < 1 or x.shape[-1] != len(self.columns):

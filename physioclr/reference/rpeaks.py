@@ -6,14 +6,14 @@ import numpy as np
 
 WORK_RATE = 125.0
 CENTRES, CYCLES, SUPPORT = (10.0, 18.0), 0.5, 3.0
-SHORTEST, SEPARATION, REFRACTORY = 0.4, 0.18, 0.2
-BLOCK, ASIDE, WIDE, QUANTILE, SECOND, FLOOR = 1.0, 2, 6, 0.6, 0.7, 0.35
+SPIKE, SHORTEST, SEPARATION, REFRACTORY = 0.004, 0.4, 0.18, 0.2
+BLOCK, ASIDE, WIDE, QUANTILE, SECOND, FLOOR, WIDE_QUANTILE = 1.0, 2, 6, 0.6, 0.7, 0.65, 0.75
 QUIET, LEAST = 2.0, 0.01
 CALM, THRESHOLD, THRESHOLD_RISE, WIDTH, WIDTH_RISE, EVIDENCE = 0.16, 0.31, 1.5, 0.1, 1.4, 2.5
 CLEAR, SPAN, RHYTHM_DEFAULT, RHYTHM_MIN, RHYTHM_MAX, MOST_GAPS = 0.6, 3.0, 0.8, 0.2, 1.6, 32
 EARLY, EARLY_COST, EARLY_RISE, LATE, LATE_COST, LOOK_BACK = 0.75, 0.3, 35.0, 1.35, 1.0, 6
-REFINE, BASELINE, FINE, INVERTED, TAPER = 0.07, 0.12, 0.016, 1.3, 10000.0
-CLEAN, NOISE = 0.25, 0.6
+REFINE, BASELINE, FINE, INVERTED, TAPER = 0.07, 0.12, 0.016, 1.3, 20000.0
+CLEAN, NOISE, HISS, DOUBT = 0.25, 0.6, 0.2, 80.0
 
 
 def detect_rpeaks(ecg, fs, *, max_beats=None):
@@ -38,7 +38,7 @@ def detect_record(record, fs):
     if n < SHORTEST * fw:
         return [], 0.0
     block = BLOCK * fw
-    leads = [lead for lead in (work_rate(x, step, n) for x in record) if lead is not None]
+    leads = [lead for lead in (work_rate(x, fs, step, n) for x in record) if lead is not None]
     if not leads:
         return [], 0.0
     slow = [y for _, y, _ in leads]
@@ -47,13 +47,13 @@ def detect_record(record, fs):
     fused = sum(e * at_centres(w, block, np.arange(n)) for e, w in zip(env, weight, strict=True))
     t = candidates(fused, max(1, int(np.floor(SEPARATION * fw + 0.5))))
     level = levels(fused, block)
-    noise = np.divide(means(fused, block), level, out=np.ones_like(level), where=level > 0)
+    noise = np.divide(means(fused, block), level, out=np.zeros_like(level), where=level > 0)
     z = np.maximum(at_centres(noise, block, t) - CALM, 0)
     level = at_centres(level, block, t)
     amp = np.divide(fused[t], level, out=np.ones(len(t)), where=level > 0)
     beat = amp > CLEAR
     for _ in range(2):
-        beat = choose(t, amp, z, local_rhythm(t, beat, fw), fw)
+        beat = choose(t, amp, z, doubt(t, amp, z, fw), local_rhythm(t, beat, fw), fw)
     share = weight.reshape(len(leads), len(CENTRES), -1).sum(axis=1)
     beats = []
     for k in np.flatnonzero(beat):
@@ -61,12 +61,17 @@ def detect_record(record, fs):
         at = refine([x for x, _, _ in leads], slow, w, t[k], z[k], step, fs, len(record) == 1)
         if not beats or at > beats[-1]:
             beats.append(at)
-    return beats, beat_quality(amp, beat)
+    return beats, beat_quality(amp, z, beat)
 
 
-def work_rate(x, step, n):
+def work_rate(x, fs, step, n):
     """A lead and its means of `step` samples, gaps bridged, with where they are valid; None if flat or missing."""
-    y = x[: n * step].reshape(n, step).mean(axis=1)
+    clean, w = x.copy(), int(np.floor(SPIKE * fs + 0.5))
+    if 0 < 2 * w < len(x):  # the median of x[i - w], x[i], x[i + w] takes out narrower pulses
+        before, after = x[: -2 * w], x[2 * w :]
+        middle = np.clip(x[w:-w], np.minimum(before, after), np.maximum(before, after))
+        clean[w:-w] = np.where(np.isfinite(before) & np.isfinite(after), middle, x[w:-w])
+    y = clean[: n * step].reshape(n, step).mean(axis=1)
     ok = np.isfinite(y)
     if not ok.any():
         return None
@@ -104,7 +109,7 @@ def neighbours(values, aside):
 def levels(env, block):
     top = per_block(env, block, np.max)
     near = [max(np.quantile(v, QUANTILE), SECOND * v[-2] if len(v) > 1 else 0) for v in neighbours(top, ASIDE)]
-    return np.maximum(near, [FLOOR * np.median(v) for v in neighbours(top, WIDE)])
+    return np.maximum(near, [FLOOR * np.quantile(v, WIDE_QUANTILE) for v in neighbours(top, WIDE)])
 
 
 def means(env, block):
@@ -144,13 +149,19 @@ def local_rhythm(t, clear, fw):
     return np.array(rhythm)
 
 
+def doubt(t, amp, z, fw):
+    """What to take off the evidence where the surroundings look like noise alone."""
+    mean = [np.minimum(amp[np.abs(t - now) < int(SPAN * fw + 0.5)], 1).mean() for now in t]
+    return DOUBT * np.maximum(z - HISS, 0) * (1 - np.array(mean))
+
+
 def interval_cost(ratio, z):
     if ratio < EARLY:
         return (EARLY_COST + EARLY_RISE * z) * (EARLY - ratio) / 0.25
     return np.clip(LATE_COST * (ratio - LATE) / 0.4, 0, 2 * LATE_COST)
 
 
-def choose(t, amp, z, rhythm, fw):
+def choose(t, amp, z, doubt, rhythm, fw):
     """Marks the candidates of the sequence with the most evidence less the cost of its intervals."""
     evidence = np.clip((amp - THRESHOLD - THRESHOLD_RISE * z) / (WIDTH + WIDTH_RISE * z), -EVIDENCE, EVIDENCE)
     value, back = np.zeros(len(t)), np.full(len(t), -1)
@@ -164,7 +175,7 @@ def choose(t, amp, z, rhythm, fw):
             total = value[j] - interval_cost(2 * gap / fw / (rhythm[i] + rhythm[j]), z[i])
             if gap >= int(REFRACTORY * fw + 0.5) and total > best:
                 best, origin = total, j
-        value[i] = best + evidence[i]
+        value[i] = best + evidence[i] - doubt[i]
         back[i] = origin
     beat = np.zeros(len(t), bool)
     k = int(value.argmax()) if len(t) and value.max() > 0 else -1
@@ -195,9 +206,9 @@ def refine(leads, slow, weight, t, z, step, fs, single):
     return lo + int(np.nanargmax(total)) if valid.any() else min(centre, len(leads[0]) - 1)
 
 
-def beat_quality(amp, beat):
-    """How far the beats stand out from the other candidates, 0..1."""
+def beat_quality(amp, z, beat):
+    """How far the beats stand out from the other candidates and from the noise, 0..1."""
     if not beat.any():
         return 0.0
     ratio = amp[~beat].mean() / amp[beat].mean() if (~beat).any() else 0.0
-    return float(np.clip((NOISE - ratio) / (NOISE - CLEAN), 0, 1))
+    return float(np.clip((NOISE - ratio) / (NOISE - CLEAN), 0, 1) + np.clip(1 - z.mean() / HISS, 0, 1)) / 2

@@ -7,6 +7,7 @@ explicitly. Which pairs form batch number k depends on (seed, k) alone, so a run
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,12 @@ from torch import Tensor
 from .config import Config
 
 N_FEATURES, FIRST_SEGMENT_FEATURE = 159, 100  # the columns from 100 on describe the segment, those before its beats
-FIT_ROWS, SD_RECORDS = 50_000, 500  # enough rows for a 50-dimensional PCA, enough records for one number
+FIT_ROWS, SD_RECORDS = 20_000, 500  # enough rows for a 50-dimensional PCA, enough records for one number
+
+
+@functools.lru_cache
+def _filter(corner: float, fs: float) -> np.ndarray:
+    return scipy.signal.butter(2, corner, "highpass", fs=fs, output="sos")
 
 
 def highpass(ecg: np.ndarray, fs: float, corner: float) -> np.ndarray:
@@ -36,8 +42,7 @@ def highpass(ecg: np.ndarray, fs: float, corner: float) -> np.ndarray:
         for row, gap in zip(x, missing, strict=True):
             row[gap] = np.interp(time[gap], time[~gap], row[~gap]) if not gap.all() else 0.0
     if x.shape[1] > 1:
-        sos = scipy.signal.butter(2, corner, "highpass", fs=fs, output="sos")
-        x = scipy.signal.sosfiltfilt(sos, x, axis=1, padlen=min(x.shape[1] - 1, round(fs / corner)))
+        x = scipy.signal.sosfiltfilt(_filter(corner, fs), x, axis=1, padlen=min(x.shape[1] - 1, round(fs / corner)))
     x = x.astype(np.float32)
     x[missing] = np.nan
     return x
@@ -158,7 +163,7 @@ class Segments:
         return self.store.features(i)[:, self.columns]
 
     def training_features(self) -> np.ndarray:
-        """Rows for fitting the feature space: every training segment, or an even choice of 50,000."""
+        """Rows for fitting the feature space: every training segment, or an even choice of 20,000."""
         pairs = self.pairs[:: max(1, 2 * len(self.pairs) // FIT_ROWS)]
         rows = [self.raw_features(i)[s : s + 2] for i, s in pairs]
         return np.concatenate(rows) if rows else np.zeros((0, len(self.columns)), np.float32)

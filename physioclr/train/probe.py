@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .checkpoint import write_atomically
+from .compare import ProbeScores
 from .dataset import feature_columns, group_ids
 from .embed import embed
 from .run import Run, open_run
@@ -38,20 +39,16 @@ class ProbeResult:
     """rows: one dict per (fraction, seed, class), with class "macro" and seed "all" for the means; keys COLUMNS.
 
     left_out: fraction -> names of the classes too rare to be scored. notes: sentences a reader must know.
-    csv, picture: the files written. scores: (fraction, seed) -> (n, C) scores, and records, y, groups, classes, with
-    which two results can be compared pair by pair.
+    scores: with which two results can be compared pair by pair (`compare.paired_difference`).
+    csv, picture: the files written; the scores are beside them as .npz.
     """
 
     rows: list[dict[str, Any]]
     left_out: dict[float, list[str]]
     notes: list[str]
-    classes: tuple[str, ...]
-    records: np.ndarray
-    y: np.ndarray
-    groups: np.ndarray
-    scores: dict[tuple[float, int], np.ndarray]
-    csv: Path | None = None
-    picture: Path | None = None
+    scores: ProbeScores
+    csv: Path
+    picture: Path
 
     def macro(self, fraction: float) -> dict[str, Any]:
         """The row of the macro means over the seeds at this fraction."""
@@ -129,7 +126,9 @@ def probe(
     else:
         fit = LinearProbe(represent(run, store, records, inputs, device), c)
 
-    jobs = [(f, s) for f in sorted(set(fractions)) for s in range(1 if f >= 1 and not finetune else seeds)]
+    jobs = [
+        (f, s) for f in sorted({float(f) for f in fractions}) for s in range(1 if f >= 1 and not finetune else seeds)
+    ]
     scores: dict[tuple[float, int], np.ndarray] = {}
     drawn: dict[tuple[float, int], tuple[int, np.ndarray, np.ndarray]] = {}
     done, total = 0, len(jobs) * len(tested)
@@ -154,11 +153,13 @@ def probe(
     }  # fmt: skip
     rows = [{**head, **row} for row in rows]
     notes = _notes(run, store, records[np.isin(fold, tested)], left_out)
-    result = ProbeResult(rows, left_out, notes, classes, records, y, groups, scores)
+    ids = np.asarray(store.table["record_id"])[records]
     folder = run.path if out is None else Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"probe_{scheme}_{head['protocol']}" + ("" if tuple(inputs) == ("embedding",) else f"_{head['inputs']}")
-    result.csv, result.picture = folder / f"{name}.csv", folder / f"{name}.png"
+    judged = ProbeScores(scores, ids, y, groups, classes, left_out)
+    result = ProbeResult(rows, left_out, notes, judged, folder / f"{name}.csv", folder / f"{name}.png")
+    judged.save(folder / f"{name}.npz")
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -139,13 +139,13 @@ def measure(
     from .. import _numba_features as kernels
     from .._numba_delineate import delineate_range
 
-    chosen = np.array(leads, np.int64)
-    record, taps = x, slope_taps()
-    mean = np.empty((n, x.shape[2]), np.float32) if MEAN_LEAD in leads else None
-    if mean is not None:  # then the mean is one more lead of the record
+    chosen, record, taps = np.array(leads, np.int64), x, slope_taps()
+    if MEAN_LEAD in leads:  # it is one more lead of the record
+        mean = np.empty((n, 1, x.shape[2]), np.float32)
         _pool.run(lambda a, b: kernels.mean_lead_range(a, b, x, mean), n)
-        record = np.concatenate([x, mean[:, None]], axis=1)
-        chosen[chosen == MEAN_LEAD] = x.shape[1]
+        alone = (chosen == MEAN_LEAD).all()
+        record = mean if alone else np.concatenate([x, mean], axis=1)
+        chosen[chosen == MEAN_LEAD] = 0 if alone else x.shape[1]
     length = float("inf") if segment is None else segment * FS
 
     bazett = qtc == "bazett"
