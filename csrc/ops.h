@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/augment_plan.h"
+#include "core/elements.h"
 #include "core/views.h"
 
 namespace physioclr {
@@ -17,6 +18,14 @@ struct ContrastSettings {
   Contrast mode;
   bool mean_pairs;  // pair_reduction "mean"; used by kRatio alone
   double tau, tau_s, delta;
+};
+
+// A batch (records, leads, samples) of one element type. scale: (leads) factors of int16 samples, else nullptr.
+struct Signal {
+  void* data;
+  Element type;
+  int64_t records, leads, samples;
+  const float* scale;
 };
 
 namespace cpu {
@@ -40,12 +49,11 @@ void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<c
 // NaN and Inf samples are missing.
 void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
 void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
-// y = one pass of the plan over x (core/augment_math.h); rpeaks_out (records, beats) and count_out (records) are where
-// the R peaks went. augment_bwd is the adjoint: gx = A^T gy, where y = A x + noise.
-void augment(Cube<const float> x, const AugmentCall& call, Cube<float> y, int32_t* rpeaks_out, int32_t* count_out);
-void augment(Cube<const double> x, const AugmentCall& call, Cube<double> y, int32_t* rpeaks_out, int32_t* count_out);
-void augment_bwd(Cube<const float> gy, const AugmentCall& call, Cube<float> gx);
-void augment_bwd(Cube<const double> gy, const AugmentCall& call, Cube<double> gx);
+// y (views x records) = one pass of the plan over x for each seed (core/augment_math.h); rpeaks_out (views x records,
+// beats) and count_out (views x records) are where the R peaks went. y is float, half or bfloat; double if x is.
+// augment_bwd is the adjoint, float or double: gx = sum over the views of A^T gy, where y = A x + noise.
+void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out);
+void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx);
 
 // For the tests of the generator: n blocks of counters (4 words each) under one key; the normal of each word.
 void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words);

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -422,6 +423,45 @@ def test_a_worker_that_dies_ends_the_run(many, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and "RuntimeError: a worker process of `prepare` died" in done.stderr
     assert not (tmp_path / "store" / "shard-000002").exists() and not (tmp_path / "store" / "store.json").exists()
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_workers_end_when_the_run_is_killed(many, tmp_path):
+    """And the next run is not disturbed by what they had begun."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, pathlib, sys, time\n"
+        "import physioclr.data\n"
+        "sys.modules['physioclr.data.prepare'].ALONE_SECONDS = 0\n"
+        "def write(writer, pending, fs):\n"
+        "    (pathlib.Path(sys.argv[2]) / f'.pid-{os.getpid()}').touch()\n"
+        "    time.sleep(100)\n"
+        "if __name__ == '__main__':\n"
+        "    physioclr.data.prepare(sys.argv[1], sys.argv[2], jobs=2)\n"
+        "else:\n"
+        "    sys.modules['physioclr.data.block']._write = write\n"
+    )
+    dest = tmp_path / "store"
+    environment = os.environ | {"PYTHONPATH": str(Path(pc.__file__).parents[1])}
+    with subprocess.Popen([sys.executable, str(script), str(many), str(dest)], env=environment) as process:
+        until = time.monotonic() + 60
+        while not (pids := [int(p.name[5:]) for p in dest.glob(".pid-*")]) and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    assert pids
+    until = time.monotonic() + 20
+    while any(map(running, pids)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(running, pids))
+    assert pc.data.prepare(many, dest).n_records == 40 and pc.data.verify(dest) == []
 
 
 def test_real_records_with_labels(tmp_path):

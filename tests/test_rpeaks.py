@@ -114,6 +114,29 @@ def test_noise_and_flat_leads_do_not_matter(rng):
     assert near(found(ecg[::-1], 500), truth, 2)
 
 
+def test_reversed_leads_give_the_same_beats(rng):
+    x, truth = beats_at(np.arange(0.5, 9.6, 0.8), 10, 500)
+    ecg = rng.uniform(0.3, 1.5, (12, 1)) * x + 0.02 * rng.normal(size=(12, 5000))
+    signs = rng.choice([-1.0, 1.0], (12, 1))
+    want = found(ecg, 500)
+    assert near(want, truth, 1)
+    np.testing.assert_array_equal(found(signs * ecg, 500), want)
+
+
+@pytest.mark.parametrize("fs", [250, 360, 500])
+def test_pieces_give_the_beats_of_the_whole(rng, fs):
+    seconds, piece, overlap = 200, 80, 20
+    x, _ = beats_at(np.cumsum(rng.uniform(0.5, 1.1, 240)), seconds, fs)
+    x += rng.normal(size=len(x)) * np.repeat(rng.choice([0.02, 0.1, 0.4], seconds // 10), 10 * fs)
+    beats = []
+    for start in range(0, seconds - piece + 1, piece - overlap):
+        got = start * fs + found(x[start * fs : (start + piece) * fs], fs)
+        low = start + overlap / 2 if start else 0
+        high = start + piece - overlap / 2 if start + piece < seconds else seconds
+        beats.append(got[(got >= low * fs) & (got < high * fs)])
+    np.testing.assert_array_equal(np.concatenate(beats), found(x, fs))
+
+
 def test_gain_offset_and_int16(rng):
     x, _ = beats_at(np.arange(0.5, 9.6, 0.8), 10, 500)
     raw = np.round(1000 * (x + 0.02 * rng.normal(size=len(x)))).astype(np.int16)

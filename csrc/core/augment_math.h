@@ -298,7 +298,7 @@ PHYSIOCLR_HD float white_noise(const Draws& draws, uint32_t purpose, int64_t t) 
 // ---- muscle noise -------------------------------------------------------------------------------------------------
 // Band-limited noise that any thread can evaluate at any sample: a carrier in the middle of the band whose two
 // quadratures are white normals at 1.5 times the bandwidth, interpolated by cubic B-splines. The spline's response
-// falls to -6.6 dB at the band's edges; 93 % of the power lies inside. No filter, hence no state and no start-up.
+// falls by 6 dB at the band's edges; 93 % of the power lies inside. No filter, hence no state and no start-up.
 
 PHYSIOCLR_HD void bspline_weights(float f, float* w) {
   const float g = 1.0f - f, sixth = 1.0f / 6.0f;

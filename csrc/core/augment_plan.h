@@ -19,7 +19,8 @@ struct Plan {
 struct AugmentCall {
   Plan plan;
   double fs;
-  uint64_t seed;
+  const int64_t* seeds;      // (views): the batch is augmented once for each
+  int64_t views;
   const int64_t* sample_id;  // (records); nullptr: 0, 1, 2, ...
   const int32_t* rpeaks;     // (records, beats), -1 after the last; nullptr: none
   int64_t beats;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "core/augment_math.h"
@@ -141,8 +142,8 @@ void fetch_ahead(const T* from, const T* end) {
 
 // ---- a record -----------------------------------------------------------------------------------------------------
 
-Draws draws_for(const AugmentCall& call, int64_t b) {
-  return draws_of(call.seed, call.sample_id ? call.sample_id[b] : b);
+Draws draws_for(const AugmentCall& call, int64_t view, int64_t b) {
+  return draws_of(static_cast<uint64_t>(call.seeds[view]), call.sample_id ? call.sample_id[b] : b);
 }
 
 RecordParams prepare(const AugmentCall& call, const Draws& draws, int64_t b, int64_t leads, int64_t samples,
@@ -157,30 +158,47 @@ RecordParams prepare(const AugmentCall& call, const Draws& draws, int64_t b, int
   return p;
 }
 
-template <class T>
-void record(Cube<const T> x, const AugmentCall& call, int64_t b, Cube<T> y, int32_t* rpeaks_out, int32_t* count_out,
-            Scratch& s, std::vector<T>& z, std::vector<T>& tiles, bool past_caches) {
+// What is written: a float or double tile, rounded where the result is half or bfloat.
+PHYSIOCLR_SIMD void round_tile(const float* x, int64_t n, BFloat* y) {
+  for (int64_t i = 0; i < n; ++i) from_compute(x[i], y[i]);
+}
+PHYSIOCLR_SIMD void round_tile(const float* x, int64_t n, Half* y) {
+  for (int64_t i = 0; i < n; ++i) from_compute(x[i], y[i]);
+}
+
+int64_t bytes_of(Element type) { return type == Element::kDouble ? 8 : type == Element::kFloat ? 4 : 2; }
+
+template <class In, class T>
+void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, const Signal& y, int32_t* rpeaks_out,
+            int32_t* count_out, Scratch& s, std::vector<T>& z, std::vector<T>& tiles, bool past_caches) {
   const int64_t leads = x.leads, samples = x.samples;
-  const Draws draws = draws_for(call, b);
+  const Draws draws = draws_for(call, view, b);
   const RecordParams p = prepare(call, draws, b, leads, samples, s);
   const bool noisy = p.gaussian > 0 || p.muscle > 0 || p.tones.first < p.tones.last;
-  const bool direct = !s.map.smooth && s.map.pieces.size() == 1 && s.map.begin == 0 && s.map.end == samples && !p.vcg;
+  const bool direct = !s.map.smooth && s.map.pieces.size() == 1 && s.map.begin == 0 && s.map.end == samples && !p.vcg &&
+                      std::is_same_v<In, T>;
+  const bool rounds = bytes_of(y.type) != sizeof(T);
+  const auto row = [&](int64_t l) {
+    return Row<In>{static_cast<const In*>(x.data) + (b * leads + l) * samples, x.scale ? x.scale[l] : 1.0f};
+  };
   const T gain = static_cast<T>(p.gain);
   if (noisy) noise_record(p, draws, leads, s.noise);
   tiles.resize((p.vcg ? 13 : 2) * kTile);
   T* const finished = tiles.data() + (p.vcg ? 12 : 1) * kTile;
   int64_t i0 = 0, i1 = 0;
   const auto lead_tile = [&](int64_t l, int64_t t0, int64_t n) {
-    T* const target = y.lead(b, l) + t0;
+    char* const target =
+        static_cast<char*>(y.data) + (((view * x.records + b) * leads + l) * samples + t0) * bytes_of(y.type);
     T* tile = tiles.data() + (p.vcg ? l * kTile : 0);
-    const T* in = direct ? x.lead(b, l) + t0 : tile;
-    if (!direct && !p.vcg) read_tile(x.lead(b, l), s.map, samples, t0, n, i0, i1, z, tile);
+    const T* in = direct ? in_place(row(l)) + t0 : tile;
+    if (!direct && !p.vcg) read_tile(row(l), s.map, samples, t0, n, i0, i1, z, tile);
     const bool changes = !s.dropped[l] && (noisy || gain != 1);
     const bool masks = s.dropped[l] || i0 > 0 || i1 < n || overlaps(s.masked, t0, t0 + n);
-    T* out = past_caches && (changes || masks) ? finished : target;
+    const bool aside = past_caches || rounds;
+    T* out = aside ? finished : reinterpret_cast<T*>(target);
     if (changes)
       gain_and_noise(in, n, gain, noisy ? &s.noise : nullptr, static_cast<int>(l), channels(leads) != leads, out);
-    else if (past_caches && !masks)
+    else if (aside && !masks)
       out = const_cast<T*>(in);  // read only: it goes straight to its place
     else
       std::memcpy(out, in, n * sizeof(T));
@@ -192,6 +210,15 @@ void record(Cube<const T> x, const AugmentCall& call, int64_t b, Cube<T> y, int3
       for (const Span& m : s.masked) {
         const int64_t from = std::max(m.start, t0), to = std::min(m.end, t0 + n);
         if (from < to) mask_tile(out, from - t0, to - t0);
+      }
+    }
+    if constexpr (std::is_same_v<T, float>) {
+      uint16_t rounded[kTile];
+      if (rounds) {
+        y.type == Element::kHalf ? round_tile(out, n, reinterpret_cast<Half*>(rounded))
+                                 : round_tile(out, n, reinterpret_cast<BFloat*>(rounded));
+        std::memcpy(target, rounded, n * 2);
+        return;
       }
     }
     if (past_caches) stream_out(out, n * static_cast<int64_t>(sizeof(T)), target);
@@ -210,25 +237,29 @@ void record(Cube<const T> x, const AugmentCall& call, int64_t b, Cube<T> y, int3
       if (noisy) noise_tile(p, draws, leads, t0, n, s.noise);
       if (p.vcg) {
         for (int64_t l = 0; l < leads; ++l)
-          read_tile(x.lead(b, l), s.map, samples, t0, n, i0, i1, z, tiles.data() + l * kTile);
+          read_tile(row(l), s.map, samples, t0, n, i0, i1, z, tiles.data() + l * kTile);
         rotate(s.rotation.from, s.rotation.to, true, tiles.data(), kTile, n);
       }
       for (int64_t l = 0; l < leads; ++l) {
-        fetch_ahead(l + 1 < leads ? x.lead(b, l + 1) + t0 : x.lead(b, 0) + t0 + n, x.data + x.records * leads * samples);
+        fetch_ahead(l + 1 < leads ? row(l + 1).x + t0 : row(0).x + t0 + n, row(0).x + leads * samples);
         lead_tile(l, t0, n);
       }
     }
   }
   const std::vector<int32_t>& peaks = s.map.peaks;
-  int32_t* r = rpeaks_out + b * call.beats;  // not touched where no peaks came in: beats is 0
+  int32_t* r = rpeaks_out + (view * x.records + b) * call.beats;  // not touched where no peaks came in: beats is 0
   for (int64_t k = 0; k < call.beats; ++k) r[k] = k < static_cast<int64_t>(peaks.size()) ? peaks[k] : -1;
-  count_out[b] = static_cast<int32_t>(peaks.size());
+  count_out[view * x.records + b] = static_cast<int32_t>(peaks.size());
 }
 
+// gx += A^T gy of one view.
 template <class T>
-void record_bwd(Cube<const T> gy, const AugmentCall& call, int64_t b, Cube<T> gx, Scratch& s, std::vector<T>& g) {
+void record_bwd(const Signal& gy, const AugmentCall& call, int64_t view, int64_t b, const Signal& gx, Scratch& s,
+                std::vector<T>& g) {
   const int64_t leads = gy.leads, samples = gy.samples;
-  const RecordParams p = prepare(call, draws_for(call, b), b, leads, samples, s);
+  const RecordParams p = prepare(call, draws_for(call, view, b), b, leads, samples, s);
+  const T* in = static_cast<const T*>(gy.data) + (view * gy.records + b) * leads * samples;
+  T* out = static_cast<T*>(gx.data) + b * leads * samples;
   g.resize((leads + 1) * samples);
   for (int64_t l = 0; l < leads; ++l) {
     T* row = g.data() + l * samples;
@@ -236,7 +267,7 @@ void record_bwd(Cube<const T> gy, const AugmentCall& call, int64_t b, Cube<T> gx
       std::fill(row, row + samples, T(0));
       continue;
     }
-    gain_and_noise(gy.lead(b, l), samples, static_cast<T>(p.gain), nullptr, 0, false, row);
+    gain_and_noise(in + l * samples, samples, static_cast<T>(p.gain), nullptr, 0, false, row);
     for (const Span& m : s.masked) std::fill(row + m.start, row + m.end, T(0));
   }
   if (p.vcg) rotate(s.rotation.to, s.rotation.from, false, g.data(), samples, samples);
@@ -248,52 +279,62 @@ void record_bwd(Cube<const T> gy, const AugmentCall& call, int64_t b, Cube<T> gx
       map_tile(p, t0, std::min<int64_t>(kTile, samples - t0), samples, s.map, i0, i1);
       scatter_tile(s.map, samples, t0, i0, i1, g.data() + l * samples + t0, gz);
     }
-    std::fill(gx.lead(b, l), gx.lead(b, l) + samples, T(0));
-    scatter_pieces(s.map.pieces, samples, gz, gx.lead(b, l));
+    scatter_pieces(s.map.pieces, samples, gz, out + l * samples);
   }
 }
 
 // Small batches are faster on fewer threads.
-int team_for(int64_t records, int64_t leads, int64_t samples) {
-  return static_cast<int>(std::min<int64_t>(threads(), 1 + records * leads * samples / 65536));
+int team_for(const Signal& x, int64_t views) {
+  return static_cast<int>(std::min<int64_t>(threads(), 1 + views * x.records * x.leads * x.samples / 65536));
 }
 
-template <class T>
-void augment_all(Cube<const T> x, const AugmentCall& call, Cube<T> y, int32_t* rpeaks_out, int32_t* count_out) {
-  const int team = team_for(x.records, x.leads, x.samples);
-  const bool past_caches = x.records * x.leads * x.samples * static_cast<int64_t>(sizeof(T)) > kStreamBytes;
+template <class In, class T>
+void augment_all(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out) {
+  const int64_t views = call.views;
+  const bool past_caches = views * x.records * x.leads * x.samples * bytes_of(y.type) > kStreamBytes;
+  const int team = team_for(x, views);
 #pragma omp parallel num_threads(team)
   {
     Scratch s;
     std::vector<T> z, tiles;
 #pragma omp for schedule(dynamic)
-    for (int64_t b = 0; b < x.records; ++b) record(x, call, b, y, rpeaks_out, count_out, s, z, tiles, past_caches);
+    for (int64_t k = 0; k < x.records * views; ++k)  // the views of a record follow each other: it is in the cache then
+      record<In>(x, call, k % views, k / views, y, rpeaks_out, count_out, s, z, tiles, past_caches);
     stream_fence();
   }
 }
 
 template <class T>
-void augment_bwd_all(Cube<const T> gy, const AugmentCall& call, Cube<T> gx) {
-  const int team = team_for(gy.records, gy.leads, gy.samples);
+void augment_bwd_all(const Signal& gy, const AugmentCall& call, const Signal& gx) {
+  const int team = team_for(gy, call.views);
+  const int64_t size = gy.leads * gy.samples;
 #pragma omp parallel num_threads(team)
   {
     Scratch s;
     std::vector<T> g;
 #pragma omp for schedule(dynamic)
-    for (int64_t b = 0; b < gy.records; ++b) record_bwd(gy, call, b, gx, s, g);
+    for (int64_t b = 0; b < gy.records; ++b) {
+      std::fill_n(static_cast<T*>(gx.data) + b * size, size, T(0));
+      for (int64_t view = 0; view < call.views; ++view) record_bwd<T>(gy, call, view, b, gx, s, g);
+    }
   }
 }
 
 }  // namespace
 
-void augment(Cube<const float> x, const AugmentCall& call, Cube<float> y, int32_t* rpeaks_out, int32_t* count_out) {
-  augment_all(x, call, y, rpeaks_out, count_out);
+void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out) {
+  switch (x.type) {
+    case Element::kFloat: return augment_all<float, float>(x, call, y, rpeaks_out, count_out);
+    case Element::kDouble: return augment_all<double, double>(x, call, y, rpeaks_out, count_out);
+    case Element::kHalf: return augment_all<Half, float>(x, call, y, rpeaks_out, count_out);
+    case Element::kBFloat: return augment_all<BFloat, float>(x, call, y, rpeaks_out, count_out);
+    case Element::kInt16: return augment_all<int16_t, float>(x, call, y, rpeaks_out, count_out);
+  }
 }
-void augment(Cube<const double> x, const AugmentCall& call, Cube<double> y, int32_t* rpeaks_out, int32_t* count_out) {
-  augment_all(x, call, y, rpeaks_out, count_out);
+
+void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx) {
+  gy.type == Element::kDouble ? augment_bwd_all<double>(gy, call, gx) : augment_bwd_all<float>(gy, call, gx);
 }
-void augment_bwd(Cube<const float> gy, const AugmentCall& call, Cube<float> gx) { augment_bwd_all(gy, call, gx); }
-void augment_bwd(Cube<const double> gy, const AugmentCall& call, Cube<double> gx) { augment_bwd_all(gy, call, gx); }
 
 int limit_simd(int level) {
   simd_level = std::min(level, best_simd());

@@ -60,13 +60,16 @@ inline void shuffle_pieces(const RecordParams& p, const Draws& draws, double fs,
   append(cut_before(r, n - 1, p.tp), samples);
 }
 
-inline double source_of(const TimeMap& m, double v, size_t& k) {  // k: a corner not after v, moved on as v rises
-  if (m.corners.empty() || v < m.corners[0].out) return v;
-  while (k + 1 < m.corners.size() && m.corners[k + 1].out <= v) ++k;
-  const Corner& a = m.corners[k];
-  if (k + 1 == m.corners.size()) return a.in + (v - a.out);
-  const Corner& b = m.corners[k + 1];
-  return a.in + (v - a.out) * ((b.in - a.in) / (b.out - a.out));
+// position[i0 .. i1), rising, through the piecewise linear map: v to a.in + (v - a.out) slope from corner a on.
+inline void through_corners(const std::vector<Corner>& corners, int64_t i0, int64_t i1, double* position) {
+  int64_t i = i0;
+  while (i < i1 && position[i] < corners[0].out) ++i;
+  for (size_t k = 0; k < corners.size() && i < i1; ++k) {
+    const Corner a = corners[k];
+    const bool last = k + 1 == corners.size();
+    const double slope = last ? 1.0 : (corners[k + 1].in - a.in) / (corners[k + 1].out - a.out);
+    for (; i < i1 && (last || position[i] < corners[k + 1].out); ++i) position[i] = a.in + (position[i] - a.out) * slope;
+  }
 }
 
 PHYSIOCLR_SIMD inline void warp_sincos(int k, int64_t u0, int step, int64_t n, int64_t samples, double* sines,
@@ -158,15 +161,9 @@ inline void map_tile(const RecordParams& p, int64_t t0, int64_t n, int64_t sampl
     for (int64_t i = 0; i < n; ++i) m.position[i] = static_cast<double>(t0 + i + m.shift);
   const auto last = static_cast<double>(samples - 1);
   if (!m.corners.empty()) {
-    size_t k = 0;
-    for (int64_t i = i0; i < i1; ++i) {
-      const double w = source_of(m, m.position[i], k);
-      if (w > last + 1e-6) {
-        i1 = i;
-        break;
-      }
-      m.position[i] = w > last ? last : w;
-    }
+    through_corners(m.corners, i0, i1, m.position);
+    while (i0 < i1 && m.position[i1 - 1] > last + 1e-6) --i1;  // beyond the record's end: padding
+    for (int64_t i = i1; i-- > i0 && m.position[i] > last;) m.position[i] = last;
   }
   if (i0 < i1) weights_tile(i0, i1, m);
 }
@@ -183,39 +180,74 @@ void for_fade(const Piece& before, const Piece& after, int64_t samples, int64_t 
   }
 }
 
-// out[0 .. n) = samples t0 .. t0 + n of the shuffled record; beyond its ends the first and the last sample go on.
+// A lead in memory: its element type, and for int16 the mV of one unit.
+template <class In>
+struct Row {
+  const In* x;
+  float scale;
+};
+
+PHYSIOCLR_SIMD inline void copy_in(Row<int16_t> r, int64_t from, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = to_compute(r.x[from + i]) * r.scale;
+}
+PHYSIOCLR_SIMD inline void copy_in(Row<Half> r, int64_t from, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = to_compute(r.x[from + i]);
+}
+PHYSIOCLR_SIMD inline void copy_in(Row<BFloat> r, int64_t from, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = to_compute(r.x[from + i]);
+}
 template <class T>
-void read_pieces(const T* x, const std::vector<Piece>& pieces, int64_t samples, int64_t t0, int64_t n, T* out) {
+void copy_in(Row<T> r, int64_t from, int64_t n, T* out) {
+  std::memcpy(out, r.x + from, n * sizeof(T));
+}
+
+// out[0 .. n) = samples t0 .. t0 + n of the shuffled record; beyond its ends the first and the last sample go on.
+template <class In, class T>
+void read_pieces(Row<In> row, const std::vector<Piece>& pieces, int64_t samples, int64_t t0, int64_t n, T* out) {
   const int64_t t1 = t0 + n;
   for (const Piece& p : pieces) {
     const int64_t from = std::max(p.dst, t0), to = std::min(p.dst + p.length, t1);
-    if (from < to) std::memcpy(out + (from - t0), x + p.src + (from - p.dst), (to - from) * sizeof(T));
+    if (from < to) copy_in(row, p.src + (from - p.dst), to - from, out + (from - t0));
   }
   for (size_t k = 1; k < pieces.size(); ++k)
     if (pieces[k].half > 0)
       for_fade(pieces[k - 1], pieces[k], samples, t0, t1, [&](int64_t t, int64_t a, double wa, int64_t b, double wb) {
-        out[t - t0] = x[a] * static_cast<T>(wa) + x[b] * static_cast<T>(wb);
+        T x[2];
+        copy_in(row, a, 1, x);
+        copy_in(row, b, 1, x + 1);
+        out[t - t0] = x[0] * static_cast<T>(wa) + x[1] * static_cast<T>(wb);
       });
   for (int64_t t = t0; t < 0; ++t) out[t - t0] = out[-t0];
   for (int64_t t = samples; t < t1; ++t) out[t - t0] = out[samples - 1 - t0];
 }
 
-// out[0 .. n) = the time-mapped tile of one lead; z is scratch.
+// Where an array of the compute type can be read in place; nullptr where it must be copied or converted first.
 template <class T>
-void read_tile(const T* x, const TimeMap& m, int64_t samples, int64_t t0, int64_t n, int64_t i0, int64_t i1,
+const T* in_place(Row<T> row) {
+  return row.x;
+}
+inline const float* in_place(Row<int16_t>) { return nullptr; }
+inline const float* in_place(Row<Half>) { return nullptr; }
+inline const float* in_place(Row<BFloat>) { return nullptr; }
+
+// out[0 .. n) = the time-mapped tile of one lead; z is scratch.
+template <class In, class T>
+void read_tile(Row<In> row, const TimeMap& m, int64_t samples, int64_t t0, int64_t n, int64_t i0, int64_t i1,
                std::vector<T>& z, T* out) {
   std::fill(out, out + i0, T(0));
   std::fill(out + i1, out + n, T(0));
   if (i0 >= i1) return;
   if (!m.smooth) {
-    read_pieces(x, m.pieces, samples, t0 + i0 + m.shift, i1 - i0, out + i0);
+    read_pieces(row, m.pieces, samples, t0 + i0 + m.shift, i1 - i0, out + i0);
     return;
   }
-  const T* from = x + m.lo;
-  if (m.pieces.size() > 1 || m.lo < 0 || m.hi >= samples) {
+  const T* from = in_place(row);
+  if (!from || m.pieces.size() > 1 || m.lo < 0 || m.hi >= samples) {
     z.resize(m.hi - m.lo + 1);
-    read_pieces(x, m.pieces, samples, m.lo, m.hi - m.lo + 1, z.data());
+    read_pieces(row, m.pieces, samples, m.lo, m.hi - m.lo + 1, z.data());
     from = z.data();
+  } else {
+    from += m.lo;
   }
   if (interpolate(from, m.tap + i0, m.weights + i0, i1 - i0, out + i0)) return;
   for (int64_t i = i0; i < i1; ++i)

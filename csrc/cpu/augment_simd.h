@@ -2,6 +2,7 @@
 // The two inner loops of augment that compilers do not vectorise well: Philox over consecutive blocks, and the four-tap
 // interpolation. Each exists in plain C++ and, on x86, in AVX2 or SSE and AVX-512, chosen once when the library is
 // loaded. All versions give the same bits. Included by augment.cpp alone.
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -231,22 +232,31 @@ inline bool interpolate(const T* z, const int32_t* index, const float (*w)[4], i
 
 // Copies a finished tile past the caches: a large batch would push itself out of them anyway, and a plain store first
 // reads the line it writes to.
-inline void stream_out(const void* from, int64_t bytes, void* to) {
 #if PHYSIOCLR_X86
-  auto* src = static_cast<const char*>(from);
-  auto* dst = static_cast<char*>(to);
-  const auto head = static_cast<int64_t>(-reinterpret_cast<uintptr_t>(dst) & 63);
-  if (bytes < 128 + head) {
-    std::memcpy(dst, src, bytes);
-    return;
-  }
-  std::memcpy(dst, src, head);
-  int64_t i = head;
+inline int64_t stream_lines(const char* src, char* dst, int64_t bytes) {
+  int64_t i = 0;
   for (; i + 64 <= bytes; i += 64)
     for (int k = 0; k < 64; k += 16)
       _mm_stream_si128(reinterpret_cast<__m128i*>(dst + i + k),
                        _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + i + k)));
-  std::memcpy(dst + i, src + i, bytes - i);
+  return i;
+}
+__attribute__((target("avx512f"))) inline int64_t stream_lines_avx512(const char* src, char* dst, int64_t bytes) {
+  int64_t i = 0;
+  for (; i + 64 <= bytes; i += 64)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(dst + i), _mm512_loadu_si512(src + i));
+  return i;
+}
+#endif
+
+inline void stream_out(const void* from, int64_t bytes, void* to) {
+#if PHYSIOCLR_X86
+  auto* src = static_cast<const char*>(from);
+  auto* dst = static_cast<char*>(to);
+  const auto head = std::min<int64_t>(bytes, -reinterpret_cast<uintptr_t>(dst) & 63);
+  std::memcpy(dst, src, head);
+  const int64_t body = (simd_level == 2 ? stream_lines_avx512 : stream_lines)(src + head, dst + head, bytes - head);
+  std::memcpy(dst + head + body, src + head + body, bytes - head - body);
 #else
   std::memcpy(to, from, bytes);
 #endif

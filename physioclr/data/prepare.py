@@ -11,8 +11,10 @@ import contextlib
 import csv
 import itertools
 import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -162,7 +164,7 @@ def _run(plan: Plan, todo: list[int], jobs: int) -> Iterator[tuple[int, int]]:
             return
         yield prepare_block(*plan.block(k))
     context = multiprocessing.get_context("spawn")  # a forked child would inherit threads and locks
-    pool = ProcessPoolExecutor(min(jobs, len(todo)), context, initializer=_single_threaded)
+    pool = ProcessPoolExecutor(min(jobs, len(todo)), context, initializer=_start_worker)
     waiting: set[Future] = set()
     try:
         while True:
@@ -182,10 +184,20 @@ def _run(plan: Plan, todo: list[int], jobs: int) -> Iterator[tuple[int, int]]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _single_threaded() -> None:
+def _start_worker() -> None:
+    """One thread for the ops, as there are other processes; and an end when the parent is killed.
+
+    A worker of an executor would otherwise wait for work for ever: it holds both ends of the queue itself.
+    """
     from .. import _core
 
     _core.set_num_threads(1)
+
+    def watch() -> None:
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _clear(dest: Path, k: int) -> None:

@@ -135,7 +135,8 @@ def resample(x: np.ndarray, fs_in: float, fs_out: float) -> np.ndarray:
     beyond = 10 * max(1.0, down / up) + 1  # samples that scipy's filter reaches
     pad = min(down * math.ceil(beyond / down), (length - 1) // down * down)  # whole output samples, to cut off again
     head, tail = 2 * x[:, :1] - x[:, pad:0:-1], 2 * x[:, -1:] - x[:, -2 : -pad - 2 : -1]
-    y = resample_poly(np.concatenate([head, x, tail], axis=1), up, down, axis=1, padtype="line")
+    beyond_ends = "constant" if pad >= beyond else "line"  # "line", in float64, where the reflection is too short
+    y = resample_poly(np.concatenate([head, x, tail], axis=1), up, down, axis=1, padtype=beyond_ends)
     y = y[:, pad * up // down :][:, : -(-length * up // down)]
     if gaps:
         t = np.arange(y.shape[1]) * float(1 / ratio)

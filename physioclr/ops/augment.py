@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import _core
 from . import _launch
-from ._arrays import arrays_of, check_int, is_torch
+from ._arrays import FLOATS, arrays_of, check_int, is_torch
 from ._types import RPeaks, rpeaks_index
 from .augment_plan import Augment
 
@@ -33,11 +34,20 @@ def view_seed(seed: int, epoch: int, view: int) -> int:
 
 def _rpeaks_of(xp: Any, rpeaks: Any, index: Any, count: Any) -> RPeaks:
     """The peaks of the result. Augmenting does not change how far they can be trusted."""
-    if isinstance(rpeaks, RPeaks):
+    if isinstance(rpeaks, RPeaks) and count.ndim == 1:
         return RPeaks(index, count, rpeaks.quality)
-    if is_torch(index):
-        return RPeaks(index, count, count.new_ones(count.shape).float())
-    return RPeaks(index, count, xp.contiguous(count * 0 + 1, "float32"))
+    quality = count.new_ones(count.shape).float() if is_torch(count) else xp.contiguous(count * 0 + 1, "float32")
+    if isinstance(rpeaks, RPeaks):
+        quality = quality * rpeaks.quality  # for each view
+    return RPeaks(index, count, quality)
+
+
+def _dtype_name(dtype: Any) -> str:
+    """A dtype of NumPy or torch, or its name, as a name; "" for None."""
+    if dtype is None:
+        return ""
+    name = str(dtype).removeprefix("torch.")
+    return name if name in FLOATS else str(np.dtype(dtype))
 
 
 def augment(
@@ -45,10 +55,11 @@ def augment(
     plan: Augment,
     *,
     fs: float,
-    seed: int,
+    seed: int | Sequence[int],
     sample_id: Any = None,
     rpeaks: Any = None,
     scale: Any = None,
+    dtype: Any = None,
 ) -> tuple[Any, RPeaks | None]:
     """Applies a plan to a batch: each record draws its own parameters and is read and written once.
 
@@ -61,14 +72,17 @@ def augment(
             int16 needs `scale`.
         plan: what to do; see `Augment` and the docstrings of its fields.
         fs: sampling rate, Hz.
-        seed: from 0 to 2^63 - 1; a second view or a new epoch is a new seed (`view_seed`).
+        seed: from 0 to 2^63 - 1; a second view or a new epoch is a new seed (`view_seed`). Several seeds make as many
+            views of the batch in one call, each as the call with its seed alone would make it.
         sample_id: (B,) integers naming the records; 0 .. B - 1 if None.
         rpeaks: `RPeaks`, or (B, P) sample indices padded with -1. Needed if a field of the plan looks at them.
         scale: mV of one unit of int16 samples, a number or one for each lead.
+        dtype: of the result: float16, bfloat16 (torch) or float32; None: that of `ecg`, float32 for int16. Everything
+            is computed in float32 (float64 if `ecg` is, and then so is the result) and rounded once.
 
     Returns:
-        The augmented batch, of the shape, dtype and library of `ecg` (float32 for int16), and the R peaks where they
-        now are, or None if none were given.
+        The augmented batch, of the shape and library of `ecg`, and the R peaks where they now are, or None if none were
+        given. With V seeds in a sequence, everything has a first axis of V views.
 
     Raises:
         ValueError, TypeError: naming the argument; among others a plan that needs R peaks without `rpeaks`.
@@ -80,6 +94,9 @@ def augment(
             "rpeaks is None, but the plan looks at R peaks (beat_shuffle, rr_scale, time_mask.away_from_qrs); give them"
         )
     index = None if rpeaks is None else rpeaks_index(rpeaks)
+    one = not isinstance(seed, (list, tuple, range, np.ndarray))
+    seeds = [check_int(s, "seed", 0) for s in ([seed] if one else seed)]
+    dtype = _dtype_name(dtype)
     if is_torch(ecg):
         import torch
 
@@ -90,13 +107,17 @@ def augment(
             for v in (index, sample_id, scale)
         )
         scale = scale if scale is None else scale.to(torch.float32)
-        out, index, count = op.augment(ecg, index, sample_id, scale, plan._text, fs, seed)
-        return out, None if rpeaks is None else _rpeaks_of(None, rpeaks, index, count)
-    xp, ecg = arrays_of(ecg, "ecg")
-    index = None if index is None else xp.adopt(index, "rpeaks")
-    sample_id = None if sample_id is None else xp.adopt(sample_id, "sample_id")
-    scale = None if scale is None else xp.adopt(scale, "scale")
-    out, index, count = _launch.augment(xp, ecg, index, sample_id, scale, plan._text, fs, seed)
+        xp, results = None, op.augment(ecg, index, sample_id, scale, plan._text, fs, seeds, dtype)
+    else:
+        xp, ecg = arrays_of(ecg, "ecg")
+        if dtype == "bfloat16":
+            raise ValueError(f"dtype is 'bfloat16', which {xp.name} arrays do not have; use float16, or a torch tensor")
+        index, sample_id, scale = (
+            None if v is None else xp.adopt(v, name)
+            for v, name in ((index, "rpeaks"), (sample_id, "sample_id"), (scale, "scale"))
+        )
+        results = _launch.augment(xp, ecg, index, sample_id, scale, plan._text, fs, seeds, dtype)
+    out, index, count = (r[0] for r in results) if one else results
     return out, None if rpeaks is None else _rpeaks_of(xp, rpeaks, index, count)
 
 

@@ -12,11 +12,15 @@ from ._types import RPeaks
 def detect_rpeaks(ecg: Any, fs: float, *, max_beats: int | None = None) -> RPeaks:
     """R peaks of every record of a batch.
 
-    Each lead is averaged down to about 125 Hz and turned into the modulus of a Gabor wavelet at 14 Hz, where QRS
-    complexes stand out most; the leads are added, each scaled by its own level and weighted by how far its beats stand
-    out of the rest. The separate maxima of that envelope are candidates; dynamic programming chooses the sequence with
-    the most evidence, less a cost for intervals that do not fit the local rhythm. Every beat is then placed on the
+    Each lead, without pulses shorter than 4 ms (pacing spikes), is averaged down to about 125 Hz and turned into
+    the moduli of Gabor wavelets at 10 and 18 Hz; leads and bands are added, each scaled to a common level and
+    weighted by how far its beats stand out of the rest. The separate maxima of that envelope are candidates;
+    dynamic programming chooses the sequence with the most evidence, less a cost for intervals that do not fit the
+    local rhythm, and in noise trusts the rhythm more and the amplitude less. Every beat is then placed on the
     dominant deflection of the full-rate signal.
+
+    A beat depends on the signal within about 10 s of it: pieces of a long record that start on whole seconds and
+    overlap by 20 s give, each up to the middle of the overlap, the beats of the whole record.
 
     Args:
         ecg: (B, T), one lead a record, or (B, L, T), where the leads of a record are fused and flat or noisy ones count
@@ -28,9 +32,9 @@ def detect_rpeaks(ecg: Any, fs: float, *, max_beats: int | None = None) -> RPeak
 
     Returns:
         RPeaks: index (B, P) int32 samples, rising, padded with -1; count (B,) int32; quality (B,) float32 in 0..1,
-        near 0 for a flat line or noise. A record without a signal has no beats. Same library and device as `ecg`.
-        Of an inverted complex the index is the dominant negative extremum; of several leads it is the largest summed
-        deflection.
+        1 for a clean ECG and near 0 for a flat line or noise. A record without a signal has no beats. Same library
+        and device as `ecg`. Of an inverted complex the index is the dominant negative extremum; of several leads it
+        is the largest summed deflection.
 
     Raises:
         ValueError: a shape that is neither (B, T) nor (B, L, T), fs or max_beats out of range.

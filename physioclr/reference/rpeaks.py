@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 
-WORK_RATE = 125.0
+WORK_RATE, HOP_RATE = 125.0, 100.0
 CENTRES, CYCLES, SUPPORT = (10.0, 18.0), 0.5, 3.0
-SPIKE, SHORTEST, SEPARATION, REFRACTORY = 0.004, 0.4, 0.18, 0.2
+SPIKE, SHORTEST, SEPARATION, REFRACTORY = 0.004, 0.4, 0.18, 0.19
 BLOCK, ASIDE, WIDE, QUANTILE, SECOND, FLOOR, WIDE_QUANTILE = 1.0, 2, 6, 0.6, 0.7, 0.65, 0.75
 QUIET, LEAST = 2.0, 0.01
 CALM, THRESHOLD, THRESHOLD_RISE, WIDTH, WIDTH_RISE, EVIDENCE = 0.16, 0.31, 1.5, 0.1, 1.4, 2.5
@@ -37,28 +37,30 @@ def detect_record(record, fs):
     fw, n = fs / step, record.shape[1] // step
     if n < SHORTEST * fw:
         return [], 0.0
-    block = BLOCK * fw
+    hop = 2 if fw >= HOP_RATE else 1
+    fe = fw / hop  # rate of the envelope
+    block = BLOCK * fe
     leads = [lead for lead in (work_rate(x, fs, step, n) for x in record) if lead is not None]
     if not leads:
         return [], 0.0
     slow = [y for _, y, _ in leads]
-    env = np.array([envelope(y, ~ok, fw, f) for _, y, ok in leads for f in CENTRES])
+    env = np.array([envelope(y, ~ok, fw, f)[::hop] for _, y, ok in leads for f in CENTRES])
     weight = lead_weights(env, block)
-    fused = sum(e * at_centres(w, block, np.arange(n)) for e, w in zip(env, weight, strict=True))
-    t = candidates(fused, max(1, int(np.floor(SEPARATION * fw + 0.5))))
-    level = levels(fused, block)
+    fused = sum(e * at_centres(w, block, np.arange(env.shape[1])) for e, w in zip(env, weight, strict=True))
+    t = candidates(fused, max(1, int(np.floor(SEPARATION * fe + 0.5))))
+    level = levels(fused, block, wide=True)
     noise = np.divide(means(fused, block), level, out=np.zeros_like(level), where=level > 0)
     z = np.maximum(at_centres(noise, block, t) - CALM, 0)
     level = at_centres(level, block, t)
     amp = np.divide(fused[t], level, out=np.ones(len(t)), where=level > 0)
     beat = amp > CLEAR
     for _ in range(2):
-        beat = choose(t, amp, z, doubt(t, amp, z, fw), local_rhythm(t, beat, fw), fw)
+        beat = choose(t, amp, z, doubt(t, amp, z, fe), local_rhythm(t, beat, fe), fe)
     share = weight.reshape(len(leads), len(CENTRES), -1).sum(axis=1)
     beats = []
     for k in np.flatnonzero(beat):
         w = np.array([at_centres(v, block, t[k]) for v in share]) if len(record) > 1 else np.ones(1)
-        at = refine([x for x, _, _ in leads], slow, w, t[k], z[k], step, fs, len(record) == 1)
+        at = refine([x for x, _, _ in leads], slow, w, hop * t[k], z[k], step, fs, len(record) == 1)
         if not beats or at > beats[-1]:
             beats.append(at)
     return beats, beat_quality(amp, z, beat)
@@ -106,9 +108,11 @@ def neighbours(values, aside):
     return [np.sort(values[max(0, k - aside) : k + aside + 1]) for k in range(len(values))]
 
 
-def levels(env, block):
+def levels(env, block, *, wide):
     top = per_block(env, block, np.max)
     near = [max(np.quantile(v, QUANTILE), SECOND * v[-2] if len(v) > 1 else 0) for v in neighbours(top, ASIDE)]
+    if not wide:
+        return np.array(near)
     return np.maximum(near, [FLOOR * np.quantile(v, WIDE_QUANTILE) for v in neighbours(top, WIDE)])
 
 
@@ -122,7 +126,7 @@ def at_centres(values, block, t):
 
 def lead_weights(env, block):
     """Per lead, band and block: its share by contrast, times the common level over its own."""
-    level = np.array([levels(e, block) for e in env])
+    level = np.array([levels(e, block, wide=False) for e in env])
     mean = np.array([means(e, block) for e in env])
     contrast = np.divide(level, mean, out=np.zeros_like(level), where=mean > 0) - QUIET
     share = np.where(level > 0, np.maximum(contrast, 0) ** 2 + LEAST, 0)
@@ -140,18 +144,18 @@ def candidates(env, separation):
     return np.array(found, dtype=int)
 
 
-def local_rhythm(t, clear, fw):
+def local_rhythm(t, clear, fe):
     """Median interval between the marked candidates around each candidate, in seconds."""
     rhythm = []
     for now in t:
-        gaps = np.diff(t[(np.abs(t - now) < int(SPAN * fw + 0.5)) & clear])[:MOST_GAPS] / fw
+        gaps = np.diff(t[(np.abs(t - now) < int(SPAN * fe + 0.5)) & clear])[:MOST_GAPS] / fe
         rhythm.append(np.clip(np.median(gaps) if len(gaps) else RHYTHM_DEFAULT, RHYTHM_MIN, RHYTHM_MAX))
     return np.array(rhythm)
 
 
-def doubt(t, amp, z, fw):
+def doubt(t, amp, z, fe):
     """What to take off the evidence where the surroundings look like noise alone."""
-    mean = [np.minimum(amp[np.abs(t - now) < int(SPAN * fw + 0.5)], 1).mean() for now in t]
+    mean = [np.minimum(amp[np.abs(t - now) < int(SPAN * fe + 0.5)], 1).mean() for now in t]
     return DOUBT * np.maximum(z - HISS, 0) * (1 - np.array(mean))
 
 
@@ -161,7 +165,7 @@ def interval_cost(ratio, z):
     return np.clip(LATE_COST * (ratio - LATE) / 0.4, 0, 2 * LATE_COST)
 
 
-def choose(t, amp, z, doubt, rhythm, fw):
+def choose(t, amp, z, doubt, rhythm, fe):
     """Marks the candidates of the sequence with the most evidence less the cost of its intervals."""
     evidence = np.clip((amp - THRESHOLD - THRESHOLD_RISE * z) / (WIDTH + WIDTH_RISE * z), -EVIDENCE, EVIDENCE)
     value, back = np.zeros(len(t)), np.full(len(t), -1)
@@ -172,8 +176,8 @@ def choose(t, amp, z, doubt, rhythm, fw):
             best, origin = old.max() - 2 * LATE_COST, old.argmax()
         for j in range(i - 1, max(-1, i - LOOK_BACK - 1), -1):
             gap = t[i] - t[j]
-            total = value[j] - interval_cost(2 * gap / fw / (rhythm[i] + rhythm[j]), z[i])
-            if gap >= int(REFRACTORY * fw + 0.5) and total > best:
+            total = value[j] - interval_cost(2 * gap / fe / (rhythm[i] + rhythm[j]), z[i])
+            if gap >= int(REFRACTORY * fe + 0.5) and total > best:
                 best, origin = total, j
         value[i] = best + evidence[i] - doubt[i]
         back[i] = origin

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from .._arrays import (
 )
 
 INTEGERS = ("int64", "int32", "int16", "uint8")
+ELEMENTS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3, "int16": 4}  # as core/elements.h numbers them
 ROWS = (
     "beat_shuffle", "time_warp", "rr_scale", "crop", "time_mask", "lead_dropout", "vcg_rotation", "amplitude_scale",
     "baseline_wander", "powerline", "muscle_noise", "gaussian_noise",
@@ -47,8 +49,8 @@ def plan_numbers(plan: str) -> tuple[float, ...]:
     return tuple(flat)
 
 
-def augment_shape(ecg: Any, rpeaks: Any, sample_id: Any, scale: Any, plan: str, fs: float, seed: int):
-    """Checks everything that shapes and settings can tell; the dtype of the result. Also the fake kernel."""
+def augment_shape(ecg: Any, rpeaks: Any, sample_id: Any, scale: Any, plan: str, fs: float, seeds: Any, dtype: str):
+    """Checks everything that shapes and settings can tell; (shape, dtype) of the result. Also the fake kernel."""
     check_ndim(ecg, "ecg", (2, 3), "(records, samples) or (records, leads, samples)")
     check_dtype(ecg, "ecg", (*FLOATS, "int16"))
     raw = str(ecg.dtype).endswith("int16")
@@ -65,7 +67,10 @@ def augment_shape(ecg: Any, rpeaks: Any, sample_id: Any, scale: Any, plan: str, 
             )
     plan_numbers(plan)
     check_fs(fs)
-    check_int(seed, "seed", 0)
+    if not seeds:
+        raise ValueError("seed is empty; it must be an integer, or one for each view")
+    for seed in seeds:
+        check_int(seed, "seed", 0)
     if sample_id is not None:
         check_dtype(sample_id, "sample_id", INTEGERS)
         check_shape(sample_id, "sample_id", (ecg.shape[0],), "one for each record")
@@ -74,7 +79,12 @@ def augment_shape(ecg: Any, rpeaks: Any, sample_id: Any, scale: Any, plan: str, 
         check_ndim(rpeaks, "rpeaks", (2,), "(records, beats)")
         if rpeaks.shape[0] != ecg.shape[0]:
             raise ValueError(f"rpeaks has {rpeaks.shape[0]} rows; it must have {ecg.shape[0]}, one for each record")
-    return "float32" if raw else str(ecg.dtype).removeprefix("torch.")
+    own = "float32" if raw else str(ecg.dtype).removeprefix("torch.")
+    if dtype:
+        check_choice(dtype, "dtype", FLOATS)
+        if (own == "float64") != (dtype == "float64"):
+            raise ValueError(f"dtype is {dtype!r}, but ecg is computed in {own}; convert ecg first")
+    return (len(seeds), *ecg.shape), dtype or own
 
 
 def check_rpeaks_values(r: np.ndarray, samples: int) -> None:
@@ -93,17 +103,15 @@ def address(xp: Arrays, x: Any) -> int:
     return 0 if x is None else xp.address(x)
 
 
-def _prepare(xp: Arrays, ecg: Any, rpeaks: Any, sample_id: Any):
-    """Contiguous compute arrays and their shape (records, leads, samples)."""
-    dtype = "float64" if xp.dtype(ecg) == "float64" else "float32"
-    x = xp.contiguous(ecg, dtype)
+def _prepare(xp: Arrays, x: Any, rpeaks: Any, sample_id: Any):
+    """Contiguous arguments, and the shape as (records, leads, samples)."""
     shape = (x.shape[0], 1, x.shape[1]) if x.ndim == 2 else tuple(x.shape)
     ids = None if sample_id is None else xp.contiguous(sample_id, "int64")
     if rpeaks is not None:
         if xp.device < 0:
             check_rpeaks_values(np.asarray(xp.to_numpy(rpeaks)), shape[2])
         rpeaks = xp.contiguous(rpeaks, "int32")
-    return x, dtype, shape, ids, rpeaks
+    return shape, ids, rpeaks
 
 
 def augment(
@@ -114,21 +122,27 @@ def augment(
     scale: Any = None,
     plan: str = "",
     fs: float = 500.0,
-    seed: int = 0,
+    seeds: Sequence[int] = (0,),
+    dtype: str = "",
 ) -> tuple[Any, Any, Any]:
-    out_dtype = augment_shape(ecg, rpeaks, sample_id, scale, plan, fs, seed)
+    """(len(seeds), *ecg.shape) samples, (len(seeds), B, P) R peaks, (len(seeds), B) counts."""
+    out_shape, out_dtype = augment_shape(ecg, rpeaks, sample_id, scale, plan, fs, seeds, dtype)
+    x = xp.contiguous(ecg, xp.dtype(ecg))
+    shape, ids, r = _prepare(xp, x, rpeaks, sample_id)
     if scale is not None:
-        ecg = xp.contiguous(ecg, "float32") * xp.contiguous(scale, "float32").reshape((-1, 1))
-    x, dtype, shape, ids, r = _prepare(xp, ecg, rpeaks, sample_id)
-    beats = 0 if r is None else r.shape[1]
-    out = xp.empty(tuple(x.shape), dtype)
-    index, count = xp.empty((shape[0], beats), "int32"), xp.empty((shape[0],), "int32")
+        per_lead = xp.empty((shape[1],), "float32")
+        per_lead[:] = xp.contiguous(scale, "float32").reshape(-1)
+        scale = per_lead
+    views, beats = len(seeds), 0 if r is None else r.shape[1]
+    out = xp.empty(out_shape, out_dtype)
+    index, count = xp.empty((views, shape[0], beats), "int32"), xp.empty((views, shape[0]), "int32")
     with xp.guard():
         _core.augment(
-            xp.address(x), *shape, dtype == "float64", plan_numbers(plan), fs, seed,
-            address(xp, ids), address(xp, r), beats, xp.address(out), xp.address(index), xp.address(count),
+            xp.address(x), ELEMENTS[xp.dtype(x)], *shape, address(xp, scale), plan_numbers(plan), fs, list(seeds),
+            address(xp, ids), address(xp, r), beats,
+            xp.address(out), ELEMENTS[out_dtype], xp.address(index), xp.address(count),
         )  # fmt: skip
-    return xp.contiguous(out, out_dtype), index, count
+    return out, index, count
 
 
 def augment_bwd(
@@ -138,17 +152,19 @@ def augment_bwd(
     sample_id: Any = None,
     plan: str = "",
     fs: float = 500.0,
-    seed: int = 0,
+    seeds: Sequence[int] = (0,),
 ) -> Any:
-    out_dtype = xp.dtype(grad)
-    g, dtype, shape, ids, r = _prepare(xp, grad, rpeaks, sample_id)
-    out = xp.empty(tuple(g.shape), dtype)
+    """The gradient of ecg in float32 or float64, summed over the views of `grad`."""
+    dtype = "float64" if xp.dtype(grad) == "float64" else "float32"
+    g = xp.contiguous(grad, dtype)
+    shape, ids, r = _prepare(xp, g[0], rpeaks, sample_id)
+    out = xp.empty(tuple(g.shape[1:]), dtype)
     with xp.guard():
         _core.augment_bwd(
-            xp.address(g), *shape, dtype == "float64", plan_numbers(plan), fs, seed,
+            xp.address(g), ELEMENTS[dtype], *shape, plan_numbers(plan), fs, list(seeds),
             address(xp, ids), address(xp, r), 0 if r is None else r.shape[1], xp.address(out),
         )  # fmt: skip
-    return xp.contiguous(out, out_dtype)
+    return out
 
 
 def shuffle_plan(cut: str) -> str:
@@ -160,10 +176,11 @@ def shuffle_plan(cut: str) -> str:
 def shuffle_beats(
     xp: Arrays, ecg: Any, rpeaks: Any, sample_id: Any = None, seed: int = 0, cut: str = "r", fs: float = 500.0
 ) -> tuple[Any, Any, Any]:
-    return augment(xp, ecg, rpeaks, sample_id, None, shuffle_plan(cut), fs, seed)
+    out, index, count = augment(xp, ecg, rpeaks, sample_id, None, shuffle_plan(cut), fs, (seed,))
+    return out[0], index[0], count[0]
 
 
 def shuffle_beats_bwd(
     xp: Arrays, grad: Any, rpeaks: Any, sample_id: Any = None, seed: int = 0, cut: str = "r", fs: float = 500.0
 ) -> Any:
-    return augment_bwd(xp, grad, rpeaks, sample_id, shuffle_plan(cut), fs, seed)
+    return augment_bwd(xp, grad[None], rpeaks, sample_id, shuffle_plan(cut), fs, (seed,))

@@ -1,0 +1,49 @@
+"""Augmentation as a module, for pipelines of modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..ops._types import RPeaks
+from ..ops.augment import augment, view_seed
+from ..ops.augment_plan import Augment
+
+
+class Augmentation(nn.Module):
+    """`physioclr.augment` with a fixed plan: augments in training mode, passes the batch through in evaluation mode.
+
+    It keeps no random state. What it draws follows from (seed, epoch, view) and the records' ids, so call `set_epoch`
+    at the start of each epoch, and pass `sample_id`: without it, every batch counts its records from 0 and batches of
+    one epoch would draw the same.
+
+    Args:
+        plan: what to do.
+        fs: sampling rate, Hz.
+        seed: from 0 to 2^63 - 1.
+        views: how many views `forward` makes; with more than one, everything it returns has a first axis of views.
+    """
+
+    def __init__(self, plan: Augment, fs: float, *, seed: int = 0, views: int = 1):
+        super().__init__()
+        if not isinstance(plan, Augment):
+            raise TypeError(f"plan is {plan!r}; it must be an Augment")
+        if views < 1:
+            raise ValueError(f"views is {views}; it must be at least 1")
+        self.plan, self.fs, self.seed, self.views = plan, fs, seed, views
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.seeds = [view_seed(self.seed, epoch, v) for v in range(self.views)]
+
+    def forward(
+        self, ecg: Tensor, rpeaks: Any = None, sample_id: Tensor | None = None, scale: Any = None
+    ) -> tuple[Tensor, RPeaks | None]:
+        """As `physioclr.augment`; in evaluation mode with an empty plan, so that dtype and shape stay the same."""
+        plan = self.plan if self.training else Augment()
+        seed = self.seeds if self.views > 1 else self.seeds[0]
+        return augment(ecg, plan, fs=self.fs, seed=seed, sample_id=sample_id, rpeaks=rpeaks, scale=scale)
+
+    def extra_repr(self) -> str:
+        return f"{self.plan}, fs={self.fs:g}, seed={self.seed}, views={self.views}"
