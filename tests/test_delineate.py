@@ -1,8 +1,10 @@
+import hashlib
 import itertools
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -372,6 +374,12 @@ def test_pool_raises_what_a_piece_raises(threads):
     with pytest.raises(KeyError, match="piece"):
         _pool.run(f, 100)
     _pool.run(lambda a, b: None, 100)
+
+
+def test_the_compiled_code_is_of_these_sources():
+    ops = Path(pc.__file__).parent / "ops"
+    text = b"".join((ops / f).read_bytes() for f in ("_delineate_constants.py", "_numba_waves.py"))
+    assert f'SOURCES = "{hashlib.sha256(text).hexdigest()[:16]}"' in (ops / "_numba_delineate.py").read_text()
 
 
 FORKED = """

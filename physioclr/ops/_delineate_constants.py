@@ -36,11 +36,11 @@ T_BEFORE_QRS = 0.06  # s before the next QRS
 T_TYPICAL, T_SPREAD = 0.29, 0.12  # s after the centre at 60 per minute, and the standard deviation of this prior
 T_NEAR = 0.028  # s, spread of the single beats around the average
 T_OTHER = 0.7  # factor on the score of a wave of the other sign than the average's
-T_ON_EDGE, T_OFF_EDGE = 0.25, 0.23  # fractions of the steepest slope of the flank
+T_ON_EDGE, T_OFF_EDGE = 0.25, 0.26  # fractions of the steepest slope of the flank
 T_ON_REACH, T_OFF_REACH = 0.20, 0.18  # s from the peak, at most
 T_SECOND, T_SECOND_REACH = 0.7, 0.14  # least height of a second phase, as a share of the first; s from the peak
 T_ON_PRIOR, T_ON_WEIGHT = -0.110, 0.3  # s from the peak at 60 per minute, and the weight of the measurement
-T_OFF_PRIOR, T_OFF_WEIGHT = 0.080, 0.7
+T_OFF_PRIOR, T_OFF_WEIGHT = 0.080, 0.85
 T_OWN_ON, T_OWN_OFF = 0.2, 0.6  # share of a beat's own deviation, times the coherence of the beats
 
 # P wave

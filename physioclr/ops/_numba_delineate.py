@@ -32,6 +32,10 @@ from ._numba_waves import (
     width,
 )
 
+# Numba keeps compiled code as long as the text of this file is the same, but the code also holds what it took from the
+# other two. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py + _numba_waves.py.
+SOURCES = "8bad6aa81ebf85b1"
+
 # rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
 P_ON, P_PEAK, P_OFF, ON, OFF, T_ON, T_PEAK, T_OFF, CENTRE, LABEL, RR = range(11)
 ROWS = 11
@@ -52,8 +56,9 @@ def label_beats(y, n, wave, b0, b1, fi, seed):
         for g in range(groups):
             d = int(wave[CENTRE, seed[0, g]] + 0.5)
             a, b, aa, bb, ab = 0.0, 0.0, 0.0, 0.0, 0.0
-            for j in range(-h, h + 1):
-                p, q = y[c + j], y[d + j]
+            one, two = y[c - h : c + h + 1], y[d - h : d + h + 1]
+            for j in range(m):
+                p, q = one[j], two[j]
                 a += p
                 b += q
                 aa += p * p
@@ -97,6 +102,7 @@ def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, mean, count, 
     group = 0
     for j in range(first, last):
         mean[j], count[j] = 0.0, 0.0
+    count[last] = 0.0
     for k in range(b0, b1):
         if wave[LABEL, k] != 1.0:
             continue
@@ -109,9 +115,14 @@ def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, mean, count, 
             lo = max(lo, int(wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.3 * fi) - at)
         if k < beats - 1 and wave[ON, k + 1] >= 0:
             hi = min(hi, int(wave[ON, k + 1] - 0.01 * fi) - at)
-        for j in range(lo, hi):
-            mean[j] += y[at + j] - level
-            count[j] += 1.0
+        if lo < hi:
+            count[lo] += 1.0  # differences first, summed below
+            count[hi] -= 1.0
+            into, own = mean[lo:hi], y[at + lo : at + hi]  # from 0 on: an index that may be negative is not vectorised
+            for j in range(len(into)):
+                into[j] += own[j] - level
+    for j in range(first + 1, last):
+        count[j] += count[j - 1]
     lo, hi = before, before
     while lo > first and count[lo - 1] >= max(1.0, 0.5 * group):
         lo -= 1
@@ -200,15 +211,15 @@ def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t):
         if after_t and k > 0 and wave[T_OFF, k - 1] > at + lo + 2:
             continue
         level, trend = 0.0, 0.0
+        own, usual = y[at + lo : at + lo + m], mean[lo : lo + m]
         for j in range(m):
-            v = y[at + lo + j]
-            level += v
-            trend += v * (j - half)
+            level += own[j]
+            trend += own[j] * (j - half)
         level, trend = level / m, trend / tt
         for j in range(m):
-            v = y[at + lo + j] - level - trend * (j - half)
+            v = own[j] - level - trend * (j - half)
             power += v * v
-            shared += v * (mean[lo + j] - mean0 - mean1 * (j - half))
+            shared += v * (usual[j] - mean0 - mean1 * (j - half))
         group += 1
     if group < 2 or power <= 0.0:
         return 0.0

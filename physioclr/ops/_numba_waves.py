@@ -1,7 +1,7 @@
 """Scalar pieces of the delineation: resampling, slopes, QRS edges, humps and their feet.
 
 Compiled by Numba for the CPU, and written so that it can compile them for the GPU: no allocation, no Python objects.
-Numba keys its cache on the file that holds the caller: after a change here, touch _numba_delineate.py.
+Not cached themselves: the cached code of their caller contains them (see SOURCES in _numba_delineate.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numba import njit
 
 from . import _delineate_constants as C
 
-jit = njit(nogil=True, cache=True, error_model="numpy")
+jit = njit(nogil=True, error_model="numpy")
 P_WAVE, T_WAVE = np.int64(0), np.int64(1)  # not literals, or Numba would compile the functions for each
 
 
@@ -138,7 +138,7 @@ def slopes(s, n, w, g):
 def find_hump(s, n, lo, hi, w, centre, spread, sign, other, found):
     """The most prominent extremum of the box-smoothed signal between lo and hi.
 
-    Score: geometric mean of the rise before and the fall after, times a Gaussian prior on the place, times `other` if
+    Score: harmonic mean of the rise before and the fall after, times a Gaussian prior on the place, times `other` if
     `sign` is not 0 and not its own. found: place (-1: none), score, prominence, sign, previous and next extremum.
     """
     found[0], found[1] = -1.0, 0.0
@@ -157,7 +157,7 @@ def find_hump(s, n, lo, hi, w, centre, spread, sign, other, found):
             if mid >= 0:
                 rise, fall = v_mid - v_before, v_mid - v
                 if rise * fall > 0.0:
-                    prominence, t = math.sqrt(rise * fall), (mid - centre) / spread
+                    prominence, t = 2.0 * rise * fall / abs(rise + fall), (mid - centre) / spread
                     score = prominence * math.exp(-0.5 * t * t)
                     if sign * rise < 0.0:
                         score *= other

@@ -12,6 +12,12 @@ from ._types import Delineation, RPeaks, rpeaks_index
 def delineate(ecg: Any, fs: float, rpeaks: RPeaks | Any, *, lead: int | str = "II") -> Delineation:
     """Boundaries of the P, QRS and T wave of every beat.
 
+    Waves are found on the average of the alike beats of a block (up to 20) and then in each beat; P waves are reported
+    only where the beats repeat them, so atrial fibrillation has none. Boundaries are where the slope falls to a share
+    of the steepest, drawn towards where readers put them on average (LUDB: Kalyakulina et al., doi
+    10.1109/ACCESS.2020.3029211); the exact definition is `physioclr.reference.delineate`. Fewer than three alike beats
+    give no evidence against a P wave: there the largest wave before the QRS is taken.
+
     Args:
         ecg: (B, T) one lead or (B, L, T) leads, mV. NaN and infinite samples are missing.
         fs: sampling rate, 50 to 4000 Hz.

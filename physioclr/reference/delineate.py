@@ -128,7 +128,7 @@ def find_hump(signal, lo, hi, w, centre, spread, sign, other):
         rise, fall = v[j] - v[j - 1], v[j] - v[j + 1]
         if rise * fall <= 0:
             continue
-        prominence = math.sqrt(rise * fall)
+        prominence = 2 * rise * fall / abs(rise + fall)
         score = prominence * math.exp(-0.5 * ((turns[j] - centre) / spread) ** 2) * (other if sign * rise < 0 else 1)
         if score > (best["score"] if best else 0):
             best = dict(
