@@ -110,9 +110,7 @@ def qtdb(folder):
                 if abs(best) <= TOLERANCE * fs:
                     each.append(1000 * best / fs)
             errors[f].append(each)
-    print(
-        f"QTDB, {len(names)} records, reader 1, the nearer of two leads (SD of all errors, mean SD of a record)"
-    )
+    print(f"QTDB, {len(names)} records, reader 1, the nearer of two leads (SD of all errors, mean SD of a record)")
     for f, by_record in errors.items():
         e = np.concatenate(by_record)
         within = np.mean([np.std(v) for v in by_record if len(v) > 1])
