@@ -180,7 +180,7 @@ def test_inputs(run, store, tmp_path):
     first = store.features(0)[:, 100:159]
     np.testing.assert_allclose(x[0, :59], first.mean(0), rtol=1e-5)
     result = probe(run, store, out=tmp_path, inputs=("features",), fractions=(1.0,), folds=4, bootstrap=10)
-    assert result.macro(1.0)["auroc"] > 0.9 and result.csv.name == "probe_shape_linear_features.csv"
+    assert result.macro(1.0)["auroc"] > 0.9 and result.csv.name == "probe_memory_shape_linear_features.csv"
     with pytest.raises(ValueError, match=r"inputs is \('pixels',\)"):
         probe(run, store, out=tmp_path, inputs=("pixels",))
 

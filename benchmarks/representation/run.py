@@ -61,9 +61,9 @@ def one_run(store, folder: Path, config: Config, fold: int, fractions: tuple[flo
 
 def gather(out: Path, method: str, inputs: tuple[str, ...], seeds: int, folds: list[int]) -> list[ProbeScores]:
     """The scores of a method, one for each pretraining seed, all folds together."""
-    name = f"probe_{SCHEME}_linear" + ("" if inputs == ("embedding",) else f"_{'+'.join(inputs)}") + ".npz"
+    name = f"probe_*_{SCHEME}_linear" + ("" if inputs == ("embedding",) else f"_{'+'.join(inputs)}") + ".npz"
     return [
-        pool_folds([ProbeScores.load(out / method / f"seed{s}" / f"fold{k}" / name) for k in folds])
+        pool_folds([ProbeScores.load(next((out / method / f"seed{s}" / f"fold{k}").glob(name))) for k in folds])
         for s in range(seeds)
     ]
 

@@ -1,7 +1,9 @@
 """The constants of the delineation, for the compiled code and for the reference alike.
 
 Times are in seconds, so a rule means the same at every sampling rate. The windows follow from physiology. The fractions
-of slopes, the priors and their weights were set on LUDB records 1-150; what helped only one half of them was left out.
+of slopes, the priors and their weights were set on LUDB records 1-150. What helped only one half of them was mostly
+left out; the score of a T wave's humps, the weight of the T offset's prior and the rule for a second P phase were
+chosen on all of them together.
 
 A prior is where readers put a boundary on average (from the centre of the QRS, from the peak of the wave), its weight
 what an average of both explains best: readers vary less from record to record than the slopes of low waves do.

@@ -34,7 +34,7 @@ from ._numba_waves import (
 
 # Numba keeps compiled code as long as the text of this file is the same, but the code also holds what it took from the
 # other two. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py + _numba_waves.py.
-SOURCES = "8bad6aa81ebf85b1"
+SOURCES = "415265a09d0588af"
 
 # rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
 P_ON, P_PEAK, P_OFF, ON, OFF, T_ON, T_PEAK, T_OFF, CENTRE, LABEL, RR = range(11)

@@ -156,7 +156,8 @@ def probe(
     ids = np.asarray(store.table["record_id"])[records]
     folder = run.path if out is None else Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"probe_{scheme}_{head['protocol']}" + ("" if tuple(inputs) == ("embedding",) else f"_{head['inputs']}")
+    name = f"probe_{Path(store.path).name}_{scheme}_{head['protocol']}"
+    name += "" if tuple(inputs) == ("embedding",) else f"_{head['inputs']}"
     judged = ProbeScores(scores, ids, y, groups, classes, left_out)
     result = ProbeResult(rows, left_out, notes, judged, folder / f"{name}.csv", folder / f"{name}.png")
     judged.save(folder / f"{name}.npz")
@@ -183,7 +184,8 @@ def labelled_records(store: Any, scheme: str | None = None) -> tuple[str, tuple[
     for name in [scheme] if scheme else list(labels):
         table = getattr(store, "labelled", None)
         applies[name] = np.asarray(labels[name][1]).any(1) if table is None else np.asarray(table[name]).astype(bool)
-    scheme = max(applies, key=lambda name: int(applies[name].sum()))
+    # most records; between equals the scheme with fewer classes (PTB-XL has its own beside the Challenge's mapping)
+    scheme = max(applies, key=lambda name: (int(applies[name].sum()), -len(labels[name][0])))
     records = np.flatnonzero(applies[scheme])
     if not len(records):
         raise ValueError(f"no record of the store has labels of the scheme {scheme!r}")
