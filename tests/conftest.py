@@ -1,10 +1,15 @@
 """Shared fixtures: the array libraries an op is tested with, and a seeded generator."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 
 from physioclr import _core
+
+# Tests that start an interpreter want the installed package, not the source folder that pytest was called from.
+os.environ.setdefault("PYTHONSAFEPATH", "1")
 
 NO_GPU = pytest.mark.skipif(_core.cuda_device_count() == 0, reason="no CUDA device")
 
