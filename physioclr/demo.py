@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-STEPS = 60  # about a minute of two cores
+STEPS = 200  # about a minute of two cores
 DELTA = 0.25
 
 

@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+
 import physioclr as pc
+from physioclr.ops import _launch
+from physioclr.ops._arrays import Arrays
 
 
 def run(code: str, timeout: float = 60) -> str:
@@ -75,3 +79,18 @@ def test_info_says_what_there_is():
     assert values["physioclr"] == pc.__version__
     assert values["cuda"].startswith(("yes (sm_", "no ("))
     assert values["numba cache"].startswith(("warm", "cold"))
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        "augment", "augment_bwd", "contrastive_backward", "contrastive_rows", "delineate", "detect_rpeaks",
+        "hybrid_contrastive_loss", "physio_features", "physio_neighbors", "shuffle_beats", "shuffle_beats_bwd",
+    ],
+)  # fmt: skip
+def test_host_kernels_refuse_device_memory(op):
+    class OnDevice(Arrays):  # any array library, with its memory on a GPU
+        device = 0
+
+    with pytest.raises(TypeError, match=f"{op} has no CUDA kernel yet and its first array is on CUDA device 0"):
+        getattr(_launch, op)(OnDevice())

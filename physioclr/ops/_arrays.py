@@ -7,9 +7,11 @@ Messages have one form: the argument, what it was, what it must be.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import operator
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -167,6 +169,21 @@ def arrays_of(x: Any, name: str) -> tuple[Arrays, Any]:
     except ValueError as e:  # ragged lists
         raise ValueError(f"{name} cannot be read as an array: {e}") from None
     return Arrays(), x
+
+
+def cpu_only(launch: Callable[..., Any]) -> Callable[..., Any]:
+    """For a launch function whose kernel runs on the host only: arrays of a CUDA device are refused, not read."""
+
+    @functools.wraps(launch)
+    def checked(xp: Arrays, *args: Any, **kwargs: Any) -> Any:
+        if xp.device >= 0:
+            raise TypeError(
+                f"{launch.__name__} has no CUDA kernel yet and its first array is on CUDA device {xp.device}; "
+                "it must be on the CPU (tensor.cpu(), cupy.asnumpy)"
+            )
+        return launch(xp, *args, **kwargs)
+
+    return checked
 
 
 # ---- checks -------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from .._arrays import (
     check_int,
     check_ndim,
     check_shape,
+    cpu_only,
 )
 
 INTEGERS = ("int64", "int32", "int16", "uint8")
@@ -114,6 +115,7 @@ def _prepare(xp: Arrays, x: Any, rpeaks: Any, sample_id: Any):
     return shape, ids, rpeaks
 
 
+@cpu_only
 def augment(
     xp: Arrays,
     ecg: Any,
@@ -145,6 +147,7 @@ def augment(
     return out, index, count
 
 
+@cpu_only
 def augment_bwd(
     xp: Arrays,
     grad: Any,
@@ -173,6 +176,7 @@ def shuffle_plan(cut: str) -> str:
     return plan_text({"beat_shuffle": (1.0, cut == "tp")})
 
 
+@cpu_only
 def shuffle_beats(
     xp: Arrays, ecg: Any, rpeaks: Any, sample_id: Any = None, seed: int = 0, cut: str = "r", fs: float = 500.0
 ) -> tuple[Any, Any, Any]:
@@ -180,6 +184,7 @@ def shuffle_beats(
     return out[0], index[0], count[0]
 
 
+@cpu_only
 def shuffle_beats_bwd(
     xp: Arrays, grad: Any, rpeaks: Any, sample_id: Any = None, seed: int = 0, cut: str = "r", fs: float = 500.0
 ) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ... import _core
-from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_ndim, check_number, check_shape
+from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_ndim, check_number, check_shape, cpu_only
 
 MODES = {"ratio": 0, "supcon": 1, "soft": 2}
 
@@ -73,6 +73,7 @@ class _Call:
         )  # fmt: skip
 
 
+@cpu_only
 def contrastive_rows(
     xp: Arrays,
     anchor: Any,
@@ -106,6 +107,7 @@ def contrastive_finish(xp: Arrays, stats: Any, counts: Any, n_views: int, mode: 
     return loss, skipped
 
 
+@cpu_only
 def hybrid_contrastive_loss(
     xp: Arrays,
     anchor: Any,
@@ -127,6 +129,7 @@ def hybrid_contrastive_loss(
     return loss, stats, counts, skipped
 
 
+@cpu_only
 def contrastive_backward(
     xp: Arrays,
     grad_loss: Any,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import _pool
-from .._arrays import FLOATS, Arrays, check_dtype, check_fs, check_lead, check_ndim, check_shape
+from .._arrays import FLOATS, Arrays, check_dtype, check_fs, check_lead, check_ndim, check_shape, cpu_only
 
 INDEX_DTYPES = ("int32", "int64", "int16")
 LEAD_CODES = {"mean": -1, "all": -2}
@@ -41,6 +41,7 @@ def check_rpeaks(r: np.ndarray, samples: int) -> None:
         )
 
 
+@cpu_only
 def delineate(xp: Arrays, ecg: Any, fs: float, rpeaks: Any, lead: Any = "II") -> tuple[Any, ...]:
     """The eight arrays of a Delineation, computed on the CPU by Numba."""
     shape = delineate_shape(ecg, fs, rpeaks, lead)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _pool
-from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_fs, check_ndim, check_number
+from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_fs, check_ndim, check_number, cpu_only
 from .._feature_names import N_FEATURES
 from .delineate import check_rpeaks, delineate_shape
 from .rpeaks import detect_rpeaks
@@ -96,6 +96,7 @@ def to_500hz(x: np.ndarray, r: np.ndarray | None, fs: float) -> tuple[np.ndarray
     return y, r
 
 
+@cpu_only
 def physio_features(
     xp: Arrays,
     ecg: Any,

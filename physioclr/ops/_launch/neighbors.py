@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ... import _core
-from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_int, check_ndim, check_shape
+from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_int, check_ndim, check_shape, cpu_only
 from .similarity import KERNELS, median_distance
 
 
@@ -26,6 +26,7 @@ def neighbors_shape(a: Any, b: Any, k: int, kernel: str, group: Any) -> tuple[in
     return a.shape[0], check_int(k, "k", 1)
 
 
+@cpu_only
 def physio_neighbors(xp: Arrays, a: Any, b: Any, k: int, kernel: str = "cosine", group: Any = None) -> tuple[Any, Any]:
     shape = neighbors_shape(a, b, k, kernel, group)
     a = xp.contiguous(a, "float32")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from ... import _core
-from .._arrays import FLOATS, Arrays, check_dtype, check_fs, check_int, check_ndim
+from .._arrays import FLOATS, Arrays, check_dtype, check_fs, check_int, check_ndim, cpu_only
 from .._types import default_max_beats
 
 SIGNALS = (*FLOATS, "int16", "int8", "uint8", "uint16", "int32", "int64")
@@ -21,10 +21,9 @@ def rpeaks_shape(ecg: Any, fs: float, max_beats: int | None) -> tuple[int, int]:
     return ecg.shape[0], max_beats
 
 
+@cpu_only
 def detect_rpeaks(xp: Arrays, ecg: Any, fs: float, max_beats: int | None = None) -> tuple[Any, Any, Any]:
     records, beats = rpeaks_shape(ecg, fs, max_beats)
-    if xp.device >= 0:
-        raise ValueError("ecg is on a CUDA device; detect_rpeaks needs it on the CPU")
     as_int16 = xp.dtype(ecg) == "int16"
     ecg = xp.contiguous(ecg, "int16" if as_int16 else "float32")
     leads = ecg.shape[1] if ecg.ndim == 3 else 1

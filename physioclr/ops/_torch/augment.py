@@ -39,7 +39,6 @@ augment_bwd = define(
     "int[] seeds=[0]) -> Tensor",
     _launch.augment_bwd,
     _fake_bwd,
-    devices=("CPU",),
 )
 
 augment = define(
@@ -49,7 +48,6 @@ augment = define(
     _fake,
     setup_context=_setup,
     backward=_backward,
-    devices=("CPU",),
 )
 
 
@@ -74,7 +72,6 @@ shuffle_beats_bwd = define(
     "-> Tensor",
     _launch.shuffle_beats_bwd,
     lambda grad, *_: _fake_bwd(grad[None]),
-    devices=("CPU",),
 )
 
 shuffle_beats = define(
@@ -84,5 +81,4 @@ shuffle_beats = define(
     _shuffle_fake,
     setup_context=_shuffle_setup,
     backward=_shuffle_backward,
-    devices=("CPU",),
 )

@@ -49,14 +49,12 @@ contrastive_rows = define(
     f"contrastive_rows({_INPUTS}, {_SETTINGS}, int row_offset=0) -> (Tensor, Tensor)",
     _launch.contrastive_rows,
     _fake_rows,
-    devices=("CPU",),
 )
 contrastive_backward = define(
     f"contrastive_backward(Tensor grad_loss, {_INPUTS}, Tensor stats, Tensor counts, {_SETTINGS}, int row_offset=0) "
     "-> (Tensor, Tensor)",
     _launch.contrastive_backward,
     _fake_backward,
-    devices=("CPU",),
     **no_double_backward("hybrid_contrastive_loss"),
 )
 hybrid_contrastive_loss = define(
@@ -65,5 +63,4 @@ hybrid_contrastive_loss = define(
     _fake_loss,
     setup_context=_setup,
     backward=_backward,
-    devices=("CPU",),
 )

@@ -28,5 +28,4 @@ delineate = define(
     "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     _launch_delineate,
     _fake,
-    devices=("CPU",),
 )

@@ -16,5 +16,4 @@ physio_features = define(
     "str qtc='fridericia') -> (Tensor features, Tensor paced)",
     _launch.physio_features,
     _fake,
-    devices=("CPU",),
 )

@@ -15,5 +15,4 @@ physio_neighbors = define(
     "physio_neighbors(Tensor a, Tensor? b, int k, str kernel='cosine', Tensor? group=None) -> (Tensor, Tensor)",
     _launch.physio_neighbors,
     _fake,
-    devices=("CPU",),
 )

@@ -19,5 +19,4 @@ detect_rpeaks = define(
     "detect_rpeaks(Tensor ecg, float fs, int? max_beats=None) -> (Tensor, Tensor, Tensor)",
     _launch.detect_rpeaks,
     _fake,
-    devices=("CPU",),
 )
