@@ -183,9 +183,12 @@ def probe(
     """Evaluate a run: linear probe (and fine-tune) on labelled records, AUROC with intervals."""
     from .train import probe as evaluate
 
-    result = evaluate(
-        run, store, fractions=tuple(fractions or (0.01, 0.1, 1.0)), seeds=seeds, scheme=scheme, finetune=finetune
-    )
+    with progress_bar() as bar:
+        task = bar.add_task("probe", total=None, note="")
+        result = evaluate(
+            run, store, fractions=tuple(fractions or (0.01, 0.1, 1.0)), seeds=seeds, scheme=scheme, finetune=finetune,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
     out.print(str(result), markup=False)
 
 
