@@ -5,19 +5,13 @@ from typing import Any
 import numpy as np
 
 from ... import _core
-from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_int, check_ndim, check_shape, cpu_only
-from .similarity import KERNELS, median_distance
+from .._arrays import Arrays, check_dtype, check_int, check_shape, cpu_only
+from .similarity import KERNELS, check_pairs, median_distance
 
 
 def neighbors_shape(a: Any, b: Any, k: int, kernel: str, group: Any) -> tuple[int, int]:
     """Checks everything that shapes and settings can tell; the shape of both results. Also the fake kernel."""
-    check_choice(kernel, "kernel", tuple(KERNELS))
-    for x, name in ((a, "a"), (b, "b")):
-        if x is not None:
-            check_ndim(x, name, (2,), "(rows, features)")
-            check_dtype(x, name, FLOATS)
-    if b is not None and a.shape[1] != b.shape[1]:
-        raise ValueError(f"b has {b.shape[1]} features; it must have {a.shape[1]}, as a has")
+    check_pairs(a, b, kernel)
     if group is not None:
         if b is not None:
             raise ValueError("group is given together with b; it must be None then, because it names the rows of a")

@@ -11,8 +11,8 @@ KERNELS = {"cosine": 0, "rbf": 1}
 FORMS = {"float32": 0, "bool": 1, "uint8": 2}
 
 
-def similarity_shape(a: Any, b: Any, kernel: str, sigma: float | None, threshold: float | None, packed: bool):
-    """Checks everything that shapes and settings can tell; (shape, dtype) of the result. Also the fake kernel."""
+def check_pairs(a: Any, b: Any, kernel: str) -> None:
+    """The arguments that every op over pairs of feature rows shares."""
     check_choice(kernel, "kernel", tuple(KERNELS))
     for x, name in ((a, "a"), (b, "b")):
         if x is not None:
@@ -20,6 +20,11 @@ def similarity_shape(a: Any, b: Any, kernel: str, sigma: float | None, threshold
             check_dtype(x, name, FLOATS)
     if b is not None and a.shape[1] != b.shape[1]:
         raise ValueError(f"b has {b.shape[1]} features; it must have {a.shape[1]}, as a has")
+
+
+def similarity_shape(a: Any, b: Any, kernel: str, sigma: float | None, threshold: float | None, packed: bool):
+    """Checks everything that shapes and settings can tell; (shape, dtype) of the result. Also the fake kernel."""
+    check_pairs(a, b, kernel)
     if sigma is not None:
         check_number(sigma, "sigma", 0, float("inf"), open_low=True)
     if threshold is not None:
