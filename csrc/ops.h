@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/augment_plan.h"
+#include "core/contrastive_math.h"
 #include "core/elements.h"
 #include "core/views.h"
 
@@ -13,6 +14,7 @@ namespace physioclr {
 enum class Similarity : int32_t { kCosine = 0, kRbf = 1 };
 enum class SimilarityOut : int32_t { kFloat = 0, kMask = 1, kPacked = 2 };  // float32, bool bytes, np.packbits order
 
+// A batch (records, leads, samples) of one element type. scale: (leads) factors of int16 samples, else nullptr.
 enum class Contrast : int32_t { kRatio = 0, kSupcon = 1, kSoft = 2 };
 struct ContrastSettings {
   Contrast mode;
@@ -20,12 +22,14 @@ struct ContrastSettings {
   double tau, tau_s, delta;
 };
 
-// A batch (records, leads, samples) of one element type. scale: (leads) factors of int16 samples, else nullptr.
+// A batch (records, leads, samples) of one element type. scale: mV per unit of int16 samples, one for each lead
+// (scale_stride 0) or for each lead of each row (scale_stride = leads); else nullptr.
 struct Signal {
   void* data;
   Element type;
   int64_t records, leads, samples;
   const float* scale;
+  int64_t scale_stride = 0;
 };
 
 namespace cpu {

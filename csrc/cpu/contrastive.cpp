@@ -19,6 +19,7 @@
 #include <omp.h>
 #endif
 
+#include "core/contrastive_math.h"
 #include "core/half.h"
 #include "core/threads.h"
 #include "cpu/contrastive_tile.h"
@@ -27,8 +28,6 @@
 
 namespace physioclr::cpu {
 namespace {
-
-constexpr double kInf = std::numeric_limits<double>::infinity();
 
 // Embeddings come as E, a 16-bit type or T itself, and are widened a row at a time.
 template <class T, class E>
@@ -164,29 +163,6 @@ struct Problem {
   }
 };
 
-// exp((s - 1) / tau) is at least exp(-2 / tau); where that leaves the range with room to spare, no maxima are needed.
-template <class T>
-bool needs_maxima(const ContrastSettings& set) {
-  const double least = sizeof(T) == 4 ? 0.05 : 0.01;
-  return set.tau < least || (set.mode == Contrast::kSoft && set.tau_s < least);
-}
-
-struct LogSum {  // log of a sum of w exp(x), any x
-  double top = -kInf, sum = 0;
-  void add(double x, double w = 1) {
-    if (x > top) {
-      sum *= std::exp(top - x);
-      top = x;
-    }
-    sum += w * std::exp(x - top);
-  }
-  double log() const { return top + std::log(sum); }
-};
-
-bool counts_row(const int64_t* count, int64_t n_views, Contrast mode) {
-  return count[0] + n_views > 0 && (mode == Contrast::kRatio ? count[1] : count[0] + count[1]) > 0;
-}
-
 // The view cosines of an owned row: t[v] = h . v, inv[v] = 1 / |v|.
 template <class T, class E>
 void view_cosines(const T* anchor, double inv_norm, const E* views, int64_t n_views, int64_t stride, int64_t d,
@@ -228,38 +204,12 @@ bool contrastive_rows(Matrix<const E> anchor, const E* views, int64_t n_views, M
     std::vector<T> buffer;
     view_cosines(widen(anchor.row(begin + i), pb.d, buffer), pb.inv_norm[i], views + i * pb.d, n_views, pb.owned * pb.d, pb.d, t.data(),
                  inv.data());
-    const double s0 = sums[i], s1 = sums[rows + i], s2 = sums[2 * rows + i];
-    const double m0 = shifts[i] / set.tau, m1 = shifts[rows + i];
-    int64_t* count = counts + 2 * i;
-    double* out = stats + 3 * i;
-    count[0] = std::llround(sums[3 * rows + i]);
-    count[1] = pb.others[i] - count[0];
-    out[0] = out[1] = out[2] = 0;
-    if (!counts_row(count, n_views, set.mode)) continue;
-    LogSum top, bottom;
-    if (set.mode == Contrast::kRatio) {
-      if (count[0]) top.add(m0 - (set.mean_pairs ? std::log(count[0]) : 0.0), s0);
-      for (const double x : t) top.add(x / set.tau);
-      out[0] = m1 / set.tau + std::log(s1);
-      out[1] = top.log();
-      continue;
-    }
-    bottom.add(m0, s0);
-    for (const double x : t) bottom.add(x / set.tau);
-    out[0] = bottom.log();
-    double mean = s2, weight = static_cast<double>(count[0] + n_views);
-    if (set.mode == Contrast::kSoft) {  // every weight relative to the largest
-      LogSum w;
-      w.add(m1 / set.tau_s, s1);
-      for (int64_t v = 0; v < n_views; ++v) w.add(1 / set.tau_s);
-      out[2] = w.log();
-      mean = s2 * std::exp(m1 / set.tau_s - w.top);
-      weight = w.sum;
-      for (const double x : t) mean += x * std::exp(1 / set.tau_s - w.top);
-    } else {
-      for (const double x : t) mean += x;
-    }
-    out[1] = mean / weight / set.tau;
+    const double positives = sums[3 * rows + i];
+    const double state[kRowState] = {sums[i], sums[rows + i], sums[2 * rows + i], shifts[i], shifts[rows + i], positives,
+                                     static_cast<double>(pb.others[i])};
+    RowLoss row(state, n_views, set, counts + 2 * i);
+    for (const double x : t) row.add_view(x);
+    row.finish(stats + 3 * i);
   }
   return true;
 }
@@ -290,22 +240,15 @@ void contrastive_backward(const double* grad_loss, Matrix<const E> anchor, const
   for (int64_t r = 0; r < pb.n; ++r) used += counts_row(counts + 2 * r, n_views, set.mode);
   const double log_tn = std::log(set.tau * static_cast<double>(std::max<int64_t>(used, 1)));
 
-  // Weights a, b of a row: METHOD section 4's 1 / (tau n neg_i) and c_i / (tau n pos_i); 1 / (tau n Z_i) and
-  // 1 / (tau n |P_i + views|) (supcon) or 1 / (tau n W_i) (soft). Fast: linear, times the exp(1 / tau) that the shift
-  // takes away. Safe: tau log of it, so that exp((s + a) / tau) <= 1.
-  std::vector<T> wa(pb.total, safe ? T(-kInf) : T(0)), wb(wa);
-  if (set.mode == Contrast::kSupcon) std::fill(wb.begin(), wb.end(), T(0));
-  const auto log_b = [&](int64_t r) {
-    if (set.mode == Contrast::kSoft) return -log_tn - stats[3 * r + 2];
-    if (set.mode == Contrast::kSupcon) return -log_tn - std::log(static_cast<double>(counts[2 * r] + n_views));
-    return -log_tn - stats[3 * r + 1] - (set.mean_pairs && counts[2 * r] ? std::log(counts[2 * r]) : 0.0);
-  };
+  std::vector<T> wa(pb.total), wb(pb.total);
+  const double none[3] = {};
+  const int64_t nobody[2] = {};
   for (int64_t p = 0; p < pb.total; ++p) {
     const int64_t r = pb.row_of[p];
-    if (r < 0 || !counts_row(counts + 2 * r, n_views, set.mode)) continue;
-    const double a = -log_tn - stats[3 * r], b = log_b(r), tb = set.mode == Contrast::kSoft ? set.tau_s : set.tau;
-    wa[p] = static_cast<T>(safe ? a * set.tau : std::exp(a + 1 / set.tau));
-    wb[p] = static_cast<T>(set.mode == Contrast::kSupcon ? std::exp(b) : safe ? b * tb : std::exp(b + 1 / tb));
+    T w[2];
+    row_weights(r < 0 ? none : stats + 3 * r, r < 0 ? nobody : counts + 2 * r, r < 0 ? 0 : n_views, set, log_tn, w);
+    wa[p] = w[0];
+    wb[p] = w[1];
   }
 
   // The normalised rows once more, as panels of 32 columns, the operand of the products with G.
@@ -339,12 +282,8 @@ void contrastive_backward(const double* grad_loss, Matrix<const E> anchor, const
       h[k] = x[k] * pb.inv_norm[i];
       g[k] = grad.get()[i * wide + k];
     }
-    const bool used_row = counts_row(counts + 2 * r, n_views, set.mode);
     for (int64_t v = 0; v < n_views; ++v) {
-      double q = 0;
-      if (used_row && set.mode == Contrast::kRatio) q = -std::exp(t[v] / set.tau - log_tn - stats[3 * r + 1]);
-      else if (used_row) q = std::exp(t[v] / set.tau - log_tn - stats[3 * r]) -
-                             std::exp(log_b(r) + (set.mode == Contrast::kSoft ? 1 / set.tau_s : 0.0));
+      const double q = view_coefficient(t[v], stats + 3 * r, counts + 2 * r, n_views, set, log_tn);
       const T* view = widen(views + v * stride + i * d, d, buffer_view);
       E* gv = grad_views + v * stride + i * d;
       for (int64_t k = 0; k < d; ++k) {
