@@ -177,6 +177,8 @@ def add_second_phase(signal, kind, wave, first, last):
     k = {n[2:]: getattr(C, n) for n in dir(C) if n.startswith(kind.upper() + "_")}
     w, h, reach = samples_in(k["FOOT_SLOPE"], fi), samples_in(k["SLOPE"], fi) // 2, samples_in(k["SECOND_REACH"], fi)
     height = signal.level(wave["peak"], h)
+    if abs(height) < k["SECOND_LEAST"]:
+        return
     for side, step in enumerate((-1, 1)):
         at, limit = wave["sides"][side], last if side else first
         if (limit - at) * step <= 2 * w or (at - wave["peak"]) * step > reach:
