@@ -234,6 +234,19 @@ def test_a_gap_takes_only_its_own_beats():
         assert np.nanmax(np.abs(got[f][k + 1] - whole[f][k + 1])) <= 5
 
 
+@pytest.mark.parametrize("field", FIELDS)
+def test_without_noise_a_gap_moves_nothing_elsewhere(field):
+    s = synthetic_ecg(seconds=12)
+    whole, k = delineate_one(s), 6
+    for first, last in ((-30, 250), (60, 220), (-100, -40), (-30, 720)):  # all, the T, the P; and the next beat, too
+        holed = s._replace(ecg=s.ecg.copy())
+        holed.ecg[s.rpeaks[k] + first : s.rpeaks[k] + last] = np.nan
+        got = delineate_one(holed)
+        others = np.delete(np.arange(len(s.rpeaks)), [k, k + 1])
+        # one sample: at a sampling phase of its own each beat adds its share to the average
+        np.testing.assert_allclose(got[field][others], whole[field][others], atol=1)
+
+
 def test_single_missing_samples_beside_the_waves_do_no_harm():
     s = synthetic_ecg()
     holed = s._replace(ecg=s.ecg.copy())

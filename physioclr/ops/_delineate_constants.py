@@ -10,7 +10,7 @@ what an average of both explains best: readers vary less from record to record t
 """
 
 INTERNAL_RATE = 250.0  # Hz aimed at: boundaries are interpolated between samples, so 4 ms do not limit them
-LEAD_MEAN, LEAD_ALL = -1, -2
+LEAD_ALL = -2  # for the lead's index
 BLOCK = 20  # beats averaged together: enough to suppress noise, few enough (10-20 s) for the shape to stay the same
 BEFORE, AFTER = 0.45, 0.80  # s around the centre of a beat that the average covers: PR up to 0.4, QT up to 0.75
 CLUSTERS = 4  # QRS shapes told apart in a block
@@ -24,6 +24,7 @@ QRS_EDGE_ON, QRS_EDGE_OFF = 0.08, 0.06  # where it begins and ends
 QRS_NOISE = 3.0  # ... or this many times the slope of the quietest 40 ms beside it
 QRS_NOISE_MEAN = 2.0  # the same on the averaged beat
 QRS_RUN_ON, QRS_RUN_OFF = 0.016, 0.008  # s below the threshold end it
+WHOLE_BEFORE, WHOLE_AFTER, WHOLE = 0.30, 0.45, 0.04  # s around the centre; what misses more there is not averaged
 QRS_ALIKE = 0.75  # correlation over the central 120 ms of beats that are averaged
 # s from the centre, and the weight of the measurement; readers begin the QRS some 8 ms before a single lead shows it
 QRS_ON_PRIOR, QRS_ON_WEIGHT = -0.063, 0.6

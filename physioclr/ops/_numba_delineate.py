@@ -35,7 +35,7 @@ from ._numba_waves import (
 # Numba keeps compiled code as long as the text of this file is the same, but the code also holds what it took from the
 # other three. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py, _numba_scalar.py
 # and _numba_waves.py, one after the other.
-SOURCES = "c139e04342e7f3d9"
+SOURCES = "5f2e44929c2cf17c"
 
 # rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
 P_ON, P_PEAK, P_OFF, ON, OFF, T_ON, T_PEAK, T_OFF, CENTRE, LABEL, RR = range(11)
@@ -43,7 +43,7 @@ ROWS = 11
 
 
 @jit
-def label_beats(y, n, wave, b0, b1, fi, seed):
+def label_beats(y, n, wave, b0, b1, fi, seed, missing, bad):
     """Groups beats b0 .. b1 - 1 by the shape of the QRS; wave[LABEL] = 1 for the largest group, otherwise 0."""
     h = width(0.06, fi)
     m = 2 * h + 1
@@ -53,6 +53,10 @@ def label_beats(y, n, wave, b0, b1, fi, seed):
         c = int(wave[CENTRE, k] + 0.5)
         if wave[ON, k] < 0 or c - h < 0 or c + h >= n:
             continue
+        if missing:  # bad: prefix counts of the missing samples; a gap is bridged by a line, which is no wave
+            gone = bad[smaller(n, c + width(C.WHOLE_AFTER, fi))] - bad[larger(0, c - width(C.WHOLE_BEFORE, fi))]
+            if gone > C.WHOLE * fi:
+                continue
         best, label = C.QRS_ALIKE, -1
         for g in range(groups):
             d = int(wave[CENTRE, seed[0, g]] + 0.5)
@@ -387,7 +391,7 @@ def delineate_lead(x, fs, rpeaks, out, y, s, g, bad, wave, rr, mean, count, ms, 
         b0, b1 = b * beats // blocks, (b + 1) * beats // blocks
         rhythm, irregular = block_rhythm(wave, b0, b1, rr)
         root_rr = math.sqrt(smaller(larger(rhythm, 0.3), 2.0))
-        group = label_beats(y, n, wave, b0, b1, fi, seed)
+        group = label_beats(y, n, wave, b0, b1, fi, seed, missing, bad)
         have = block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, rr, mean, count, ms, g, found, t, a)
         block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, rr, mean, count, ms, found, t, a)
         settle_qrs(wave, b0, b1, rr[0], rr[1], have, fi)
@@ -452,7 +456,7 @@ def consensus(out, v):
     error_model="numpy",
 )
 def delineate_range(start, stop, ecg, lead, rpeaks, fs, out):
-    """Records start .. stop - 1 of ecg (B, L, T), rpeaks (B, P), into out (8, B, rows, P). lead: index, mean or all."""
+    """Records start .. stop - 1 of ecg (B, L, T), rpeaks (B, P), into out (8, B, rows, P). lead: index or LEAD_ALL."""
     leads, samples, beats = ecg.shape[1], ecg.shape[2], rpeaks.shape[1]
     q, u = internal_factors(fs)
     window = width(C.BEFORE, fs / q * u) + width(C.AFTER, fs / q * u) + 2
@@ -461,23 +465,11 @@ def delineate_range(start, stop, ecg, lead, rpeaks, fs, out):
     wave, rr = np.empty((ROWS, beats)), np.empty(C.BLOCK)
     mean, count, ms = np.empty(window), np.empty(window), np.empty(window)
     seed, found, t, a, v = np.empty((2, C.CLUSTERS), np.int64), np.empty(6), np.empty(5), np.empty(5), np.empty(leads)
-    x = np.empty(samples, np.float32)
     rows = leads if lead == C.LEAD_ALL else 1
     for b in range(start, stop):
         out[:, b] = -1
         for row in range(rows):
-            if lead == C.LEAD_MEAN:
-                for i in range(samples):
-                    total, m = 0.0, 0
-                    for j in range(leads):
-                        if math.isfinite(ecg[b, j, i]):
-                            total += ecg[b, j, i]
-                            m += 1
-                    x[i] = total / m if m else math.nan
-            else:
-                j = row if lead == C.LEAD_ALL else lead
-                for i in range(samples):
-                    x[i] = ecg[b, j, i]
+            x = ecg[b, row if lead == C.LEAD_ALL else lead]
             delineate_lead(x, fs, rpeaks[b], out[:, b, row], y, s, g, bad, wave, rr, mean, count, ms, seed, found, t, a)
         if lead == C.LEAD_ALL:
             consensus(out[:, b], v)

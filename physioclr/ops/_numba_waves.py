@@ -28,8 +28,8 @@ def internal_factors(fs):
 def rises(s, lo, m, w, d):
     """d[j] = the sum of the w samples after sample lo + j minus that of the w before it, for j < m. s: prefix sums.
 
-    w (w + 1) times the mean slope there; only ratios and signs of it are used. Every array is indexed from 0 on, because
-    Numba does not vectorise an index that may be negative.
+    w (w + 1) times the mean slope there; only ratios and signs of it are used. Every array is indexed from 0 on: Numba
+    does not vectorise an index that may be negative.
     """
     a, b, c, e = s[lo - w : lo - w + m], s[lo : lo + m], s[lo + 1 : lo + 1 + m], s[lo + 1 + w : lo + 1 + w + m]
     for j in range(m):
