@@ -14,14 +14,6 @@ namespace physioclr {
 enum class Similarity : int32_t { kCosine = 0, kRbf = 1 };
 enum class SimilarityOut : int32_t { kFloat = 0, kMask = 1, kPacked = 2 };  // float32, bool bytes, np.packbits order
 
-// A batch (records, leads, samples) of one element type. scale: (leads) factors of int16 samples, else nullptr.
-enum class Contrast : int32_t { kRatio = 0, kSupcon = 1, kSoft = 2 };
-struct ContrastSettings {
-  Contrast mode;
-  bool mean_pairs;  // pair_reduction "mean"; used by kRatio alone
-  double tau, tau_s, delta;
-};
-
 // A batch (records, leads, samples) of one element type. scale: mV per unit of int16 samples, one for each lead
 // (scale_stride 0) or for each lead of each row (scale_stride = leads); else nullptr.
 struct Signal {
