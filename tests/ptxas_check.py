@@ -127,7 +127,8 @@ def main(argv: list[str] | None = None) -> int:
         allowed = allowances(args.source.parent) if args.source.suffix == ".cu" else {}
     else:
         builds = [args.build] if args.build else [f.parent for f in ROOT.glob("build/*/compile_commands.json")]
-        work = commands(max(builds, key=lambda b: (b / "compile_commands.json").stat().st_mtime)) if builds else []
+        builds.sort(key=lambda b: (b / "compile_commands.json").stat().st_mtime)
+        work = next(filter(None, map(commands, reversed(builds))), [])
         if not work:
             sys.exit("no build folder with CUDA sources; build with -C cmake.define.PHYSIOCLR_CUDA=ON first")
         allowed = allowances(ROOT / "csrc" / "cuda")
