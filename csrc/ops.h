@@ -3,6 +3,7 @@
 // Addresses are borrowed, arrays C-contiguous, shapes checked by the caller (physioclr/ops/_launch). `stream` is a
 // cudaStream_t as void*. No function here allocates device memory or synchronises: scratch comes from the caller.
 #include <cstdint>
+#include <string>
 
 #include "core/augment_plan.h"
 #include "core/contrastive_math.h"
@@ -102,6 +103,8 @@ void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<c
                                   const T* scale, T* grad, void* stream);
 
 int device_count() noexcept;     // 0 where there is no driver
+int driver_version() noexcept;   // the newest CUDA it can run, 1000 * major + 10 * minor; 0 without a driver
+std::string device_name(int device);
 bool compiled() noexcept;        // false in a build without nvcc
 const char* archs() noexcept;    // CMAKE_CUDA_ARCHITECTURES of the build, "" without nvcc
 

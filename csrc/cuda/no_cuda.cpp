@@ -34,6 +34,8 @@ template void peak_reconstruction_loss_bwd(Cube<const float>, Cube<const float>,
 template void peak_reconstruction_loss_bwd(Cube<const double>, Cube<const double>, Matrix<const int32_t>, int64_t,
                                            const double*, double*, void*);
 int device_count() noexcept { return 0; }
+int driver_version() noexcept { return 0; }
+std::string device_name(int) { none(); }
 bool compiled() noexcept { return false; }
 const char* archs() noexcept { return ""; }
 
