@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -55,28 +56,29 @@ class BlockBarrier {
   unsigned long phase_ = 0;
 };
 
-inline BlockBarrier* barrier = nullptr;
+inline thread_local BlockBarrier* barrier = nullptr;
 
 template <class Kernel, class... Args>
 void launch(Kernel kernel, dim3 grid, dim3 block, Args... args) {
   gridDim = grid;
   blockDim = block;
-  const unsigned threads = block.x * block.y * block.z;
-  for (unsigned bz = 0; bz < grid.z; ++bz)
-    for (unsigned by = 0; by < grid.y; ++by)
-      for (unsigned bx = 0; bx < grid.x; ++bx) {
-        BlockBarrier here(threads);
-        barrier = &here;
-        std::vector<std::thread> pool;
-        for (unsigned t = 0; t < threads; ++t)
-          pool.emplace_back([=, &here] {
-            threadIdx = dim3{t % block.x, t / block.x % block.y, t / (block.x * block.y)};
-            blockIdx = dim3{bx, by, bz};
-            kernel(args...);
-            here.leave();
-          });
-        for (auto& thread : pool) thread.join();
+  const unsigned threads = block.x * block.y * block.z, blocks = grid.x * grid.y * grid.z;
+  std::vector<std::unique_ptr<BlockBarrier>> barriers;
+  for (unsigned b = 0; b < blocks; ++b) barriers.push_back(std::make_unique<BlockBarrier>(threads));
+  BlockBarrier between(threads);
+  std::vector<std::thread> pool;
+  for (unsigned t = 0; t < threads; ++t)
+    pool.emplace_back([&, t] {
+      threadIdx = dim3{t % block.x, t / block.x % block.y, t / (block.x * block.y)};
+      for (unsigned b = 0; b < blocks; ++b) {
+        blockIdx = dim3{b % grid.x, b / grid.x % grid.y, b / (grid.x * grid.y)};
+        barrier = barriers[b].get();
+        kernel(args...);
+        barrier->leave();
+        between.wait();  // the next block reuses the shared memory
       }
+    });
+  for (auto& thread : pool) thread.join();
 }
 
 // Heap memory of exactly n elements, poisoned with a pattern that no kernel writes, so unwritten results are found.
