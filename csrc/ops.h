@@ -24,12 +24,14 @@ struct ContrastTile {
   const int32_t *id_i, *id_j;
 };
 
-// A batch (records, leads, samples) of one element type. scale: (leads) factors of int16 samples, else nullptr.
+// A batch (records, leads, samples) of one element type. scale: mV per unit of int16 samples, one for each lead
+// (scale_stride 0) or for each lead of each row (scale_stride = leads); else nullptr.
 struct Signal {
   void* data;
   Element type;
   int64_t records, leads, samples;
   const float* scale;
+  int64_t scale_stride = 0;
 };
 
 namespace cpu {

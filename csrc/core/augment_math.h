@@ -331,11 +331,7 @@ PHYSIOCLR_HD uint32_t muscle_purpose(int channel, int quadrature) {
 
 // Where the beats of a record are cut. cut "r": at the R peaks. cut "tp": 0.38 of the RR interval before each (the
 // first beat takes the RR interval that follows it), between the end of T and the onset of P.
-PHYSIOCLR_HD int64_t cut_before(const int32_t* r, int64_t k, bool tp) {
-  if (!tp) return r[k];
-  const int64_t rr = k > 0 ? r[k] - r[k - 1] : r[1] - r[0];
-  return r[k] - static_cast<int64_t>(floor(0.38 * static_cast<double>(rr) + 0.5));
-}
+constexpr double kCutBefore = 0.38;
 
 // order[0 .. n): which segment stands at each place (Fisher and Yates).
 PHYSIOCLR_HD void draw_order(const Draws& draws, int32_t* order, int64_t n) {

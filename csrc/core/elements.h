@@ -29,7 +29,10 @@ PHYSIOCLR_HD uint32_t bits_of_float(float f) {
 
 PHYSIOCLR_HD float to_compute(float x) { return x; }
 PHYSIOCLR_HD double to_compute(double x) { return x; }
-PHYSIOCLR_HD float to_compute(int16_t x) { return static_cast<float>(x); }
+// int16 samples: mV of x units; -32768 stands for a missing sample, as in WFDB format 16.
+PHYSIOCLR_HD float millivolts(int16_t x, float scale) {
+  return x == -32768 ? float_of_bits(0x7fc00000u) : static_cast<float>(x) * scale;
+}
 PHYSIOCLR_HD float to_compute(BFloat x) { return float_of_bits(static_cast<uint32_t>(x.bits) << 16); }
 PHYSIOCLR_HD float to_compute(Half x) {
   // The exponent moves up by 127 - 15 in one product, which also makes denormal halves normal; 31 stands for Inf and NaN.

@@ -9,11 +9,15 @@
 namespace physioclr {
 
 // v = u + sum_k warp_k sin(pi k u / (T - 1)): monotone, because the speeds sum to less than 1.
+PHYSIOCLR_HD double warp_turns(int k, double u, int64_t samples) {
+  return 0.5 * (k + 1) * u / static_cast<double>(samples - 1);
+}
+
 PHYSIOCLR_HD double warp_position(const RecordParams& r, double u, int64_t samples) {
   double v = u;
   for (int k = 0; k < kWarps; ++k) {
     double s, c;
-    turn_sincos(0.5 * (k + 1) * u / static_cast<double>(samples - 1), s, c);
+    turn_sincos(warp_turns(k, u, samples), s, c);
     v += r.warp[k] * s;
   }
   return v;
@@ -49,10 +53,12 @@ struct Corner {
 
 constexpr int kCornersPerBeat = 3;
 
-// Corners between beat i at r0 (which came to lie at `at`) and the next beat at r1; returns where that comes to lie.
-PHYSIOCLR_HD double rr_corners(double r0, double r1, double at, double factor, double root, double fs, Corner* c) {
+PHYSIOCLR_HD double pr_interval(double rr, double fs) { return 0.2 * fs < 0.3 * rr ? 0.2 * fs : 0.3 * rr; }
+
+// What the corners between the beats at r0 and r1 are made of: the outputs hold lengths until rr_corners adds them up.
+PHYSIOCLR_HD void rr_parts(double r0, double r1, double factor, double root, double fs, Corner* c) {
   const double rr = r1 - r0;
-  const double qrs = 0.05 * fs < 0.15 * rr ? 0.05 * fs : 0.15 * rr, pr = 0.2 * fs < 0.3 * rr ? 0.2 * fs : 0.3 * rr;
+  const double qrs = 0.05 * fs < 0.15 * rr ? 0.05 * fs : 0.15 * rr, pr = pr_interval(rr, fs);
   double t_off = (0.4 * cube_root(rr / fs) - 0.04) * fs;
   t_off = t_off > 0.6 * rr ? 0.6 * rr : t_off < 0.2 * rr ? 0.2 * rr : t_off;
   double new_t_off = (t_off + 0.04 * fs) * root - 0.04 * fs;
@@ -61,10 +67,18 @@ PHYSIOCLR_HD double rr_corners(double r0, double r1, double at, double factor, d
   const double tp = rr - t_off - pr;
   double new_tp = factor * rr - new_t_off - pr;
   new_tp = new_tp < 0.25 * tp ? 0.25 * tp : new_tp;
-  c[0] = Corner{at + qrs, r0 + qrs};
-  c[1] = Corner{at + new_t_off, r0 + t_off};
-  c[2] = Corner{at + new_t_off + new_tp, r1 - pr};
-  return at + new_t_off + new_tp + pr;
+  c[0] = Corner{qrs, r0 + qrs};
+  c[1] = Corner{new_t_off, r0 + t_off};
+  c[2] = Corner{new_tp, r1 - pr};
+}
+
+// The corners of beat r0, which came to lie at `at`; returns where the next beat comes to lie.
+PHYSIOCLR_HD double rr_corners(double r0, double r1, double at, double fs, Corner* c) {
+  const double new_t_off = c[1].out, new_tp = c[2].out;
+  c[0].out = at + c[0].out;
+  c[1].out = at + new_t_off;
+  c[2].out = at + new_t_off + new_tp;
+  return c[2].out + pr_interval(r1 - r0, fs);
 }
 
 // Cubic convolution (Keys 1981, a = -1/2): weights of samples i - 1 .. i + 2 at i + f.

@@ -146,12 +146,12 @@ Draws draws_for(const AugmentCall& call, int64_t view, int64_t b) {
   return draws_of(static_cast<uint64_t>(call.seeds[view]), call.sample_id ? call.sample_id[b] : b);
 }
 
-RecordParams prepare(const AugmentCall& call, const Draws& draws, int64_t b, int64_t leads, int64_t samples,
+RecordParams prepare(const AugmentCall& call, const Draws& draws, const Place& place, int64_t leads, int64_t samples,
                      Scratch& s) {
   RecordParams p = draw_record(call.plan, draws, call.fs, samples);
   p.vcg = p.vcg && leads == 12;
   if (p.vcg) s.rotation = rotation_of(p);
-  time_map(p, draws, call, b, samples, s.map);
+  time_map(p, draws, call, place, samples, s.map);
   mask_spans(p, s);
   s.dropped.resize(leads);
   for (int64_t l = 0; l < leads; ++l) s.dropped[l] = lead_dropped(call.plan, p, draws, l, leads);
@@ -173,13 +173,15 @@ void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, c
             int32_t* count_out, Scratch& s, std::vector<T>& z, std::vector<T>& tiles, bool past_caches) {
   const int64_t leads = x.leads, samples = x.samples;
   const Draws draws = draws_for(call, view, b);
-  const RecordParams p = prepare(call, draws, b, leads, samples, s);
+  const Place place = place_of(call, b, samples);
+  const RecordParams p = prepare(call, draws, place, leads, samples, s);
   const bool noisy = p.gaussian > 0 || p.muscle > 0 || p.tones.first < p.tones.last;
   const bool direct = !s.map.smooth && s.map.pieces.size() == 1 && s.map.begin == 0 && s.map.end == samples && !p.vcg &&
                       std::is_same_v<In, T>;
   const bool rounds = bytes_of(y.type) != sizeof(T);
   const auto row = [&](int64_t l) {
-    return Row<In>{static_cast<const In*>(x.data) + (b * leads + l) * samples, x.scale ? x.scale[l] : 1.0f};
+    return Row<In>{static_cast<const In*>(x.data) + (place.row * leads + l) * place.row_samples + place.start,
+                   x.scale ? x.scale[place.row * x.scale_stride + l] : 1.0f};
   };
   const T gain = static_cast<T>(p.gain);
   if (noisy) noise_record(p, draws, leads, s.noise);
@@ -241,7 +243,7 @@ void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, c
         rotate(s.rotation.from, s.rotation.to, true, tiles.data(), kTile, n);
       }
       for (int64_t l = 0; l < leads; ++l) {
-        fetch_ahead(l + 1 < leads ? row(l + 1).x + t0 : row(0).x + t0 + n, row(0).x + leads * samples);
+        fetch_ahead(l + 1 < leads ? row(l + 1).x + t0 : row(0).x + t0 + n, row(leads - 1).x + samples);
         lead_tile(l, t0, n);
       }
     }
@@ -257,7 +259,7 @@ template <class T>
 void record_bwd(const Signal& gy, const AugmentCall& call, int64_t view, int64_t b, const Signal& gx, Scratch& s,
                 std::vector<T>& g) {
   const int64_t leads = gy.leads, samples = gy.samples;
-  const RecordParams p = prepare(call, draws_for(call, view, b), b, leads, samples, s);
+  const RecordParams p = prepare(call, draws_for(call, view, b), place_of(call, b, samples), leads, samples, s);
   const T* in = static_cast<const T*>(gy.data) + (view * gy.records + b) * leads * samples;
   T* out = static_cast<T*>(gx.data) + b * leads * samples;
   g.resize((leads + 1) * samples);

@@ -6,17 +6,11 @@
 #include <vector>
 
 #include "core/macros.h"
-#include "core/time_map.h"
+#include "core/augment_record.h"
 #include "cpu/augment_noise.h"
 #include "ops.h"
 
 namespace physioclr::cpu {
-
-// A stretch of the shuffled record that reads a stretch of the input: z[dst + i] = x[src + i]. `half` > 0: its start is
-// blended with the continuation of the piece before it over half samples on either side.
-struct Piece {
-  int64_t dst, src, length, half;
-};
 
 struct TimeMap {
   std::vector<Piece> pieces;
@@ -33,33 +27,6 @@ struct TimeMap {
   float weights[kTile][4];
 };
 
-inline int64_t count_peaks(const int32_t* r, int64_t beats) {
-  int64_t n = 0;
-  while (n < beats && r[n] >= 0) ++n;
-  return n;
-}
-
-inline void shuffle_pieces(const RecordParams& p, const Draws& draws, double fs, const int32_t* r, int64_t n,
-                           int64_t samples, TimeMap& m) {
-  const int64_t first = cut_before(r, 0, p.tp) < 0, segments = n - 1 - first;
-  m.order.resize(segments);
-  draw_order(draws, m.order.data(), segments);
-  const int64_t half = p.tp ? to_samples(kCrossFade / 2, fs) : 0;
-  m.pieces[0].length = cut_before(r, first, p.tp);
-  auto append = [&](int64_t from, int64_t to) {
-    const Piece last = m.pieces.back();
-    const bool joined = last.src + last.length == from;
-    const int64_t h = joined ? 0 : std::min({half, last.length / 2, (to - from) / 2});
-    m.pieces.push_back({last.dst + last.length, from, to - from, h});
-  };
-  for (int64_t i = 0; i < segments; ++i) {
-    const int64_t k = first + m.order[i], from = cut_before(r, k, p.tp);
-    append(from, cut_before(r, k + 1, p.tp));
-    m.peaks[first + i] = static_cast<int32_t>(m.pieces.back().dst + r[k] - from);
-  }
-  append(cut_before(r, n - 1, p.tp), samples);
-}
-
 // position[i0 .. i1), rising, through the piecewise linear map: v to a.in + (v - a.out) slope from corner a on.
 inline void through_corners(const std::vector<Corner>& corners, int64_t i0, int64_t i1, double* position) {
   int64_t i = i0;
@@ -74,45 +41,33 @@ inline void through_corners(const std::vector<Corner>& corners, int64_t i0, int6
 
 PHYSIOCLR_SIMD inline void warp_sincos(int k, int64_t u0, int step, int64_t n, int64_t samples, double* sines,
                                        double* cosines) {
-  const auto start = static_cast<double>(u0), last = static_cast<double>(samples - 1);
+  const auto start = static_cast<double>(u0);
   for (int i = 0; i < static_cast<int>(n); ++i)
-    turn_sincos(0.5 * (k + 1) * (start + step * i) / last, sines[i], cosines[i]);
+    turn_sincos(warp_turns(k, start + step * i, samples), sines[i], cosines[i]);
 }
 
-inline void time_map(const RecordParams& p, const Draws& draws, const AugmentCall& call, int64_t b, int64_t samples,
-                     TimeMap& m) {
-  const int32_t* r = call.rpeaks ? call.rpeaks + b * call.beats : nullptr;
-  const int64_t n = r ? count_peaks(r, call.beats) : 0;
-  m.peaks.assign(r, r + n);
-  m.pieces.assign(1, {0, 0, samples, 0});
-  if (p.shuffle && n >= 3) shuffle_pieces(p, draws, call.fs, r, n, samples, m);
-
-  m.corners.clear();
-  m.at.assign(m.peaks.begin(), m.peaks.end());
-  if (p.rr_factor != 1 && n >= 2) {
-    const double root = cube_root(p.rr_factor);
-    m.corners.resize(kCornersPerBeat * (n - 1));
-    for (int64_t k = 0; k + 1 < n; ++k)
-      m.at[k + 1] = rr_corners(m.peaks[k], m.peaks[k + 1], m.at[k], p.rr_factor, root, call.fs,
-                               m.corners.data() + kCornersPerBeat * k);
-  }
-  m.smooth = p.warped || !m.corners.empty();
-  m.shift = p.from - p.place;
-  m.begin = p.place;
-  m.end = p.place + p.window;
+inline void time_map(const RecordParams& p, const Draws& draws, const AugmentCall& call, const Place& place,
+                     int64_t samples, TimeMap& m) {
+  m.pieces.resize(call.beats + 1);
+  m.corners.resize(kCornersPerBeat * call.beats);
+  m.peaks.resize(call.beats);
+  m.order.resize(call.beats);
+  m.at.resize(call.beats);
+  RecordMap r{};
+  r.pieces = m.pieces.data(), r.corners = m.corners.data();
+  r.peaks = m.peaks.data(), r.order = m.order.data(), r.at = m.at.data();
+  r.n_peaks =
+      call.rpeaks ? take_peaks(call.rpeaks + place.row * call.beats, call.beats, place.start, samples, r.peaks) : 0;
+  build_map(OneThread{}, p, draws, call.fs, samples, r);
+  m.pieces.resize(r.n_pieces);
+  m.corners.resize(r.n_corners);
+  m.peaks.resize(r.n_peaks);
+  m.smooth = r.smooth;
+  m.shift = r.shift;
+  m.begin = r.begin;
+  m.end = r.end;
   if (p.warped)
     for (int k = 0; k < kWarps; ++k) warp_sincos(k, 0, 1, kGroup, samples, m.step_sin[k], m.step_cos[k]);
-
-  m.peaks.clear();
-  for (double at : m.at) {
-    if (p.warped) {
-      if (at > static_cast<double>(samples - 1)) continue;  // rr_scale moved it out
-      at = unwarp_position(p, at, samples);
-    }
-    const double t = floor(at + 0.5) - static_cast<double>(m.shift);
-    if (t < static_cast<double>(m.begin) || t >= static_cast<double>(m.end)) continue;
-    if (m.peaks.empty() || t > m.peaks.back()) m.peaks.push_back(static_cast<int32_t>(t));
-  }
 }
 
 // position[0 .. n): where the output samples t0 .. t0 + n read in the shuffled record. t0 is a multiple of kGroup.
@@ -121,7 +76,7 @@ PHYSIOCLR_SIMD inline void warp_tile(const RecordParams& p, int64_t t0, int64_t 
   double s0[kWarps][kGroups], c0[kWarps][kGroups];
   for (int k = 0; k < kWarps; ++k)
     for (int g = 0; g < kGroups; ++g)
-      turn_sincos(0.5 * (k + 1) * (static_cast<double>(t0 + m.shift) + kGroup * g) / last, s0[k][g], c0[k][g]);
+      turn_sincos(warp_turns(k, static_cast<double>(t0 + m.shift) + kGroup * g, samples), s0[k][g], c0[k][g]);
   for (int g = 0; g * kGroup < n; ++g) {
     const auto u = static_cast<double>(t0 + m.shift + g * kGroup);
     double* out = m.position + g * kGroup;
@@ -188,7 +143,7 @@ struct Row {
 };
 
 PHYSIOCLR_SIMD inline void copy_in(Row<int16_t> r, int64_t from, int64_t n, float* out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = to_compute(r.x[from + i]) * r.scale;
+  for (int64_t i = 0; i < n; ++i) out[i] = millivolts(r.x[from + i], r.scale);
 }
 PHYSIOCLR_SIMD inline void copy_in(Row<Half> r, int64_t from, int64_t n, float* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = to_compute(r.x[from + i]);

@@ -31,7 +31,8 @@ class Arrays:
 
     def contiguous(self, x: Any, dtype: str) -> Any:
         """x itself where it already is C-contiguous of this dtype, otherwise a converted copy."""
-        return np.ascontiguousarray(x, dtype=dtype).reshape(x.shape)
+        with np.errstate(over="ignore"):  # float64 beyond float32 becomes inf, which the ops treat as missing or refuse
+            return np.ascontiguousarray(x, dtype=dtype).reshape(x.shape)
 
     def dtype(self, x: Any) -> str:
         return x.dtype.name
@@ -44,7 +45,7 @@ class Arrays:
         kind = kind_of(x)
         if kind in ("torch", "cupy"):
             raise TypeError(f"{name} is a {kind} array, but the first array is {self.name}; convert one of them")
-        return np.asarray(x)
+        return native_bytes(np.asarray(x))
 
     def to_numpy(self, x: Any) -> np.ndarray:
         """A view where the memory is the host's. Only for CPU code (Numba) and for error messages."""
@@ -168,7 +169,12 @@ def arrays_of(x: Any, name: str) -> tuple[Arrays, Any]:
         x = np.asarray(x)
     except ValueError as e:  # ragged lists
         raise ValueError(f"{name} cannot be read as an array: {e}") from None
-    return Arrays(), x
+    return Arrays(), native_bytes(x)
+
+
+def native_bytes(x: np.ndarray) -> np.ndarray:
+    """x in this machine's byte order: big-endian data (FITS, some WFDB formats) arrive as they are."""
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
 def cpu_only(launch: Callable[..., Any]) -> Callable[..., Any]:
@@ -252,5 +258,9 @@ def check_lead(lead: Any, n_leads: int, *, allow: tuple[str, ...] = ()) -> int |
         if n_leads != 12:
             raise ValueError(f"lead is {lead!r}, a name, but ecg has {n_leads} leads; names need the standard 12")
         return names.index(lead.lower())
-    i = check_int(lead, "lead", -n_leads, n_leads - 1)
-    return i % n_leads
+    try:
+        operator.index(lead)
+    except TypeError:
+        words = "".join(f", {word!r}" for word in allow)
+        raise TypeError(f"lead is {lead!r}; it must be a lead's name, an index{words}") from None
+    return check_int(lead, "lead", -n_leads, n_leads - 1) % n_leads

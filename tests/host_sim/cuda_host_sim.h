@@ -1,84 +1,57 @@
 #pragma once
 // Runs CUDA kernel bodies on host threads, so that their logic, their bounds and their barriers are tested without a GPU.
 // One thread per CUDA thread, one block after the other; __shared__ becomes a static, which is then one copy per block.
-// Under ThreadSanitizer a missing __syncthreads() shows as a data race, under AddressSanitizer a bad index as a bad access
-// (every array of a test is its own heap block). Not covered: warp-synchronous code, the device's memory model, limits.
-#include <atomic>
-#include <cmath>
-#include <condition_variable>
+// Under ThreadSanitizer a missing __syncthreads() or __syncwarp() shows as a data race, under AddressSanitizer a bad index
+// as a bad access (every array of a test, and dynamic shared memory, is its own heap block). A barrier that not all
+// threads reach, a mask that does not fit and a shuffle from an absent lane end the test with a message.
+// HOSTSIM_BLOCKS=reverse runs the blocks from the last to the first: a block that needs another one's result then fails.
+// Not covered: two blocks that write one element in either order alike, the device's memory model, its limits.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <memory>
-#include <mutex>
+#include <cstring>
 #include <thread>
 #include <vector>
 
-struct dim3 {
-  unsigned x = 1, y = 1, z = 1;
-};
-inline thread_local dim3 threadIdx, blockIdx;
-inline dim3 blockDim, gridDim;
-
-#define __global__
-#define __device__
-#define __host__
-#define __forceinline__ inline
-#define __shared__ static
-#define __launch_bounds__(...)
+#include "cuda_host_device.h"
 
 namespace hostsim {
 
-// As on the device, a thread that has left the kernel no longer counts at the barrier.
-class BlockBarrier {
- public:
-  explicit BlockBarrier(unsigned n) : expected_(n) {}
-  void wait() {
-    std::unique_lock lock(mutex_);
-    const unsigned long phase = phase_;
-    if (++arrived_ == expected_) return release();
-    changed_.wait(lock, [&] { return phase_ != phase; });
-  }
-  void leave() {
-    std::unique_lock lock(mutex_);
-    if (--expected_ == arrived_ && arrived_ > 0) release();
-  }
-
- private:
-  void release() {
-    arrived_ = 0;
-    ++phase_;
-    changed_.notify_all();
-  }
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  unsigned expected_, arrived_ = 0;
-  unsigned long phase_ = 0;
-};
-
-inline thread_local BlockBarrier* barrier = nullptr;
-
+// kernel<<<grid, block, shared_bytes>>>(args...)
 template <class Kernel, class... Args>
-void launch(Kernel kernel, dim3 grid, dim3 block, Args... args) {
+void launch_shared(Kernel kernel, dim3 grid, dim3 block_dim, size_t shared_bytes, Args... args) {
   gridDim = grid;
-  blockDim = block;
-  const unsigned threads = block.x * block.y * block.z, blocks = grid.x * grid.y * grid.z;
-  std::vector<std::unique_ptr<BlockBarrier>> barriers;
-  for (unsigned b = 0; b < blocks; ++b) barriers.push_back(std::make_unique<BlockBarrier>(threads));
-  BlockBarrier between(threads);
+  blockDim = block_dim;
+  const unsigned threads = block_dim.x * block_dim.y * block_dim.z;
+  const uint64_t blocks = static_cast<uint64_t>(grid.x) * grid.y * grid.z;
+  if (threads == 0 || threads > 1024 || blocks == 0) fail("a launch without threads, or with more than 1024 in a block");
+  const char* order = std::getenv("HOSTSIM_BLOCKS");
+  const bool reverse = order != nullptr && std::strcmp(order, "reverse") == 0;
+  Events events;
+  Meeting between;  // of all threads, whether they have left the kernel or not
   std::vector<std::thread> pool;
   for (unsigned t = 0; t < threads; ++t)
-    pool.emplace_back([&, t] {
-      threadIdx = dim3{t % block.x, t / block.x % block.y, t / (block.x * block.y)};
-      for (unsigned b = 0; b < blocks; ++b) {
-        blockIdx = dim3{b % grid.x, b / grid.x % grid.y, b / (grid.x * grid.y)};
-        barrier = barriers[b].get();
+    pool.emplace_back([=, &events, &between] {
+      thread_in_block = t;
+      threadIdx = dim3{t % block_dim.x, t / block_dim.x % block_dim.y, t / (block_dim.x * block_dim.y)};
+      for (uint64_t k = 0; k < blocks; ++k) {
+        const uint64_t b = reverse ? blocks - 1 - k : k;
+        blockIdx = dim3{static_cast<unsigned>(b % grid.x), static_cast<unsigned>(b / grid.x % grid.y),
+                        static_cast<unsigned>(b / grid.x / grid.y)};
+        if (t == 0) block.begin(threads, shared_bytes);
+        meet<true>(between, events, [=] { return threads; });
         kernel(args...);
-        barrier->leave();
-        between.wait();  // the next block reuses the shared memory
+        block.leave(t);
+        meet<true>(between, events, [=] { return threads; });
       }
     });
   for (auto& thread : pool) thread.join();
+}
+
+// kernel<<<grid, block>>>(args...)
+template <class Kernel, class... Args>
+void launch(Kernel kernel, dim3 grid, dim3 block_dim, Args... args) {
+  launch_shared(kernel, grid, block_dim, 0, args...);
 }
 
 // Heap memory of exactly n elements, poisoned with a pattern that no kernel writes, so unwritten results are found.
@@ -125,9 +98,3 @@ inline int finish(const char* name) {
 }
 
 }  // namespace hostsim
-
-#ifdef PHYSIOCLR_BREAK_BARRIER  // the test of the harness: every barrier gone
-inline void __syncthreads() {}
-#else
-inline void __syncthreads() { hostsim::barrier->wait(); }
-#endif
