@@ -18,5 +18,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_reconstruction(m);
   bind_augment(m);
   bind_contrastive(m);
+  bind_contrastive_tiles(m);
   bind_neighbors(m);
 }

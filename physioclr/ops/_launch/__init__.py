@@ -12,7 +12,6 @@ from .contrastive import (
     contrastive_checks,
     contrastive_finish,
     contrastive_rows,
-    hybrid_contrastive_loss,
 )
 from .delineate import delineate, delineate_shape
 from .features import MEAN_LEAD, features_shape, physio_features
@@ -38,7 +37,6 @@ __all__ = [
     "delineate_shape",
     "detect_rpeaks",
     "features_shape",
-    "hybrid_contrastive_loss",
     "neighbors_shape",
     "peak_reconstruction_loss",
     "peak_reconstruction_loss_bwd",
