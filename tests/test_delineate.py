@@ -378,7 +378,7 @@ def test_pool_raises_what_a_piece_raises(threads):
 
 def test_the_compiled_code_is_of_these_sources():
     ops = Path(pc.__file__).parent / "ops"
-    text = b"".join((ops / f).read_bytes() for f in ("_delineate_constants.py", "_numba_waves.py"))
+    text = b"".join((ops / f).read_bytes() for f in ("_delineate_constants.py", "_numba_scalar.py", "_numba_waves.py"))
     assert f'SOURCES = "{hashlib.sha256(text).hexdigest()[:16]}"' in (ops / "_numba_delineate.py").read_text()
 
 

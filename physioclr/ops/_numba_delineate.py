@@ -17,13 +17,13 @@ import numpy as np
 from numba import njit, types
 
 from . import _delineate_constants as C
+from ._numba_scalar import jit, larger, smaller
 from ._numba_waves import (
     P_WAVE,
     T_WAVE,
     add_second_phase,
     clip,
     internal_factors,
-    jit,
     measure_qrs,
     measure_wave,
     median_of,
@@ -33,8 +33,9 @@ from ._numba_waves import (
 )
 
 # Numba keeps compiled code as long as the text of this file is the same, but the code also holds what it took from the
-# other two. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py + _numba_waves.py.
-SOURCES = "415265a09d0588af"
+# other three. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py, _numba_scalar.py
+# and _numba_waves.py, one after the other.
+SOURCES = "daa1c28550e08541"
 
 # rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
 P_ON, P_PEAK, P_OFF, ON, OFF, T_ON, T_PEAK, T_OFF, CENTRE, LABEL, RR = range(11)
@@ -87,7 +88,7 @@ def label_beats(y, n, wave, b0, b1, fi, seed):
 @jit
 def level_before(s, on, fi):
     """Mean of the 20 ms before the QRS."""
-    left = max(0, on - width(0.02, fi))
+    left = larger(0, on - width(0.02, fi))
     return (s[on + 1] - s[left]) / (on + 1 - left)
 
 
@@ -110,11 +111,11 @@ def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, mean, count, 
         at = int(wave[CENTRE, k] + 0.5) - before
         on = int(wave[ON, k])
         level = level_before(s, on, fi)
-        lo, hi = max(first, -at), min(last, n - at)
+        lo, hi = larger(first, -at), smaller(last, n - at)
         if k > 0:
-            lo = max(lo, int(wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.3 * fi) - at)
+            lo = larger(lo, int(wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.3 * fi) - at)
         if k < beats - 1 and wave[ON, k + 1] >= 0:
-            hi = min(hi, int(wave[ON, k + 1] - 0.01 * fi) - at)
+            hi = smaller(hi, int(wave[ON, k + 1] - 0.01 * fi) - at)
         if lo < hi:
             count[lo] += 1.0  # differences first, summed below
             count[hi] -= 1.0
@@ -124,9 +125,9 @@ def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, mean, count, 
     for j in range(first + 1, last):
         count[j] += count[j - 1]
     lo, hi = before, before
-    while lo > first and count[lo - 1] >= max(1.0, 0.5 * group):
+    while lo > first and count[lo - 1] >= larger(1.0, 0.5 * group):
         lo -= 1
-    while hi < last and count[hi] >= max(1.0, 0.5 * group):
+    while hi < last and count[hi] >= larger(1.0, 0.5 * group):
         hi += 1
     for j in range(lo, hi):
         mean[j] /= count[j]
@@ -230,12 +231,12 @@ def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t):
 def block_rhythm(wave, b0, b1, rr):
     """Median RR (s) of the beats b0 .. b1 - 1, and the median change of RR as a share of it."""
     m = 0
-    for k in range(max(b0, 1), b1):
+    for k in range(larger(b0, 1), b1):
         rr[m] = wave[RR, k]
         m += 1
     typical = median_of(rr, m) if m > 0 else 0.9
     m = 0
-    for k in range(max(b0, 1), b1 - 1):
+    for k in range(larger(b0, 1), b1 - 1):
         rr[m] = abs(wave[RR, k + 1] - wave[RR, k])
         m += 1
     return typical, median_of(rr, m) / typical
@@ -256,7 +257,7 @@ def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, qrs, mean, count, 
         qrs[0], qrs[1] = found[0] - c, found[1] - c
         if have:
             low = int(found[1] + C.T_FIRST * fi)
-            high = int(min(c + C.T_LAST * root_rr * fi, hi - first - C.T_BEFORE_QRS * fi))
+            high = int(smaller(c + C.T_LAST * root_rr * fi, hi - first - C.T_BEFORE_QRS * fi))
             measure_wave(
                 ms, size, T_WAVE, int(found[1]), hi - first, low, high,
                 c + C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi, 0.0, fi, found, a,
@@ -266,9 +267,9 @@ def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, qrs, mean, count, 
             add_second_phase(ms, size, T_WAVE, int(qrs[1] + c), hi - first, fi, found, a)
             sign = found[3]
             r = coherence(
-                y, n, wave, b0, b1, before, first, mean, int(a[1]), min(hi - 1 - first, int(a[2])), np.bool_(False)
+                y, n, wave, b0, b1, before, first, mean, int(a[1]), smaller(hi - 1 - first, int(a[2])), np.bool_(False)
             )
-            share = max(0.0, min(1.0, r))
+            share = larger(0.0, smaller(1.0, r))
             for i in range(3):
                 a[i] -= c
     for k in range(b0, b1):
@@ -282,7 +283,7 @@ def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, qrs, mean, count, 
         centre, spread = C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi
         if mine:
             centre, spread = a[0], C.T_NEAR * fi
-        high = int(min(c + C.T_LAST * root_rr * fi, end - C.T_BEFORE_QRS * fi))
+        high = int(smaller(c + C.T_LAST * root_rr * fi, end - C.T_BEFORE_QRS * fi))
         measure_wave(
             s, n, T_WAVE, int(wave[OFF, k]), int(end), int(wave[OFF, k] + C.T_FIRST * fi), high,
             c + centre, spread, sign if mine else 0.0, fi, found, t,
@@ -303,7 +304,7 @@ def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean,
     if have:
         lo, _ = average(y, s, n, wave, b0, b1, beats, np.int64(0), before, before, fi, mean, count, ms)
         on = before + qrs[0]
-        low = max(lo, int(on - C.P_EARLIEST * fi))
+        low = larger(lo, int(on - C.P_EARLIEST * fi))
         measure_wave(
             ms, before, P_WAVE, low, int(on), low, int(on - C.P_LATEST * fi),
             on - C.P_TYPICAL * fi, C.P_SPREAD * fi, 0.0, fi, found, a,
@@ -312,11 +313,11 @@ def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean,
         if have_p:
             add_second_phase(ms, before, P_WAVE, low, int(on), fi, found, a)
             sign, size = found[3], found[2]
-            left, right = max(lo, int(a[1] - 0.01 * fi)), min(int(a[2] + 0.01 * fi), int(on))
+            left, right = larger(lo, int(a[1] - 0.01 * fi)), smaller(int(a[2] + 0.01 * fi), int(on))
             r = coherence(y, n, wave, b0, b1, before, np.int64(0), mean, left, right, np.bool_(True))
-            share = max(0.0, min(1.0, r))
+            share = larger(0.0, smaller(1.0, r))
             if group >= 3:
-                present = r > C.P_COHERENCE + C.P_IRREGULAR * min(irregular, 0.4)
+                present = r > C.P_COHERENCE + C.P_IRREGULAR * smaller(irregular, 0.4)
             for i in range(3):
                 a[i] -= before
     if not present:
@@ -325,9 +326,9 @@ def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean,
         if wave[ON, k] < 0:
             continue
         on = wave[ON, k]
-        low = max(0.0, on - C.P_EARLIEST * fi)
+        low = larger(0.0, on - C.P_EARLIEST * fi)
         if k > 0:
-            low = max(low, wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.2 * fi)
+            low = larger(low, wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.2 * fi)
         mine = have_p and wave[LABEL, k] == 1.0
         centre, spread = on - C.P_TYPICAL * fi, C.P_SPREAD * fi
         if mine:
@@ -362,11 +363,11 @@ def delineate_lead(x, fs, rpeaks, out, y, s, g, bad, wave, rr, mean, count, ms, 
         lo, hi = r - width(C.QRS_BEFORE, fi), r + width(C.QRS_AFTER, fi)
         if k > 0:
             wave[RR, k] = (rpeaks[k] - rpeaks[k - 1]) / fs
-            lo = max(lo, int((rpeaks[k - 1] - shift) / scale) + width(0.2, fi))
+            lo = larger(lo, int((rpeaks[k - 1] - shift) / scale) + width(0.2, fi))
         if k < beats - 1:
-            hi = min(hi, int((rpeaks[k + 1] - shift) / scale) - width(0.15, fi))
-        r = min(max(r, 0), n - 1)
-        measure_qrs(g, n, r, min(lo, r), max(hi, r), C.QRS_NOISE, fi, found)
+            hi = smaller(hi, int((rpeaks[k + 1] - shift) / scale) - width(0.15, fi))
+        r = smaller(larger(r, 0), n - 1)
+        measure_qrs(g, n, r, smaller(lo, r), larger(hi, r), C.QRS_NOISE, fi, found)
         wave[CENTRE, k] = r
         if found[0] >= 0:
             wave[ON, k], wave[OFF, k], wave[CENTRE, k] = found[0], found[1], found[2]
@@ -374,25 +375,25 @@ def delineate_lead(x, fs, rpeaks, out, y, s, g, bad, wave, rr, mean, count, ms, 
     for b in range(blocks):
         b0, b1 = b * beats // blocks, (b + 1) * beats // blocks
         rhythm, irregular = block_rhythm(wave, b0, b1, rr)
-        root_rr = math.sqrt(min(max(rhythm, 0.3), 2.0))
+        root_rr = math.sqrt(smaller(larger(rhythm, 0.3), 2.0))
         group = label_beats(y, n, wave, b0, b1, fi, seed)
         have = block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, rr, mean, count, ms, g, found, t, a)
         block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, rr, mean, count, ms, found, t, a)
         settle_qrs(wave, b0, b1, rr[0], rr[1], have, fi)
     for k in range(beats):
         if wave[P_OFF, k] > wave[ON, k]:
-            wave[P_OFF, k] = max(wave[ON, k], wave[P_PEAK, k])
+            wave[P_OFF, k] = larger(wave[ON, k], wave[P_PEAK, k])
         if wave[T_ON, k] >= 0 and wave[T_ON, k] < wave[OFF, k]:
-            wave[T_ON, k] = min(wave[OFF, k], wave[T_PEAK, k])
+            wave[T_ON, k] = smaller(wave[OFF, k], wave[T_PEAK, k])
         for part in range(3):
             first, last = (P_ON, ON, T_ON)[part], (P_OFF, OFF, T_OFF)[part]
             i, j = wave[first, k], wave[last, k]
             if wave[first + 1, k] < 0 or j < 0:
                 continue
-            if missing and bad[max(0, min(n, int(j) + 1))] > bad[max(0, min(n, int(i)))]:
+            if missing and bad[larger(0, smaller(n, int(j) + 1))] > bad[larger(0, smaller(n, int(i)))]:
                 continue  # part of it is missing
             for f in range(first, last + 1):
-                out[f, k] = min(max(math.floor(wave[f, k] * scale + shift + 0.5), 0), len(x) - 1)
+                out[f, k] = smaller(larger(int(wave[f, k] * scale + shift + 0.5), 0), len(x) - 1)
 
 
 @jit

@@ -1,6 +1,6 @@
 """Scalar pieces of the delineation: resampling, slopes, QRS edges, humps and their feet.
 
-Compiled by Numba for the CPU, and written so that it can compile them for the GPU: no allocation, no Python objects.
+Compiled by Numba for the CPU and (from _numba_cuda) for the GPU: no allocation, no Python objects.
 Not cached themselves: the cached code of their caller contains them (see SOURCES in _numba_delineate.py).
 """
 
@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from . import _delineate_constants as C
+from ._numba_scalar import jit, larger, smaller
 
-jit = njit(nogil=True, error_model="numpy")
 P_WAVE, T_WAVE = np.int64(0), np.int64(1)  # not literals, or Numba would compile the functions for each
 
 
@@ -21,8 +20,8 @@ P_WAVE, T_WAVE = np.int64(0), np.int64(1)  # not literals, or Numba would compil
 def internal_factors(fs):
     """(q, u): q input samples are averaged into one, or u samples are interpolated between two."""
     if fs >= 200.0:
-        return max(1, int(fs / C.INTERNAL_RATE + 0.5)), 1
-    return 1, math.ceil(200.0 / fs)
+        return larger(1, int(fs / C.INTERNAL_RATE + 0.5)), 1
+    return 1, int(math.ceil(200.0 / fs))  # noqa: RUF046 (CUDA's ceil gives a float)
 
 
 @jit
@@ -39,7 +38,7 @@ def box(s, i, h):
 
 @jit
 def width(seconds, fi):
-    return max(1, int(seconds * fi + 0.5))
+    return larger(1, int(seconds * fi + 0.5))
 
 
 @jit
@@ -126,11 +125,11 @@ def prepare(x, q, u, y, s, bad):
 def slopes(s, n, w, g):
     """g: |slope| over w samples on either side, 0 at the ends."""
     scale = 1.0 / (w * (w + 1))
-    for i in range(min(w, n)):
+    for i in range(smaller(w, n)):
         g[i] = 0.0
     for i in range(w, n - 1 - w):
         g[i] = abs((s[i + 1 + w] - s[i + 1]) - (s[i] - s[i - w])) * scale
-    for i in range(max(0, n - 1 - w), n):
+    for i in range(larger(0, n - 1 - w), n):
         g[i] = 0.0
 
 
@@ -142,7 +141,7 @@ def find_hump(s, n, lo, hi, w, centre, spread, sign, other, found):
     `sign` is not 0 and not its own. found: place (-1: none), score, prominence, sign, previous and next extremum.
     """
     found[0], found[1] = -1.0, 0.0
-    lo, hi = max(lo, w), min(hi, n - 2 - w)
+    lo, hi = larger(lo, w), smaller(hi, n - 2 - w)
     if hi - lo < 3:
         return
     h = w // 2
@@ -172,7 +171,7 @@ def find_hump(s, n, lo, hi, w, centre, spread, sign, other, found):
 @jit
 def find_foot(s, n, peak, stop, w, fraction, step):
     """From a peak past the steepest slope (up to stop) to where the slope falls below a fraction of it."""
-    stop = min(max(stop, w), n - 2 - w)
+    stop = smaller(larger(stop, w), n - 2 - w)
     steepest, at, i = 0.0, peak, peak
     while (stop - i) * step > 0:
         a = abs(slope(s, i, w))
@@ -183,10 +182,10 @@ def find_foot(s, n, peak, stop, w, fraction, step):
     while (stop - i) * step > 0:
         a = abs(slope(s, i, w))
         if a < threshold:
-            return i - step * (threshold - a) / max(before - a, 1e-30)
+            return i - step * (threshold - a) / larger(before - a, 1e-30)
         before = a
         i += step
-    return float(max(stop, i) if step > 0 else min(stop, i))
+    return float(larger(stop, i) if step > 0 else smaller(stop, i))
 
 
 @jit
@@ -197,20 +196,20 @@ def find_qrs_edge(g, n, r, stop, step, steepest, steep, gap, edge, run, noise_fa
     for block in range(6):  # 40 ms each, from 50 ms to 290 ms beside r
         near = r + step * (width(0.05, fi) + block * quiet)
         far = near + step * (quiet - 1)
-        if min(near, far) < 1 or max(near, far) > n - 2:
+        if smaller(near, far) < 1 or larger(near, far) > n - 2:
             break
         total = 0.0
-        for i in range(min(near, far), max(near, far) + 1):
+        for i in range(smaller(near, far), larger(near, far) + 1):
             total += g[i]
-        noise = min(noise, total / quiet)
+        noise = smaller(noise, total / quiet)
     noise = 0.0 if noise == math.inf else noise
-    level = max(steep * steepest, noise_factor * noise)
+    level = larger(steep * steepest, noise_factor * noise)
     last, i = r, r
     while (stop - i) * step >= 0 and (i - last) * step <= gap:
         if g[i] >= level:
             last = i
         i += step
-    threshold = max(edge * steepest, noise_factor * noise)
+    threshold = larger(edge * steepest, noise_factor * noise)
     found, below, i, inner = float(last), 0, last, steepest
     while (stop - i) * step > 0:
         if g[i] < threshold:
@@ -230,11 +229,11 @@ def find_qrs_edge(g, n, r, stop, step, steepest, steep, gap, edge, run, noise_fa
 def measure_qrs(g, n, r, lo, hi, noise_factor, fi, found):
     """QRS complex around r within lo .. hi: onset (found[0] = -1: none), offset, centre of gravity of slope^2."""
     found[0] = -1.0
-    lo, hi = max(0, lo), min(n - 1, hi)
+    lo, hi = larger(0, lo), smaller(n - 1, hi)
     reach = width(0.08, fi)
     steepest = 0.0
-    for i in range(max(lo, r - reach), min(hi, r + reach) + 1):
-        steepest = max(steepest, g[i])
+    for i in range(larger(lo, r - reach), smaller(hi, r + reach) + 1):
+        steepest = larger(steepest, g[i])
     if steepest == 0.0:
         return
     for side in range(2):
@@ -245,7 +244,7 @@ def measure_qrs(g, n, r, lo, hi, noise_factor, fi, found):
             C.QRS_EDGE_ON if on else C.QRS_EDGE_OFF, width(C.QRS_RUN_ON if on else C.QRS_RUN_OFF, fi), noise_factor, fi,
         )  # fmt: skip
     weight, moment = 0.0, 0.0
-    for i in range(max(0, int(found[0])), min(n - 1, int(found[1]) + 1) + 1):
+    for i in range(larger(0, int(found[0])), smaller(n - 1, int(found[1]) + 1) + 1):
         weight += g[i] * g[i]
         moment += g[i] * g[i] * (i - r)
     found[2] = r + moment / weight if weight > 0.0 else float(r)
@@ -253,7 +252,7 @@ def measure_qrs(g, n, r, lo, hi, noise_factor, fi, found):
 
 @jit
 def clip(v, limit):
-    return max(-limit, min(limit, v))
+    return larger(-limit, smaller(limit, v))
 
 
 @jit
@@ -301,7 +300,7 @@ def add_second_phase(ms, n, kind, first, last, fi, found, a):
         depth = box(ms, at, h)
         if depth * height < 0.0 and abs(depth) >= share * abs(height):
             stop = at + step * reach
-            stop = min(stop, limit) if side else max(stop, limit)
+            stop = smaller(stop, limit) if side else larger(stop, limit)
             foot = find_foot(ms, n, at, stop, w, 0.25, step)
             if abs(box(ms, int(foot), h)) <= 0.3 * abs(depth):  # it comes back: not a sloping ST segment
                 a[1 + side], a[3 + side] = foot, 1.0

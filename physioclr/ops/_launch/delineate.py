@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import _pool
-from .._arrays import FLOATS, Arrays, check_dtype, check_fs, check_lead, check_ndim, check_shape, cpu_only
+from .._arrays import FLOATS, Arrays, check_dtype, check_fs, check_lead, check_ndim, check_shape
 
 INDEX_DTYPES = ("int32", "int64", "int16")
 LEAD_CODES = {"mean": -1, "all": -2}
@@ -41,12 +41,9 @@ def check_rpeaks(r: np.ndarray, samples: int) -> None:
         )
 
 
-@cpu_only
 def delineate(xp: Arrays, ecg: Any, fs: float, rpeaks: Any, lead: Any = "II") -> tuple[Any, ...]:
-    """The eight arrays of a Delineation, computed on the CPU by Numba."""
+    """The eight arrays of a Delineation."""
     shape = delineate_shape(ecg, fs, rpeaks, lead)
-    r = np.ascontiguousarray(xp.to_numpy(rpeaks))
-    check_rpeaks(r, ecg.shape[-1])
     if ecg.ndim == 2:
         ecg, code = ecg[:, None, :], 0
     else:
@@ -54,6 +51,10 @@ def delineate(xp: Arrays, ecg: Any, fs: float, rpeaks: Any, lead: Any = "II") ->
         if isinstance(code, int):
             ecg, code = ecg[:, code : code + 1], 0  # so that only this lead is converted or copied
         code = LEAD_CODES.get(code, code)
+    if xp.device >= 0:
+        return delineate_gpu(xp, xp.contiguous(ecg, "float32"), float(fs), rpeaks, code, shape)
+    r = np.ascontiguousarray(xp.to_numpy(rpeaks))
+    check_rpeaks(r, ecg.shape[-1])
     x = xp.to_numpy(xp.contiguous(ecg, "float32"))
     rows = x.shape[1] + 1 if code == LEAD_CODES["all"] else 1
     out = np.empty((8, x.shape[0], rows, r.shape[1]), np.int32)
@@ -63,3 +64,15 @@ def delineate(xp: Arrays, ecg: Any, fs: float, rpeaks: Any, lead: Any = "II") ->
 
         _pool.run(lambda a, b: delineate_range(a, b, x, code, r, float(fs), out), len(x))
     return tuple(xp.from_numpy(field.reshape(shape)) for field in out)
+
+
+def delineate_gpu(xp: Arrays, x: Any, fs: float, rpeaks: Any, code: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    from . import numba_gpu
+
+    r = numba_gpu.checked_rpeaks(xp, rpeaks, x.shape[2], check_rpeaks)
+    if code == LEAD_CODES["mean"]:
+        x, code = numba_gpu.mean_lead(xp, x), 0
+    every = code == LEAD_CODES["all"]
+    leads = np.arange(x.shape[1]) if every else np.array([code])
+    out = numba_gpu.delineate(xp, x, fs, r, leads, consensus=every)
+    return tuple(out[f].reshape(shape) for f in range(8))

@@ -1,4 +1,4 @@
-"""Features run on the CPU: Numba over records, threads from `_pool`, the delineation inside.
+"""Features: on the CPU Numba over records, threads from `_pool`, the delineation inside; on a GPU see `numba_gpu`.
 
 Order of work: select the leads, bring everything to 500 Hz, find R peaks and boundaries, measure.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _pool
-from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_fs, check_ndim, check_number, cpu_only
+from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_fs, check_ndim, check_number
 from .._feature_names import N_FEATURES
 from .delineate import check_rpeaks, delineate_shape
 from .rpeaks import detect_rpeaks
@@ -96,7 +96,6 @@ def to_500hz(x: np.ndarray, r: np.ndarray | None, fs: float) -> tuple[np.ndarray
     return y, r
 
 
-@cpu_only
 def physio_features(
     xp: Arrays,
     ecg: Any,
@@ -109,6 +108,8 @@ def physio_features(
     """Features (B, K * 159) or (B, S, K * 159); whether a ventricular pacing spike leads a beat, (B,) or (B, S)."""
     shape, paced_shape = features_shape(ecg, fs, rpeaks, leads, segment, qtc)
     fs = float(fs)
+    if xp.device >= 0:
+        return features_gpu(xp, ecg, fs, rpeaks, leads, segment, qtc, shape, paced_shape)
     x = xp.to_numpy(xp.contiguous(ecg if ecg.ndim == 3 else ecg[:, None, :], "float32"))
     r = None
     if rpeaks is not None:
@@ -125,6 +126,32 @@ def physio_features(
         of = np.where(r >= 0, r // (segment * FS), -1)  # each beat's segment
         found = np.stack([((of == s) & (paced > 0)).any(axis=1) for s in range(paced_shape[1])], axis=1)
     return xp.from_numpy(features.reshape(shape)), xp.from_numpy(found)
+
+
+def features_gpu(
+    xp: Arrays,
+    ecg: Any,
+    fs: float,
+    rpeaks: Any,
+    leads: Any,
+    segment: float | None,
+    qtc: str,
+    shape: tuple[int, ...],
+    paced_shape: tuple[int, ...],
+) -> tuple[Any, Any]:
+    from . import numba_gpu
+
+    x = xp.contiguous(ecg if ecg.ndim == 3 else ecg[:, None, :], "float32")
+    r = None if rpeaks is None else numba_gpu.checked_rpeaks(xp, rpeaks, x.shape[2], check_rpeaks)
+    if fs != FS and x.shape[0] * x.shape[1] * x.shape[2]:
+        x, r = numba_gpu.to_rate(xp, x, r, fs, FS)
+    if r is None:
+        r = detect_rpeaks(xp, x, FS)[0]
+    segments = 1 if segment is None else shape[1]
+    length = float("inf") if segment is None else segment * FS
+    chosen = list(leads) if ecg.ndim == 3 else [0] * len(leads)
+    features, paced = numba_gpu.measure(xp, x, r, chosen, segments, length, qtc == "bazett", slope_taps(), FS)
+    return features.reshape(shape), paced.reshape(paced_shape)
 
 
 def measure(
