@@ -138,11 +138,11 @@ def test_sampler_visits_each_pair_once_an_epoch_and_needs_no_history():
 
 def test_reading_ahead_changes_nothing_and_errors_arrive(store, segments):
     sampler = Sampler(len(segments), 8, 0)
-    ahead = Segments(store, SMALL.replace(workers=2, cache_mb=0))
+    ahead = Segments(FakeStore(12), SMALL.replace(workers=2, cache_mb=0))
     now = Segments(store, SMALL.replace(workers=0))
     ahead.feature_space = now.feature_space = Identity()
     pairs = list(zip(iterate(ahead, sampler, 1, 6), iterate(now, sampler, 1, 6), strict=True))
-    assert len(pairs) == 5 and not ahead._cache and now._cache
+    assert len(pairs) == 5 and not ahead.cache and now.cache
     for a, b in pairs:
         assert torch.equal(a.ecg.nan_to_num(), b.ecg.nan_to_num()) and torch.equal(a.sample_id, b.sample_id)
 
@@ -152,6 +152,17 @@ def test_reading_ahead_changes_nothing_and_errors_arrive(store, segments):
     ahead.filtered = broken
     with pytest.raises(OSError, match="cannot be read"):
         next(iterate(ahead, sampler, 0, 3))
+
+
+def test_memory_for_filtered_records_is_bounded_and_shared(tmp_path):
+    fake = FakeStore(12)
+    limit = SMALL.replace(cache_mb=1)
+    pretrain(fake, tmp_path / "run", limit.replace(steps=3))
+    kept = Segments(fake, limit).cache
+    assert kept.bytes == sum(x.nbytes for x in kept.values()) <= 2**20 and len(kept) >= 3  # 240 kB each, one 384
+    x = embed(tmp_path / "run", fake)
+    assert Segments(fake, limit.replace(highpass=0.4)).cache is not kept
+    np.testing.assert_array_equal(embed(tmp_path / "run", FakeStore(12)), x)
 
 
 def test_views_depend_on_the_segment_alone(segments):

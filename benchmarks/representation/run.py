@@ -10,7 +10,8 @@ linear probes score the folds of the group, each fitted on the labels of all oth
 judged together.
 
 One encoder is one cell: a folder below --out and a row of cells.csv. Interrupt it at will; the same command does the
-cells that are missing. `--part 1/2` and `--part 2/2` share them among two processes (or machines with one folder).
+cells that are missing. Several processes with the same --out share the cells among them, one thread each:
+OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ METHODS = {
     "physioclr-no-shuffle": {"shuffle": False},
     "physioclr-no-reconstruction": {"alpha": 0.0, "beta": 0.0},
     "physioclr-no-peak-term": {"beta": 0.0},
-    "physioclr-mean-pairs": {"mode": "ratio", "pair_reduction": "mean"},
+    "physioclr-mean-pairs": {"mode": "ratio", "pair_reduction": "mean", "delta": 0.4},
     "physioclr-supcon": {"mode": "supcon"},
     "physioclr-soft": {"mode": "soft"},
     "supervised": {"method": "supervised", "scheme": "ptbxl_superclass"},
@@ -45,8 +46,16 @@ METHODS = {
 QUICK = ("random", "cmsc", "physioclr")
 SCHEME, RHYTHM = "ptbxl_superclass", "ludb_rhythm"
 CELL = ("method", "seed", "cell", "steps", "seconds", "loss", "positives", "auroc_10", "auroc_100")
-# 500 Hz recordings are read at 125 Hz, so that a step costs two cores a fraction of a second
-BASE = {"decimate": 4, "checkpoint_every": 1_000_000, "keep_checkpoints": 1, "log_every": 10, "workers": 0}
+# A small encoder at 100 Hz, so that a step takes a tenth of a second of one core
+BASE = {
+    "decimate": 5,
+    "channels": [16, 32, 64, 128],
+    "amp": True,
+    "checkpoint_every": 1_000_000,
+    "keep_checkpoints": 1,
+    "log_every": 10,
+    "workers": 0,
+}
 
 
 def inputs_of(method: str) -> list[tuple[str, ...]]:
@@ -73,7 +82,7 @@ def one_cell(store, folder: Path, method: str, config: Config, draws: int, withi
     result = pretrain(store, folder, config, resume=True, records=records)
     if result.status != "finished":
         return None
-    row = {"steps": result.step, "seconds": round(result.seconds, 1)}
+    row = {"steps": result.step, "seconds": round(result.metrics.get("seconds", 0.0), 1)}
     row |= {k: round(result.metrics[k], 4) for k in ("loss", "positives") if k in result.metrics}
     for inputs in inputs_of(method):
         if within:
@@ -83,8 +92,8 @@ def one_cell(store, folder: Path, method: str, config: Config, draws: int, withi
                 row |= {"auroc_10": found.macro(0.1)["auroc"], "auroc_100": found.macro(1.0)["auroc"]}
         else:
             others = sorted({str(s) for s in store.table["source"]} - {"ptbxl", "ludb"})
-            probe(folder, store, scheme="cinc2021", train_sources=["ptbxl"], test_sources=others, fractions=(0.1, 1.0),
-                  seeds=draws, inputs=inputs, bootstrap=0, min_positives=5, picture=False)  # fmt: skip
+            probe(folder, store, scheme="cinc2021", train_sources=["ptbxl"], test_sources=others, fractions=(1.0,),
+                  inputs=inputs, bootstrap=0, min_positives=5, picture=False)  # fmt: skip
             probe(folder, store, scheme=RHYTHM, fractions=(1.0,), inputs=inputs, bootstrap=0, min_positives=5,
                   picture=False)  # fmt: skip
     for optimizer in folder.glob("checkpoints/*/optimizer.pt"):  # nobody goes on with a finished cell
@@ -109,12 +118,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("representation"))
     parser.add_argument("--full", action="store_true", help="every method, 5 pretraining seeds, 20 draws, transfer")
     parser.add_argument("--table", action="store_true", help="print the tables of the finished cells and stop")
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seeds", type=int, help="pretraining seeds (1; full: 5)")
     parser.add_argument("--draws", type=int, help="draws of 10 %% of the labels (5; full: 20)")
     parser.add_argument("--methods", nargs="+", choices=METHODS, help="instead of the form's own")
     parser.add_argument("--transfer", action="store_true", help="with the cells for LUDB and across data sets")
-    parser.add_argument("--part", default="1/1", help="i/n: every n-th of the missing cells, from the i-th")
     parser.add_argument("--set", nargs="*", default=[], metavar="key=value", help="over the configuration of every run")
     args = parser.parse_args()
 
@@ -134,21 +142,26 @@ def main() -> None:
         cells.append(("transfer", []))
     seeds, draws = args.seeds or (5 if args.full else 1), args.draws or (20 if args.full else 5)
     base = Config(**BASE, steps=args.steps).override(args.set)
-    part, parts = (int(x) for x in args.part.split("/"))
     # whole seeds first, so that the tables of an unfinished experiment compare all methods
-    todo = [(s, name, g, m) for s in range(seeds) for name, g in cells for m in methods][part - 1 :: parts]
+    todo = [(s, name, g, m) for s in range(seeds) for name, g in cells for m in methods]
     for n, (s, name, g, method) in enumerate(todo, 1):
         folder = args.out / method / f"seed{s}" / name
-        if (folder / "done").is_file():
-            continue
-        print(f"{n} of {len(todo)}: {method}, seed {s}, {name}", flush=True)
-        if folder.exists() and not any(folder.glob("checkpoints/step_*")):
-            shutil.rmtree(folder)  # killed before its first checkpoint
-        config = base.replace(seed=s, exclude_folds=g, **METHODS[method])
-        row = one_cell(store, folder, method, config, draws, bool(g))
-        if row is None:
-            raise SystemExit("interrupted; the same command goes on")
-        add_row(args.out / "cells.csv", {"method": method, "seed": s, "cell": name, **row})
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with open(folder.with_suffix(".lock"), "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given up by a process that dies
+            except BlockingIOError:
+                continue  # another process is at it
+            if (folder / "done").is_file():
+                continue
+            print(f"{n} of {len(todo)}: {method}, seed {s}, {name}", flush=True)
+            if folder.exists() and not any(folder.glob("checkpoints/step_*")):
+                shutil.rmtree(folder)  # killed before its first checkpoint
+            config = base.replace(seed=s, exclude_folds=g, **METHODS[method])
+            row = one_cell(store, folder, method, config, draws, bool(g))
+            if row is None:
+                raise SystemExit("interrupted; the same command goes on")
+            add_row(args.out / "cells.csv", {"method": method, "seed": s, "cell": name, **row})
     text = (
         f"{len(store)} records; {args.steps} steps, {draws} draws of the labels, torch with "
         f"{torch.get_num_threads()} threads\n\n{labelled_tables(args.out, SCHEME, (0.1, 1.0))}\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -120,6 +121,27 @@ class Batch:
         return dataclasses.replace(self, **tensors)
 
 
+class FilteredRecords(dict[int, np.ndarray]):
+    """index -> what the network sees of a record, for as many records as memory is granted. Readers share it."""
+
+    def __init__(self) -> None:
+        self.bytes, self._lock = 0, threading.Lock()
+
+    def keep(self, i: int, x: np.ndarray, limit: int) -> None:
+        with self._lock:
+            if i not in self and self.bytes + x.nbytes <= limit:
+                self[i] = x
+                self.bytes += x.nbytes
+
+
+_FILTERED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def filtered_records(store: Any, config: Any) -> FilteredRecords:
+    """Those kept of an open store; all runs of a process on that store object share them, and they end with it."""
+    return _FILTERED.setdefault(store, {}).setdefault((config.highpass, config.decimate), FilteredRecords())
+
+
 class Segments:
     """The training segments of a store.
 
@@ -156,8 +178,7 @@ class Segments:
             self.labels[known] = y
             # a record without labels has nothing to teach here
             self.pairs = self.pairs[np.isin(self.pairs[:, 0], known)]
-        self._cache: dict[int, np.ndarray] = {}
-        self._room, self._lock = config.cache_mb * 2**20, threading.Lock()
+        self.cache = filtered_records(store, config)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -173,13 +194,10 @@ class Segments:
 
     def filtered(self, i: int) -> np.ndarray:
         """Record i in mV, high-passed and decimated, (12, T_i) float32 with NaN where missing."""
-        x = self._cache.get(i)
+        x = self.cache.get(i)
         if x is None:
             x = network_signal(self.store.read(i), float(self.store.fs), self.config.highpass, self.config.decimate)
-            with self._lock:
-                if i not in self._cache and x.nbytes <= self._room:
-                    self._cache[i] = x
-                    self._room -= x.nbytes
+            self.cache.keep(i, x, self.config.cache_mb * 2**20)
         return x
 
     def raw_features(self, i: int) -> np.ndarray:

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from .dataset import feature_columns, network_input, network_signal
+from .dataset import feature_columns, filtered_records, network_input, network_signal
 from .run import Run, choose_device, open_run
 
 
 def record_segments(store: Any, i: int, run: Run) -> np.ndarray:
     """(S, 12, samples) mV as the network sees it, NaN where missing. Shorter records are padded with NaN."""
-    x = network_signal(store.read(i), float(store.fs), run.info["highpass"], run.config.decimate)
+    x = filtered_records(store, run.config).get(i)  # the training may have left it there
+    if x is None:
+        x = network_signal(store.read(i), float(store.fs), run.config.highpass, run.config.decimate)
     width = run.info["samples"]
     n = max(1, x.shape[1] // width)
     if x.shape[1] < width:
