@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .. import nn
 from ..nn.losses import global_mean
 from . import checkpoint
-from .config import Config
+from .config import UNTRAINED, Config
 from .dataset import Batch, Sampler, Segments, iterate
 from .distributed import World, world
 from .metrics import MetricsFile, draw_loss, read_metrics
@@ -135,13 +136,13 @@ class Trainer:
         self.out, self.config, self.world = out, config, world
         self.device = world.device(choose_device(config.device))
         self.segments = Segments(store, config, records)
-        if config.method != "random":
+        if config.method not in UNTRAINED:
             self.segments.check_trainable()
         self.sampler = Sampler(max(1, len(self.segments)), config.batch_size, config.seed, world.size)
         share = self.sampler.pairs_per_batch // world.size
         self.part = slice(world.rank * share, (world.rank + 1) * share)
         per_epoch = max(1, self.sampler.batches_per_epoch // config.accumulate)
-        self.steps = 0 if config.method == "random" else config.steps or config.epochs * per_epoch
+        self.steps = 0 if config.method in UNTRAINED else config.steps or config.epochs * per_epoch
         if world.rank == 0:
             self._open(resume)
         world.barrier()
@@ -150,11 +151,14 @@ class Trainer:
         self.last_good = checkpoint.latest(out)
 
         torch.manual_seed(config.seed)
-        self.model = build_model(config, self.segments.fs).to(self.device)
+        self.model = build_model(config, self.segments.fs, classes=len(self.segments.classes)).to(self.device)
         adam = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = adam(
             self.model.parameters(), config.lr, (config.beta1, config.beta2), weight_decay=config.weight_decay
         )
+        labels = self.segments.labels[np.unique(self.segments.pairs[:, 0])]
+        positives = labels.sum(0)
+        self.positive_weight = torch.from_numpy(((len(labels) - positives) / np.maximum(positives, 1)).clip(max=20))
         self.step, self.seconds = 0, 0.0
         if self.last_good is not None:
             self._load(self.last_good)
@@ -193,7 +197,7 @@ class Trainer:
             "format": 1,
             "store": str(getattr(store, "path", "")),
             "leads": list(store.leads),
-            "fs": self.segments.fs,
+            "fs": float(store.fs),
             "samples": self.segments.samples,
             "highpass": self.config.highpass,
             "input_sd": self.segments.input_sd(),
@@ -342,7 +346,13 @@ class Trainer:
     def loss(self, outputs: tuple[Tensor, ...], batch: Batch, terms: dict[str, Any], logged: bool) -> Tensor:
         """The loss of what `Pass` returned for a batch; its parts go into `terms`."""
         c, group, h = self.config, self.world.group, outputs[0]
-        if c.method == "simclr":
+        if c.method == "supervised":
+            view = h[batch.pair]
+            positive = self.positive_weight.to(h.device)
+            errors = F.binary_cross_entropy_with_logits(h, batch.labels, pos_weight=positive, reduction="none")
+            count = torch.tensor(errors.numel(), device=h.device)
+            loss = global_mean(errors.sum(), count, group)
+        elif c.method == "simclr":
             view = outputs[1]
             loss = nn.nt_xent(h, view, batch.group, tau=c.tau, process_group=group)
         elif c.method == "cmsc":
