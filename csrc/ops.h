@@ -53,7 +53,9 @@ void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int3
 void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
 // y (views x records) = one pass of the plan over x for each seed (core/augment_math.h); rpeaks_out (views x records,
 // beats) and count_out (views x records) are where the R peaks went. y is float, half or bfloat; double if x is.
-// augment_bwd is the adjoint, float or double: gx = sum over the views of A^T gy, where y = A x + noise.
+// augment_bwd is the adjoint, float or double: gx = sum over the views of A^T gy, where y = A x + noise. With call.row the
+// batch is gathered from x, whose `records` is then that of the batch (AugmentCall). y may be x where the plan has no
+// time map (beat_shuffle, time_warp, rr_scale, crop) and there is one view.
 void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out);
 void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx);
 
@@ -106,6 +108,14 @@ void peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<c
 template <class T>
 void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
                                   const T* scale, T* grad, void* stream);
+
+// As cpu::, the same bits. x, y, rpeaks and what `call` points to lie on the device, but seeds on the host. R peaks count
+// up to the first that is not above the one before it or beyond the record; a place outside the rows is missing samples.
+// workspace: augment_workspace() bytes, aligned to 16.
+int64_t augment_workspace(int64_t views, int64_t records, int64_t leads, int64_t beats) noexcept;
+void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out,
+             void* workspace, void* stream);
+void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx, void* workspace, void* stream);
 
 int device_count() noexcept;     // 0 where there is no driver
 bool compiled() noexcept;        // false in a build without nvcc

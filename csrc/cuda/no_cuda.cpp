@@ -33,6 +33,9 @@ template void peak_reconstruction_loss_bwd(Cube<const float>, Cube<const float>,
                                            const float*, float*, void*);
 template void peak_reconstruction_loss_bwd(Cube<const double>, Cube<const double>, Matrix<const int32_t>, int64_t,
                                            const double*, double*, void*);
+int64_t augment_workspace(int64_t, int64_t, int64_t, int64_t) noexcept { return 0; }
+void augment(const Signal&, const AugmentCall&, const Signal&, int32_t*, int32_t*, void*, void*) { none(); }
+void augment_bwd(const Signal&, const AugmentCall&, const Signal&, void*, void*) { none(); }
 int device_count() noexcept { return 0; }
 bool compiled() noexcept { return false; }
 const char* archs() noexcept { return ""; }
