@@ -41,6 +41,8 @@ METHODS = {
     "physioclr-mean-pairs": {"mode": "ratio", "pair_reduction": "mean", "delta": 0.4},
     "physioclr-supcon": {"mode": "supcon"},
     "physioclr-soft": {"mode": "soft"},
+    "physioclr-predict": {"gamma": 1.0},
+    "physioclr-predict-no-reconstruction": {"gamma": 1.0, "alpha": 0.0, "beta": 0.0},
     "supervised": {"method": "supervised", "scheme": "ptbxl_superclass"},
 }
 QUICK = ("random", "cmsc", "physioclr")
