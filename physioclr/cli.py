@@ -226,6 +226,26 @@ def embed(
 
 
 @app.command()
+def bench(
+    peers: Annotated[bool, typer.Option("--peers", help="Also the detectors of other installed packages.")] = False,
+    seconds: Annotated[float, typer.Option(help="Time spent on each row, s.")] = 1.0,
+) -> None:
+    """Time the operations on this machine beside plain PyTorch, medians taken in turns."""
+    import math
+
+    from .bench import rows, text
+    from .info import info as collect
+
+    lines = []
+    for row in rows(peers, seconds):
+        beside = [] if math.isnan(row.beside_seconds) else [text(row.beside_seconds), row.beside_seconds / row.seconds]
+        lines.append([row.name, text(row.seconds), row.beside, *(beside or ["", ""])])
+    show_table(
+        f"medians, {collect()['threads']} threads", ["", "physioclr", "beside it", "takes", "times as long"], lines
+    )
+
+
+@app.command()
 def plot(
     record: Annotated[Path, typer.Argument(help="A WFDB record: its header, or the path without suffix.")],
     path: Annotated[Path, typer.Option("--out", help="The picture to write (.png, .svg or .pdf).")] = Path("ecg.png"),
