@@ -31,7 +31,7 @@ from physioclr.train import Config, pretrain, probe
 METHODS = {
     "random": {"method": "random"},
     "cmsc": {"method": "cmsc"},
-    "simclr": {"method": "simclr"},
+    "simclr": {"method": "simclr", "augment": "preserving"},
     "physioclr": {},
     "physioclr-released": {"mode": "ratio", "pair_reduction": "sum", "delta": 0.25, "alpha": 0.2, "beta": 0.1},
     "physioclr-no-feature-pairs": {"feature_pairs": False, "mode": "ratio"},
