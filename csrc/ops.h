@@ -3,6 +3,7 @@
 // Addresses are borrowed, arrays C-contiguous, shapes checked by the caller (physioclr/ops/_launch). `stream` is a
 // cudaStream_t as void*. No function here allocates device memory or synchronises: scratch comes from the caller.
 #include <cstdint>
+#include <string>
 
 #include "core/augment_plan.h"
 #include "core/contrastive_math.h"
@@ -14,12 +15,14 @@ namespace physioclr {
 enum class Similarity : int32_t { kCosine = 0, kRbf = 1 };
 enum class SimilarityOut : int32_t { kFloat = 0, kMask = 1, kPacked = 2 };  // float32, bool bytes, np.packbits order
 
-// A batch (records, leads, samples) of one element type. scale: (leads) factors of int16 samples, else nullptr.
-enum class Contrast : int32_t { kRatio = 0, kSupcon = 1, kSoft = 2 };
-struct ContrastSettings {
-  Contrast mode;
-  bool mean_pairs;  // pair_reduction "mean"; used by kRatio alone
-  double tau, tau_s, delta;
+// One tile of pairs of the loss: s (rows, cols) are cosines of embeddings, f (rows, cols) of features; id: group numbers
+// of its rows and columns (core/contrastive_math.h).
+template <class T>
+struct ContrastTile {
+  T* s;
+  const T* f;
+  int64_t rows, cols;
+  const int32_t *id_i, *id_j;
 };
 
 // A batch (records, leads, samples) of one element type. scale: mV per unit of int16 samples, one for each lead
@@ -55,7 +58,9 @@ void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int3
 void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
 // y (views x records) = one pass of the plan over x for each seed (core/augment_math.h); rpeaks_out (views x records,
 // beats) and count_out (views x records) are where the R peaks went. y is float, half or bfloat; double if x is.
-// augment_bwd is the adjoint, float or double: gx = sum over the views of A^T gy, where y = A x + noise.
+// augment_bwd is the adjoint, float or double: gx = sum over the views of A^T gy, where y = A x + noise. With call.row the
+// batch is gathered from x, whose `records` is then that of the batch (AugmentCall). y may be x where the plan has no
+// time map (beat_shuffle, time_warp, rr_scale, crop) and there is one view.
 void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out);
 void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx);
 
@@ -93,6 +98,43 @@ void contrastive_backward(const double* grad_loss, Matrix<const E> anchor, const
                           const ContrastSettings& settings, const double* stats, const int64_t* counts, E* grad_anchor,
                           E* grad_views);
 
+// The same loss with its large products left to the caller (ops/_torch/contrastive_tiles.py): the CUDA version of any
+// width and dtype, and the oracle of the fused one. The CPU has it too, so that the caller's part is tested everywhere.
+// T and E as above, with the types of core/elements.h. Every state is kRowState doubles a row.
+//
+// h (N, D) and unit (N, F): the unit rows; inv_norm (N) of the embeddings; id (N) holds the group numbers and becomes -1
+// where all features are 0. A row with NaN or infinite features gets h = NaN, so that the loss is NaN.
+template <class T, class E>
+void contrastive_prepare(Matrix<const E> anchor, Matrix<const T> features, T* h, T* unit, double* inv_norm,
+                         int32_t* id);
+// out (a.rows, b.rows) = a b^T, in the accuracy of T whatever torch allows its products.
+template <class T>
+void contrastive_tile_similarity(Matrix<const T> a, Matrix<const T> b, T* out);
+// Adds the pairs of a tile to the states of its rows and, unless null, of its columns.
+template <class T>
+void contrastive_tile_sums(const ContrastTile<T>& tile, const ContrastSettings& settings, double* row_state,
+                           double* col_state);
+// stats and counts of the rows [begin, end) from their states, `strips` arrays (n, kRowState) one behind the other.
+template <class T, class E>
+void contrastive_row_stats(Matrix<const E> anchor, const E* views, int64_t n_views, int64_t begin, int64_t end,
+                           const double* inv_norm, const double* state, int64_t strips, const ContrastSettings& settings,
+                           double* stats, int64_t* counts);
+// w (rows, 2): row_weights of all rows; *log_tn is left for contrastive_row_gradients.
+template <class T>
+void contrastive_weights(const double* stats, const int64_t* counts, int64_t rows, int64_t n_views,
+                         const ContrastSettings& settings, double* log_tn, T* w);
+// Writes dL / d(h_i . h_j) over tile.s, 0 where i and j are no pair.
+template <class T>
+void contrastive_tile_coefficients(const ContrastTile<T>& tile, const ContrastSettings& settings, const T* w_i,
+                                   const T* w_j);
+// From grad_h (n, D) = sum_j G_ij h_j, `strips` arrays one behind the other (the first is used as scratch), to the
+// gradients of contrastive_backward.
+template <class T, class E>
+void contrastive_row_gradients(const double* grad_loss, Matrix<const E> anchor, const E* views, int64_t n_views,
+                               int64_t begin, int64_t end, const double* inv_norm, T* grad_h, int64_t strips,
+                               const double* stats, const int64_t* counts, const double* log_tn,
+                               const ContrastSettings& settings, E* grad_anchor, E* grad_views);
+
 }  // namespace cpu
 
 namespace cuda {
@@ -109,7 +151,44 @@ template <class T>
 void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
                                   const T* scale, T* grad, void* stream);
 
+// contrastive_finish and the tile version of hybrid_contrastive_loss, as in cpu::.
+template <class T, class E>
+void contrastive_prepare(Matrix<const E> anchor, Matrix<const T> features, T* h, T* unit, double* inv_norm,
+                         int32_t* id, void* stream);
+template <class T>
+void contrastive_tile_similarity(Matrix<const T> a, Matrix<const T> b, T* out, void* stream);
+template <class T>
+void contrastive_tile_sums(const ContrastTile<T>& tile, const ContrastSettings& settings, double* row_state,
+                           double* col_state, void* stream);
+template <class T, class E>
+void contrastive_row_stats(Matrix<const E> anchor, const E* views, int64_t n_views, int64_t begin, int64_t end,
+                           const double* inv_norm, const double* state, int64_t strips, const ContrastSettings& settings,
+                           double* stats, int64_t* counts, void* stream);
+template <class T>
+void contrastive_finish(const double* stats, const int64_t* counts, int64_t rows, int64_t n_views, Contrast mode,
+                        T* loss, int64_t* skipped, void* stream);
+template <class T>
+void contrastive_weights(const double* stats, const int64_t* counts, int64_t rows, int64_t n_views,
+                         const ContrastSettings& settings, double* log_tn, T* w, void* stream);
+template <class T>
+void contrastive_tile_coefficients(const ContrastTile<T>& tile, const ContrastSettings& settings, const T* w_i,
+                                   const T* w_j, void* stream);
+template <class T, class E>
+void contrastive_row_gradients(const double* grad_loss, Matrix<const E> anchor, const E* views, int64_t n_views,
+                               int64_t begin, int64_t end, const double* inv_norm, T* grad_h, int64_t strips,
+                               const double* stats, const int64_t* counts, const double* log_tn,
+                               const ContrastSettings& settings, E* grad_anchor, E* grad_views, void* stream);
+// As cpu::, the same bits. x, y, rpeaks and what `call` points to lie on the device, but seeds on the host. R peaks count
+// up to the first that is not above the one before it or beyond the record; a place outside the rows is missing samples.
+// workspace: augment_workspace() bytes, aligned to 16.
+int64_t augment_workspace(int64_t views, int64_t records, int64_t leads, int64_t beats) noexcept;
+void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out,
+             void* workspace, void* stream);
+void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx, void* workspace, void* stream);
+
 int device_count() noexcept;     // 0 where there is no driver
+int driver_version() noexcept;   // the newest CUDA it can run, 1000 * major + 10 * minor; 0 without a driver
+std::string device_name(int device);
 bool compiled() noexcept;        // false in a build without nvcc
 const char* archs() noexcept;    // CMAKE_CUDA_ARCHITECTURES of the build, "" without nvcc
 

@@ -84,8 +84,7 @@ def test_info_says_what_there_is():
 @pytest.mark.parametrize(
     "op",
     [
-        "augment", "augment_bwd", "contrastive_backward", "contrastive_rows", "detect_rpeaks",
-        "hybrid_contrastive_loss", "physio_neighbors", "shuffle_beats", "shuffle_beats_bwd",
+        "contrastive_backward", "contrastive_rows", "detect_rpeaks", "physio_neighbors",
     ],
 )  # fmt: skip
 def test_host_kernels_refuse_device_memory(op):

@@ -207,3 +207,32 @@ def test_errors(run, store, tmp_path):
     bare.labels = {}
     with pytest.raises(ValueError, match="the store has no labels"):
         probe(run, bare, out=tmp_path)
+
+
+def test_across_sources(run, tmp_path):
+    fake = FakeStore(40)
+    fake.table["source"] = np.array(["a"] * 20 + ["b"] * 15 + ["c"] * 5)
+    fake.table["patient_id"] = np.array([f"p{i}" for i in range(40)])
+    kwargs = {"out": tmp_path, "fractions": (1.0,), "bootstrap": 10}
+    result = probe(run, fake, train_sources=["a"], test_sources=["b"], **kwargs)
+    macro = result.macro(1.0)
+    assert (macro["train_records"], macro["test_records"]) == (20, 15)
+    assert result.csv.name == "probe_memory_shape_linear_transfer.csv"
+    scored = np.isfinite(result.scores.scores[1.0, 0]).any(1)
+    assert np.array_equal(scored, fake.table["source"] == "b")
+    others = probe(run, fake, test_sources=["b"], picture=False, **kwargs)
+    assert others.macro(1.0)["train_records"] == 25 and others.picture is None
+    for wrong, message in (
+        ({"test_sources": ["d"]}, r"test_sources is \['d'\]; the labelled records come from a, b, c"),
+        ({"train_sources": ["a"], "test_sources": ["a"]}, "is in both"),
+        ({"train_sources": ["a", "b", "c"]}, r"test_sources is \[\]"),
+        ({"train_sources": ["a"], "folds": 3}, "cannot be used with train_sources"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            probe(run, fake, **wrong, **kwargs)
+
+
+def test_a_features_run_is_probed_on_features(store, tmp_path):
+    run = pretrain(store, tmp_path / "run", Config(method="features", channels=[8])).path
+    result = probe(run, store, fractions=(1.0,), folds=4, bootstrap=10)
+    assert result.rows[0]["inputs"] == "features" and result.macro(1.0)["auroc"] > 0.9

@@ -42,13 +42,15 @@ void bind_contrastive(py::module_& m) {
                                                      stats, counts);
         });
   m.def("contrastive_finish", [](bool wide, Address stats, Address counts, int64_t rows, int64_t n_views, int mode,
-                                 Address loss, Address skipped) {
+                                 Address loss, Address skipped, int device, Address stream) {
     const auto s = ptr<const double>(stats);
     const auto c = ptr<const int64_t>(counts);
-    if (wide)
-      cpu::contrastive_finish(s, c, rows, n_views, static_cast<Contrast>(mode), ptr<double>(loss), ptr<int64_t>(skipped));
-    else
-      cpu::contrastive_finish(s, c, rows, n_views, static_cast<Contrast>(mode), ptr<float>(loss), ptr<int64_t>(skipped));
+    const auto k = static_cast<Contrast>(mode);
+    const auto out = ptr<int64_t>(skipped);
+    if (device < 0 && wide) return cpu::contrastive_finish(s, c, rows, n_views, k, ptr<double>(loss), out);
+    if (device < 0) return cpu::contrastive_finish(s, c, rows, n_views, k, ptr<float>(loss), out);
+    if (wide) return cuda::contrastive_finish(s, c, rows, n_views, k, ptr<double>(loss), out, ptr<void>(stream));
+    cuda::contrastive_finish(s, c, rows, n_views, k, ptr<float>(loss), out, ptr<void>(stream));
   });
   m.def("contrastive_backward",
         [](int element, Address grad_loss, Address anchor, int64_t n, int64_t d, Address views, int64_t n_views,

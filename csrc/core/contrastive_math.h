@@ -68,8 +68,13 @@ struct PairSums {
     positives += positive;
     if (MODE == 0) {
       if (SAFE) {
-        const T e = term(positive ? 0 : 1, s, scale.kt);
-        sum[positive ? 0 : 1] += e;
+        if (positive) {  // constant indices keep the sums in registers
+          const T e = term(0, s, scale.kt);
+          sum[0] += e;
+        } else {
+          const T e = term(1, s, scale.kt);
+          sum[1] += e;
+        }
       } else {
         const T e = pow2((s - T(1)) * scale.kt);
         sum[0] += positive ? e : T(0);

@@ -1,6 +1,7 @@
 // The CUDA backend of a build without nvcc: the same symbols and one clear error. Keeps #if out of the bindings.
 #include <stdexcept>
 
+#include "core/contrastive_instances.h"
 #include "ops.h"
 
 namespace physioclr::cuda {
@@ -33,7 +34,52 @@ template void peak_reconstruction_loss_bwd(Cube<const float>, Cube<const float>,
                                            const float*, float*, void*);
 template void peak_reconstruction_loss_bwd(Cube<const double>, Cube<const double>, Matrix<const int32_t>, int64_t,
                                            const double*, double*, void*);
+template <class T, class E>
+void contrastive_prepare(Matrix<const E>, Matrix<const T>, T*, T*, double*, int32_t*, void*) {
+  none();
+}
+template <class T>
+void contrastive_tile_similarity(Matrix<const T>, Matrix<const T>, T*, void*) {
+  none();
+}
+template <class T>
+void contrastive_tile_sums(const ContrastTile<T>&, const ContrastSettings&, double*, double*, void*) {
+  none();
+}
+template <class T, class E>
+void contrastive_row_stats(Matrix<const E>, const E*, int64_t, int64_t, int64_t, const double*, const double*, int64_t,
+                           const ContrastSettings&, double*, int64_t*, void*) {
+  none();
+}
+template <class T>
+void contrastive_finish(const double*, const int64_t*, int64_t, int64_t, Contrast, T*, int64_t*, void*) {
+  none();
+}
+template <class T>
+void contrastive_weights(const double*, const int64_t*, int64_t, int64_t, const ContrastSettings&, double*, T*, void*) {
+  none();
+}
+template <class T>
+void contrastive_tile_coefficients(const ContrastTile<T>&, const ContrastSettings&, const T*, const T*, void*) {
+  none();
+}
+template <class T, class E>
+void contrastive_row_gradients(const double*, Matrix<const E>, const E*, int64_t, int64_t, int64_t, const double*, T*,
+                               int64_t, const double*, const int64_t*, const double*, const ContrastSettings&, E*, E*,
+                               void*) {
+  none();
+}
+PHYSIOCLR_CONTRASTIVE_TILES(, void*)
+template void contrastive_finish<float>(const double*, const int64_t*, int64_t, int64_t, Contrast, float*, int64_t*,
+                                        void*);
+template void contrastive_finish<double>(const double*, const int64_t*, int64_t, int64_t, Contrast, double*, int64_t*,
+                                         void*);
+int64_t augment_workspace(int64_t, int64_t, int64_t, int64_t) noexcept { return 0; }
+void augment(const Signal&, const AugmentCall&, const Signal&, int32_t*, int32_t*, void*, void*) { none(); }
+void augment_bwd(const Signal&, const AugmentCall&, const Signal&, void*, void*) { none(); }
 int device_count() noexcept { return 0; }
+int driver_version() noexcept { return 0; }
+std::string device_name(int) { none(); }
 bool compiled() noexcept { return false; }
 const char* archs() noexcept { return ""; }
 

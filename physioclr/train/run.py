@@ -37,14 +37,20 @@ def build_encoder(config: Config, leads: int = 12) -> torch.nn.Module:
     )  # fmt: skip
 
 
-def build_model(config: Config, fs: float, leads: int = 12) -> nn.PhysioCLR:
-    """Encoder, projection, loss, and a decoder where the method reconstructs."""
+def build_model(config: Config, fs: float, leads: int = 12, classes: int = 0) -> nn.PhysioCLR:
+    """Encoder, projection, loss, and a decoder where the method reconstructs. Supervised: `classes` logits."""
     loss = nn.HybridLoss(
         tau=config.tau, delta=config.delta if config.feature_pairs else 1.0, mode=config.mode, tau_s=config.tau_s,
         pair_reduction=config.pair_reduction, alpha=config.alpha, beta=config.beta, fs=fs,
     )  # fmt: skip
     decoder = None if config.method == "physioclr" else False
-    return nn.PhysioCLR(build_encoder(config, leads), loss, projection=config.projection, decoder=decoder)
+    predicted = config.feature_components if config.method == "physioclr" and config.gamma else 0
+    model = nn.PhysioCLR(
+        build_encoder(config, leads), loss, projection=config.projection, decoder=decoder, features=predicted
+    )
+    if classes:
+        model.projection = torch.nn.Linear(model.encoder.width, classes)
+    return model
 
 
 def choose_device(name: str) -> torch.device:

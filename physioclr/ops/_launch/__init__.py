@@ -5,14 +5,25 @@ one place. Nothing in this package imports torch.
 """
 
 from .._arrays import FLOATS
-from .augment import augment, augment_bwd, augment_shape, plan_text, shuffle_beats, shuffle_beats_bwd, shuffle_plan
+from .augment import (
+    augment,
+    augment_bwd,
+    augment_gather,
+    augment_out,
+    augment_shape,
+    check_out,
+    gather_shape,
+    plan_text,
+    shuffle_beats,
+    shuffle_beats_bwd,
+    shuffle_plan,
+)
 from .contrastive import (
     MODES,
     contrastive_backward,
     contrastive_checks,
     contrastive_finish,
     contrastive_rows,
-    hybrid_contrastive_loss,
 )
 from .delineate import delineate, delineate_shape
 from .features import MEAN_LEAD, features_shape, physio_features
@@ -27,7 +38,10 @@ __all__ = [
     "MODES",
     "augment",
     "augment_bwd",
+    "augment_gather",
+    "augment_out",
     "augment_shape",
+    "check_out",
     "check_peak_loss",
     "compute_dtype",
     "contrastive_backward",
@@ -38,7 +52,7 @@ __all__ = [
     "delineate_shape",
     "detect_rpeaks",
     "features_shape",
-    "hybrid_contrastive_loss",
+    "gather_shape",
     "neighbors_shape",
     "peak_reconstruction_loss",
     "peak_reconstruction_loss_bwd",

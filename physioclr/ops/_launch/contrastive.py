@@ -25,14 +25,21 @@ def contrastive_checks(
     tau_s: float = 0.1,
     pair_reduction: str = "sum",
     row_offset: int = 0,
+    *,
+    whole: bool = False,
 ) -> str:
-    """Checks everything that shapes, dtypes and settings can tell; the compute dtype. Also for the fake kernels."""
+    """Checks everything that shapes, dtypes and settings can tell; the compute dtype. Also for the fake kernels.
+
+    whole: views must have all rows of anchor.
+    """
     check_ndim(anchor, "anchor", (2,), "(N, D)")
     check_ndim(views, "views", (3,), "(V, N, D)")
     check_ndim(features, "features", (2,), "(N, F)")
     for x, name in ((anchor, "anchor"), (views, "views"), (features, "features")):
         check_dtype(x, name, FLOATS)
     n, d = anchor.shape
+    if whole:
+        check_shape(views, "views", (views.shape[0], n, d), "V views of anchor's rows")
     if views.shape[2] != d:
         raise ValueError(f"views has width {views.shape[2]}; it must have {d}, as anchor has")
     if features.shape[0] != n:
@@ -100,33 +107,17 @@ def contrastive_rows(
 def contrastive_finish(xp: Arrays, stats: Any, counts: Any, n_views: int, mode: str, dtype: str) -> tuple[Any, Any]:
     """The mean over the rows that count, 0-d, and the number of the other rows, 0-d int64."""
     loss, skipped = xp.empty((), dtype), xp.empty((), "int64")
-    _core.contrastive_finish(
-        dtype == "float64", xp.address(stats), xp.address(counts), stats.shape[0], n_views, MODES[mode],
-        xp.address(loss), xp.address(skipped),
-    )  # fmt: skip
+    with xp.guard():
+        _core.contrastive_finish(
+            dtype == "float64", xp.address(stats), xp.address(counts), stats.shape[0], n_views, MODES[mode],
+            xp.address(loss), xp.address(skipped), xp.device, xp.stream,
+        )  # fmt: skip
     return loss, skipped
 
 
-@cpu_only
-def hybrid_contrastive_loss(
-    xp: Arrays,
-    anchor: Any,
-    views: Any,
-    features: Any,
-    group: Any = None,
-    tau: float = 0.1,
-    delta: float = 0.25,
-    mode: str = "ratio",
-    tau_s: float = 0.1,
-    pair_reduction: str = "sum",
-) -> tuple[Any, Any, Any, Any]:
-    """(loss, row statistics, counts, rows skipped) of a batch that one process holds."""
-    if views.ndim == 3 and anchor.ndim == 2:
-        check_shape(views, "views", (views.shape[0], anchor.shape[0], anchor.shape[1]), "V views of anchor's rows")
-    stats, counts = contrastive_rows(xp, anchor, views, features, group, tau, delta, mode, tau_s, pair_reduction)
-    dtype = "float64" if "float64" in (dtype_name(anchor), dtype_name(views)) else "float32"
-    loss, skipped = contrastive_finish(xp, stats, counts, views.shape[0], mode, dtype)
-    return loss, stats, counts, skipped
+def check_statistics(anchor: Any, stats: Any, counts: Any) -> None:
+    check_shape(stats, "stats", (anchor.shape[0], 3), "contrastive_rows of all rows")
+    check_shape(counts, "counts", (anchor.shape[0], 2), "contrastive_rows of all rows")
 
 
 @cpu_only
@@ -149,8 +140,7 @@ def contrastive_backward(
     """grad_loss times dL/d(the n rows of anchor) and dL/d(views), from the statistics and counts of all N rows."""
     settings = (tau, delta, mode, tau_s, pair_reduction)
     dtype = contrastive_checks(anchor, views, features, group, *settings, row_offset)
-    check_shape(stats, "stats", (anchor.shape[0], 3), "contrastive_rows of all rows")
-    check_shape(counts, "counts", (anchor.shape[0], 2), "contrastive_rows of all rows")
+    check_statistics(anchor, stats, counts)
     call = _Call(xp, dtype, anchor, views, features, group, row_offset, settings)
     fixed = [xp.contiguous(grad_loss, "float64"), xp.contiguous(stats, "float64"), xp.contiguous(counts, "int64")]
     grads = [xp.empty((call.rows, anchor.shape[1]), call.stored), xp.empty(tuple(views.shape), call.stored)]

@@ -1,0 +1,119 @@
+"""The tile version of hybrid_contrastive_loss (CUDA's), driven on the host by host kernels, against the reference."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_contrastive import MODES, TOL, batch
+
+from physioclr import reference
+from physioclr.ops import _launch
+from physioclr.ops._arrays import TorchArrays
+from physioclr.ops._torch import contrastive_tiles as tiles
+
+
+def run(anchor, views, features, group=None, *, tau=0.1, delta=0.25, mode="ratio", tau_s=0.1, pair_reduction="sum",
+        first=0, tile=32):  # fmt: skip
+    """(loss, counts, skipped, gradients) of all rows, the statistics those of the rows from `first` on."""
+    xp, options = TorchArrays(anchor), (tau, delta, mode, tau_s, pair_reduction)
+    stats, counts = tiles.contrastive_rows(xp, anchor, views, features, group, options, first, tile)
+    loss, skipped = _launch.contrastive_finish(xp, stats, counts, len(views), mode, "float64")
+    if first or views.shape[1] < len(anchor):
+        return stats, counts
+    one = torch.ones((), dtype=torch.float64)
+    grads = tiles.contrastive_backward(xp, one, anchor, views, features, group, stats, counts, options, 0, tile)
+    return loss, counts, skipped, grads
+
+
+def check(anchor, views, features, group=None, tol=1e-9, tile=32, **options):
+    loss, counts, skipped, grads = run(anchor, views, features, group, tile=tile, **options)
+    anchor, views = (x.detach().clone().requires_grad_() for x in (anchor, views))
+    want, positives, negatives, want_skipped = reference.hybrid_contrastive_loss(
+        anchor, views, features, group, **options
+    )
+    assert torch.equal(counts[:, 0], positives) and torch.equal(counts[:, 1], negatives) and skipped == want_skipped
+    assert loss.item() == pytest.approx(want.item(), rel=tol, abs=tol)
+    for g, w in zip(grads, torch.autograd.grad(want, (anchor, views)), strict=True):
+        assert g.dtype == anchor.dtype and (g - w).norm() <= tol * w.norm() + 1e-12
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("n, v", [(1, 2), (2, 2), (3, 0), (31, 4), (64, 1), (129, 2)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("tau", [0.1, 0.005])
+def test_matches_reference(mode, n, v, dtype, tau):
+    check(*batch(n, v, dtype=dtype, grad=False), mode=mode, tau=tau, tau_s=max(tau, 0.02), tol=TOL[dtype])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_groups_zero_features_and_ragged_tiles(mode, reduction):
+    anchor, views, features = batch(151, 2, d=40, f=50, grad=False)
+    features[::7] = 0
+    group = torch.from_numpy(np.random.default_rng(1).integers(-5, 40, 151)) * 2**40
+    check(anchor, views, features, group, mode=mode, delta=0.05, pair_reduction=reduction, tile=50)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(dtype):
+    anchor, views, features = batch(90, dtype=torch.float32, grad=False)
+    anchor, views = anchor.to(dtype), views.to(dtype)
+    loss, _, _, grads = run(anchor, views, features)
+    a, v = (x.clone().requires_grad_() for x in (anchor, views))
+    want = reference.hybrid_contrastive_loss(a, v, features)[0]
+    assert loss.item() == pytest.approx(want.item(), rel=1e-5)
+    for g, w in zip(grads, torch.autograd.grad(want, (a, v)), strict=True):
+        assert g.dtype == dtype and (g - w).norm() <= (torch.finfo(dtype).eps + 1e-4) * w.norm()
+
+
+@pytest.mark.parametrize("first, count", [(0, 5), (37, 64), (90, 61), (0, 0)])
+@pytest.mark.parametrize("mode", MODES)
+def test_part_of_the_rows(first, count, mode):
+    anchor, views, features = batch(151, grad=False)
+    group, own = torch.arange(151) // 3, slice(first, first + count)
+    options = (0.2, 0.25, mode, 0.1, "mean")
+    xp, one = TorchArrays(anchor), torch.tensor(1.5, dtype=torch.float64)
+    inputs = anchor, views[:, own], features, group
+    stats, counts = _launch.contrastive_rows(xp, anchor, views, features, group, *options)
+    part = tiles.contrastive_rows(xp, *inputs, options, first, 40)
+    torch.testing.assert_close(part[0], stats[own], rtol=1e-11, atol=1e-12)
+    assert torch.equal(part[1], counts[own])
+    grads = tiles.contrastive_backward(xp, one, *inputs, stats, counts, options, first, 40)
+    for g, w in zip(grads, _launch.contrastive_backward(xp, one, *inputs, stats, counts, *options, first), strict=True):
+        torch.testing.assert_close(g, w, rtol=1e-9, atol=1e-13)
+
+
+def test_bad_numbers_show_in_the_loss():
+    anchor, views, features = batch(40, dtype=torch.float32, grad=False)
+    features[3, 2] = float("nan")  # on a device nobody looks: that would make the host wait
+    assert run(anchor, views, features)[0].isnan()
+    anchor, views, features = batch(40, dtype=torch.float32, grad=False)
+    anchor[3, 2] = float("inf")
+    assert run(anchor, views, features, tau=0.01)[0].isnan()
+
+
+def test_autocast_leaves_the_products_alone():
+    inputs = batch(70, dtype=torch.float32, grad=False)
+    want = run(*inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = run(*inputs)
+    assert torch.equal(got[0], want[0]) and all(torch.equal(a, b) for a, b in zip(got[3], want[3], strict=True))
+
+
+@given(
+    n=st.integers(1, 40),
+    v=st.integers(0, 3),
+    groups=st.integers(1, 40),
+    mode=st.sampled_from(MODES),
+    reduction=st.sampled_from(["sum", "mean"]),
+    tau=st.floats(0.005, 10),
+    delta=st.sampled_from([-1.0, 0.0, 0.25, 1.5]),
+    tile=st.integers(1, 50),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_settings(n, v, groups, mode, reduction, tau, delta, tile, seed):
+    inputs = batch(n, v, d=3, f=3, seed=seed, grad=False)
+    group = torch.from_numpy(np.random.default_rng(seed).integers(0, groups, n))
+    check(*inputs, group, mode=mode, pair_reduction=reduction, tau=tau, tau_s=tau, delta=delta, tile=tile, tol=1e-7)
