@@ -416,3 +416,22 @@ print("same")
 def test_works_in_a_forked_child_and_imports_numba_late():
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60)
     assert done.stdout == "same\n", done.stderr
+
+
+FIRST_CALL = """
+import time
+import numpy as np, physioclr as pc
+x, r = np.zeros((1, 12, 5000), np.float32), np.array([[500, 1000, 1500]])
+start = time.process_time()
+pc.{call}
+print(time.process_time() - start)
+"""
+
+
+@pytest.mark.parametrize("call", ["delineate(x, 500, r)", "physio_features(x, 500, r)"])
+def test_first_call_of_a_process_is_quick_once_the_cache_is_warm(call):
+    for _ in range(2):  # the first fills the cache, if nothing else has
+        done = subprocess.run([sys.executable, "-c", FIRST_CALL.format(call=call)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert pc.info()["numba cache"].startswith("warm")
+    assert float(done.stdout) < 2.0  # s of this process, imports of Numba included
