@@ -41,17 +41,11 @@ def check_rpeaks(r: np.ndarray, samples: int) -> None:
         )
 
 
-def is_ready(xp: Arrays, ecg: Any) -> bool:
-    """Whether the kernels can read ecg as it is."""
-    whole = ecg.is_contiguous() if xp.name == "torch" else ecg.flags.c_contiguous
-    return whole and xp.dtype(ecg) == "float32"
-
-
 def delineate(xp: Arrays, ecg: Any, fs: float, rpeaks: Any, lead: Any = "II") -> tuple[Any, ...]:
     """The eight arrays of a Delineation."""
     shape = delineate_shape(ecg, fs, rpeaks, lead)
     ecg, lead = (ecg[:, None, :], 0) if ecg.ndim == 2 else (ecg, check_lead(lead, ecg.shape[1], allow=("mean", "all")))
-    if isinstance(lead, int) and ecg.shape[1] > 1 and not is_ready(xp, ecg):
+    if isinstance(lead, int) and ecg.shape[1] > 1 and not (xp.is_contiguous(ecg) and xp.dtype(ecg) == "float32"):
         ecg, lead = ecg[:, lead : lead + 1], 0  # only this lead is converted
     x = xp.contiguous(ecg, "float32")
     if xp.device >= 0:
@@ -83,8 +77,8 @@ def mean_lead(x: np.ndarray) -> np.ndarray:
 def delineate_gpu(xp: Arrays, x: Any, fs: float, rpeaks: Any, lead: int | str) -> Any:
     from . import numba_gpu
 
-    r = numba_gpu.checked_rpeaks(xp, rpeaks, x.shape[2], check_rpeaks)
+    r = numba_gpu.usable_rpeaks(xp, rpeaks, x.shape[2])
     if lead == "mean":
         x, lead = numba_gpu.mean_lead(xp, x), 0
-    leads = np.arange(x.shape[1]) if lead == "all" else np.array([lead])
+    leads = list(range(x.shape[1])) if lead == "all" else [lead]
     return numba_gpu.delineate(xp, x, fs, r, leads, consensus=lead == "all")

@@ -142,7 +142,7 @@ def features_gpu(
     from . import numba_gpu
 
     x = xp.contiguous(ecg if ecg.ndim == 3 else ecg[:, None, :], "float32")
-    r = None if rpeaks is None else numba_gpu.checked_rpeaks(xp, rpeaks, x.shape[2], check_rpeaks)
+    r = None if rpeaks is None else numba_gpu.usable_rpeaks(xp, rpeaks, x.shape[2])
     if fs != FS and x.shape[0] * x.shape[1] * x.shape[2]:
         x, r = numba_gpu.to_rate(xp, x, r, fs, FS)
     if r is None:
