@@ -142,7 +142,10 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
       s.share[l] = w;
       if (!(w > 0)) continue;
       const float mean = s.base[l] = mean_of(y, std::max<int64_t>(0, t - wide), std::min(p.n - 1, t + wide));
-      for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * std::fabs(y[i] - mean);
+      for (int64_t i = lo; i <= hi; ++i) {
+        const float d = y[i] - mean;
+        sum[i - lo] += w * (d > 0 ? d : -d / kInverted);
+      }
     }
     const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
     float most = 0;
@@ -150,9 +153,12 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
       const float dt = static_cast<float>(i - t), d = sum[i - lo] / (1.0f + taper * dt * dt);
       if (d > most) most = d, coarse = i;
     }
-    height = sum[coarse - lo];
-    for (int64_t l = 0; l < leads; ++l)
-      if (s.slow[l * p.n + coarse] < s.base[l]) s.share[l] = -s.share[l];
+    for (int64_t l = 0; l < leads; ++l) {
+      if (!(s.share[l] > 0)) continue;
+      const float d = s.slow[l * p.n + coarse] - s.base[l];
+      height += s.share[l] * std::fabs(d);
+      if (d < 0) s.share[l] = -s.share[l];
+    }
   }
   const int64_t centre = coarse * p.step + p.step / 2, fine = span_of(kFine, p.fs);
   const int64_t from = std::max<int64_t>(0, centre - fine), to = std::min(samples - 1, centre + fine);
