@@ -84,7 +84,7 @@ def test_info_says_what_there_is():
 @pytest.mark.parametrize(
     "op",
     [
-        "augment", "augment_bwd", "contrastive_backward", "contrastive_rows", "detect_rpeaks",
+        "augment", "augment_bwd", "contrastive_backward", "contrastive_rows",
         "hybrid_contrastive_loss", "physio_neighbors", "shuffle_beats", "shuffle_beats_bwd",
     ],
 )  # fmt: skip

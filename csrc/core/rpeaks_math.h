@@ -98,25 +98,25 @@ PHYSIOCLR_HD int neighbours(const float* value, int64_t blocks, int64_t k, int a
   return n;
 }
 
-// Level at block k from the maxima of the blocks near it. n is small.
-PHYSIOCLR_HD float near_level(const float* maxima, int64_t blocks, int64_t k) {
-  float v[2 * kAside + 1];
+// Level at block k from the maxima of the blocks near it. v here and below: scratch for the neighbours (on a GPU an
+// array of its own would lie in slow memory).
+constexpr int kNeighbours = 2 * (kAside > kWide ? kAside : kWide) + 1;
+PHYSIOCLR_HD float near_level(const float* maxima, int64_t blocks, int64_t k, float* v) {
   const int n = neighbours(maxima, blocks, k, kAside, v);
   const float level = sorted_quantile(v, n, kQuantile), second = n > 1 ? kSecond * v[n - 2] : 0.0f;
   return level > second ? level : second;
 }
 
 // The same, and not below what the wider neighbourhood says.
-PHYSIOCLR_HD float block_level(const float* maxima, int64_t blocks, int64_t k) {
-  float v[2 * kWide + 1];
+PHYSIOCLR_HD float block_level(const float* maxima, int64_t blocks, int64_t k, float* v) {
+  const float level = near_level(maxima, blocks, k, v);
   const int n = neighbours(maxima, blocks, k, kWide, v);
-  const float level = near_level(maxima, blocks, k), floor = kFloor * sorted_quantile(v, n, kWideQuantile);
+  const float floor = kFloor * sorted_quantile(v, n, kWideQuantile);
   return level > floor ? level : floor;
 }
 
 // Mean of the envelope at block k, from the means of all blocks: their local median.
-PHYSIOCLR_HD float block_mean(const float* means, int64_t blocks, int64_t k) {
-  float v[2 * kAside + 1];
+PHYSIOCLR_HD float block_mean(const float* means, int64_t blocks, int64_t k, float* v) {
   const int n = neighbours(means, blocks, k, kAside, v);
   return sorted_quantile(v, n, 0.5f);
 }
@@ -153,9 +153,8 @@ PHYSIOCLR_HD float doubt(const int32_t* t, const float* amp, const float* z, int
   return kDoubt * (z[i] - kHiss) * (1 - sum / static_cast<float>(m));
 }
 
-// Local rhythm at candidate i, in seconds, over the candidates that `clear` marks.
-PHYSIOCLR_HD float local_rhythm(const int32_t* t, const uint8_t* clear, int64_t n, int64_t i, float fe) {
-  float gap[kMostGaps];
+// Local rhythm at candidate i, in seconds, over the candidates that `clear` marks. gap: scratch of kMostGaps.
+PHYSIOCLR_HD float local_rhythm(const int32_t* t, const uint8_t* clear, int64_t n, int64_t i, float fe, float* gap) {
   int m = 0;
   int64_t last = -1, j = i;
   const int32_t span = static_cast<int32_t>(kSpan * fe + 0.5f);
@@ -171,12 +170,18 @@ PHYSIOCLR_HD float local_rhythm(const int32_t* t, const uint8_t* clear, int64_t 
 
 // Mean of y[lo..hi]. Four partial sums, always added in the same order.
 PHYSIOCLR_HD float mean_of(const float* y, int64_t lo, int64_t hi) {
-  float a[4] = {0, 0, 0, 0};
+  float a = 0, b = 0, c = 0, d = 0;
   int64_t i = lo;
-  for (; i + 3 <= hi; i += 4)
-    for (int k = 0; k < 4; ++k) a[k] += y[i + k];
-  for (int k = 0; i <= hi; ++i, ++k) a[k] += y[i];
-  return ((a[0] + a[1]) + (a[2] + a[3])) / static_cast<float>(hi - lo + 1);
+  for (; i + 3 <= hi; i += 4) {
+    a += y[i];
+    b += y[i + 1];
+    c += y[i + 2];
+    d += y[i + 3];
+  }
+  if (i <= hi) a += y[i];
+  if (i + 1 <= hi) b += y[i + 1];
+  if (i + 2 <= hi) c += y[i + 2];
+  return ((a + b) + (c + d)) / static_cast<float>(hi - lo + 1);
 }
 
 // Samples in `seconds` at `rate`, to the nearest.
@@ -269,11 +274,18 @@ PHYSIOCLR_HD float interval_cost(float ratio, float z) {
   return late < 0 ? 0.0f : late > 2 * kLateCost ? 2 * kLateCost : late;
 }
 
+// Cost of candidate i following candidate j.
+PHYSIOCLR_HD float link_cost(const int32_t* t, const float* z, const float* rhythm, int64_t i, int64_t j, float fe) {
+  return interval_cost(static_cast<float>(t[i] - t[j]) / fe / (0.5f * (rhythm[i] + rhythm[j])), z[i]);
+}
+
 // Marks in `beat` the sequence of candidates with the most evidence less the cost of its intervals (dynamic
-// programming) and returns its length; *worth: its value. z: noise above kCalm at each candidate; doubt: see there.
-// value, back: scratch of n. Double, because over a day the sum would outgrow the digits of float32.
-PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* z, const float* doubt, const float* rhythm,
-                            int64_t n, float fe, double* value, int32_t* back, uint8_t* beat, double* worth) {
+// programming) and returns its length; *worth: its value. z: noise above kCalm at each candidate; doubt: see there;
+// cost(i, j): link_cost. value, back: scratch of n. Double, because over a day the sum would outgrow the digits of
+// float32.
+template <class Cost>
+PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* z, const float* doubt, int64_t n, float fe,
+                            Cost cost, double* value, int32_t* back, uint8_t* beat, double* worth) {
   const int32_t refractory = static_cast<int32_t>(static_cast<float>(kRefractory) * fe + 0.5f);
   double old = 0, top = 0;
   int32_t older = -1, end = -1;
@@ -291,8 +303,7 @@ PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* z, 
     }
     for (int64_t j = i - 1; j >= 0 && j >= i - kLookBack; --j) {
       if (t[i] - t[j] < refractory) continue;
-      const float ratio = static_cast<float>(t[i] - t[j]) / fe / (0.5f * (rhythm[i] + rhythm[j]));
-      const double total = value[j] - interval_cost(ratio, z[i]);
+      const double total = value[j] - cost(i, j);
       if (total > best) {
         best = total;
         from = static_cast<int32_t>(j);
