@@ -58,7 +58,9 @@ void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int3
 void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
 // y (views x records) = one pass of the plan over x for each seed (core/augment_math.h); rpeaks_out (views x records,
 // beats) and count_out (views x records) are where the R peaks went. y is float, half or bfloat; double if x is.
-// augment_bwd is the adjoint, float or double: gx = sum over the views of A^T gy, where y = A x + noise.
+// augment_bwd is the adjoint, float or double: gx = sum over the views of A^T gy, where y = A x + noise. With call.row the
+// batch is gathered from x, whose `records` is then that of the batch (AugmentCall). y may be x where the plan has no
+// time map (beat_shuffle, time_warp, rr_scale, crop) and there is one view.
 void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out);
 void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx);
 
@@ -176,6 +178,13 @@ void contrastive_row_gradients(const double* grad_loss, Matrix<const E> anchor, 
                                int64_t begin, int64_t end, const double* inv_norm, T* grad_h, int64_t strips,
                                const double* stats, const int64_t* counts, const double* log_tn,
                                const ContrastSettings& settings, E* grad_anchor, E* grad_views, void* stream);
+// As cpu::, the same bits. x, y, rpeaks and what `call` points to lie on the device, but seeds on the host. R peaks count
+// up to the first that is not above the one before it or beyond the record; a place outside the rows is missing samples.
+// workspace: augment_workspace() bytes, aligned to 16.
+int64_t augment_workspace(int64_t views, int64_t records, int64_t leads, int64_t beats) noexcept;
+void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out,
+             void* workspace, void* stream);
+void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx, void* workspace, void* stream);
 
 // As cpu::, in two launches. scratch: detect_rpeaks_workspace bytes, aligned to 256.
 int64_t detect_rpeaks_workspace(int64_t records, int64_t leads, int64_t samples, double fs);

@@ -1,4 +1,4 @@
-"""The tile version of hybrid_contrastive_loss (CUDA's), driven on the host by its host kernels, against the reference."""
+"""The tile version of hybrid_contrastive_loss (CUDA's), driven on the host by host kernels, against the reference."""
 
 import numpy as np
 import pytest

@@ -323,6 +323,9 @@ def test_too_high_a_learning_rate_diverges_with_an_error(store, tmp_path):
             "feature_leads": ["II"],
         },
         {"shuffle": False, "beta": 0.0, "chunk": 5},
+        {"gamma": 0.5, "chunk": 3},
+        {"gamma": 0.5, "beta": 0.0},
+        {"gamma": 0.5, "alpha": 0.0, "beta": 0.0},
         {"accumulate": 2, "amp": True, "optimizer": "adam", "norm": "group"},
     ],
     ids=lambda c: ",".join(map(str, c)),
@@ -330,6 +333,8 @@ def test_too_high_a_learning_rate_diverges_with_an_error(store, tmp_path):
 def test_methods_and_ablations_run(store, tmp_path, changes):
     result = pretrain(store, tmp_path / "run", SMALL.replace(**{"steps": 2, **changes}))
     assert result.step == 2 and np.isfinite(result.metrics["loss"])
+    if changes.get("beta") == 0:
+        assert "peak" not in result.metrics
     if not changes.get("feature_pairs", True):
         assert result.metrics["positives"] == 0 and result.metrics["negatives"] > 0
 
@@ -462,3 +467,29 @@ def test_features_as_a_method(store, tmp_path):
     rows = run.feature_space().transform(store.features(0)[:, feature_columns(store, ["II", "V1", "V5"], "segment")])
     assert values.shape == (12, 10)
     np.testing.assert_allclose(values[0], rows.mean(0), rtol=1e-5, atol=1e-6)
+
+
+def test_predicting_the_features_makes_the_embedding_hold_them(tmp_path):
+    fake = FakeStore(40)
+    config = SMALL.replace(gamma=1.0, steps=60, lr=1e-2, augment="none", channels=[16, 16], decimate=4, batch_size=32)
+    rows = []
+    pretrain(fake, tmp_path / "run", config, progress=rows.append)
+    assert rows[0]["prediction"] == pytest.approx(1, abs=0.4)  # of the mean
+    assert rows[-1]["prediction"] < 0.75 * rows[0]["prediction"]
+    assert read_metrics(tmp_path / "run" / "metrics.csv")[-1]["prediction"] == pytest.approx(rows[-1]["prediction"])
+    assert weights(tmp_path / "run")["predictor.weight"].shape == (10, 16)
+
+
+def test_rows_without_features_are_not_predicted(store, tmp_path):
+    from physioclr.train.distributed import world
+    from physioclr.train.pretrain import Trainer
+
+    with world(False) as alone:
+        trainer = Trainer(store, tmp_path / "run", SMALL.replace(gamma=1.0), False, None, alone)
+    f = torch.randn(6, 10)
+    f[2] = 0
+    scale = trainer.segments.feature_space.explained_variance.mean() ** 0.5
+    predicted = torch.randn(6, 10)
+    expected = (predicted - f / scale)[[0, 1, 3, 4, 5]].square().mean()
+    assert trainer.prediction_error(predicted, f) == pytest.approx(float(expected), rel=1e-5)
+    assert trainer.prediction_error(predicted, torch.zeros(6, 10)) == 0

@@ -31,7 +31,7 @@ from physioclr.train import Config, pretrain, probe
 METHODS = {
     "random": {"method": "random"},
     "cmsc": {"method": "cmsc"},
-    "simclr": {"method": "simclr"},
+    "simclr": {"method": "simclr", "augment": "preserving"},
     "physioclr": {},
     "physioclr-released": {"mode": "ratio", "pair_reduction": "sum", "delta": 0.25, "alpha": 0.2, "beta": 0.1},
     "physioclr-no-feature-pairs": {"feature_pairs": False, "mode": "ratio"},
@@ -41,6 +41,8 @@ METHODS = {
     "physioclr-mean-pairs": {"mode": "ratio", "pair_reduction": "mean", "delta": 0.4},
     "physioclr-supcon": {"mode": "supcon"},
     "physioclr-soft": {"mode": "soft"},
+    "physioclr-predict": {"gamma": 1.0},
+    "physioclr-predict-no-reconstruction": {"gamma": 1.0, "alpha": 0.0, "beta": 0.0},
     "supervised": {"method": "supervised", "scheme": "ptbxl_superclass"},
 }
 QUICK = ("random", "cmsc", "physioclr")

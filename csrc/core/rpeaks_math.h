@@ -55,10 +55,11 @@ constexpr int kMostGaps = 32;
 constexpr float kEarly = 0.75f, kEarlyCost = 0.3f, kEarlyRise = 35.0f, kLate = 1.35f, kLateCost = 1.0f;
 constexpr int kLookBack = 6;  // candidates: at least kLookBack * kSeparation = 1.1 s
 // Refinement. kRefine, kBaseline: half window around the envelope's maximum and half window of the mean that stands for
-// the baseline (s). kInverted: how much larger than the positive deflection the negative one must be to be dominant.
-// kTaper: how quickly, in noise, deflections away from the envelope's maximum lose weight (per s^2).
+// the baseline (s). kInverted: how much larger than the positive deflection the negative one must be to be dominant, in
+// one lead or over the leads. kTaper: how quickly, in noise, deflections away from the envelope's maximum lose weight
+// (per s^2).
 constexpr double kRefine = 0.07, kBaseline = 0.12;
-constexpr float kInverted = 1.2f, kTaper = 20000.0f;
+constexpr float kInverted = 1.5f, kTaper = 20000.0f;
 // Where the negative deflection dominates, a positive one before it is the R wave of an RS complex if it is a wave of
 // its own: a maximum at most kRS before the first dip of the complex (one with at least kDip of the largest), and
 // higher than what precedes it within kNotch by kProminence of the fall that follows, more in noise. The deflection of a
@@ -167,6 +168,9 @@ PHYSIOCLR_HD float local_rhythm(const int32_t* t, const uint8_t* clear, int64_t 
   const float r = m ? sorted_quantile(gap, m, 0.5f) : kRhythmDefault;
   return r < kRhythmMin ? kRhythmMin : r > kRhythmMax ? kRhythmMax : r;
 }
+
+// How much a deflection d from the baseline counts in the sum over several leads.
+PHYSIOCLR_HD float deflection(float d) { return d > 0 ? d : -d / kInverted; }
 
 // Mean of y[lo..hi]. Four partial sums, always added in the same order.
 PHYSIOCLR_HD float mean_of(const float* y, int64_t lo, int64_t hi) {

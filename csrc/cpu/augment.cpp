@@ -196,7 +196,7 @@ void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, c
     if (!direct && !p.vcg) read_tile(row(l), s.map, samples, t0, n, i0, i1, z, tile);
     const bool changes = !s.dropped[l] && (noisy || gain != 1);
     const bool masks = s.dropped[l] || i0 > 0 || i1 < n || overlaps(s.masked, t0, t0 + n);
-    const bool aside = past_caches || rounds;
+    const bool aside = past_caches || rounds || x.data == y.data;
     T* out = aside ? finished : reinterpret_cast<T*>(target);
     if (changes)
       gain_and_noise(in, n, gain, noisy ? &s.noise : nullptr, static_cast<int>(l), channels(leads) != leads, out);
@@ -223,7 +223,10 @@ void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, c
         return;
       }
     }
-    if (past_caches) stream_out(out, n * static_cast<int64_t>(sizeof(T)), target);
+    if (past_caches)
+      stream_out(out, n * static_cast<int64_t>(sizeof(T)), target);
+    else if (aside && reinterpret_cast<char*>(out) != target)
+      std::memcpy(target, out, n * sizeof(T));
   };
   const auto tile_length = [&](int64_t t0) { return std::min<int64_t>(kTile, samples - t0); };
   if (!noisy && !p.vcg && !s.map.smooth) {  // nothing to share between the leads: one after the other

@@ -81,9 +81,7 @@ inline void noise_record(const RecordParams& p, const Draws& draws, int64_t lead
       s.a[c * kTones + k] = static_cast<float>(a[k]);
       s.b[c * kTones + k] = static_cast<float>(b[k]);
     }
-    if (p.muscle > 0)
-      s.share[c] = static_cast<float>(muscle_share(draws, c) * p.muscle * (n != leads ? kElectrodeSd : 1.0) /
-                                      exact_sqrt(static_cast<float>(kSplinePower)));
+    if (p.muscle > 0) s.share[c] = channel_muscle(p, draws, c, n != leads);
   }
   for (int k = p.tones.first; k < p.tones.last; ++k)
     sincos_steps(p.tones.frequency[k], 0, 1, kGroup, s.sines[k], s.cosines[k]);

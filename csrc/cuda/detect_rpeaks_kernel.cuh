@@ -332,7 +332,7 @@ __device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWo
     for (int i = lo + lane; i <= hi; i += 32) {
       float v = 0;
       for (int l = 0; l < leads; ++l)
-        if (share[l] > 0) v += share[l] * fabsf(slow[static_cast<int64_t>(l) * p.n + i] - base[l]);
+        if (share[l] > 0) v += share[l] * deflection(slow[static_cast<int64_t>(l) * p.n + i] - base[l]);
       const float dt = static_cast<float>(i - t), d = v / (1.0f + taper * dt * dt);
       if (i == t) tall = v;
       if (d > most) {

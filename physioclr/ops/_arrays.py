@@ -53,6 +53,12 @@ class Arrays:
     def address(self, x: Any) -> int:
         return x.ctypes.data
 
+    def is_contiguous(self, x: Any) -> bool:
+        return x.flags.c_contiguous
+
+    def nbytes(self, x: Any) -> int:
+        return x.nbytes
+
     def adopt(self, x: Any, name: str) -> Any:
         """Another argument of the same call, as this library's array on this device."""
         kind = kind_of(x)
@@ -99,6 +105,9 @@ class TorchArrays(Arrays):
 
     def address(self, x):
         return x.data_ptr()
+
+    def is_contiguous(self, x):
+        return x.is_contiguous()
 
     def adopt(self, x, name):
         torch = self._torch
@@ -245,6 +254,7 @@ def cpu_only(launch: Callable[..., Any]) -> Callable[..., Any]:
             )
         return launch(xp, *args, **kwargs)
 
+    checked.host_only = True
     return checked
 
 

@@ -13,7 +13,7 @@ CALM, THRESHOLD, THRESHOLD_RISE, WIDTH, WIDTH_RISE, EVIDENCE = 0.16, 0.31, 1.5, 
 CLEAR, SPAN, RHYTHM_DEFAULT, RHYTHM_MIN, RHYTHM_MAX, MOST_GAPS = 0.6, 3.0, 0.8, 0.2, 1.6, 32
 EARLY, EARLY_COST, EARLY_RISE, LATE, LATE_COST, LOOK_BACK = 0.75, 0.3, 35.0, 1.35, 1.0, 6
 HISS, DOUBT = 0.2, 80.0
-REFINE, BASELINE, INVERTED, TAPER, FINE, TOP = 0.07, 0.12, 1.2, 20000.0, 0.024, 0.35
+REFINE, BASELINE, INVERTED, TAPER, FINE, TOP = 0.07, 0.12, 1.5, 20000.0, 0.024, 0.35
 RS, BROAD_RS, NOTCH, FALL, BROAD, WIDEST = 0.045, 0.12, 0.06, 0.12, 0.055, 0.2
 DIP, PROMINENCE, BROAD_PROMINENCE, PROMINENCE_RISE = 0.7, 0.13, 0.03, 7.0
 POOR, EVEN, UNEVEN, UNEASY, LARGEST, BESIDE = 0.9, 0.12, 0.45, 0.08, 2.0, 0.2
@@ -199,7 +199,7 @@ def refine(leads, slow, weight, t, z, step, fs, single):
     lo = max(0, t - half)
     base = [y[max(0, t - wide) : t + wide + 1].mean() for y in slow]
     near = [y[lo : t + half + 1] - b for y, b in zip(slow, base, strict=True)]
-    near = near[0] if single else sum(w * np.abs(d) for w, d in zip(weight, near, strict=True))
+    near = near[0] if single else sum(w * np.maximum(d, -d / INVERTED) for w, d in zip(weight, near, strict=True))
     tapered = near / (1 + 0.5 * TAPER * z * ((lo + np.arange(len(near)) - t) / fw) ** 2)
     up, down = max(tapered.max(), 0), min(tapered.min(), 0)
     positive = not single or up * INVERTED >= -down

@@ -106,8 +106,8 @@ class Pass(torch.nn.Module):
     """One pass of the model over rows of a batch: what DistributedDataParallel wraps and what a chunk goes through.
 
     Takes a dict of tensors with a row per segment: anchor, and second (its other view), target, valid and rpeaks where
-    the method has them. Returns the embeddings of anchor and second, and the squared errors of each row's
-    reconstruction. `counts` gathers how many samples those are of, (all, around R peaks).
+    the method has them. Returns the embeddings of anchor and second, the squared errors of each row's reconstruction,
+    and the predicted features. `counts` gathers how many samples those are of, (all, around R peaks).
     """
 
     def __init__(self, model: nn.PhysioCLR, amp: bool):
@@ -119,6 +119,7 @@ class Pass(torch.nn.Module):
         with torch.autocast(anchor.device.type, torch.bfloat16, enabled=self.amp):
             embeddings, tokens = model.project(*(rows[k] for k in ("anchor", "second") if k in rows))
             decoded = None if model.decoder is None else model.decoder(tokens, anchor.shape[2])
+            predicted = [] if model.predictor is None else [model.predict(tokens).float()]
         out = [e.float() for e in embeddings]
         if decoded is not None:
             sums = model.loss.reconstruction_sums(
@@ -126,7 +127,7 @@ class Pass(torch.nn.Module):
             )
             self.counts = [self.counts[0] + sums.count.sum(), self.counts[1] + sums.peak_count.sum()]
             out += [sums.squares, sums.peak_squares] if model.loss.beta else [sums.squares]
-        return tuple(out)
+        return tuple(out + predicted)
 
 
 class Trainer:
@@ -364,17 +365,29 @@ class Trainer:
             loss, stats = self.model.loss.contrastive(h, torch.stack(views), self._features(batch), batch.group, group)
             terms |= {"contrastive": loss.detach(), **_means(stats)}
             if self.model.decoder is not None:
-                squares, *peak = outputs[1 + c.shuffle :]
+                squares = outputs[1 + c.shuffle :][: 2 if c.beta else 1]
                 for name, weight, rows, count in zip(
-                    ("reconstruction", "peak"), (c.alpha, c.beta), (squares, *peak), self.one_pass.counts, strict=False
+                    ("reconstruction", "peak"), (c.alpha, c.beta), squares, self.one_pass.counts, strict=False
                 ):
                     terms[name] = global_mean(rows.sum(), count, group)
                     loss = loss + weight * terms[name]
                     terms[name] = terms[name].detach()
+            if self.model.predictor is not None:
+                terms["prediction"] = self.prediction_error(outputs[-1], batch.features)
+                loss = loss + c.gamma * terms["prediction"]
+                terms["prediction"] = terms["prediction"].detach()
         terms["loss"] = loss.detach()
         if logged:
             terms["alignment"], terms["uniformity"] = nn.alignment_uniformity(h.detach(), view.detach())
         return loss
+
+    def prediction_error(self, predicted: Tensor, features: Tensor) -> Tensor:
+        """Mean squared error of the predicted features, 1 for predicting the mean; rows without any feature are out."""
+        variance = float(self.segments.feature_space.explained_variance.mean())
+        known = (features != 0).any(1)
+        errors = torch.where(known[:, None], predicted - features / math.sqrt(variance or 1.0), 0.0).square()
+        count = known.sum() * features.shape[1]
+        return global_mean(errors.sum(), count, self.world.group)
 
     def _features(self, batch: Batch) -> Tensor:
         """The rows that decide on pairs. Without feature pairs (delta is then 1): directions of which no two agree."""

@@ -44,7 +44,10 @@ def build_model(config: Config, fs: float, leads: int = 12, classes: int = 0) ->
         pair_reduction=config.pair_reduction, alpha=config.alpha, beta=config.beta, fs=fs,
     )  # fmt: skip
     decoder = None if config.method == "physioclr" else False
-    model = nn.PhysioCLR(build_encoder(config, leads), loss, projection=config.projection, decoder=decoder)
+    predicted = config.feature_components if config.method == "physioclr" and config.gamma else 0
+    model = nn.PhysioCLR(
+        build_encoder(config, leads), loss, projection=config.projection, decoder=decoder, features=predicted
+    )
     if classes:
         model.projection = torch.nn.Linear(model.encoder.width, classes)
     return model

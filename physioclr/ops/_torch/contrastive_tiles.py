@@ -137,7 +137,7 @@ def contrastive_backward(
                 grad_h[j.start - rows.begin : j.stop - rows.begin].addmm_(g.T, rows.h[i])
         grads = xp.empty((rows.end - rows.begin, rows.d), rows.stored), xp.empty(tuple(views.shape), rows.stored)
         rows.call.row_gradients(
-            *rows.where, grad_loss.data_ptr(), *rows.owned, grad_h.data_ptr(), 1, stats.data_ptr(), counts.data_ptr(), log_tn.data_ptr(),
-            *(x.data_ptr() for x in grads), *rows.settings,
+            *rows.where, grad_loss.data_ptr(), *rows.owned, grad_h.data_ptr(), 1, stats.data_ptr(), counts.data_ptr(),
+            log_tn.data_ptr(), *(x.data_ptr() for x in grads), *rows.settings,
         )  # fmt: skip
     return xp.contiguous(grads[0], dtype_name(anchor)), xp.contiguous(grads[1], dtype_name(views))
