@@ -186,6 +186,13 @@ void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t*
              void* workspace, void* stream);
 void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx, void* workspace, void* stream);
 
+// As cpu::, in two launches. scratch: detect_rpeaks_workspace bytes, aligned to 256.
+int64_t detect_rpeaks_workspace(int64_t records, int64_t leads, int64_t samples, double fs);
+void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality,
+                   void* scratch, void* stream);
+void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality,
+                   void* scratch, void* stream);
+
 int device_count() noexcept;     // 0 where there is no driver
 int driver_version() noexcept;   // the newest CUDA it can run, 1000 * major + 10 * minor; 0 without a driver
 std::string device_name(int device);

@@ -48,7 +48,7 @@ constexpr float kHiss = 0.2f, kDoubt = 80.0f;
 // Local rhythm: the median interval within kSpan seconds, first between clear candidates (amplitude above kClear), then
 // between the beats that the first pass chose. Bounds in seconds.
 constexpr float kClear = 0.6f, kSpan = 3.0f, kRhythmDefault = 0.8f, kRhythmMin = 0.2f, kRhythmMax = 1.6f;
-constexpr int kMostGaps = 32;
+constexpr int kMostGaps = 40;  // candidates lie kSeparation apart: at most 2 kSpan / kSeparation = 34 intervals
 // An interval below kEarly of the local rhythm costs kEarlyCost per quarter of it, more in noise, where an early "beat"
 // is more often an artefact than an ectopic beat. One above kLate costs up to twice kLateCost: the search-back of a
 // classical detector.
@@ -245,6 +245,9 @@ PHYSIOCLR_HD void local_rhythms(const int32_t* t, const uint8_t* clear, int64_t 
     rhythm[i] = r < kRhythmMin ? kRhythmMin : r > kRhythmMax ? kRhythmMax : r;
   }
 }
+
+// How much a deflection d from the baseline counts in the sum over several leads.
+PHYSIOCLR_HD float deflection(float d) { return d > 0 ? d : -d / kInverted; }
 
 // Mean of y[lo..hi]. Four partial sums, always added in the same order.
 PHYSIOCLR_HD float mean_of(const float* y, int64_t lo, int64_t hi) {

@@ -143,10 +143,7 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
       s.share[l] = w;
       if (!(w > 0)) continue;
       const float mean = s.base[l] = mean_of(y, std::max<int64_t>(0, t - wide), std::min(p.n - 1, t + wide));
-      for (int64_t i = lo; i <= hi; ++i) {
-        const float d = y[i] - mean;
-        sum[i - lo] += w * (d > 0 ? d : -d / kInverted);
-      }
+      for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * deflection(y[i] - mean);
     }
     const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
     float most = 0;
