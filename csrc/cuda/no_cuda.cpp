@@ -74,6 +74,24 @@ template void contrastive_finish<float>(const double*, const int64_t*, int64_t, 
                                         void*);
 template void contrastive_finish<double>(const double*, const int64_t*, int64_t, int64_t, Contrast, double*, int64_t*,
                                          void*);
+ContrastPlan contrastive_fused_plan(int64_t, int64_t) { none(); }
+template <class E>
+void contrastive_fused_prepare(Matrix<const E>, Matrix<const float>, const int32_t*, const ContrastRows<E>&, double*,
+                               void*) {
+  none();
+}
+template <class E>
+void contrastive_fused_sums(const ContrastRows<E>&, const ContrastSettings&, int64_t, int64_t, int64_t, double*,
+                            void*) {
+  none();
+}
+template <class E>
+void contrastive_fused_gradient(const ContrastRows<E>&, const ContrastSettings&, int64_t, int64_t, int64_t,
+                                const double*, const int64_t*, int64_t, int64_t, const double*, float*, int64_t, float*,
+                                void*) {
+  none();
+}
+PHYSIOCLR_CONTRASTIVE_FUSED(, void*)
 int device_count() noexcept { return 0; }
 bool compiled() noexcept { return false; }
 const char* archs() noexcept { return ""; }
