@@ -168,6 +168,10 @@ namespace cuda {
 void physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
                        SimilarityOut form, float threshold, float* scale, void* out, void* stream);
 
+// As cpu::, without the check for NaN: a pair whose similarity is NaN is no neighbour. scale: scratch of a.rows + b.rows.
+void physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, Similarity kind, float inv_two_sigma2,
+                      const int64_t* group, int64_t k, float* scale, int64_t* index, float* similarity, void* stream);
+
 // As cpu::, without the check of the R peaks (those outside the record are ignored).
 template <class T>
 void peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,

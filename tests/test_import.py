@@ -85,7 +85,7 @@ def test_info_says_what_there_is():
     "op",
     [
         "augment", "augment_bwd", "contrastive_backward", "contrastive_rows", "delineate", "detect_rpeaks",
-        "hybrid_contrastive_loss", "physio_features", "physio_neighbors", "shuffle_beats", "shuffle_beats_bwd",
+        "physio_features", "shuffle_beats", "shuffle_beats_bwd",
     ],
 )  # fmt: skip
 def test_host_kernels_refuse_device_memory(op):

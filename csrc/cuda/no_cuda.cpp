@@ -17,6 +17,10 @@ void physio_similarity(Matrix<const float>, Matrix<const float>, Similarity, flo
                        void*) {
   none();
 }
+void physio_neighbors(Matrix<const float>, Matrix<const float>, bool, Similarity, float, const int64_t*, int64_t, float*,
+                      int64_t*, float*, void*) {
+  none();
+}
 template <class T>
 void peak_reconstruction_loss_fwd(Cube<const T>, Cube<const T>, Matrix<const int32_t>, int64_t, double*, int64_t*,
                                   void*) {
