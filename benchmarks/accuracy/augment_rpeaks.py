@@ -2,8 +2,8 @@
 
 python benchmarks/accuracy/augment_rpeaks.py [RECORDS.npy]      # the 80 shipped records, or (B, 12, T) mV at 500 Hz
 
-mapping: without a detector. The 60 ms after each carried peak are laid over the 60 ms after the R peak it came from, all
-leads; the lag of the best fit is the error of the map. (After, because cut "r" joins halves of different beats there.)
+mapping: without a detector. The 60 ms after each carried peak are laid over the 60 ms after the R peak it came from, in
+all leads; the lag of the best fit is the error of the map. (After, as cut "r" joins halves of different beats there.)
 refound: detection on the result finds the carried peak within 2 samples. The detector has its own instability: so the
 same share for `control`, the untransformed record with only the plan's gain, noise and masks (no time map), or where
 the plan has none of these, with Gaussian noise of SD 0.005 mV, the weakest that `Augment` draws by default.
