@@ -31,6 +31,7 @@ from physioclr.train import Config, pretrain, probe
 METHODS = {
     "random": {"method": "random"},
     "cmsc": {"method": "cmsc"},
+    "cmsc-longer": {"method": "cmsc", "steps": 400},  # about the seconds of physioclr, which encodes two views
     "simclr": {"method": "simclr", "augment": "preserving"},
     "physioclr": {},
     "physioclr-released": {"mode": "ratio", "pair_reduction": "sum", "delta": 0.25, "alpha": 0.2, "beta": 0.1},
