@@ -159,7 +159,7 @@ def _low_pass(down: int) -> np.ndarray:
 
 
 def every(x: np.ndarray, down: int) -> np.ndarray:
-    """What scipy.signal.resample_poly(x, 1, down, axis=1) gives, a good deal sooner: the low-pass of (L, T), every down-th sample."""
+    """What scipy.signal.resample_poly(x, 1, down, axis=1) gives, sooner: (L, T) low-passed, every down-th sample."""
     from ._numba_decimate import decimate
 
     reach = 10 * down
