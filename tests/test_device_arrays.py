@@ -57,6 +57,16 @@ def test_lists_are_moved_to_the_device(kernels, rng):
     assert got == pytest.approx(float(want))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_rpeaks_stay_on_the_device(kernels, rng, dtype):
+    ecg = (1000 * rng.normal(size=(2, 3, 2000)) ** 3).astype(dtype)
+    got = pc.detect_rpeaks(cupy(ecg), 500.0)
+    for v, want in zip(got, pc.reference.detect_rpeaks(ecg, 500.0), strict=True):
+        assert v.device.id == HERE
+        np.testing.assert_array_equal(v._values, want)
+    assert kernels.launched == [f"detect_rpeaks_{np.dtype(dtype).name}"]
+
+
 def test_dlpack_exporter(kernels, rng):
     a = rng.normal(size=(6, 8)).astype(np.float32)
     exporter = fake_cupy.Exporter(a[:, ::2], HERE)

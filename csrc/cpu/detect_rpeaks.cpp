@@ -24,6 +24,7 @@ struct Scratch {  // one per thread, so that no record allocates
   std::vector<double> value;
   std::vector<int32_t> cand, back;
   std::vector<uint8_t> missing, mark, before;
+  float near[kNeighbours];
 
   void fit(const Plan& p, int64_t leads) {
     slow.resize(leads * p.n);
@@ -91,8 +92,8 @@ bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s)
       float* weight = s.weight.data() + (l * kBands + b) * p.blocks;
       block_statistics(env + b * p.m, p, s.maxima.data(), s.means.data());
       for (int64_t k = 0; k < p.blocks; ++k) {
-        level[k] = near_level(s.maxima.data(), p.blocks, k);
-        weight[k] = contrast(level[k], block_mean(s.means.data(), p.blocks, k));
+        level[k] = near_level(s.maxima.data(), p.blocks, k, s.near);
+        weight[k] = contrast(level[k], block_mean(s.means.data(), p.blocks, k, s.near));
       }
     }
   }
@@ -142,10 +143,7 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
       s.share[l] = w;
       if (!(w > 0)) continue;
       const float mean = s.base[l] = mean_of(y, std::max<int64_t>(0, t - wide), std::min(p.n - 1, t + wide));
-      for (int64_t i = lo; i <= hi; ++i) {
-        const float d = y[i] - mean;
-        sum[i - lo] += w * (d > 0 ? d : -d / kInverted);
-      }
+      for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * deflection(y[i] - mean);
     }
     const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
     float most = 0;
@@ -153,9 +151,12 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
       const float dt = static_cast<float>(i - t), d = sum[i - lo] / (1.0f + taper * dt * dt);
       if (d > most) most = d, coarse = i;
     }
-    height = sum[coarse - lo];
-    for (int64_t l = 0; l < leads; ++l)
-      if (s.slow[l * p.n + coarse] < s.base[l]) s.share[l] = -s.share[l];
+    for (int64_t l = 0; l < leads; ++l) {
+      if (!(s.share[l] > 0)) continue;
+      const float d = s.slow[l * p.n + coarse] - s.base[l];
+      height += s.share[l] * std::fabs(d);
+      if (d < 0) s.share[l] = -s.share[l];
+    }
   }
   const int64_t centre = coarse * p.step + p.step / 2, fine = span_of(kFine, p.fs);
   const int64_t from = std::max<int64_t>(0, centre - fine), to = std::min(samples - 1, centre + fine);
@@ -186,8 +187,8 @@ int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
   if (static_cast<double>(p.n) < kShortest * p.fw || leads == 0 || !fuse(x, leads, samples, p, s)) return 0;
   block_statistics(s.fused.data(), p, s.maxima.data(), s.means.data());
   for (int64_t k = 0; k < p.blocks; ++k) {
-    s.level[k] = block_level(s.maxima.data(), p.blocks, k);
-    const float mean = block_mean(s.means.data(), p.blocks, k);
+    s.level[k] = block_level(s.maxima.data(), p.blocks, k, s.near);
+    const float mean = block_mean(s.means.data(), p.blocks, k, s.near);
     s.noise[k] = s.level[k] > 0 ? mean / s.level[k] : 0.0f;
   }
   const int64_t n = candidates(s.fused.data(), p, s.cand.data());
@@ -201,10 +202,13 @@ int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
   for (int64_t i = 0; i < n; ++i) s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe);
   double worth = 0;
   for (int pass = 0; pass < 2; ++pass) {
-    for (int64_t i = 0; i < n; ++i) s.rhythm[i] = local_rhythm(s.cand.data(), s.mark.data(), n, i, fe);
+    local_rhythms(s.cand.data(), s.mark.data(), n, fe, s.rhythm.data());
     std::copy_n(s.mark.begin(), n, s.before.begin());
-    choose(s.cand.data(), s.amp.data(), s.z.data(), s.doubt.data(), s.rhythm.data(), n, fe, s.value.data(),
-           s.back.data(), s.mark.data(), &worth);
+    const auto cost = [&](int64_t i, int64_t j) {
+      return link_cost(s.cand.data(), s.z.data(), s.rhythm.data(), i, j, fe);
+    };
+    choose(s.cand.data(), s.amp.data(), s.z.data(), s.doubt.data(), n, fe, cost, s.value.data(), s.back.data(),
+           s.mark.data(), &worth);
     if (std::equal(s.mark.begin(), s.mark.begin() + n, s.before.begin())) break;  // the next pass would repeat this one
   }
   int64_t count = 0, last = -1;

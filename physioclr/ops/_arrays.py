@@ -254,6 +254,7 @@ def cpu_only(launch: Callable[..., Any]) -> Callable[..., Any]:
             )
         return launch(xp, *args, **kwargs)
 
+    checked.host_only = True
     return checked
 
 
