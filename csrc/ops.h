@@ -25,6 +25,17 @@ struct ContrastTile {
   const int32_t *id_i, *id_j;
 };
 
+// What the fused version multiplies, all in `padded` = fused_padded(N) rows, of which those past N have id -1.
+template <class E>
+struct ContrastRows {
+  E* x;         // (padded, dk): embeddings times a power of 2; dk 128 or 256
+  Half* f;      // (padded, 2 fk): unit features times kFeatureScale, high parts and low parts; fk a multiple of 16
+  float* r;     // (padded): |h| = x r
+  int32_t* id;  // (padded)
+  int64_t padded;
+  int dk, fk;
+};
+
 // A batch (records, leads, samples) of one element type. scale: mV per unit of int16 samples, one for each lead
 // (scale_stride 0) or for each lead of each row (scale_stride = leads); else nullptr.
 struct Signal {
@@ -135,6 +146,23 @@ void contrastive_row_gradients(const double* grad_loss, Matrix<const E> anchor, 
                                const double* stats, const int64_t* counts, const double* log_tn,
                                const ContrastSettings& settings, E* grad_anchor, E* grad_views);
 
+// The fused version (CUDA; on the CPU plain loops over the same operands, to test the kernels and their caller): 16-bit
+// embeddings, a fixed shift (needs_maxima false), d <= 256, f <= 64. The other steps are those of the tile version.
+//
+// Writes `rows`, padded as it says, and inv_norm (N). group (N): group numbers.
+template <class E>
+void contrastive_fused_prepare(Matrix<const E> anchor, Matrix<const float> features, const int32_t* group,
+                               const ContrastRows<E>& rows, double* inv_norm);
+// state (strips, end - begin, kRowState) of the rows [begin, end), the columns dealt out to the strips.
+template <class E>
+void contrastive_fused_sums(const ContrastRows<E>& rows, const ContrastSettings& settings, int64_t begin, int64_t end,
+                            int64_t strips, double* state);
+// grad_h (strips, end - begin, d) as contrastive_row_gradients takes it. w: scratch (padded, 2).
+template <class E>
+void contrastive_fused_gradient(const ContrastRows<E>& rows, const ContrastSettings& settings, int64_t begin,
+                                int64_t end, int64_t strips, const double* stats, const int64_t* counts, int64_t n,
+                                int64_t n_views, const double* log_tn, float* w, int64_t d, float* grad_h);
+
 }  // namespace cpu
 
 namespace cuda {
@@ -142,6 +170,10 @@ namespace cuda {
 // As cpu::, without the check for NaN (it would synchronise): a row with NaN or Inf gives NaN, and 0 in a mask.
 void physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
                        SimilarityOut form, float threshold, float* scale, void* out, void* stream);
+
+// As cpu::, without the check for NaN: a pair whose similarity is NaN is no neighbour. scale: scratch of a.rows + b.rows.
+void physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, Similarity kind, float inv_two_sigma2,
+                      const int64_t* group, int64_t k, float* scale, int64_t* index, float* similarity, void* stream);
 
 // As cpu::, without the check of the R peaks (those outside the record are ignored).
 template <class T>
@@ -192,6 +224,22 @@ void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int3
                    void* scratch, void* stream);
 void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality,
                    void* scratch, void* stream);
+
+// The fused version on the current device: rows per block (0: it cannot, use the tile version) and its processors.
+struct ContrastPlan {
+  int64_t block_rows, processors;
+};
+ContrastPlan contrastive_fused_plan(int64_t d, int64_t f);
+template <class E>
+void contrastive_fused_prepare(Matrix<const E> anchor, Matrix<const float> features, const int32_t* group,
+                               const ContrastRows<E>& rows, double* inv_norm, void* stream);
+template <class E>
+void contrastive_fused_sums(const ContrastRows<E>& rows, const ContrastSettings& settings, int64_t begin, int64_t end,
+                            int64_t strips, double* state, void* stream);
+template <class E>
+void contrastive_fused_gradient(const ContrastRows<E>& rows, const ContrastSettings& settings, int64_t begin,
+                                int64_t end, int64_t strips, const double* stats, const int64_t* counts, int64_t n,
+                                int64_t n_views, const double* log_tn, float* w, int64_t d, float* grad_h, void* stream);
 
 int device_count() noexcept;     // 0 where there is no driver
 int driver_version() noexcept;   // the newest CUDA it can run, 1000 * major + 10 * minor; 0 without a driver

@@ -208,11 +208,16 @@ def probe(
 
 @app.command()
 def embed(
-    run: RunArg,
-    store: StoreArg,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="[RUN] STORE", help="A run folder and a store; without RUN the shipped encoder."),
+    ],
     path: Annotated[Path, typer.Option("--out", help="The .npy file to write.")],
 ) -> None:
     """Write the embedding of every record of a store, (records, width) float32."""
+    if len(paths) > 2:
+        raise ValueError(f"{len(paths)} paths are given; embed takes a run and a store, or a store alone")
+    run, store = (Path("pretrained"), *paths)[-2:]
     import numpy as np
 
     from .train import embed as embeddings

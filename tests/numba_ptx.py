@@ -28,7 +28,7 @@ def array(dtype, ndim, layout="C"):
 
 ECG, PEAKS, LEADS = array(float32, 3), array(int32, 2), array(int64, 1)
 SIGNATURES = {
-    "rpeaks_kernel": (array(int64, 2), int64, array(int32, 1)),
+    "rpeaks_kernel": (array(int64, 2), int64, PEAKS),
     "mean_lead_kernel": (ECG, ECG),
     "delineate_kernel": (
         *(ECG, LEADS, PEAKS, float64, array(int32, 4), array(float64, 3), array(float64, 3)),

@@ -38,8 +38,6 @@ if "leads" in given:
     found["features"], found["paced"] = _launch.physio_features(
         Simulated(), ecg, fs, rpeaks, given["leads"].tolist(), segment, str(given["qtc"])
     )
-try:
-    _launch.delineate(Simulated(), ecg, fs, rpeaks[:, ::-1], 0)
-except ValueError as e:
-    found["error"] = np.array(str(e))
+peaks = np.array([[5, 80, 80, 90], [5, 300, 200, 400], [-1, 7, 8, 9], [3, 10**9, 12, 13], [-7, 1, 2, 3]])
+found["usable"] = numba_gpu.usable_rpeaks(Simulated(), peaks, 1000)
 np.savez(sys.argv[2], **found)

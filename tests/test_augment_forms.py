@@ -253,3 +253,60 @@ def test_extra_memory_is_below_a_megabyte():
 
 def test_every_field_stays_or_moves():
     assert {n for n in ONE_FIELD if n not in STAY} == {"beat_shuffle", "time_warp", "rr_scale", "crop"}
+
+
+# ---- CUDA ---------------------------------------------------------------------------------------------------------
+
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@pytest.mark.cuda
+@on_gpu
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_cuda_gives_the_bits_of_the_cpu(rng, plan, dtype):
+    ecg = torch.from_numpy(rng.normal(size=(5, 12, 1134))).to(getattr(torch, dtype))
+    ecg[1, 3, 400:420] = float("nan")
+    index = torch.from_numpy(peaks_of(rng, 5, 1134, 9))
+    args = dict(fs=500, seed=range(20))  # more views than one launch takes
+    want, there = pc.augment(ecg, PLANS[plan], rpeaks=index, **args)
+    got, new = pc.augment(ecg.cuda(), PLANS[plan], rpeaks=index.cuda(), **args)
+    torch.testing.assert_close(got.cpu(), want, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(new.index.cpu(), there.index) and torch.equal(new.count.cpu(), there.count)
+
+
+@pytest.mark.cuda
+@on_gpu
+@pytest.mark.parametrize("plan", PLANS)
+def test_cuda_gradient_has_the_bits_of_the_cpu(rng, plan):
+    ecg, index = torch.from_numpy(rng.normal(size=(3, 12, 900))), torch.from_numpy(peaks_of(rng, 3, 900, 9))
+    grad = torch.from_numpy(rng.normal(size=(2, 3, 12, 900)))
+    results = []
+    for device in ("cpu", "cuda"):
+        x = ecg.to(device).requires_grad_()
+        pc.augment(x, PLANS[plan], fs=500, seed=(3, 4), rpeaks=index.to(device))[0].backward(grad.to(device))
+        results.append(x.grad.cpu())
+    assert torch.equal(*results)
+
+
+@pytest.mark.cuda
+@on_gpu
+def test_cuda_graph_and_bad_places(rng):
+    """Nothing waits or allocates outside torch's pool, so the call can be captured; a place outside is missing."""
+    signals = torch.from_numpy(rng.integers(-3000, 3000, (4, 12, 1000)).astype(np.int16)).cuda()
+    rows, starts, scale = (
+        torch.tensor([0, 3, 4, 1]).cuda(),
+        torch.tensor([0, 5, 9, 401]).cuda(),
+        torch.tensor(0.01).cuda(),
+    )
+
+    def call():
+        return _augment_rows(signals, rows, starts, 600, PLANS["gaussian_noise"], fs=500, seed=(1, 2), scale=scale)[0]
+
+    want = call()
+    assert want[:, 2:].isnan().all() and want[:, :2].isfinite().all()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = call()
+    graph.replay()
+    torch.testing.assert_close(out, want, rtol=0, atol=0, equal_nan=True)

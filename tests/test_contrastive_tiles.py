@@ -1,4 +1,4 @@
-"""The tile version of hybrid_contrastive_loss (CUDA's), driven on the host by host kernels, against the reference."""
+"""CUDA's versions of hybrid_contrastive_loss, driven on the host by their host kernels, against the reference."""
 
 import numpy as np
 import pytest
@@ -13,21 +13,32 @@ from physioclr.ops._arrays import TorchArrays
 from physioclr.ops._torch import contrastive_tiles as tiles
 
 
+def by_tiles(tile):
+    return lambda *inputs: tiles.Tiles(*inputs[:5], inputs[6], inputs[5], tile=tile)
+
+
+THIRTY_TWO = by_tiles(32)
+
+
+def fused(strips):
+    return lambda *inputs: tiles.Fused(*inputs[:5], inputs[6], inputs[5], strips=strips)
+
+
 def run(anchor, views, features, group=None, *, tau=0.1, delta=0.25, mode="ratio", tau_s=0.1, pair_reduction="sum",
-        first=0, tile=32):  # fmt: skip
+        first=0, make=THIRTY_TWO):  # fmt: skip
     """(loss, counts, skipped, gradients) of all rows, the statistics those of the rows from `first` on."""
     xp, options = TorchArrays(anchor), (tau, delta, mode, tau_s, pair_reduction)
-    stats, counts = tiles.contrastive_rows(xp, anchor, views, features, group, options, first, tile)
+    stats, counts = tiles.contrastive_rows(xp, anchor, views, features, group, options, first, make)
     loss, skipped = _launch.contrastive_finish(xp, stats, counts, len(views), mode, "float64")
     if first or views.shape[1] < len(anchor):
         return stats, counts
     one = torch.ones((), dtype=torch.float64)
-    grads = tiles.contrastive_backward(xp, one, anchor, views, features, group, stats, counts, options, 0, tile)
+    grads = tiles.contrastive_backward(xp, one, anchor, views, features, group, stats, counts, options, 0, make)
     return loss, counts, skipped, grads
 
 
-def check(anchor, views, features, group=None, tol=1e-9, tile=32, **options):
-    loss, counts, skipped, grads = run(anchor, views, features, group, tile=tile, **options)
+def check(anchor, views, features, group=None, tol=1e-9, make=THIRTY_TWO, **options):
+    loss, counts, skipped, grads = run(anchor, views, features, group, make=make, **options)
     anchor, views = (x.detach().clone().requires_grad_() for x in (anchor, views))
     want, positives, negatives, want_skipped = reference.hybrid_contrastive_loss(
         anchor, views, features, group, **options
@@ -52,7 +63,7 @@ def test_groups_zero_features_and_ragged_tiles(mode, reduction):
     anchor, views, features = batch(151, 2, d=40, f=50, grad=False)
     features[::7] = 0
     group = torch.from_numpy(np.random.default_rng(1).integers(-5, 40, 151)) * 2**40
-    check(anchor, views, features, group, mode=mode, delta=0.05, pair_reduction=reduction, tile=50)
+    check(anchor, views, features, group, mode=mode, delta=0.05, pair_reduction=reduction, make=by_tiles(50))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -67,6 +78,47 @@ def test_half_precision(dtype):
         assert g.dtype == dtype and (g - w).norm() <= (torch.finfo(dtype).eps + 1e-4) * w.norm()
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("n, d, v, strips", [(1, 5, 2, 1), (70, 130, 2, 3), (131, 16, 0, 1)])
+def test_fused(mode, dtype, n, d, v, strips):
+    anchor, views, features = batch(n, v, d=d, f=50, dtype=torch.float32, grad=False)
+    anchor, views = (anchor * torch.logspace(-3, 3, n)[:, None]).to(dtype), views.to(dtype)
+    group = torch.arange(n) // 2
+    features[::9] = 0
+    loss, counts, skipped, grads = run(anchor, views, features, group, mode=mode, make=fused(strips))
+    a, v = (x.clone().requires_grad_() for x in (anchor, views))
+    want, positives, negatives, want_skipped = reference.hybrid_contrastive_loss(a, v, features, group, mode=mode)
+    assert torch.equal(counts[:, 0], positives) and torch.equal(counts[:, 1], negatives) and skipped == want_skipped
+    assert loss.item() == pytest.approx(want.item(), rel=1e-5, abs=1e-6)
+    eps = torch.finfo(dtype).eps  # of each coefficient before it is multiplied, and of the result
+    least = torch.finfo(dtype).smallest_normal * eps * d**0.5  # gradients of long rows are short
+    for g, w in zip(grads, torch.autograd.grad(want, (a, v)), strict=True):
+        g, w = g.double(), w.double()  # the rows' lengths span six decades, so each row by itself
+        assert ((g - w).norm(dim=-1) <= eps * w.norm(dim=-1) + least).all()
+
+
+@pytest.mark.parametrize("first, count", [(37, 64), (90, 61), (0, 0)])
+def test_fused_part_of_the_rows(first, count):
+    anchor, views, features = (x.bfloat16() for x in batch(151, grad=False, dtype=torch.float32))
+    own, options, one = slice(first, first + count), (0.2, 0.25, "soft", 0.1, "mean"), torch.tensor(1.5).double()
+    xp, inputs = TorchArrays(anchor), (anchor, views[:, own], features, torch.arange(151) // 3)
+    stats, counts = _launch.contrastive_rows(xp, anchor, views, *inputs[2:], *options)
+    part = tiles.contrastive_rows(xp, *inputs, options, first, fused(2))
+    torch.testing.assert_close(part[0], stats[own], rtol=1e-5, atol=1e-5)
+    assert torch.equal(part[1], counts[own])
+    grads = tiles.contrastive_backward(xp, one, *inputs, stats, counts, options, first, fused(2))
+    for g, w in zip(grads, _launch.contrastive_backward(xp, one, *inputs, stats, counts, *options, first), strict=True):
+        assert (g.float() - w.float()).norm() <= 2**-7 * w.float().norm()
+
+
+def test_which_version_runs():
+    anchor, views, features = (x.half() for x in batch(9, grad=False))
+    xp, settings = TorchArrays(anchor), (0.1, 0.25, "ratio", 0.1, "sum")
+    assert tiles.Fused.strips_for(xp, anchor, views, features, settings) == 0  # on the host: only on demand
+    assert isinstance(tiles.version(xp, anchor, views, features, None, settings, 0), tiles.Tiles)
+
+
 @pytest.mark.parametrize("first, count", [(0, 5), (37, 64), (90, 61), (0, 0)])
 @pytest.mark.parametrize("mode", MODES)
 def test_part_of_the_rows(first, count, mode):
@@ -76,10 +128,10 @@ def test_part_of_the_rows(first, count, mode):
     xp, one = TorchArrays(anchor), torch.tensor(1.5, dtype=torch.float64)
     inputs = anchor, views[:, own], features, group
     stats, counts = _launch.contrastive_rows(xp, anchor, views, features, group, *options)
-    part = tiles.contrastive_rows(xp, *inputs, options, first, 40)
+    part = tiles.contrastive_rows(xp, *inputs, options, first, by_tiles(40))
     torch.testing.assert_close(part[0], stats[own], rtol=1e-11, atol=1e-12)
     assert torch.equal(part[1], counts[own])
-    grads = tiles.contrastive_backward(xp, one, *inputs, stats, counts, options, first, 40)
+    grads = tiles.contrastive_backward(xp, one, *inputs, stats, counts, options, first, by_tiles(40))
     for g, w in zip(grads, _launch.contrastive_backward(xp, one, *inputs, stats, counts, *options, first), strict=True):
         torch.testing.assert_close(g, w, rtol=1e-9, atol=1e-13)
 
@@ -116,4 +168,14 @@ def test_autocast_leaves_the_products_alone():
 def test_any_settings(n, v, groups, mode, reduction, tau, delta, tile, seed):
     inputs = batch(n, v, d=3, f=3, seed=seed, grad=False)
     group = torch.from_numpy(np.random.default_rng(seed).integers(0, groups, n))
-    check(*inputs, group, mode=mode, pair_reduction=reduction, tau=tau, tau_s=tau, delta=delta, tile=tile, tol=1e-7)
+    check(
+        *inputs,
+        group,
+        mode=mode,
+        pair_reduction=reduction,
+        tau=tau,
+        tau_s=tau,
+        delta=delta,
+        make=by_tiles(tile),
+        tol=1e-7,
+    )

@@ -1,4 +1,4 @@
-"""Training in two processes (gloo, as torchrun starts them) against one process, and what happens when one dies."""
+"""Training in two and three processes (gloo, as torchrun starts them) against one, and what happens when one dies."""
 
 import os
 import socket
@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_store import FakeStore, one_thread
+import torch
+from training_store import FS, FakeStore, one_thread
 
-from physioclr.train import Config, pretrain
+from physioclr.train import Config, checkpoint, pretrain
 from physioclr.train.dataset import Sampler
 from physioclr.train.metrics import read_metrics
+from physioclr.train.run import build_model
 
 single = pytest.fixture(autouse=True, scope="module")(one_thread)
 
@@ -22,7 +24,10 @@ METHODS = {
     "physioclr": CONFIG,
     "simclr": CONFIG.replace(method="simclr"),
     "cmsc": CONFIG.replace(method="cmsc", accumulate=2),
+    # Gradient descent: Adam divides any wrong factor of the gradient out again, and enlarges rounding.
+    "plain": CONFIG.replace(steps=10, batch_size=12, lr=0.02, weight_decay=0.0, clip=0.0),
 }
+ADAM = ["physioclr", "simclr", "cmsc"]
 
 WORKER = """
 import os, sys
@@ -38,28 +43,30 @@ class Store(FakeStore):
             os._exit(7)
         return super().rpeaks(i)
 
+if {plain}:
+    torch.optim.AdamW = lambda parameters, lr, betas, weight_decay: torch.optim.SGD(parameters, lr)
 if {joined}:  # pretrain joins the processes where the caller has not: once for several runs
     torch.distributed.init_process_group("gloo")
 for name in {names!r}:
-    pretrain(Store(14), f"{folder}/two-{{name}}", Config.load(f"{folder}/{{name}}.yaml"))
+    pretrain(Store(14), f"{folder}/many-{{name}}", Config.load(f"{folder}/{{name}}.yaml"))
 if {joined}:
     torch.distributed.destroy_process_group()
 """
 
 
-def launch(folder, names, *, joined=False, dies=False):
-    """(return codes, stderr of rank 0) of two processes with the variables that torchrun sets."""
+def launch(folder, names, *, world=2, joined=False, dies=False, plain=False):
+    """(return codes, stderr of rank 0) of `world` processes with the variables that torchrun sets."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     for name in names:
         (folder / f"{name}.yaml").write_text(METHODS[name].to_yaml())
     tests = str(Path(__file__).parent)
-    code = WORKER.format(tests=tests, folder=folder, names=names, joined=joined, dies=dies)
+    code = WORKER.format(tests=tests, folder=folder, names=names, joined=joined, dies=dies, plain=plain)
     processes = []
-    for rank in range(2):
-        variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        env = {**os.environ, **{k: str(v) for k, v in variables.items()}}
+    for rank in range(world):
+        env = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        env |= {k: str(v) for k, v in (("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", world))}
         processes.append(subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, text=True))
     try:
         errors = [p.communicate(timeout=200)[1] for p in processes]
@@ -72,21 +79,39 @@ def launch(folder, names, *, joined=False, dies=False):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    codes, error = launch(folder, list(METHODS), joined=True)
+    codes, error = launch(folder, ADAM, joined=True)
     assert codes == [0, 0], error
     return folder
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ADAM)
 def test_two_processes_are_one(two, tmp_path, name):
     pretrain(FakeStore(14), tmp_path / "one", METHODS[name])
     one = read_metrics(tmp_path / "one" / "metrics.csv")
-    both = read_metrics(two / f"two-{name}" / "metrics.csv")
+    both = read_metrics(two / f"many-{name}" / "metrics.csv")
     assert len(one) == len(both) == 3
     # From the second step on Adam enlarges rounding: its first steps are the sign of each gradient, however small
     for a, b, tolerance in zip(one, both, (1e-4, 5e-3, 2e-2), strict=True):
         for k in ("loss", "contrastive", "reconstruction", "peak", "positives", "negatives", "grad_norm"):
             np.testing.assert_allclose(a[k], b[k], rtol=tolerance, atol=1e-6, err_msg=f"{k} at step {a['step']}")
+
+
+def test_weights_of_three_processes_are_those_of_one(tmp_path, monkeypatch):
+    config = METHODS["plain"]
+    codes, error = launch(tmp_path, ["plain"], world=3, plain=True)
+    assert codes == [0, 0, 0], error
+    monkeypatch.setattr(torch.optim, "AdamW", lambda parameters, lr, *_, **__: torch.optim.SGD(parameters, lr))
+    pretrain(FakeStore(14), tmp_path / "one", config)
+    torch.manual_seed(config.seed)
+    model = build_model(config, FS)
+    start = torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    ends = []
+    for run in ("one", "many-plain"):
+        checkpoint.load_weights(checkpoint.latest(tmp_path / run), model)
+        ends.append(torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone())
+    one, three = (x - start for x in ends)
+    assert one.norm() > 1e-3 * start.norm()  # it has learned something
+    assert (three - one).norm() <= 1e-4 * one.norm()
 
 
 def test_a_dead_process_ends_the_run(tmp_path):

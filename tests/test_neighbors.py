@@ -18,10 +18,6 @@ def assert_neighbors(got, want, tol=3e-6):
     assert all(len(set(row[row >= 0])) == (row >= 0).sum() for row in index)
 
 
-HOST = pytest.mark.parametrize("backend", ["numpy", "torch"], indirect=True)  # the op has no CUDA kernel
-
-
-@HOST
 @pytest.mark.parametrize("n, m, f", [(2, 1, 1), (2, 3, 5), (5, 33, 50), (129, 151, 17), (300, 700, 50)])
 @pytest.mark.parametrize("k", [1, 7, 200])
 @pytest.mark.parametrize("kernel", ["cosine", "rbf"])
@@ -33,7 +29,6 @@ def test_matches_reference(backend, rng, n, m, f, k, kernel):
     np.testing.assert_array_equal(back(got.index)[:, 0], reference.physio_neighbors(a, b, k=1, kernel=kernel)[0][:, 0])
 
 
-@HOST
 @pytest.mark.parametrize("kernel", ["cosine", "rbf"])
 def test_self_and_group_are_excluded(backend, rng, kernel):
     to, back = backend
@@ -47,7 +42,6 @@ def test_self_and_group_are_excluded(backend, rng, kernel):
     np.testing.assert_array_equal(np.sort(alone, axis=1), [[j for j in range(200) if j != i] for i in range(200)])
 
 
-@HOST
 def test_ties_go_to_the_lower_index(backend):
     to, back = backend
     a = np.tile(np.array([[1.0, 2, 3], [3, -1, 0.5]], np.float32), (200, 1))

@@ -57,7 +57,9 @@ def test_simulator_gives_the_results_of_the_cpu(tmp_path):
     np.testing.assert_array_equal(got["paced"], paced)
     # plain Python keeps float32 where compiled code has float64 intermediates
     assert_equal_features(got["features"], want, rtol=2e-4, atol=2e-4)
-    assert "R peaks must rise" in str(got["error"])
+    # R peaks are not checked on a device, but cut off where they are wrong
+    usable = [[5, 80, -1, -1], [5, 300, -1, -1], [-1] * 4, [3, -1, -1, -1], [-1] * 4]
+    np.testing.assert_array_equal(got["usable"], usable)
 
 
 @pytest.mark.parametrize("fs", [128.0, 257.3, 1000.0])

@@ -17,7 +17,7 @@ from real_records import DATA, ludb
 from wfdb_files import LEADS, ecg_like, write_record
 
 import physioclr as pc
-from physioclr.data.standard import _every, resample, standardise
+from physioclr.data.standard import every, resample, standardise
 from physioclr.data.wfdb_source import Record, RecordError
 
 MANIFEST = "store.json"
@@ -241,7 +241,7 @@ def test_decimation_is_that_of_scipy(rng, down, length, dtype):
     from scipy.signal import resample_poly
 
     x = rng.normal(size=(3, length)).astype(dtype)
-    y = _every(x, down)
+    y = every(x, down)
     assert y.dtype == dtype
     np.testing.assert_allclose(y, resample_poly(x, 1, down, axis=1), atol=1e-5 if dtype == np.float32 else 1e-12)
 
@@ -492,7 +492,7 @@ def test_real_records_with_labels(tmp_path):
         assert 0.5 < store.table["quality"][i] <= 1 and not store.table["paced"][i]
 
 
-def test_plan_lists_every_record_once(many, tmp_path, no_ops):
+def test_plan_listsevery_record_once(many, tmp_path, no_ops):
     pc.data.prepare(many, tmp_path / "store", shard=(0, 5))
     lines = (tmp_path / "store" / "plan.txt").read_text().splitlines()
     ids = [json.loads(line) for line in lines]

@@ -125,6 +125,19 @@ def test_highpass_removes_drift_and_keeps_gaps(rng):
         assert network_signal(x[:2, :n], FS, 0.5).shape == (2, n)
 
 
+@pytest.mark.parametrize("dtype, length", [(np.float32, 5000), (np.float64, 2500), (np.float32, 300)])
+def test_highpass_is_that_of_scipy(rng, dtype, length):
+    import scipy.signal
+
+    x = (rng.normal(size=(12, length)).cumsum(1) * 0.1).astype(dtype)
+    sos = scipy.signal.butter(2, 0.5, "highpass", fs=FS, output="sos")
+    truth = scipy.signal.sosfiltfilt(sos, x.astype(np.float64), axis=1, padlen=min(length - 1, 1000))
+    before = x.copy()
+    np.testing.assert_allclose(network_signal(x, FS, 0.5), truth, atol=2e-6 * np.abs(x).max())
+    np.testing.assert_array_equal(x, before)  # the caller's samples stay as they are
+    np.testing.assert_array_equal(network_signal(x[:, ::2], FS, 0.5), network_signal(x[:, ::2].copy(), FS, 0.5))
+
+
 def test_sampler_visits_each_pair_once_an_epoch_and_needs_no_history():
     sampler = Sampler(23, 8, seed=1)
     assert sampler.batches_per_epoch == 5

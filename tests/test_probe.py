@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from training_store import FakeStore, one_thread
 
 from physioclr.train import Config, open_run, pretrain, probe
-from physioclr.train.compare import ProbeScores, macro_auroc, paired_difference, pool_folds
+from physioclr.train.compare import ProbeScores, macro_auroc, mean_auroc, paired_difference, pool_folds
 from physioclr.train.probe import COLUMNS, LinearProbe, represent
 from physioclr.train.scores import bootstrap_weights, interval, weighted_auroc_auprc
 from physioclr.train.splits import draw_labels, patient_folds
@@ -39,6 +39,16 @@ def test_scores_are_those_of_sklearn(rng, ties):
     for k in range(5):
         assert auroc[k] == pytest.approx(roc_auc_score(positive, score, sample_weight=weight[k]))
         assert auprc[k] == pytest.approx(average_precision_score(positive, score, sample_weight=weight[k]))
+
+
+def test_mean_auroc_is_the_mean_over_the_draws(rng):
+    scores, positive = rng.normal(size=(4, 60)).round(1), rng.random(60) < 0.3
+    weight = rng.integers(0, 3, (7, 60))
+    weight[3, positive] = 0
+    with np.errstate(invalid="ignore"):
+        expected = np.mean([weighted_auroc_auprc(s, positive, weight)[0] for s in scores], axis=0)
+    np.testing.assert_allclose(mean_auroc(scores, positive, weight), expected, rtol=1e-12)
+    assert np.isnan(expected[3]) and np.isfinite(np.delete(expected, 3)).all()
 
 
 def test_scores_without_a_class_are_nan():

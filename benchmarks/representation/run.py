@@ -31,6 +31,7 @@ from physioclr.train import Config, pretrain, probe
 METHODS = {
     "random": {"method": "random"},
     "cmsc": {"method": "cmsc"},
+    "cmsc-longer": {"method": "cmsc", "steps": 400},  # about the seconds of physioclr, which encodes two views
     "simclr": {"method": "simclr", "augment": "preserving"},
     "physioclr": {},
     "physioclr-released": {"mode": "ratio", "pair_reduction": "sum", "delta": 0.25, "alpha": 0.2, "beta": 0.1},
@@ -120,6 +121,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("representation"))
     parser.add_argument("--full", action="store_true", help="every method, 5 pretraining seeds, 20 draws, transfer")
     parser.add_argument("--table", action="store_true", help="print the tables of the finished cells and stop")
+    parser.add_argument("--cells-only", action="store_true", help="end without the tables")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seeds", type=int, help="pretraining seeds (1; full: 5)")
     parser.add_argument("--draws", type=int, help="draws of 10 %% of the labels (5; full: 20)")
@@ -164,6 +166,8 @@ def main() -> None:
             if row is None:
                 raise SystemExit("interrupted; the same command goes on")
             add_row(args.out / "cells.csv", {"method": method, "seed": s, "cell": name, **row})
+    if args.cells_only:
+        return
     text = (
         f"{len(store)} records; {args.steps} steps, {draws} draws of the labels, torch with "
         f"{torch.get_num_threads()} threads\n\n{labelled_tables(args.out, SCHEME, (0.1, 1.0))}\n"

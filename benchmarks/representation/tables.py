@@ -19,14 +19,18 @@ def file_name(scheme: str, inputs: tuple[str, ...], transfer: bool = False) -> s
     return name + ("" if inputs == ("embedding",) else f"_{'+'.join(inputs)}") + ".npz"
 
 
+def folds_of(cell: Path) -> list[int]:
+    return [int(k) for k in cell.name.removeprefix("folds").split("-")]
+
+
 def finished(out: Path, transfer: bool) -> dict[str, dict[int, list[Path]]]:
     """method -> seed -> the folders of its cells, where all cells of the seed are done."""
     found: dict[str, dict[int, list[Path]]] = {}
-    for seed in out.glob("*/seed*"):
+    wanted = {k for p in out.glob("*/seed*/folds*/") for k in folds_of(p)}  # a seed needs every fold
+    for seed in sorted(out.glob("*/seed*")):
         cells = sorted(p for p in seed.iterdir() if p.is_dir() and (p.name == "transfer") == transfer)
-        folds = [int(k) for p in cells if not transfer for k in p.name.removeprefix("folds").split("-")]
-        complete = transfer or len(folds) == max(folds, default=0)  # every fold from 1 on is in one of the cells
-        if cells and complete and all((p / "done").is_file() for p in cells):
+        cells = [p for p in cells if (p / "done").is_file()]
+        if cells and (transfer or {k for p in cells for k in folds_of(p)} == wanted):
             found.setdefault(seed.parent.name, {})[int(seed.name.removeprefix("seed"))] = cells
     return found
 

@@ -1,5 +1,5 @@
 #pragma once
-// The types for which every backend compiles the tile version of hybrid_contrastive_loss: PHYSIOCLR_CONTRASTIVE_TILES()
+// The types for which every backend compiles the tile and the fused version of hybrid_contrastive_loss: PHYSIOCLR_CONTRASTIVE_TILES()
 // on the CPU, PHYSIOCLR_CONTRASTIVE_TILES(, void*) where the functions take a stream.
 
 #define PHYSIOCLR_CONTRASTIVE_TILES_E(T, E, ...)                                                                       \
@@ -27,6 +27,18 @@
   PHYSIOCLR_CONTRASTIVE_TILES_E(float, BFloat, __VA_ARGS__)  \
   PHYSIOCLR_CONTRASTIVE_TILES_T(float, __VA_ARGS__)          \
   PHYSIOCLR_CONTRASTIVE_TILES_T(double, __VA_ARGS__)
+
+#define PHYSIOCLR_CONTRASTIVE_FUSED_E(E, ...)                                                                          \
+  template void contrastive_fused_prepare<E>(Matrix<const E>, Matrix<const float>, const int32_t*,                     \
+                                             const ContrastRows<E>&, double * __VA_ARGS__);                            \
+  template void contrastive_fused_sums<E>(const ContrastRows<E>&, const ContrastSettings&, int64_t, int64_t, int64_t,  \
+                                          double * __VA_ARGS__);                                                       \
+  template void contrastive_fused_gradient<E>(const ContrastRows<E>&, const ContrastSettings&, int64_t, int64_t,       \
+                                              int64_t, const double*, const int64_t*, int64_t, int64_t, const double*, \
+                                              float*, int64_t, float * __VA_ARGS__);
+#define PHYSIOCLR_CONTRASTIVE_FUSED(...)           \
+  PHYSIOCLR_CONTRASTIVE_FUSED_E(Half, __VA_ARGS__) \
+  PHYSIOCLR_CONTRASTIVE_FUSED_E(BFloat, __VA_ARGS__)
 
 // Calls f(mode, safe) with both as compile-time constants.
 #define PHYSIOCLR_CONTRAST_VARIANTS(SETTINGS, T, CALL)                                \

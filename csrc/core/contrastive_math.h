@@ -46,12 +46,13 @@ PHYSIOCLR_HD bool is_pair(int32_t i, int32_t j) { return i != j && (i | j) >= 0;
 // The sums of one row over some of its pairs. sum: ratio {positives, negatives, -}, supcon {all, -, s over positives},
 // soft {all, targets, targets * s}. Sums 0 and 1 are relative to exp(shift / tau). SAFE keeps running maxima as shifts,
 // otherwise the shift is 1, the largest cosine.
-template <class T, int MODE, bool SAFE>
+template <class T, bool SAFE>
 struct PairSums {
   T sum[3] = {0, 0, 0};
   T shift[2] = {SAFE ? T(-2) : T(1), SAFE ? T(-2) : T(1)};  // -2: below every cosine
   int32_t positives = 0, pairs = 0;
 
+  template <int MODE>
   PHYSIOCLR_HD T term(int q, T x, T k) {
     if (SAFE && x > shift[q]) {
       const T scale = pow2((shift[q] - x) * k);
@@ -62,6 +63,7 @@ struct PairSums {
     return pow2((x - shift[q]) * k);
   }
   // A pair of rows (is_pair) with cosine s and similarity f.
+  template <int MODE>
   PHYSIOCLR_HD void add(T s, T f, const PairScale<T>& scale) {
     const bool positive = f >= scale.delta;
     ++pairs;
@@ -69,10 +71,10 @@ struct PairSums {
     if (MODE == 0) {
       if (SAFE) {
         if (positive) {  // constant indices keep the sums in registers
-          const T e = term(0, s, scale.kt);
+          const T e = term<MODE>(0, s, scale.kt);
           sum[0] += e;
         } else {
-          const T e = term(1, s, scale.kt);
+          const T e = term<MODE>(1, s, scale.kt);
           sum[1] += e;
         }
       } else {
@@ -82,12 +84,12 @@ struct PairSums {
       }
       return;
     }
-    const T e = term(0, s, scale.kt);
+    const T e = term<MODE>(0, s, scale.kt);
     sum[0] += e;
     if (MODE == 1) {
       sum[2] += positive ? s : T(0);
     } else {
-      const T w = term(1, f, scale.kts);
+      const T w = term<MODE>(1, f, scale.kts);
       sum[1] += w;
       sum[2] += w * s;
     }
@@ -97,8 +99,8 @@ struct PairSums {
 // PairSums as they are stored and combined: kRowState doubles {sum 0..2, shift 0..1, positives, pairs}.
 constexpr int kRowState = 7;
 
-template <class T, int MODE, bool SAFE>
-PHYSIOCLR_HD void store_state(const PairSums<T, MODE, SAFE>& x, double* state) {
+template <class T, bool SAFE>
+PHYSIOCLR_HD void store_state(const PairSums<T, SAFE>& x, double* state) {
   for (int q = 0; q < 3; ++q) state[q] = static_cast<double>(x.sum[q]);
   for (int q = 0; q < 2; ++q) state[3 + q] = static_cast<double>(x.shift[q]);
   state[5] = x.positives;
@@ -124,6 +126,12 @@ PHYSIOCLR_HD void merge_state(const ContrastSettings& set, double* state, const 
   state[5] += other[5];
   state[6] += other[6];
 }
+
+// The fused version's operands: features times 16 as two float16, coefficients times 1024 tau n. Rows are padded to whole
+// blocks of 128 and one more, because the owned rows may begin anywhere.
+constexpr float kFeatureScale = 16.0f;
+constexpr double kCoefficientScale = 1024.0;
+PHYSIOCLR_HD int64_t fused_padded(int64_t n) { return (n + 127) / 128 * 128 + 128; }
 
 struct LogSum {  // log of a sum of w exp(x), any x
   double top, sum = 0;

@@ -48,7 +48,7 @@ constexpr float kHiss = 0.2f, kDoubt = 80.0f;
 // Local rhythm: the median interval within kSpan seconds, first between clear candidates (amplitude above kClear), then
 // between the beats that the first pass chose. Bounds in seconds.
 constexpr float kClear = 0.6f, kSpan = 3.0f, kRhythmDefault = 0.8f, kRhythmMin = 0.2f, kRhythmMax = 1.6f;
-constexpr int kMostGaps = 32;
+constexpr int kMostGaps = 40;  // candidates lie kSeparation apart: at most 2 kSpan / kSeparation = 34 intervals
 // An interval below kEarly of the local rhythm costs kEarlyCost per quarter of it, more in noise, where an early "beat"
 // is more often an artefact than an ectopic beat. One above kLate costs up to twice kLateCost: the search-back of a
 // classical detector.
@@ -78,7 +78,37 @@ constexpr float kTop = 0.35f;
 // of itself.
 constexpr float kPoor = 0.9f, kEven = 0.12f, kUneven = 0.45f, kUneasy = 0.08f, kLargest = 2.0f, kBeside = 0.2f;
 
-// The q-th quantile (by linear interpolation) of n values, which it sorts in place. n is small.
+// Where a[i] > a[j], exchanges them.
+PHYSIOCLR_HD void exchange(float* a, int i, int j) {
+  const float x = a[i], y = a[j];
+  a[i] = x < y ? x : y;
+  a[j] = x < y ? y : x;
+}
+
+// Sorting networks: no branch, and all in registers.
+PHYSIOCLR_HD void sort5(float* a) {
+  exchange(a, 0, 1), exchange(a, 3, 4), exchange(a, 2, 4), exchange(a, 2, 3), exchange(a, 1, 4);
+  exchange(a, 0, 3), exchange(a, 0, 2), exchange(a, 1, 3), exchange(a, 1, 2);
+}
+
+PHYSIOCLR_HD void sort9(float* a) {
+  exchange(a, 0, 3), exchange(a, 1, 7), exchange(a, 2, 5), exchange(a, 4, 8);
+  exchange(a, 0, 7), exchange(a, 2, 4), exchange(a, 3, 8), exchange(a, 5, 6);
+  exchange(a, 0, 2), exchange(a, 1, 3), exchange(a, 4, 5), exchange(a, 7, 8);
+  exchange(a, 1, 4), exchange(a, 3, 6), exchange(a, 5, 7);
+  exchange(a, 0, 1), exchange(a, 2, 4), exchange(a, 3, 5), exchange(a, 6, 8);
+  exchange(a, 2, 3), exchange(a, 4, 5), exchange(a, 6, 7);
+  exchange(a, 1, 2), exchange(a, 3, 4), exchange(a, 5, 6);
+}
+
+// The q-th quantile (by linear interpolation) of n sorted values.
+PHYSIOCLR_HD float quantile(const float* v, int n, float q) {
+  const float pos = q * static_cast<float>(n - 1);
+  const int a = static_cast<int>(pos), b = a + 1 < n ? a + 1 : n - 1;
+  return v[a] + (pos - static_cast<float>(a)) * (v[b] - v[a]);
+}
+
+// The same of n values in any order, which it sorts in place. n is small.
 PHYSIOCLR_HD float sorted_quantile(float* v, int n, float q) {
   for (int i = 1; i < n; ++i) {
     const float x = v[i];
@@ -86,16 +116,25 @@ PHYSIOCLR_HD float sorted_quantile(float* v, int n, float q) {
     for (; j > 0 && v[j - 1] > x; --j) v[j] = v[j - 1];
     v[j] = x;
   }
-  const float pos = q * static_cast<float>(n - 1);
-  const int a = static_cast<int>(pos), b = a + 1 < n ? a + 1 : n - 1;
-  return v[a] + (pos - static_cast<float>(a)) * (v[b] - v[a]);
+  return quantile(v, n, q);
 }
 
-// Copies the values of the blocks within `aside` of block k; returns how many there are.
-PHYSIOCLR_HD int neighbours(const float* value, int64_t blocks, int64_t k, int aside, float* out) {
+// Sorts the values of the blocks within `aside` of block k; what is missing to 2 aside + 1 of them comes last, as
+// infinity. Returns how many there are.
+template <int aside>
+PHYSIOCLR_HD int neighbours(const float* value, int64_t blocks, int64_t k, float* out) {
+  static_assert(aside == 2 || aside == 4, "the sorting networks are of 5 and 9");
   int n = 0;
-  for (int64_t j = k - aside; j <= k + aside; ++j)
-    if (j >= 0 && j < blocks) out[n++] = value[j];
+  for (int i = 0; i <= 2 * aside; ++i) {
+    const int64_t j = k + i - aside;
+    const bool inside = j >= 0 && j < blocks;
+    out[i] = inside ? value[j] : HUGE_VALF;
+    n += inside;
+  }
+  if (aside == 2)
+    sort5(out);
+  else
+    sort9(out);
   return n;
 }
 
@@ -103,23 +142,23 @@ PHYSIOCLR_HD int neighbours(const float* value, int64_t blocks, int64_t k, int a
 // array of its own would lie in slow memory).
 constexpr int kNeighbours = 2 * (kAside > kWide ? kAside : kWide) + 1;
 PHYSIOCLR_HD float near_level(const float* maxima, int64_t blocks, int64_t k, float* v) {
-  const int n = neighbours(maxima, blocks, k, kAside, v);
-  const float level = sorted_quantile(v, n, kQuantile), second = n > 1 ? kSecond * v[n - 2] : 0.0f;
+  const int n = neighbours<kAside>(maxima, blocks, k, v);
+  const float level = quantile(v, n, kQuantile), second = n > 1 ? kSecond * v[n - 2] : 0.0f;
   return level > second ? level : second;
 }
 
 // The same, and not below what the wider neighbourhood says.
 PHYSIOCLR_HD float block_level(const float* maxima, int64_t blocks, int64_t k, float* v) {
   const float level = near_level(maxima, blocks, k, v);
-  const int n = neighbours(maxima, blocks, k, kWide, v);
-  const float floor = kFloor * sorted_quantile(v, n, kWideQuantile);
+  const int n = neighbours<kWide>(maxima, blocks, k, v);
+  const float floor = kFloor * quantile(v, n, kWideQuantile);
   return level > floor ? level : floor;
 }
 
 // Mean of the envelope at block k, from the means of all blocks: their local median.
 PHYSIOCLR_HD float block_mean(const float* means, int64_t blocks, int64_t k, float* v) {
-  const int n = neighbours(means, blocks, k, kAside, v);
-  return sorted_quantile(v, n, 0.5f);
+  const int n = neighbours<kAside>(means, blocks, k, v);
+  return quantile(v, n, 0.5f);
 }
 
 // How much a lead and band counts, before the shares are made to add up to 1.
@@ -167,6 +206,44 @@ PHYSIOCLR_HD float local_rhythm(const int32_t* t, const uint8_t* clear, int64_t 
     }
   const float r = m ? sorted_quantile(gap, m, 0.5f) : kRhythmDefault;
   return r < kRhythmMin ? kRhythmMin : r > kRhythmMax ? kRhythmMax : r;
+}
+
+// local_rhythm of all n candidates, one after the other: a window of marks moves along, and its intervals are kept in
+// order, gap[0..m).
+PHYSIOCLR_HD void local_rhythms(const int32_t* t, const uint8_t* clear, int64_t n, float fe, float* rhythm) {
+  const int32_t span = static_cast<int32_t>(kSpan * fe + 0.5f);
+  int32_t gap[kMostGaps];
+  int m = 0;
+  int64_t first = -1, last = -1, next = 0;  // marks in the window; candidates looked at
+  for (int64_t i = 0; i < n; ++i) {
+    while (first >= 0 && t[i] - t[first] >= span) {
+      if (first == last) {
+        first = last = -1;
+        break;
+      }
+      int64_t after = first + 1;
+      while (!clear[after]) ++after;
+      int k = 0;
+      while (gap[k] != t[after] - t[first]) ++k;
+      for (--m; k < m; ++k) gap[k] = gap[k + 1];
+      first = after;
+    }
+    for (; next < n && t[next] - t[i] < span; ++next) {
+      if (!clear[next]) continue;
+      if (last >= 0) {
+        const int32_t g = t[next] - t[last];
+        int k = m++;
+        for (; k > 0 && gap[k - 1] > g; --k) gap[k] = gap[k - 1];
+        gap[k] = g;
+      } else {
+        first = next;
+      }
+      last = next;
+    }
+    float r = kRhythmDefault;
+    if (m > 0) r = 0.5f * static_cast<float>(gap[(m - 1) / 2] + gap[m / 2]) / fe;
+    rhythm[i] = r < kRhythmMin ? kRhythmMin : r > kRhythmMax ? kRhythmMax : r;
+  }
 }
 
 // How much a deflection d from the baseline counts in the sum over several leads.
@@ -247,7 +324,9 @@ PHYSIOCLR_HD int64_t r_wave(const float* y, int64_t n, double fw, int64_t t, flo
   float high = 0, low = 0;
   int64_t crest = t, dip = t;
   for (int64_t i = lo; i <= hi; ++i) {
-    const float dt = static_cast<float>(i - t), d = (y[i] - *base) / (1.0f + taper * dt * dt);
+    const float dt = static_cast<float>(i - t);
+    float d = y[i] - *base;
+    if (z > 0) d /= 1.0f + taper * dt * dt;
     if (d > high) high = d, crest = i;
     if (d < low) low = d, dip = i;
   }
@@ -306,7 +385,7 @@ PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* z, 
       from = -1;
     }
     for (int64_t j = i - 1; j >= 0 && j >= i - kLookBack; --j) {
-      if (t[i] - t[j] < refractory) continue;
+      if (value[j] <= best || t[i] - t[j] < refractory) continue;  // an interval costs, it never pays
       const double total = value[j] - cost(i, j);
       if (total > best) {
         best = total;

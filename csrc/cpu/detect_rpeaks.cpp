@@ -24,7 +24,7 @@ struct Scratch {  // one per thread, so that no record allocates
   std::vector<double> value;
   std::vector<int32_t> cand, back;
   std::vector<uint8_t> missing, mark, before;
-  float near[kNeighbours], gaps[kMostGaps];
+  float near[kNeighbours];
 
   void fit(const Plan& p, int64_t leads) {
     slow.resize(leads * p.n);
@@ -151,9 +151,12 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
       const float dt = static_cast<float>(i - t), d = sum[i - lo] / (1.0f + taper * dt * dt);
       if (d > most) most = d, coarse = i;
     }
-    height = sum[coarse - lo];
-    for (int64_t l = 0; l < leads; ++l)
-      if (s.slow[l * p.n + coarse] < s.base[l]) s.share[l] = -s.share[l];
+    for (int64_t l = 0; l < leads; ++l) {
+      if (!(s.share[l] > 0)) continue;
+      const float d = s.slow[l * p.n + coarse] - s.base[l];
+      height += s.share[l] * std::fabs(d);
+      if (d < 0) s.share[l] = -s.share[l];
+    }
   }
   const int64_t centre = coarse * p.step + p.step / 2, fine = span_of(kFine, p.fs);
   const int64_t from = std::max<int64_t>(0, centre - fine), to = std::min(samples - 1, centre + fine);
@@ -199,7 +202,7 @@ int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
   for (int64_t i = 0; i < n; ++i) s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe);
   double worth = 0;
   for (int pass = 0; pass < 2; ++pass) {
-    for (int64_t i = 0; i < n; ++i) s.rhythm[i] = local_rhythm(s.cand.data(), s.mark.data(), n, i, fe, s.gaps);
+    local_rhythms(s.cand.data(), s.mark.data(), n, fe, s.rhythm.data());
     std::copy_n(s.mark.begin(), n, s.before.begin());
     const auto cost = [&](int64_t i, int64_t j) {
       return link_cost(s.cand.data(), s.z.data(), s.rhythm.data(), i, j, fe);

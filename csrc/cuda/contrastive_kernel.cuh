@@ -5,39 +5,15 @@
 
 #include "core/contrastive_math.h"
 #include "core/elements.h"
+#include "cuda/block_sum.cuh"
 #include "cuda/pair_tile.cuh"
 #include "ops.h"
 
 namespace physioclr::cuda {
 
-constexpr int kRowThreads = 64;   // a block per row
 constexpr int kSumThreads = 128;  // a block per row of a tile
 constexpr int kColLanes = 32, kColGroups = 8;
 constexpr int kListThreads = 256;
-
-// The sum of x over the block, to every thread. part: one double per thread.
-__device__ inline double block_sum(double x, double* part) {
-  const int t = threadIdx.x;
-  part[t] = x;
-  __syncthreads();
-  for (int k = blockDim.x / 2; k > 0; k /= 2) {
-    if (t < k) part[t] += part[t + k];
-    __syncthreads();
-  }
-  const double sum = part[0];
-  __syncthreads();  // part may be used again
-  return sum;
-}
-
-template <class E>
-__device__ double block_dot(const E* x, const E* y, int64_t n, double* part) {
-  double s = 0;
-  for (int64_t k = threadIdx.x; k < n; k += blockDim.x)
-    s += static_cast<double>(to_compute(x[k])) * static_cast<double>(to_compute(y[k]));
-  return block_sum(s, part);
-}
-
-__device__ inline double inverse_root(double ss) { return ss == 0 ? 0.0 : 1.0 / sqrt(ss); }
 
 // One block per row.
 template <class T, class E>
@@ -80,9 +56,9 @@ __global__ void contrastive_row_sums_kernel(ContrastTile<T> t, ContrastSettings 
   const int64_t r = blockIdx.x;
   const int tid = threadIdx.x;
   const int32_t id = t.id_i[r];
-  PairSums<T, MODE, SAFE> x;
+  PairSums<T, SAFE> x;
   for (int64_t c = tid; c < t.cols; c += blockDim.x)
-    if (is_pair(id, t.id_j[c])) x.add(t.s[r * t.cols + c], t.f[r * t.cols + c], scale);
+    if (is_pair(id, t.id_j[c])) x.template add<MODE>(t.s[r * t.cols + c], t.f[r * t.cols + c], scale);
   store_state(x, part[tid]);
   __syncthreads();
   for (int k = blockDim.x / 2; k > 0; k /= 2) {
@@ -99,11 +75,11 @@ __global__ void contrastive_col_sums_kernel(ContrastTile<T> t, ContrastSettings 
   const PairScale<T> scale(set);
   const int lane = threadIdx.x, group = threadIdx.y;
   const int64_t c = static_cast<int64_t>(blockIdx.x) * blockDim.x + lane;
-  PairSums<T, MODE, SAFE> x;
+  PairSums<T, SAFE> x;
   if (c < t.cols) {
     const int32_t id = t.id_j[c];
     for (int64_t r = group; r < t.rows; r += blockDim.y)
-      if (is_pair(t.id_i[r], id)) x.add(t.s[r * t.cols + c], t.f[r * t.cols + c], scale);
+      if (is_pair(t.id_i[r], id)) x.template add<MODE>(t.s[r * t.cols + c], t.f[r * t.cols + c], scale);
   }
   store_state(x, part[group][lane]);
   __syncthreads();

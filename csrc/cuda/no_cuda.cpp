@@ -17,6 +17,10 @@ void physio_similarity(Matrix<const float>, Matrix<const float>, Similarity, flo
                        void*) {
   none();
 }
+void physio_neighbors(Matrix<const float>, Matrix<const float>, bool, Similarity, float, const int64_t*, int64_t, float*,
+                      int64_t*, float*, void*) {
+  none();
+}
 template <class T>
 void peak_reconstruction_loss_fwd(Cube<const T>, Cube<const T>, Matrix<const int32_t>, int64_t, double*, int64_t*,
                                   void*) {
@@ -80,6 +84,24 @@ void detect_rpeaks(Cube<const int16_t>, double, Matrix<int32_t>, int32_t*, float
 int64_t augment_workspace(int64_t, int64_t, int64_t, int64_t) noexcept { return 0; }
 void augment(const Signal&, const AugmentCall&, const Signal&, int32_t*, int32_t*, void*, void*) { none(); }
 void augment_bwd(const Signal&, const AugmentCall&, const Signal&, void*, void*) { none(); }
+ContrastPlan contrastive_fused_plan(int64_t, int64_t) { none(); }
+template <class E>
+void contrastive_fused_prepare(Matrix<const E>, Matrix<const float>, const int32_t*, const ContrastRows<E>&, double*,
+                               void*) {
+  none();
+}
+template <class E>
+void contrastive_fused_sums(const ContrastRows<E>&, const ContrastSettings&, int64_t, int64_t, int64_t, double*,
+                            void*) {
+  none();
+}
+template <class E>
+void contrastive_fused_gradient(const ContrastRows<E>&, const ContrastSettings&, int64_t, int64_t, int64_t,
+                                const double*, const int64_t*, int64_t, int64_t, const double*, float*, int64_t, float*,
+                                void*) {
+  none();
+}
+PHYSIOCLR_CONTRASTIVE_FUSED(, void*)
 int device_count() noexcept { return 0; }
 int driver_version() noexcept { return 0; }
 std::string device_name(int) { none(); }

@@ -12,14 +12,14 @@ void physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity 
   float* const scales[2] = {scale, scale + a.rows};
   const Matrix<const float> sides[2] = {a, b};
   for (int k = 0; k < 2; ++k) {
-    similarity_scale_kernel<<<static_cast<unsigned>((sides[k].rows + 127) / 128), 128, 0, s>>>(
+    row_scale_kernel<0><<<static_cast<unsigned>((sides[k].rows + 127) / 128), 128, 0, s>>>(
         sides[k].data, sides[k].rows, sides[k].cols, cosine, scales[k]);
     check(cudaGetLastError(), "physio_similarity (row scales)");
   }
-  const int64_t gy = (a.rows + kTile - 1) / kTile;
-  if (gy > 65535) throw std::runtime_error("physio_similarity: more than 1,048,560 rows of a; split a");
-  const dim3 grid(static_cast<unsigned>((b.rows + kTile - 1) / kTile), static_cast<unsigned>(gy));
-  similarity_kernel<<<grid, dim3(kTile, kTile), 0, s>>>(a.data, a.rows, b.data, b.rows, a.cols, cosine, inv_two_sigma2,
+  const int64_t gy = (a.rows + kPairTile - 1) / kPairTile;
+  if (gy > 65535) throw std::runtime_error("physio_similarity: more than 4,194,240 rows of a; split a");
+  const dim3 grid(static_cast<unsigned>((b.rows + kPairTile - 1) / kPairTile), static_cast<unsigned>(gy));
+  similarity_kernel<<<grid, dim3(kPairSide, kPairSide), 0, s>>>(a.data, a.rows, b.data, b.rows, a.cols, cosine, inv_two_sigma2,
                                                         static_cast<int>(form), threshold, scales[0], scales[1], out);
   check(cudaGetLastError(), "physio_similarity");
 }

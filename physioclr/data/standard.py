@@ -139,7 +139,7 @@ def resample(x: np.ndarray, fs_in: float, fs_out: float) -> np.ndarray:
     beyond_ends = "constant" if pad >= beyond else "line"  # "line", in float64, where the reflection is too short
     longer = np.concatenate([head, x, tail], axis=1)
     if up == 1 and pad >= beyond:
-        y = _every(longer, down)
+        y = every(longer, down)
     else:
         y = resample_poly(longer, up, down, axis=1, padtype=beyond_ends)
     y = y[:, pad * up // down :][:, : -(-length * up // down)]
@@ -158,8 +158,8 @@ def _low_pass(down: int) -> np.ndarray:
     return firwin(20 * down + 1, 1 / down, window=("kaiser", 5.0))
 
 
-def _every(x: np.ndarray, down: int) -> np.ndarray:
-    """What scipy.signal.resample_poly(x, 1, down, axis=1) gives, a good deal sooner."""
+def every(x: np.ndarray, down: int) -> np.ndarray:
+    """What scipy.signal.resample_poly(x, 1, down, axis=1) gives, sooner: (L, T) low-passed, every down-th sample."""
     from ._numba_decimate import decimate
 
     reach = 10 * down

@@ -20,7 +20,7 @@ from ._numba_waves import fill_gaps, internal_factors, width
 
 # As in _numba_delineate: the cached kernels hold code of these files, in this order: _delineate_constants.py,
 # _numba_scalar.py, _numba_waves.py, _numba_delineate.py, _numba_features.py, _numba_leads.py.
-SOURCES = "037008e507e6f03e"
+SOURCES = "1abd346aa5bd0c3a"
 
 FLAT_SCRATCH = C.BLOCK + 16  # float64 beside the long arrays: RR intervals, and the findings about a wave (6, 5 and 5)
 
@@ -34,16 +34,19 @@ def scratch_lengths(samples: int, fs: float) -> tuple[int, int]:
 
 
 @cuda.jit(cache=True)
-def rpeaks_kernel(rpeaks, samples, wrong):
-    """wrong[0] = 1 where the R peaks (B, P) of a record do not rise, leave it, or come after the padding."""
+def rpeaks_kernel(rpeaks, samples, out):
+    """R peaks (B, P) as int32, up to the first that does not rise or leaves the record; -1 from there on."""
     b = cuda.grid(1)
     if b < rpeaks.shape[0]:
         before = -1
         for k in range(rpeaks.shape[1]):
             r = rpeaks[b, k]
-            if r < -1 or r >= samples or (r >= 0 and (r <= before or (k > 0 and before < 0))):
-                wrong[0] = 1
-            before = r
+            good = r > before and r < samples
+            if not good:
+                before = samples  # nothing can follow
+            else:
+                before = r
+            out[b, k] = r if good else -1
 
 
 @cuda.jit(cache=True)

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit, types
 
 from . import _delineate_constants as C
-from ._numba_scalar import jit, larger, smaller
+from ._numba_scalar import jit, jit_sum, larger, prefix_sums, smaller
 from ._numba_waves import (
     P_WAVE,
     T_WAVE,
@@ -35,7 +35,7 @@ from ._numba_waves import (
 # Numba keeps compiled code as long as the text of this file is the same, but the code also holds what it took from the
 # other three. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py, _numba_scalar.py
 # and _numba_waves.py, one after the other.
-SOURCES = "daa1c28550e08541"
+SOURCES = "5f2e44929c2cf17c"
 
 # rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
 P_ON, P_PEAK, P_OFF, ON, OFF, T_ON, T_PEAK, T_OFF, CENTRE, LABEL, RR = range(11)
@@ -43,7 +43,7 @@ ROWS = 11
 
 
 @jit
-def label_beats(y, n, wave, b0, b1, fi, seed):
+def label_beats(y, n, wave, b0, b1, fi, seed, missing, bad):
     """Groups beats b0 .. b1 - 1 by the shape of the QRS; wave[LABEL] = 1 for the largest group, otherwise 0."""
     h = width(0.06, fi)
     m = 2 * h + 1
@@ -53,6 +53,10 @@ def label_beats(y, n, wave, b0, b1, fi, seed):
         c = int(wave[CENTRE, k] + 0.5)
         if wave[ON, k] < 0 or c - h < 0 or c + h >= n:
             continue
+        if missing:  # bad: prefix counts of the missing samples; a gap is bridged by a line, which is no wave
+            gone = bad[smaller(n, c + width(C.WHOLE_AFTER, fi))] - bad[larger(0, c - width(C.WHOLE_BEFORE, fi))]
+            if gone > C.WHOLE * fi:
+                continue
         best, label = C.QRS_ALIKE, -1
         for g in range(groups):
             d = int(wave[CENTRE, seed[0, g]] + 0.5)
@@ -101,9 +105,8 @@ def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, mean, count, 
     carried on; returns the range of samples that have enough (lo, hi).
     """
     group = 0
-    for j in range(first, last):
-        mean[j], count[j] = 0.0, 0.0
-    count[last] = 0.0
+    mean[first:last] = 0.0
+    count[first : last + 1] = 0.0
     for k in range(b0, b1):
         if wave[LABEL, k] != 1.0:
             continue
@@ -122,22 +125,21 @@ def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, mean, count, 
             into, own = mean[lo:hi], y[at + lo : at + hi]  # from 0 on: an index that may be negative is not vectorised
             for j in range(len(into)):
                 into[j] += own[j] - level
-    for j in range(first + 1, last):
-        count[j] += count[j - 1]
-    lo, hi = before, before
-    while lo > first and count[lo - 1] >= larger(1.0, 0.5 * group):
-        lo -= 1
-    while hi < last and count[hi] >= larger(1.0, 0.5 * group):
-        hi += 1
-    for j in range(lo, hi):
-        mean[j] /= count[j]
-    for j in range(first, lo):
-        mean[j] = mean[lo] if lo < hi else 0.0
-    for j in range(hi, last):
-        mean[j] = mean[hi - 1] if lo < hi else 0.0
-    ms[0] = 0.0
+    beats_here, enough = 0.0, larger(1.0, 0.5 * group)
     for j in range(first, last):
-        ms[j - first + 1] = ms[j - first] + mean[j]
+        beats_here += count[j]
+        count[j] = beats_here
+    lo, hi = before, before
+    while lo > first and count[lo - 1] >= enough:
+        lo -= 1
+    while hi < last and count[hi] >= enough:
+        hi += 1
+    into, own = mean[lo:hi], count[lo:hi]
+    for j in range(len(into)):
+        into[j] /= own[j]
+    mean[first:lo] = mean[lo] if lo < hi else 0.0
+    mean[hi:last] = mean[hi - 1] if lo < hi else 0.0
+    prefix_sums(mean[first:last], last - first, ms)
     return lo, hi
 
 
@@ -187,6 +189,27 @@ def settle_wave(wave, k, kind, t, a, have, share, root_rr, fi):
         wave[first + 2, k] = peak + a[2] - a[0]
 
 
+@jit_sum
+def level_and_trend(v, half):
+    """Sum of v, and its sum weighted with the distance from its middle."""
+    level, trend = 0.0, 0.0
+    for j in range(len(v)):
+        level += v[j]
+        trend += v[j] * (j - half)
+    return level, trend
+
+
+@jit_sum
+def power_and_product(v, level, trend, w, level_w, trend_w, half):
+    """<v, v> and <v, w>, each freed from its linear trend."""
+    power, product = 0.0, 0.0
+    for j in range(len(v)):
+        a, b = v[j] - level - trend * (j - half), w[j] - level_w - trend_w * (j - half)
+        power += a * a
+        product += a * b
+    return power, product
+
+
 @jit
 def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t):
     """Mean correlation of a beat's window lo .. hi with the other beats' mean, each freed from its linear trend.
@@ -197,13 +220,10 @@ def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t):
     lo, hi = lo + first, hi + first
     if m < 4:
         return 0.0
-    half = 0.5 * (m - 1)
-    tt, mean0, mean1 = 0.0, 0.0, 0.0
-    for j in range(m):
-        tt += (j - half) * (j - half)
-        mean0 += mean[lo + j]
-        mean1 += mean[lo + j] * (j - half)
-    mean0, mean1 = mean0 / m, mean1 / tt
+    half, tt = 0.5 * (m - 1), m * (m * m - 1.0) / 12.0  # tt: the sum of the squared distances from the middle
+    usual = mean[lo : lo + m]
+    level_w, trend_w = level_and_trend(usual, half)
+    level_w, trend_w = level_w / m, trend_w / tt
     shared, power, group = 0.0, 0.0, 0
     for k in range(b0, b1):
         at = int(wave[CENTRE, k] + 0.5) - before
@@ -211,16 +231,11 @@ def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t):
             continue
         if after_t and k > 0 and wave[T_OFF, k - 1] > at + lo + 2:
             continue
-        level, trend = 0.0, 0.0
-        own, usual = y[at + lo : at + lo + m], mean[lo : lo + m]
-        for j in range(m):
-            level += own[j]
-            trend += own[j] * (j - half)
-        level, trend = level / m, trend / tt
-        for j in range(m):
-            v = own[j] - level - trend * (j - half)
-            power += v * v
-            shared += v * (usual[j] - mean0 - mean1 * (j - half))
+        own = y[at + lo : at + lo + m]
+        level, trend = level_and_trend(own, half)
+        p, q = power_and_product(own, level / m, trend / tt, usual, level_w, trend_w, half)
+        power += p
+        shared += q
         group += 1
     if group < 2 or power <= 0.0:
         return 0.0
@@ -260,11 +275,11 @@ def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, qrs, mean, count, 
             high = int(smaller(c + C.T_LAST * root_rr * fi, hi - first - C.T_BEFORE_QRS * fi))
             measure_wave(
                 ms, size, T_WAVE, int(found[1]), hi - first, low, high,
-                c + C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi, 0.0, fi, found, a,
+                c + C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi, 0.0, fi, found, a, count,
             )  # fmt: skip
             have_t = a[0] >= 0
         if have_t:
-            add_second_phase(ms, size, T_WAVE, int(qrs[1] + c), hi - first, fi, found, a)
+            add_second_phase(ms, size, T_WAVE, int(qrs[1] + c), hi - first, fi, found, a, count)
             sign = found[3]
             r = coherence(
                 y, n, wave, b0, b1, before, first, mean, int(a[1]), smaller(hi - 1 - first, int(a[2])), np.bool_(False)
@@ -286,7 +301,7 @@ def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, qrs, mean, count, 
         high = int(smaller(c + C.T_LAST * root_rr * fi, end - C.T_BEFORE_QRS * fi))
         measure_wave(
             s, n, T_WAVE, int(wave[OFF, k]), int(end), int(wave[OFF, k] + C.T_FIRST * fi), high,
-            c + centre, spread, sign if mine else 0.0, fi, found, t,
+            c + centre, spread, sign if mine else 0.0, fi, found, t, count,
         )  # fmt: skip
         if mine and (t[0] < 0 or found[3] != sign):  # too small to be seen in this beat alone
             for i in range(3):
@@ -307,11 +322,11 @@ def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean,
         low = larger(lo, int(on - C.P_EARLIEST * fi))
         measure_wave(
             ms, before, P_WAVE, low, int(on), low, int(on - C.P_LATEST * fi),
-            on - C.P_TYPICAL * fi, C.P_SPREAD * fi, 0.0, fi, found, a,
+            on - C.P_TYPICAL * fi, C.P_SPREAD * fi, 0.0, fi, found, a, count,
         )  # fmt: skip
         have_p = a[0] >= 0
         if have_p:
-            add_second_phase(ms, before, P_WAVE, low, int(on), fi, found, a)
+            add_second_phase(ms, before, P_WAVE, low, int(on), fi, found, a, count)
             sign, size = found[3], found[2]
             left, right = larger(lo, int(a[1] - 0.01 * fi)), smaller(int(a[2] + 0.01 * fi), int(on))
             r = coherence(y, n, wave, b0, b1, before, np.int64(0), mean, left, right, np.bool_(True))
@@ -335,7 +350,7 @@ def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean,
             centre, spread = wave[CENTRE, k] + a[0], C.P_NEAR * fi
         measure_wave(
             s, n, P_WAVE, int(low), int(on), int(low), int(on - C.P_LATEST * fi),
-            centre, spread, sign if mine else 0.0, fi, found, t,
+            centre, spread, sign if mine else 0.0, fi, found, t, count,
         )  # fmt: skip
         if t[0] >= 0 and found[1] >= C.P_SHARE * size:
             settle_wave(wave, k, P_WAVE, t, a, mine, share, 1.0, fi)
@@ -376,7 +391,7 @@ def delineate_lead(x, fs, rpeaks, out, y, s, g, bad, wave, rr, mean, count, ms, 
         b0, b1 = b * beats // blocks, (b + 1) * beats // blocks
         rhythm, irregular = block_rhythm(wave, b0, b1, rr)
         root_rr = math.sqrt(smaller(larger(rhythm, 0.3), 2.0))
-        group = label_beats(y, n, wave, b0, b1, fi, seed)
+        group = label_beats(y, n, wave, b0, b1, fi, seed, missing, bad)
         have = block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, rr, mean, count, ms, g, found, t, a)
         block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, rr, mean, count, ms, found, t, a)
         settle_qrs(wave, b0, b1, rr[0], rr[1], have, fi)
@@ -441,7 +456,7 @@ def consensus(out, v):
     error_model="numpy",
 )
 def delineate_range(start, stop, ecg, lead, rpeaks, fs, out):
-    """Records start .. stop - 1 of ecg (B, L, T), rpeaks (B, P), into out (8, B, rows, P). lead: index, mean or all."""
+    """Records start .. stop - 1 of ecg (B, L, T), rpeaks (B, P), into out (8, B, rows, P). lead: index or LEAD_ALL."""
     leads, samples, beats = ecg.shape[1], ecg.shape[2], rpeaks.shape[1]
     q, u = internal_factors(fs)
     window = width(C.BEFORE, fs / q * u) + width(C.AFTER, fs / q * u) + 2
@@ -450,23 +465,11 @@ def delineate_range(start, stop, ecg, lead, rpeaks, fs, out):
     wave, rr = np.empty((ROWS, beats)), np.empty(C.BLOCK)
     mean, count, ms = np.empty(window), np.empty(window), np.empty(window)
     seed, found, t, a, v = np.empty((2, C.CLUSTERS), np.int64), np.empty(6), np.empty(5), np.empty(5), np.empty(leads)
-    x = np.empty(samples, np.float32)
     rows = leads if lead == C.LEAD_ALL else 1
     for b in range(start, stop):
         out[:, b] = -1
         for row in range(rows):
-            if lead == C.LEAD_MEAN:
-                for i in range(samples):
-                    total, m = 0.0, 0
-                    for j in range(leads):
-                        if math.isfinite(ecg[b, j, i]):
-                            total += ecg[b, j, i]
-                            m += 1
-                    x[i] = total / m if m else math.nan
-            else:
-                j = row if lead == C.LEAD_ALL else lead
-                for i in range(samples):
-                    x[i] = ecg[b, j, i]
+            x = ecg[b, row if lead == C.LEAD_ALL else lead]
             delineate_lead(x, fs, rpeaks[b], out[:, b, row], y, s, g, bad, wave, rr, mean, count, ms, seed, found, t, a)
         if lead == C.LEAD_ALL:
             consensus(out[:, b], v)

@@ -80,7 +80,7 @@ def paced_record(record, rpeaks, paced):
 @jit
 def mean_of_leads(record, i):
     """Mean of the leads present at sample i; NaN where there is none."""
-    total, seen = ZERO, 0
+    total, seen = 0.0, 0
     for lead in range(record.shape[0]):
         if math.isfinite(record[lead, i]):
             total += record[lead, i]

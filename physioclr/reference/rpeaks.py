@@ -207,7 +207,7 @@ def refine(leads, slow, weight, t, z, step, fs, single):
     if not positive:
         wave, dip = r_before(slow[0], fw, lo, coarse, base[0], z)
         positive, coarse = wave >= 0, wave if wave >= 0 else dip
-    height = abs(slow[0][coarse] - base[0]) if single else near[coarse - lo]
+    height = sum(w * abs(y[coarse] - b) for y, w, b in zip(slow, weight, base, strict=True))
     centre, fine = coarse * step + step // 2, int(FINE * fs + 0.5)
     lo = max(0, centre - fine)
     total = 0.0

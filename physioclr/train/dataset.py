@@ -20,6 +20,7 @@ import scipy.signal
 import torch
 from torch import Tensor
 
+from ..data.standard import every
 from .config import Config
 from .labelled import labelled_records
 
@@ -28,8 +29,10 @@ FIT_ROWS, SD_RECORDS = 20_000, 500  # enough rows for a 50-dimensional PCA, enou
 
 
 @functools.lru_cache
-def _filter(corner: float, fs: float) -> np.ndarray:
-    return scipy.signal.butter(2, corner, "highpass", fs=fs, output="sos")
+def _filter(corner: float, fs: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numerator, denominator and the state of a constant input."""
+    sos = scipy.signal.butter(2, corner, "highpass", fs=fs, output="sos")
+    return sos[0, :3].copy(), sos[0, 3:].copy(), scipy.signal.sosfilt_zi(sos)[0]
 
 
 def network_signal(ecg: np.ndarray, fs: float, corner: float, decimate: int = 1) -> np.ndarray:
@@ -45,10 +48,14 @@ def network_signal(ecg: np.ndarray, fs: float, corner: float, decimate: int = 1)
         for row, gap in zip(x, missing, strict=True):
             row[gap] = np.interp(time[gap], time[~gap], row[~gap]) if not gap.all() else 0.0
     if x.shape[1] > 1:
-        x = scipy.signal.sosfiltfilt(_filter(corner, fs), x, axis=1, padlen=min(x.shape[1] - 1, round(fs / corner)))
+        from ._numba_highpass import zero_phase
+
+        y = np.empty(x.shape, np.float32)
+        zero_phase(x, *_filter(corner, fs), min(x.shape[1] - 1, round(fs / corner)), y)
+        x = y
+    x = x.astype(np.float32, copy=x is ecg)
     if decimate > 1:
-        x, missing = scipy.signal.resample_poly(x, 1, decimate, axis=1), missing[:, ::decimate]
-    x = x.astype(np.float32)
+        x, missing = every(x, decimate), missing[:, ::decimate]
     x[missing] = np.nan
     return x
 

@@ -46,7 +46,7 @@ def embed(
     """Embed every record of a store with a trained encoder.
 
     Args:
-        run: a run folder (its newest checkpoint) or an open run.
+        run: a run folder (its newest checkpoint), an open run, or "pretrained", the encoder shipped with the package.
         store: an open store, or the path of one.
         records: indices; all if None. batch_size: segments in one pass of the encoder.
         progress: called with (records done, records in all).

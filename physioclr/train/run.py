@@ -25,6 +25,8 @@ CONFIG, INFO, RECORDS, SPACE, METRICS, PICTURE = (
     "config.yaml", "run.json", "records.txt", "feature_space.npz", "metrics.csv", "loss.png",
 )  # fmt: skip
 
+PRETRAINED = "pretrained"
+
 
 def build_encoder(config: Config, leads: int = 12) -> torch.nn.Module:
     """The encoder that the configuration describes, with fresh weights from torch's generator."""
@@ -97,10 +99,12 @@ class Run:
 
 
 def open_run(path: str | Path | Run) -> Run:
-    """Open a run folder at its newest checkpoint."""
+    """Open a run folder at its newest checkpoint. "pretrained": the encoder shipped with the package."""
     if isinstance(path, Run):
         return path
     path = Path(path)
+    if str(path) == PRETRAINED and not path.exists():
+        path = Path(__file__).with_name(PRETRAINED)  # PRETRAINED/ORIGIN.md says on what it was trained, and its limits
     if not (path / INFO).is_file() or not (path / CONFIG).is_file():
         raise ValueError(f"{path} is not a run folder (it has no {INFO} and {CONFIG}); `pretrain` makes one")
     newest = checkpoint.latest(path)

@@ -16,11 +16,11 @@ static void compare(int64_t n, int64_t m, int64_t f, bool cosine, int form) {
   hostsim::Array<unsigned char> got(bytes), want(bytes);
   const float inv = 0.3f, threshold = 0.1234f;
   const unsigned blocks_n = static_cast<unsigned>((n + 31) / 32), blocks_m = static_cast<unsigned>((m + 31) / 32);
-  hostsim::launch(cuda::similarity_scale_kernel, {blocks_n}, {32}, a.get(), n, f, cosine, scale.get());
-  hostsim::launch(cuda::similarity_scale_kernel, {blocks_m}, {32}, b.get(), m, f, cosine, scale.get() + n);
-  const unsigned gx = static_cast<unsigned>((m + cuda::kTile - 1) / cuda::kTile);
-  const unsigned gy = static_cast<unsigned>((n + cuda::kTile - 1) / cuda::kTile);
-  hostsim::launch(cuda::similarity_kernel, {gx, gy}, {cuda::kTile, cuda::kTile}, a.get(), n, b.get(), m, f, cosine, inv,
+  hostsim::launch(cuda::row_scale_kernel<0>, {blocks_n}, {32}, a.get(), n, f, cosine, scale.get());
+  hostsim::launch(cuda::row_scale_kernel<0>, {blocks_m}, {32}, b.get(), m, f, cosine, scale.get() + n);
+  const unsigned gx = static_cast<unsigned>((m + cuda::kPairTile - 1) / cuda::kPairTile);
+  const unsigned gy = static_cast<unsigned>((n + cuda::kPairTile - 1) / cuda::kPairTile);
+  hostsim::launch(cuda::similarity_kernel, {gx, gy}, {cuda::kPairSide, cuda::kPairSide}, a.get(), n, b.get(), m, f, cosine, inv,
                   form, threshold, scale.get(), scale.get() + n, static_cast<void*>(got.get()));
   cpu::physio_similarity({a.get(), n, f}, {b.get(), m, f}, cosine ? Similarity::kCosine : Similarity::kRbf, inv,
                          static_cast<SimilarityOut>(form), threshold, cpu_scale.get(), want.get());
@@ -36,7 +36,7 @@ int main() {
   for (int form = 0; form < 3; ++form)
     for (bool cosine : {true, false}) {
       compare(1, 1, 1, cosine, form);
-      compare(17, 33, 50, cosine, form);
+      compare(70, 133, 20, cosine, form);
       compare(5, 19, 16, cosine, form);
     }
   return hostsim::finish("physio_similarity");

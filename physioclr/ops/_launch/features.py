@@ -14,7 +14,7 @@ import numpy as np
 from .. import _pool
 from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_fs, check_ndim, check_number
 from .._feature_names import N_FEATURES
-from .delineate import check_rpeaks, delineate_shape
+from .delineate import check_rpeaks, delineate_shape, mean_lead
 from .rpeaks import detect_rpeaks
 
 FS = 500.0  # P duration shifts by 0.7 SD at 250 Hz
@@ -142,7 +142,7 @@ def features_gpu(
     from . import numba_gpu
 
     x = xp.contiguous(ecg if ecg.ndim == 3 else ecg[:, None, :], "float32")
-    r = None if rpeaks is None else numba_gpu.checked_rpeaks(xp, rpeaks, x.shape[2], check_rpeaks)
+    r = None if rpeaks is None else numba_gpu.usable_rpeaks(xp, rpeaks, x.shape[2])
     if fs != FS and x.shape[0] * x.shape[1] * x.shape[2]:
         x, r = numba_gpu.to_rate(xp, x, r, fs, FS)
     if r is None:
@@ -170,8 +170,7 @@ def measure(
 
     chosen, record, taps = np.array(leads, np.int64), x, slope_taps()
     if MEAN_LEAD in leads:  # it is one more lead of the record
-        mean = np.empty((n, 1, x.shape[2]), np.float32)
-        _pool.run(lambda a, b: leads_kernels.mean_lead_range(a, b, x, mean), n)
+        mean = mean_lead(x)
         alone = (chosen == MEAN_LEAD).all()
         record = mean if alone else np.concatenate([x, mean], axis=1)
         chosen[chosen == MEAN_LEAD] = 0 if alone else x.shape[1]

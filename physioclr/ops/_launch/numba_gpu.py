@@ -1,7 +1,8 @@
 """Delineation and features of arrays on a CUDA device: allocation, and the launches of `_numba_cuda`'s kernels.
 
-Arrays go in and out by their `__cuda_array_interface__`, without a copy, on the current stream of their library. The
-only time the host waits is for one number that says whether the R peaks are valid.
+Arrays go in and out by their `__cuda_array_interface__`, without a copy, on the current stream of their library.
+Nothing waits for the device and, after the first call, nothing is copied to it, so calls can be captured in a CUDA
+graph. That is why R peaks are not checked here but cut off at the first that is wrong.
 """
 
 from __future__ import annotations
@@ -48,21 +49,24 @@ def thread_count(items: int, bytes_each: int) -> int:
     return max(1, min(items, MOST_THREADS, SCRATCH_BYTES // bytes_each))
 
 
-def device_array(xp: Arrays, x: np.ndarray) -> Any:
-    """A small host array on xp's device."""
-    return xp.contiguous(xp.from_numpy(x), x.dtype.name)
+_constants: dict[tuple[Any, ...], Any] = {}
 
 
-def checked_rpeaks(xp: Arrays, rpeaks: Any, samples: int, check: Any) -> Any:
-    """R peaks as int32, after check(array, samples) on the host where a kernel saw that something is wrong."""
+def constant(xp: Arrays, *values: Any, dtype: str) -> Any:
+    """A small array of these numbers on xp's device, copied there once."""
+    key = (xp.name, xp.device, dtype, values)
+    if key not in _constants:
+        _constants[key] = xp.contiguous(xp.from_numpy(np.array(values, dtype)), dtype)
+    return _constants[key]
+
+
+def usable_rpeaks(xp: Arrays, rpeaks: Any, samples: int) -> Any:
+    """R peaks (B, P) as int32, -1 from the first on that does not rise or lies outside the record."""
     from .. import _numba_cuda as kernels
 
-    r = xp.contiguous(rpeaks, "int64")
-    wrong = device_array(xp, np.zeros(1, np.int32))
-    launch(xp, kernels.rpeaks_kernel, r.shape[0], r, samples, wrong)
-    if int(wrong[0]):
-        check(np.asarray(xp.to_numpy(r)), samples)
-    return xp.contiguous(r, "int32")
+    out = xp.empty(tuple(rpeaks.shape), "int32")
+    launch(xp, kernels.rpeaks_kernel, out.shape[0], xp.contiguous(rpeaks, "int64"), samples, out)
+    return out
 
 
 def mean_lead(xp: Arrays, x: Any) -> Any:
@@ -73,7 +77,7 @@ def mean_lead(xp: Arrays, x: Any) -> Any:
     return out
 
 
-def delineate(xp: Arrays, x: Any, fs: float, r: Any, leads: np.ndarray, *, consensus: bool = False) -> Any:
+def delineate(xp: Arrays, x: Any, fs: float, r: Any, leads: list[int], *, consensus: bool = False) -> Any:
     """Boundaries (8, B, rows, P) of these leads of x (B, L, T), one row each, and with `consensus` one more."""
     from .. import _numba_cuda as kernels
     from .._delineate_constants import CLUSTERS
@@ -97,7 +101,7 @@ def delineate(xp: Arrays, x: Any, fs: float, r: Any, leads: np.ndarray, *, conse
             ((2, CLUSTERS), "int64"),
         )
     ]
-    launch(xp, kernels.delineate_kernel, threads, x, device_array(xp, leads), r, fs, out, *scratch)
+    launch(xp, kernels.delineate_kernel, threads, x, constant(xp, *leads, dtype="int64"), r, fs, out, *scratch)
     if consensus:
         launch(xp, kernels.consensus_kernel, n, out, xp.empty((len(leads), n), "float64"))
     return out
@@ -123,7 +127,7 @@ def to_rate(xp: Arrays, x: Any, r: Any, fs: float, new: float) -> tuple[Any, Any
     filled, bad = xp.empty((rows, samples), "float32"), xp.empty((rows, samples + 1), "int32")
     launch(xp, kernels.fill_gaps_kernel, rows, x.reshape(rows, samples), filled, bad)
     y = xp.empty((rows, length), "float32")
-    taps = device_array(xp, resampling_filter(up, down))
+    taps = constant(xp, *resampling_filter(up, down).tolist(), dtype="float32")
     launch(xp, kernels.resample_kernel, rows * length, filled, bad, taps, up, down, y)
     if r is not None:
         old, r = r, xp.empty(tuple(r.shape), "int32")
@@ -156,22 +160,23 @@ def measure(
         return out, found
     paced = xp.empty((n, beats), "uint8")
     launch(xp, kernels.paced_kernel, n, x, r, paced)
-    chosen, width = np.array(leads, np.int64), max(beats, CHUNK)
-    for group in (chosen >= 0, chosen < 0):  # the mean is a record of its own, of one lead
-        if not group.any():
+    width = max(beats, CHUNK)
+    for mean in (False, True):  # the mean is a record of its own, of one lead
+        columns = [j for j, lead in enumerate(leads) if (lead < 0) == mean]
+        if not columns:
             continue
-        rows = np.maximum(chosen[group], 0)
-        record = x if (chosen[group] >= 0).all() else mean_lead(xp, x)
+        rows = [0 if mean else leads[j] for j in columns]
+        record = mean_lead(xp, x) if mean else x
         waves = delineate(xp, record, fs, r, rows)
-        features = out if group.all() else xp.empty((n, segments, len(rows), N_FEATURES), "float32")
+        features = xp.empty((n, segments, len(rows), N_FEATURES), "float32") if len(rows) < len(leads) else out
         threads = thread_count(n * len(rows), 4 * N_ROWS * width)
         scratch = xp.empty((N_ROWS, width, threads), "float32")
         launch(
-            xp, kernels.features_kernel, threads, record, device_array(xp, rows), r, paced, waves, length, int(bazett),
-            device_array(xp, taps), features, scratch,
+            xp, kernels.features_kernel, threads, record, constant(xp, *rows, dtype="int64"), r, paced, waves, length,
+            int(bazett), constant(xp, *taps.tolist(), dtype="float32"), features, scratch,
         )  # fmt: skip
         if features is not out:
-            for j, at in enumerate(np.flatnonzero(group).tolist()):
+            for j, at in enumerate(columns):
                 out[:, :, at] = features[:, :, j]
     launch(xp, kernels.paced_segments_kernel, n, r, paced, length, found)
     return out, found

@@ -35,9 +35,18 @@ def similarity_shape(a: Any, b: Any, kernel: str, sigma: float | None, threshold
     return ((n, (m + 7) // 8), "uint8") if packed else ((n, m), "float32" if threshold is None else "bool")
 
 
+def _some_rows(n: int) -> np.ndarray:
+    return np.linspace(0, n - 1, min(n, 512)).astype(np.int64) if n else np.zeros(0, np.int64)
+
+
+def default_sigma(xp: Arrays, x: Any) -> float:
+    """median_distance of the rows of any array library; only the rows it looks at leave a device."""
+    return median_distance(xp.to_numpy(x[xp.from_numpy(_some_rows(len(x)))]))
+
+
 def median_distance(x: np.ndarray) -> float:
     """Median distance over the pairs of at most 512 evenly spaced rows; 1 where there is no pair, or all are equal."""
-    rows = x[np.linspace(0, len(x) - 1, min(len(x), 512)).astype(int)].astype(np.float64) if len(x) else x
+    rows = x[_some_rows(len(x))].astype(np.float64)
     gram = rows @ rows.T
     d2 = np.diag(gram)[:, None] + np.diag(gram) - 2 * gram
     pairs = d2[np.triu_indices(len(rows), 1)]
@@ -57,7 +66,7 @@ def physio_similarity(
     a = xp.contiguous(a, "float32")
     b = a if b is None else xp.contiguous(b, "float32")
     if kernel == "rbf" and sigma is None:
-        sigma = median_distance(xp.to_numpy(a))
+        sigma = default_sigma(xp, a)
     out, scale = xp.empty(shape, dtype), xp.empty((len(a) + len(b),), "float32")
     with xp.guard():
         finite = _core.physio_similarity(

@@ -1,13 +1,16 @@
-"""hybrid_contrastive_loss by tiles: torch.mm makes a tile of cosines, kernels of `_core` do everything else to it.
+"""hybrid_contrastive_loss on CUDA: by tiles, of which torch.mm makes the cosines, or by fused kernels.
 
-This is the CUDA version for every dtype and width, and what the fused CUDA kernels are checked against. All of it is
-queued on torch's current stream, nothing waits for the device, nothing is N x N, and every sum has a fixed order. The
-kernels exist for the host too, so that the tests drive this file on any machine; the CPU's own version is `_core`'s.
+`Tiles` is the version for every dtype and width: kernels of `_core` do everything to a tile but the products. `Fused`
+does the products too, on tensor cores, for 16-bit embeddings of at most 256 columns, 64 features and a tau of 0.05 or
+more. All of it is queued on torch's current stream, nothing waits for the device, nothing is N x N, and every sum has a
+fixed order. The kernels exist for the host too, so that the tests drive this file on any machine; the CPU's own version
+is `_core.contrastive_rows`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -29,27 +32,38 @@ def group_numbers(group: torch.Tensor | None, n: int, device: torch.device) -> t
     return torch.searchsorted(group.sort().values, group, out_int32=True)
 
 
-class Rows:
-    """The rows of one call, made ready: unit rows `h` and `unit` (features), and the addresses of the inputs."""
+class Rows(ABC):
+    """The inputs of one call, made ready; `safe` where running maxima are needed."""
 
     def __init__(self, xp: Arrays, anchor, views, features, group, row_offset: int, settings: tuple):
         tau, delta, mode, tau_s, pair_reduction = settings
-        self.dtype = contrastive_checks(anchor, views, features, group, *settings, row_offset)
-        stored = dtype_name(anchor) if dtype_name(anchor) == dtype_name(views) else self.dtype
-        self.stored, self.call = stored, getattr(_core.contrastive_tiles, stored)
-        self.anchor, self.views = xp.contiguous(anchor, stored), xp.contiguous(views, stored)
+        self.xp, self.dtype = xp, contrastive_checks(anchor, views, features, group, *settings, row_offset)
+        same = dtype_name(anchor) == dtype_name(views)
+        self.stored = dtype_name(anchor) if same else self.dtype
+        self.call = getattr(_core.contrastive_tiles, self.stored)
+        self.anchor, self.views = xp.contiguous(anchor, self.stored), xp.contiguous(views, self.stored)
         self.features = xp.contiguous(features, self.dtype)
-        (self.n, self.d), self.f = anchor.shape, features.shape[1]
+        (self.n, self.d), self.f, self.n_views = anchor.shape, features.shape[1], len(views)
         self.begin, self.end = row_offset, row_offset + views.shape[1]
+        self.own = self.end - self.begin
         self.settings = (MODES[mode], pair_reduction == "mean", tau, tau_s, delta)
-        self.where = (xp.device, xp.stream)
-        self.h, self.unit = xp.empty((self.n, self.d), self.dtype), xp.empty((self.n, self.f), self.dtype)
-        self.inv_norm = xp.empty((self.n,), "float64")
-        self.id = group_numbers(group, self.n, anchor.device)
-        self.call.prepare(
-            *self.where, *self.inputs, self.features.data_ptr(), self.f, self.h.data_ptr(), self.unit.data_ptr(),
-            self.inv_norm.data_ptr(), self.id.data_ptr(),
-        )  # fmt: skip
+        least = 0.05 if self.dtype == "float32" else 0.01  # needs_maxima of csrc/core/contrastive_math.h
+        self.safe = tau < least or (mode == "soft" and tau_s < least)
+        self.where, self.device = (xp.device, xp.stream), anchor.device
+        self.inv_norm, self.id = xp.empty((self.n,), "float64"), group_numbers(group, self.n, anchor.device)
+        self.prepare()
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Fills inv_norm and whatever the version multiplies."""
+
+    @abstractmethod
+    def sums(self) -> torch.Tensor:
+        """(strips, n, ROW_STATE): the sums of each owned row over the columns of each strip."""
+
+    @abstractmethod
+    def gradient(self, stats: torch.Tensor, counts: torch.Tensor, log_tn: torch.Tensor) -> torch.Tensor:
+        """(strips, n, D): sum_j G_ij h_j of each owned row; fills log_tn."""
 
     @property
     def inputs(self) -> tuple[int, int, int]:
@@ -58,21 +72,37 @@ class Rows:
     @property
     def owned(self) -> tuple:
         """What the kernels of one block per owned row take."""
-        span = (len(self.views), self.begin, self.end)
+        span = self.n_views, self.begin, self.end
         return *self.inputs, self.views.data_ptr(), *span, self.inv_norm.data_ptr()
 
-    def blocks(self, first: int, last: int, tile: int) -> list[slice]:
-        return [slice(i, min(i + tile, last)) for i in range(first, last, tile)]
 
-    def tiles(self, xp: Arrays, tile: int) -> Iterator[tuple[slice, slice, bool, torch.Tensor, tuple]]:
+class Tiles(Rows):
+    """The loss by tiles of `tile` rows and columns."""
+
+    def __init__(self, *args: Any, tile: int = TILE):
+        self.tile = tile
+        super().__init__(*args)
+
+    def prepare(self) -> None:
+        self.h = self.xp.empty((self.n, self.d), self.dtype)  # unit rows
+        self.unit = self.xp.empty((self.n, self.f), self.dtype)
+        self.call.prepare(
+            *self.where, *self.inputs, self.features.data_ptr(), self.f, self.h.data_ptr(), self.unit.data_ptr(),
+            self.inv_norm.data_ptr(), self.id.data_ptr(),
+        )  # fmt: skip
+
+    def tiles(self) -> Iterator[tuple[slice, slice, bool, torch.Tensor, tuple]]:
         """Every pair of an owned block I and a block J once, as (I, J, whether J is owned too, its cosines, arguments).
 
         A block with itself comes as one tile with every pair in it twice, (i, j) and (j, i).
         """
-        own = self.blocks(self.begin, self.end, tile)
-        others = self.blocks(0, self.begin, tile) + self.blocks(self.end, self.n, tile)
-        size = min(tile, self.n) * min(tile, self.end - self.begin)
-        cosines, similarities = xp.empty((size,), self.dtype), xp.empty((size,), self.dtype)
+
+        def blocks(first: int, last: int) -> list[slice]:
+            return [slice(i, min(i + self.tile, last)) for i in range(first, last, self.tile)]
+
+        own, others = blocks(self.begin, self.end), blocks(0, self.begin) + blocks(self.end, self.n)
+        size = min(self.tile, self.n) * min(self.tile, self.own)
+        cosines, similarities = self.xp.empty((size,), self.dtype), self.xp.empty((size,), self.dtype)
         for k, i in enumerate(own):
             for j in own[k:] + others:
                 rows, cols = i.stop - i.start, j.stop - j.start
@@ -86,58 +116,122 @@ class Rows:
                 both = self.begin <= j.start < self.end and i is not j
                 yield i, j, both, s, (*self.where, s.data_ptr(), similarities.data_ptr(), rows, cols, *ids)
 
+    def own_rows(self, block: slice) -> slice:
+        return slice(block.start - self.begin, block.stop - self.begin)
+
+    def sums(self) -> torch.Tensor:
+        state = torch.zeros((1, self.own, ROW_STATE), dtype=torch.float64, device=self.device)
+        state[..., 3:5] = -2.0 if self.safe else 1.0  # the shifts: below every cosine, or the largest one
+        for i, j, both, _, arguments in self.tiles():
+            row = state[0, self.own_rows(i)].data_ptr()
+            self.call.sums(*arguments, row, state[0, self.own_rows(j)].data_ptr() if both else 0, *self.settings)
+        return state
+
+    def gradient(self, stats: torch.Tensor, counts: torch.Tensor, log_tn: torch.Tensor) -> torch.Tensor:
+        weights = self.xp.empty((self.n, 2), self.dtype)
+        self.call.weights(
+            *self.where, stats.data_ptr(), counts.data_ptr(), self.n, self.n_views, log_tn.data_ptr(),
+            weights.data_ptr(), *self.settings,
+        )  # fmt: skip
+        grad = torch.zeros((1, self.own, self.d), dtype=self.h.dtype, device=self.device)
+        for i, j, both, g, arguments in self.tiles():
+            self.call.coefficients(*arguments, weights[i].data_ptr(), weights[j].data_ptr(), *self.settings)
+            grad[0, self.own_rows(i)].addmm_(g, self.h[j])
+            if both:
+                grad[0, self.own_rows(j)].addmm_(g.T, self.h[i])
+        return grad
+
+
+class Fused(Rows):
+    """The loss by kernels that keep cosines and coefficients on the chip; the columns are dealt out to `strips`."""
+
+    def __init__(self, *args: Any, strips: int):
+        self.strips = strips
+        super().__init__(*args)
+
+    @staticmethod
+    def strips_for(xp: Arrays, anchor, views, features, settings: tuple) -> int:
+        """Into how many strips to deal the columns so that every processor has work; 0: the kernels do not apply."""
+        tau, _, mode, tau_s, _ = settings
+        small = tau < 0.05 or (mode == "soft" and tau_s < 0.05)
+        wide = dtype_name(anchor) not in ("float16", "bfloat16") or dtype_name(views) != dtype_name(anchor)
+        if xp.device < 0 or small or wide or 0 in views.shape[1:]:
+            return 0
+        block_rows, processors = _core.contrastive_tiles.fused_plan(anchor.shape[1], features.shape[1])
+        if block_rows == 0:
+            return 0
+        blocks = -(-views.shape[1] // block_rows)
+        return max(1, min(8, -(-2 * processors // blocks)))
+
+    def prepare(self) -> None:
+        padded = (self.n + 127) // 128 * 128 + 128  # fused_padded of csrc/core/contrastive_math.h
+        dk, fk = 128 if self.d <= 128 else 256, (self.f + 15) // 16 * 16
+        empty = self.xp.empty
+        self.operands = (
+            empty((padded, dk), self.stored), empty((padded, 2 * fk), "float16"), empty((padded,), "float32"),
+            empty((padded,), "int32"),
+        )  # fmt: skip
+        self.rows = (*(x.data_ptr() for x in self.operands), padded, dk, fk)
+        self.call.fused_prepare(
+            *self.where, *self.inputs, self.features.data_ptr(), self.f, self.id.data_ptr(), *self.rows,
+            self.inv_norm.data_ptr(),
+        )  # fmt: skip
+
+    def sums(self) -> torch.Tensor:
+        state = self.xp.empty((self.strips, self.own, ROW_STATE), "float64")
+        self.call.fused_sums(
+            *self.where, *self.rows, self.begin, self.end, self.strips, state.data_ptr(), *self.settings
+        )
+        return state
+
+    def gradient(self, stats: torch.Tensor, counts: torch.Tensor, log_tn: torch.Tensor) -> torch.Tensor:
+        weights = self.xp.empty((len(self.operands[0]), 2), "float32")
+        grad = self.xp.empty((self.strips, self.own, self.d), "float32")
+        self.call.weights(
+            *self.where, stats.data_ptr(), counts.data_ptr(), self.n, self.n_views, log_tn.data_ptr(),
+            weights.data_ptr(), *self.settings,
+        )  # fmt: skip
+        self.call.fused_gradient(
+            *self.where, *self.rows, self.begin, self.end, self.strips, stats.data_ptr(), counts.data_ptr(), self.n,
+            self.n_views, log_tn.data_ptr(), weights.data_ptr(), self.d, grad.data_ptr(), *self.settings,
+        )  # fmt: skip
+        return grad
+
+
+def version(xp: Arrays, anchor, views, features, group, settings: tuple, row_offset: int) -> Rows:
+    """The fused version where it applies, otherwise the tiles."""
+    arguments = xp, anchor, views, features, group, row_offset, settings
+    strips = Fused.strips_for(xp, anchor, views, features, settings)
+    return Fused(*arguments, strips=strips) if strips else Tiles(*arguments)
+
 
 def contrastive_rows(
-    xp: Arrays, anchor, views, features, group, settings: tuple, row_offset: int, tile: int = TILE
+    xp: Arrays, anchor, views, features, group, settings: tuple, row_offset: int, make: Callable[..., Rows] = version
 ) -> tuple[Any, Any]:
     """As `_launch.contrastive_rows`."""
     with xp.guard(), torch.autocast(anchor.device.type, enabled=False):
-        rows = Rows(xp, anchor, views, features, group, row_offset, settings)
-        n = rows.end - rows.begin
-        safe = needs_maxima(rows.dtype, *settings)
-        state = torch.zeros((n, ROW_STATE), dtype=torch.float64, device=anchor.device)
-        state[:, 3:5] = -2.0 if safe else 1.0  # the shifts: below every cosine, or the largest one
-        for i, j, both, _, arguments in rows.tiles(xp, tile):
-            row, col = (
-                (state[x.start - rows.begin :] for x in (i, j)) if both else (state[i.start - rows.begin :], None)
-            )
-            rows.call.sums(*arguments, row.data_ptr(), 0 if col is None else col.data_ptr(), *rows.settings)
-        stats, counts = xp.empty((n, 3), "float64"), xp.empty((n, 2), "int64")
+        rows = make(xp, anchor, views, features, group, settings, row_offset)
+        state = rows.sums()
+        stats, counts = xp.empty((rows.own, 3), "float64"), xp.empty((rows.own, 2), "int64")
         rows.call.row_stats(
-            *rows.where, *rows.owned, state.data_ptr(), 1, stats.data_ptr(), counts.data_ptr(), *rows.settings
+            *rows.where, *rows.owned, state.data_ptr(), len(state), stats.data_ptr(), counts.data_ptr(), *rows.settings
         )
     return stats, counts
 
 
-def needs_maxima(dtype: str, tau: float, delta: float, mode: str, tau_s: float, pair_reduction: str) -> bool:
-    """needs_maxima of csrc/core/contrastive_math.h."""
-    least = 0.05 if dtype == "float32" else 0.01
-    return tau < least or (mode == "soft" and tau_s < least)
-
-
 def contrastive_backward(
     xp: Arrays, grad_loss, anchor, views, features, group, stats, counts, settings: tuple, row_offset: int,
-    tile: int = TILE,
+    make: Callable[..., Rows] = version,
 ) -> tuple[Any, Any]:  # fmt: skip
     """As `_launch.contrastive_backward`."""
     with xp.guard(), torch.autocast(anchor.device.type, enabled=False):
-        rows = Rows(xp, anchor, views, features, group, row_offset, settings)
+        rows = make(xp, anchor, views, features, group, settings, row_offset)
         grad_loss, stats = xp.contiguous(grad_loss, "float64"), xp.contiguous(stats, "float64")
-        counts = xp.contiguous(counts, "int64")
-        log_tn, weights = xp.empty((), "float64"), xp.empty((rows.n, 2), rows.dtype)
-        rows.call.weights(
-            *rows.where, stats.data_ptr(), counts.data_ptr(), rows.n, len(views), log_tn.data_ptr(),
-            weights.data_ptr(), *rows.settings,
-        )  # fmt: skip
-        grad_h = torch.zeros((rows.end - rows.begin, rows.d), dtype=rows.h.dtype, device=anchor.device)
-        for i, j, both, g, arguments in rows.tiles(xp, tile):
-            rows.call.coefficients(*arguments, weights[i].data_ptr(), weights[j].data_ptr(), *rows.settings)
-            grad_h[i.start - rows.begin : i.stop - rows.begin].addmm_(g, rows.h[j])
-            if both:
-                grad_h[j.start - rows.begin : j.stop - rows.begin].addmm_(g.T, rows.h[i])
-        grads = xp.empty((rows.end - rows.begin, rows.d), rows.stored), xp.empty(tuple(views.shape), rows.stored)
+        counts, log_tn = xp.contiguous(counts, "int64"), xp.empty((), "float64")
+        grad = rows.gradient(stats, counts, log_tn)
+        grads = xp.empty((rows.own, rows.d), rows.stored), xp.empty(tuple(views.shape), rows.stored)
         rows.call.row_gradients(
-            *rows.where, grad_loss.data_ptr(), *rows.owned, grad_h.data_ptr(), 1, stats.data_ptr(), counts.data_ptr(),
-            log_tn.data_ptr(), *(x.data_ptr() for x in grads), *rows.settings,
+            *rows.where, grad_loss.data_ptr(), *rows.owned, grad.data_ptr(), len(grad), stats.data_ptr(),
+            counts.data_ptr(), log_tn.data_ptr(), *(x.data_ptr() for x in grads), *rows.settings,
         )  # fmt: skip
     return xp.contiguous(grads[0], dtype_name(anchor)), xp.contiguous(grads[1], dtype_name(views))
