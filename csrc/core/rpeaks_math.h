@@ -124,17 +124,25 @@ PHYSIOCLR_HD float sorted_quantile(float* v, int n, float q) {
 template <int aside>
 PHYSIOCLR_HD int neighbours(const float* value, int64_t blocks, int64_t k, float* out) {
   static_assert(aside == 2 || aside == 4, "the sorting networks are of 5 and 9");
+  constexpr int size = 2 * aside + 1;
+  float v[size];  // in registers, as all its indices are constants
   int n = 0;
-  for (int i = 0; i <= 2 * aside; ++i) {
-    const int64_t j = k + i - aside;
-    const bool inside = j >= 0 && j < blocks;
-    out[i] = inside ? value[j] : HUGE_VALF;
-    n += inside;
+  if (k >= aside && k + aside < blocks) {
+    for (int i = 0; i < size; ++i) v[i] = value[k + i - aside];
+    n = size;
+  } else {
+    for (int i = 0; i < size; ++i) {
+      const int64_t j = k + i - aside;
+      const bool inside = j >= 0 && j < blocks;
+      v[i] = inside ? value[j] : HUGE_VALF;
+      n += inside;
+    }
   }
   if (aside == 2)
-    sort5(out);
+    sort5(v);
   else
-    sort9(out);
+    sort9(v);
+  for (int i = 0; i < size; ++i) out[i] = v[i];
   return n;
 }
 
@@ -208,14 +216,16 @@ PHYSIOCLR_HD float local_rhythm(const int32_t* t, const uint8_t* clear, int64_t 
   return r < kRhythmMin ? kRhythmMin : r > kRhythmMax ? kRhythmMax : r;
 }
 
-// local_rhythm of all n candidates, one after the other: a window of marks moves along, and its intervals are kept in
-// order, gap[0..m).
-PHYSIOCLR_HD void local_rhythms(const int32_t* t, const uint8_t* clear, int64_t n, float fe, float* rhythm) {
+// local_rhythm of the candidates begin..end, one after the other: a window of marks moves along, and its intervals are
+// kept in order, gap[0..m).
+PHYSIOCLR_HD void local_rhythms(const int32_t* t, const uint8_t* clear, int64_t n, int64_t begin, int64_t end, float fe,
+                                float* rhythm) {
   const int32_t span = static_cast<int32_t>(kSpan * fe + 0.5f);
   int32_t gap[kMostGaps];
   int m = 0;
-  int64_t first = -1, last = -1, next = 0;  // marks in the window; candidates looked at
-  for (int64_t i = 0; i < n; ++i) {
+  int64_t first = -1, last = -1, next = begin;  // marks in the window; candidates looked at
+  while (next > 0 && t[begin] - t[next - 1] < span) --next;
+  for (int64_t i = begin; i < end; ++i) {
     while (first >= 0 && t[i] - t[first] >= span) {
       if (first == last) {
         first = last = -1;

@@ -62,7 +62,8 @@ struct Plan {
     block = static_cast<float>(kBlock * fe);
     blocks = std::max<int64_t>(1, static_cast<int64_t>(static_cast<float>(m) / block));
     ramp.push_back(0);
-    for (int64_t k = 1, t = 0; k < blocks; ++k) {
+    for (int64_t k = 1; k < blocks; ++k) {
+      int64_t t = std::max<int64_t>(0, static_cast<int64_t>((static_cast<float>(k) + 0.5f) * block) - 4);
       while (t < m && static_cast<float>(t) / block - 0.5f < static_cast<float>(k)) ++t;
       ramp.push_back(t);
     }
@@ -71,8 +72,10 @@ struct Plan {
     for (const Wavelet& w : bands) pad = std::max(pad, w.reach);
   }
 
-  int64_t block_end(int64_t k) const {
-    return k + 1 == blocks ? m : static_cast<int64_t>(static_cast<float>(k + 1) * block);
+  int64_t separation() const { return std::max<int64_t>(1, std::llround(kSeparation * fe)); }  // of candidates
+
+  int64_t block_begin(int64_t k) const {
+    return k == 0 ? 0 : k >= blocks ? m : static_cast<int64_t>(static_cast<float>(k) * block);
   }
 };
 
@@ -100,7 +103,7 @@ inline RpeaksPlan device_plan(const Plan& p, int64_t samples) {
   d.samples = static_cast<int>(samples);
   d.step = static_cast<int>(p.step), d.n = static_cast<int>(p.n), d.spike = static_cast<int>(p.spike);
   d.hop = static_cast<int>(p.hop), d.m = static_cast<int>(p.m), d.blocks = static_cast<int>(p.blocks);
-  d.separation = static_cast<int>(std::max<int64_t>(1, std::llround(kSeparation * p.fe)));
+  d.separation = static_cast<int>(p.separation());
   d.refine = static_cast<int>(kRefine * p.fw), d.baseline = static_cast<int>(kBaseline * p.fw);
   d.fine = static_cast<int>(span_of(kFine, p.fs));
   d.too_short = static_cast<double>(p.n) < kShortest * p.fw;

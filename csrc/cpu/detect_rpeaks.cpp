@@ -2,6 +2,8 @@
 // record: the envelopes added, each scaled to a common level and weighted by how far its beats stand out; candidates
 // are the separate maxima of the sum; dynamic programming chooses among them, twice, the second time with the rhythm of
 // the first; each beat is placed on the full-rate signal.
+#include <omp.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -15,50 +17,111 @@
 namespace physioclr::cpu {
 namespace {
 
-struct Scratch {  // one per thread, so that no record allocates
-  std::vector<float> slow, env;           // (leads, n) at the working rate, (leads, bands, m)
-  std::vector<float> weight, lead_level;  // (leads, bands, blocks)
-  std::vector<float> padded[2];           // even and odd working samples, or all of them in the first
-  std::vector<float> fused, maxima, means, level, noise, origin, gain, base, share, sum;
-  std::vector<float> amp, z, doubt, rhythm;  // of the candidates
-  std::vector<double> value;
-  std::vector<int32_t> cand, back;
-  std::vector<uint8_t> missing, mark, before;
-  float near[kNeighbours];
+constexpr int64_t kLong = 1 << 18;  // samples of a record that are worth a team of threads
 
-  void fit(const Plan& p, int64_t leads) {
-    slow.resize(leads * p.n);
-    env.resize(leads * kBands * p.m);
-    weight.resize(leads * kBands * p.blocks);
-    lead_level.resize(leads * kBands * p.blocks);
-    for (auto& half : padded) half.resize(p.m + 2 * p.pad + kTile);
-    fused.resize(p.m);
-    missing.resize(p.n);
-    for (auto* v : {&maxima, &means, &level, &noise}) v->resize(p.blocks);
-    for (auto* v : {&origin, &gain, &base, &share}) v->resize(leads);
-    sum.resize(2 * static_cast<int64_t>(std::max(kRefine * p.fw, kFine * p.fs)) + 3);
-    const int64_t most = p.m / 2 + 2;
-    for (auto* v : {&amp, &z, &doubt, &rhythm}) v->resize(most);
-    value.resize(most);
-    for (auto* v : {&cand, &back}) v->resize(most);
-    mark.resize(most);
-    before.resize(most);
+struct Local {  // of one thread
+  Buffer<float> padded[2];  // even and odd working samples of some blocks, or all of them in the first
+  Buffer<float> sum, clean, base, share, window;
+  Buffer<uint8_t> flag;
+  float near[kNeighbours], largest;
+  bool finite;
+};
+
+constexpr int64_t kSomeBlocks = 64;           // what a thread takes at a time of a long record
+constexpr int64_t kSomeSamples = 1 << 14, kSomeCandidates = 256;
+
+struct Scratch {  // of one record, reused for the next
+  int team;                                   // threads that work on it together
+  std::vector<Local> local;
+  Buffer<float> slow, env;                    // (leads, n) at the working rate, (leads, bands, m)
+  Buffer<float> weight, lead_level;           // (leads, bands, blocks)
+  Buffer<float> maxima, means;                // (bands, blocks)
+  Buffer<float> fused, level, noise, origin, gain;
+  Buffer<float> amp, z, doubt, rhythm;        // of the candidates
+  Buffer<double> value;
+  Buffer<int32_t> slots, found, cand, back;   // slots: candidates of each range of the envelope, from begin / 2 on
+  Buffer<int64_t> at;
+  Buffer<uint8_t> missing, mark, before;
+
+  Scratch(const Plan& p, int64_t leads, int size) : team(size), local(size) {
+    const int64_t part = static_cast<int64_t>(static_cast<float>(std::min(kSomeBlocks, p.blocks) + 2) * p.block) + 2;
+    const int64_t most = p.m / 2 + 2, length = std::min(p.m, team > 1 ? part : p.m);
+    for (Local& l : local) {
+      for (auto& half : l.padded) half.fit(length + 2 * p.pad + kTile);
+      for (auto* v : {&l.sum, &l.clean})
+        v->fit(2 * static_cast<int64_t>(std::max(kRefine * p.fw, kFine * p.fs)) + 3);
+      for (auto* v : {&l.base, &l.share}) v->fit(leads);
+      const int64_t range = team > 1 ? std::min(p.m, kSomeSamples) : p.m;
+      l.flag.fit(range + 8);
+      l.window.fit(range + 2 * p.separation() + 1);
+    }
+    slow.fit(leads * p.n);
+    env.fit(leads * kBands * p.m);
+    for (auto* v : {&weight, &lead_level}) v->fit(leads * kBands * p.blocks);
+    for (auto* v : {&maxima, &means}) v->fit(kBands * p.blocks);
+    fused.fit(p.m);
+    missing.fit(p.n);
+    for (auto* v : {&level, &noise}) v->fit(p.blocks);
+    for (auto* v : {&origin, &gain}) v->fit(leads);
+    for (auto* v : {&amp, &z, &doubt, &rhythm}) v->fit(most);
+    value.fit(most);
+    for (auto* v : {&slots, &cand, &back}) v->fit(most);
+    found.fit(p.m / kSomeSamples + 1);
+    at.fit(most);
+    for (auto* v : {&mark, &before}) v->fit(most);
+  }
+
+  // f(begin, end, local) over all of 0..n: by one thread at once, or in parts by the team.
+  template <class F>
+  void over(int64_t n, int64_t part, F f) {
+    if (team == 1 || n <= part) {
+      if (n > 0) f(int64_t{0}, n, local[0]);
+      return;
+    }
+#pragma omp parallel for num_threads(team) schedule(dynamic)
+    for (int64_t begin = 0; begin < n; begin += part) f(begin, std::min(n, begin + part), local[omp_get_thread_num()]);
   }
 };
 
-// Envelopes of every lead and band, and their sum in s.fused. Returns false if no lead has a signal.
+// The lead at the working rate, less its first valid value, in y. Returns the largest magnitude, 0 if nothing is valid.
 template <class T>
-bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s) {
+float work_rate(const T* x, int64_t samples, const Plan& p, Scratch& s, float* y, float* origin, bool* gaps) {
+  for (Local& l : s.local) l.finite = true, l.largest = 0;
+  s.over(p.n, kSomeSamples, [&](int64_t begin, int64_t end, Local& l) {
+    means(x, samples, p, begin, end, y);
+    l.finite = l.finite && all_finite(y + begin, end - begin);
+  });
+  *gaps = !std::all_of(s.local.begin(), s.local.end(), [](const Local& l) { return l.finite; });
+  if (*gaps) return bridge(y, p.n, s.missing.data(), origin);
+  *origin = y[0];
+  s.over(p.n, kSomeSamples, [&](int64_t begin, int64_t end, Local& l) {
+    l.largest = std::max(l.largest, subtract(y + begin, end - begin, *origin));
+  });
+  float largest = 0;
+  for (const Local& l : s.local) largest = std::max(largest, l.largest);
+  return largest;
+}
+
+// Asks for n samples from x on, up to the end of the batch, so that they arrive while the lead before is worked on.
+template <class T>
+void fetch_ahead(const T* x, const T* end, int64_t n) {
+  constexpr int64_t kLine = 64 / sizeof(T), kMostBytes = 1 << 18;
+  for (const T* last = std::min(end, x + std::min<int64_t>(n, kMostBytes / sizeof(T))); x < last; x += kLine)
+    __builtin_prefetch(x, 0, 2);
+}
+
+// Envelopes of every lead and band, and their sum in s.fused. `end`: of the batch. Returns false if no lead has a signal.
+template <class T>
+bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& p, Scratch& s) {
   bool any = false;
   for (int64_t l = 0; l < leads; ++l) {
     float* y = s.slow.data() + l * p.n;
     float* env = s.env.data() + l * kBands * p.m;
-    float largest = 0;
+    float* levels = s.lead_level.data() + l * kBands * p.blocks;
+    float* weights = s.weight.data() + l * kBands * p.blocks;
     bool gaps = false;
-    if (work_rate(x + l * samples, samples, p, y, s.missing.data(), &s.origin[l], &gaps))
-      largest = largest_of(y, p.n);
-    else
-      s.origin[l] = 0;
+    if (s.team == 1) fetch_ahead(x + (l + 1) * samples, end, samples);
+    float largest = work_rate(x + l * samples, samples, p, s, y, &s.origin[l], &gaps);
     any = any || largest > 0;
     s.gain[l] = 1;
     if (largest > 1e15f || largest < 1e-12f) {  // its squares would leave the range of float32
@@ -69,80 +132,83 @@ bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s)
     if (!(largest > 0)) {  // flat, or nothing valid
       std::fill(y, y + p.n, 0.0f);
       std::fill(env, env + kBands * p.m, 0.0f);
-    } else {
-      const float* centre[2] = {s.padded[0].data() + p.pad, s.padded[1].data() + p.pad};
-      for (int64_t h = 0; h < p.hop; ++h) {
-        float* half = s.padded[h].data();
-        const int64_t count = (p.n - h + p.hop - 1) / p.hop;
-        std::fill(half, half + p.pad, y[0]);
-        split(y + h, p.hop, count, half + p.pad);
-        std::fill(half + p.pad + count, half + s.padded[h].size(), y[p.n - 1]);
-      }
-      const float floor = 4e-6f * largest;  // rounding of the wavelet's sums
+      std::fill(levels, levels + kBands * p.blocks, 0.0f);
+      std::fill(weights, weights + kBands * p.blocks, 0.0f);
+      continue;
+    }
+    const float floor = 4e-6f * largest;  // rounding of the wavelet's sums
+    s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local& local) {
+      const int64_t begin = p.block_begin(k0), n = p.block_begin(k1) - begin;
+      const float* centre[2] = {local.padded[0].data() + p.pad, local.padded[1].data() + p.pad};
+      for (int64_t h = 0; h < p.hop; ++h) take_apart(y, p, begin, n, h, local.padded[h].data() + p.pad);
       for (int b = 0; b < kBands; ++b) {
-        float* e = env + b * p.m;
-        envelope(centre, p.hop, p.m, p.bands[b], floor, e);
+        float* e = env + b * p.m + begin;
+        envelope(centre, p.hop, n, p.bands[b], floor, e);
         if (gaps)
-          for (int64_t i = 0; i < p.m; ++i)
-            if (s.missing[i * p.hop]) e[i] = 0;
+          for (int64_t i = 0; i < n; ++i)
+            if (s.missing[(begin + i) * p.hop]) e[i] = 0;
+        block_statistics(env + b * p.m, p, k0, k1, &s.maxima[b * p.blocks], &s.means[b * p.blocks]);
       }
-    }
-    for (int b = 0; b < kBands; ++b) {
-      float* level = s.lead_level.data() + (l * kBands + b) * p.blocks;
-      float* weight = s.weight.data() + (l * kBands + b) * p.blocks;
-      block_statistics(env + b * p.m, p, s.maxima.data(), s.means.data());
-      for (int64_t k = 0; k < p.blocks; ++k) {
-        level[k] = near_level(s.maxima.data(), p.blocks, k, s.near);
-        weight[k] = contrast(level[k], block_mean(s.means.data(), p.blocks, k, s.near));
-      }
-    }
+    });
+    s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local& local) {
+      for (int b = 0; b < kBands; ++b)
+        for (int64_t k = k0, r = b * p.blocks; k < k1; ++k) {
+          levels[r + k] = near_level(&s.maxima[r], p.blocks, k, local.near);
+          weights[r + k] = contrast(levels[r + k], block_mean(&s.means[r], p.blocks, k, local.near));
+        }
+    });
   }
   if (!any) return false;
   const int64_t rows = leads * kBands;
-  for (int64_t k = 0; k < p.blocks; ++k) {  // shares that add up to 1, times common level over own level
-    float total = 0, common = 0;
-    for (int64_t r = 0; r < rows; ++r) {
-      total += s.weight[r * p.blocks + k];
-      common += s.weight[r * p.blocks + k] * s.lead_level[r * p.blocks + k];
+  s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local&) {
+    for (int64_t k = k0; k < k1; ++k) {  // shares that add up to 1, times common level over own level
+      float total = 0, common = 0;
+      for (int64_t r = 0; r < rows; ++r) {
+        total += s.weight[r * p.blocks + k];
+        common += s.weight[r * p.blocks + k] * s.lead_level[r * p.blocks + k];
+      }
+      const float scale = total > 0 ? common / (total * total) : 0.0f;
+      for (int64_t r = 0; r < rows; ++r) {
+        float& w = s.weight[r * p.blocks + k];
+        w = w > 0 ? w * scale / s.lead_level[r * p.blocks + k] : 0.0f;
+      }
     }
-    const float scale = total > 0 ? common / (total * total) : 0.0f;
-    for (int64_t r = 0; r < rows; ++r) {
-      float& w = s.weight[r * p.blocks + k];
-      w = w > 0 ? w * scale / s.lead_level[r * p.blocks + k] : 0.0f;
-    }
-  }
-  std::fill(s.fused.begin(), s.fused.end(), 0.0f);
-  for (int64_t r = 0; r < rows; ++r) {
-    add_weighted(s.env.data() + r * p.m, s.weight.data() + r * p.blocks, p, s.fused.data());
-  }
+  });
+  s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local&) {
+    std::fill(s.fused.data() + p.block_begin(k0), s.fused.data() + p.block_begin(k1), 0.0f);
+    for (int64_t r = 0; r < rows; ++r)
+      add_weighted(s.env.data() + r * p.m, s.weight.data() + r * p.blocks, p, k0, k1, s.fused.data());
+    block_statistics(s.fused.data(), p, k0, k1, s.maxima.data(), s.means.data());
+  });
   return true;
 }
 
 // The R peak near a maximum of the envelope, see r_wave, and then the middle of its top at full rate. Of several leads:
 // their weighted sum, each with the sign that it has at the dominant deflection.
 template <class T>
-int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s, int64_t peak, float z) {
+int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, const Scratch& s, Local& own, int64_t peak,
+               float z) {
   const int64_t t = peak * p.hop;
   int64_t coarse = t;
   float height = 0;
   if (leads == 1) {
     bool up;
-    coarse = r_wave(s.slow.data(), p.n, p.fw, t, z, &s.base[0], &up);
-    s.share[0] = up ? 1.0f : -1.0f;
-    height = std::fabs(s.slow[coarse] - s.base[0]);
+    coarse = r_wave(s.slow.data(), p.n, p.fw, t, z, &own.base[0], &up);
+    own.share[0] = up ? 1.0f : -1.0f;
+    height = std::fabs(s.slow[coarse] - own.base[0]);
   } else {
     const int64_t half = static_cast<int64_t>(kRefine * p.fw), wide = static_cast<int64_t>(kBaseline * p.fw);
     const int64_t lo = std::max<int64_t>(0, t - half), hi = std::min(p.n - 1, t + half);
-    float* sum = s.sum.data();
+    float* sum = own.sum.data();
     std::fill(sum, sum + (hi - lo + 1), 0.0f);
     for (int64_t l = 0; l < leads; ++l) {
       const float* y = s.slow.data() + l * p.n;
       float w = 0;
       for (int b = 0; b < kBands; ++b)
         w += at_centres(s.weight.data() + (l * kBands + b) * p.blocks, p.blocks, p.block, peak);
-      s.share[l] = w;
+      own.share[l] = w;
       if (!(w > 0)) continue;
-      const float mean = s.base[l] = mean_of(y, std::max<int64_t>(0, t - wide), std::min(p.n - 1, t + wide));
+      const float mean = own.base[l] = mean_of(y, std::max<int64_t>(0, t - wide), std::min(p.n - 1, t + wide));
       for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * deflection(y[i] - mean);
     }
     const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
@@ -152,71 +218,84 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
       if (d > most) most = d, coarse = i;
     }
     for (int64_t l = 0; l < leads; ++l) {
-      if (!(s.share[l] > 0)) continue;
-      const float d = s.slow[l * p.n + coarse] - s.base[l];
-      height += s.share[l] * std::fabs(d);
-      if (d < 0) s.share[l] = -s.share[l];
+      if (!(own.share[l] > 0)) continue;
+      const float d = s.slow[l * p.n + coarse] - own.base[l];
+      height += own.share[l] * std::fabs(d);
+      if (d < 0) own.share[l] = -own.share[l];
     }
   }
   const int64_t centre = coarse * p.step + p.step / 2, fine = span_of(kFine, p.fs);
   const int64_t from = std::max<int64_t>(0, centre - fine), to = std::min(samples - 1, centre + fine);
-  float* sum = s.sum.data();
+  float* sum = own.sum.data();
   std::fill(sum, sum + (to - from + 1), 0.0f);
   bool valid = false;
-  for (int64_t l = 0; l < leads; ++l) {
-    const float w = s.share[l];
-    if (w == 0) continue;
-    for (int64_t i = from; i <= to; ++i) {
-      const float d = (despiked(x + l * samples, samples, i, p.spike) - s.origin[l]) * s.gain[l];
-      if (std::isfinite(d)) {
-        sum[i - from] += w * d;
-        valid = true;
-      } else if (leads == 1) {
-        sum[i - from] = -std::numeric_limits<float>::infinity();
-      }
-    }
-  }
+  for (int64_t l = 0; l < leads; ++l)
+    if (own.share[l] != 0)
+      valid |= add_lead(x + l * samples, samples, from, to - from + 1, p.spike, s.origin[l], s.gain[l], own.share[l],
+                        leads == 1, own.clean.data(), sum);
   return valid ? from + middle_of_top(sum, to - from + 1, height) : std::min(centre, samples - 1);
 }
 
 // One record. Returns the number of beats.
 template <class T>
-int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s, int32_t* index, int64_t most,
+int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& p, Scratch& s, int32_t* index, int64_t most,
                float* quality) {
   *quality = 0;
-  if (static_cast<double>(p.n) < kShortest * p.fw || leads == 0 || !fuse(x, leads, samples, p, s)) return 0;
-  block_statistics(s.fused.data(), p, s.maxima.data(), s.means.data());
-  for (int64_t k = 0; k < p.blocks; ++k) {
-    s.level[k] = block_level(s.maxima.data(), p.blocks, k, s.near);
-    const float mean = block_mean(s.means.data(), p.blocks, k, s.near);
-    s.noise[k] = s.level[k] > 0 ? mean / s.level[k] : 0.0f;
+  if (static_cast<double>(p.n) < kShortest * p.fw || leads == 0 || !fuse(x, end, leads, samples, p, s)) return 0;
+  s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local& local) {
+    for (int64_t k = k0; k < k1; ++k) {
+      s.level[k] = block_level(s.maxima.data(), p.blocks, k, local.near);
+      const float mean = block_mean(s.means.data(), p.blocks, k, local.near);
+      s.noise[k] = s.level[k] > 0 ? mean / s.level[k] : 0.0f;
+    }
+  });
+  s.over(p.m, kSomeSamples, [&](int64_t begin, int64_t end, Local& local) {
+    s.found[begin / kSomeSamples] =
+        static_cast<int32_t>(candidates(
+            s.fused.data(), p, begin, end, local.window.data(), local.flag.data(), &s.slots[begin / 2]));
+  });
+  int64_t n = 0;
+  const int64_t part = s.team == 1 ? p.m : kSomeSamples;
+  for (int64_t begin = 0; begin < p.m; begin += part) {
+    const int64_t some = s.found[begin / kSomeSamples];
+    std::copy_n(&s.slots[begin / 2], some, &s.cand[n]);
+    n += some;
   }
-  const int64_t n = candidates(s.fused.data(), p, s.cand.data());
   const float fe = static_cast<float>(p.fe);
-  for (int64_t i = 0; i < n; ++i) {
-    const float level = at_centres(s.level.data(), p.blocks, p.block, s.cand[i]);
-    s.amp[i] = level > 0 ? s.fused[s.cand[i]] / level : 1.0f;
-    s.z[i] = std::max(at_centres(s.noise.data(), p.blocks, p.block, s.cand[i]) - kCalm, 0.0f);
-    s.mark[i] = s.amp[i] > kClear;
-  }
-  for (int64_t i = 0; i < n; ++i) s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe);
+  s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local&) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float level = at_centres(s.level.data(), p.blocks, p.block, s.cand[i]);
+      s.amp[i] = level > 0 ? s.fused[s.cand[i]] / level : 1.0f;
+      s.z[i] = std::max(at_centres(s.noise.data(), p.blocks, p.block, s.cand[i]) - kCalm, 0.0f);
+      s.mark[i] = s.amp[i] > kClear;
+    }
+  });
+  s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local&) {
+    for (int64_t i = begin; i < end; ++i) s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe);
+  });
+  const auto cost = [&](int64_t i, int64_t j) {
+    return link_cost(s.cand.data(), s.z.data(), s.rhythm.data(), i, j, fe);
+  };
   double worth = 0;
   for (int pass = 0; pass < 2; ++pass) {
-    local_rhythms(s.cand.data(), s.mark.data(), n, fe, s.rhythm.data());
-    std::copy_n(s.mark.begin(), n, s.before.begin());
-    const auto cost = [&](int64_t i, int64_t j) {
-      return link_cost(s.cand.data(), s.z.data(), s.rhythm.data(), i, j, fe);
-    };
+    s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local&) {
+      local_rhythms(s.cand.data(), s.mark.data(), n, begin, end, fe, s.rhythm.data());
+    });
+    std::copy_n(s.mark.data(), n, s.before.data());
     choose(s.cand.data(), s.amp.data(), s.z.data(), s.doubt.data(), n, fe, cost, s.value.data(), s.back.data(),
            s.mark.data(), &worth);
-    if (std::equal(s.mark.begin(), s.mark.begin() + n, s.before.begin())) break;  // the next pass would repeat this one
+    if (std::equal(s.mark.data(), s.mark.data() + n, s.before.data())) break;  // the next pass would repeat this one
   }
+  int64_t beats = 0;
+  for (int64_t i = 0; i < n; ++i)
+    if (s.mark[i]) s.back[beats++] = static_cast<int32_t>(i);
+  s.over(beats, kSomeCandidates, [&](int64_t begin, int64_t end, Local& local) {
+    for (int64_t k = begin; k < end; ++k)
+      s.at[k] = refine(x, leads, samples, p, s, local, s.cand[s.back[k]], s.z[s.back[k]]);
+  });
   int64_t count = 0, last = -1;
-  for (int64_t i = 0; i < n && count < most; ++i) {
-    if (!s.mark[i]) continue;
-    const int64_t at = refine(x, leads, samples, p, s, s.cand[i], s.z[i]);
-    if (at > last) index[count++] = static_cast<int32_t>(last = at);  // else two windows met on one peak
-  }
+  for (int64_t k = 0; k < beats && count < most; ++k)
+    if (s.at[k] > last) index[count++] = static_cast<int32_t>(last = s.at[k]);  // else two windows met on one peak
   *quality = beat_quality(s.amp.data(), s.z.data(), s.mark.data(), n, worth);
   return static_cast<int32_t>(count);
 }
@@ -224,16 +303,23 @@ int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
 template <class T>
 void run(Cube<const T> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality) {
   const Plan plan(ecg.samples, fs);
-#pragma omp parallel num_threads(threads()) if (ecg.records > 1)
+  const int64_t records = ecg.records;
+  const auto one = [&](int64_t b, Scratch& s) {
+    int32_t* row = index.row(b);
+    count[b] = detect(ecg.lead(b, 0), ecg.lead(records, 0), ecg.leads, ecg.samples, plan, s, row, index.cols, quality + b);
+    std::fill(row + count[b], row + index.cols, -1);
+  };
+  // Few long records: one after the other, all threads on each.
+  if (const int team = threads(); team > 1 && records < 2 * team && ecg.leads * ecg.samples > kLong) {
+    Scratch s(plan, ecg.leads, team);
+    for (int64_t b = 0; b < records; ++b) one(b, s);
+    return;
+  }
+#pragma omp parallel num_threads(threads()) if (records > 1)
   {
-    Scratch s;
-    s.fit(plan, ecg.leads);
+    Scratch s(plan, ecg.leads, 1);
 #pragma omp for schedule(dynamic, 4)
-    for (int64_t b = 0; b < ecg.records; ++b) {
-      int32_t* row = index.row(b);
-      count[b] = detect(ecg.lead(b, 0), ecg.leads, ecg.samples, plan, s, row, index.cols, quality + b);
-      std::fill(row + count[b], row + index.cols, -1);
-    }
+    for (int64_t b = 0; b < records; ++b) one(b, s);
   }
 }
 

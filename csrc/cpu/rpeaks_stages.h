@@ -2,10 +2,17 @@
 // The stages of detect_rpeaks.cpp that go over the samples of one lead: median and mean down to the working rate,
 // wavelet envelope, block statistics, weighted sum, separate maxima. Vectorised with fixed lanes and without fused
 // multiply-add, so that every processor gets the same numbers.
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <vector>
 
 #include "core/macros.h"
@@ -20,30 +27,72 @@ using rpeaks::Plan;  // not that of augment
 
 constexpr int kTile = 32;  // working samples
 
-// out[i] = median of x[i - w], x[i], x[i + w]: takes out pulses narrower than w samples and leaves waves as they are. A
-// neighbour that is missing or outside the record leaves x[i] alone.
+// Memory that is written before it is read: growing does not touch it, so that its pages come to the threads that use
+// them. Large ones ask for huge pages: of a day, the faults of small ones would take a third of the time.
 template <class T>
-inline void despike(const T* x, int64_t samples, int64_t begin, int64_t n, int64_t w, float* out) {
-  const int64_t lo = std::min(std::max<int64_t>(begin, w), begin + n);
-  const int64_t hi = std::max(std::min(begin + n, samples - w), lo);
-  for (int64_t i = begin; i < lo; ++i) out[i - begin] = static_cast<float>(x[i]);
-  for (int64_t i = lo; i < hi; ++i) {
-    const float a = static_cast<float>(x[i - w]), b = static_cast<float>(x[i]), c = static_cast<float>(x[i + w]);
-    const float low = a < c ? a : c, high = a < c ? c : a, m = b < low ? low : b > high ? high : b;
-    out[i - begin] = (a - a) + (c - c) == 0.0f ? m : b;
+class Buffer {
+ public:
+  void fit(int64_t n) {
+    if (n <= size_) return;
+    constexpr std::size_t kHugePage = std::size_t{1} << 21;
+    const std::size_t page = n * sizeof(T) < 2 * kHugePage ? 64 : kHugePage;
+    const std::size_t bytes = (n * sizeof(T) + page - 1) / page * page;
+    data_.reset(static_cast<T*>(std::aligned_alloc(page, bytes)));
+    if (!data_) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+    if (page == kHugePage) madvise(data_.get(), bytes, MADV_HUGEPAGE);
+#endif
+    size_ = n;
   }
-  for (int64_t i = hi; i < begin + n; ++i) out[i - begin] = static_cast<float>(x[i]);
+  T* data() const { return data_.get(); }
+  T& operator[](int64_t i) const { return data_.get()[i]; }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { std::free(p); }
+  };
+  std::unique_ptr<T, Free> data_;
+  int64_t size_ = 0;
+};
+
+inline bool finite_samples(const int16_t*, int64_t) { return true; }
+inline bool finite_samples(const float* x, int64_t n) {
+  uint32_t largest = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + i, sizeof bits);
+    bits &= 0x7fffffffu;
+    largest = largest < bits ? bits : largest;
+  }
+  return largest < 0x7f800000u;
 }
 
-// Means of `step` samples without spikes; a mean with a missing sample is missing. kStep: a common step, or 0.
+// out[0..n): the samples from `begin` on without spikes, see despiked. The usual case, where nothing is missing and no
+// end of the record is near, has a loop of its own.
+template <class T>
+inline void despike(const T* x, int64_t samples, int64_t begin, int64_t n, int64_t w, float* out) {
+  if (begin >= w && begin + n + w <= samples && finite_samples(x + begin - w, n + 2 * w)) {
+    const T* y = x + begin;
+    for (int64_t i = 0; i < n; ++i) {
+      const float a = static_cast<float>(y[i - w]), b = static_cast<float>(y[i]), c = static_cast<float>(y[i + w]);
+      const float low = a < c ? a : c, high = a < c ? c : a, under = b < high ? b : high;
+      out[i] = low < under ? under : low;
+    }
+  } else {
+    for (int64_t i = 0; i < n; ++i) out[i] = despiked(x, samples, begin + i, w);
+  }
+}
+
+// Working samples begin..end, means of `step` samples without spikes; a mean with a missing sample is missing. kStep: a
+// common step, or 0.
 template <int kStep, class T>
-inline void means_of(const T* x, int64_t samples, const Plan& p, float* y) {
+inline void means_of(const T* x, int64_t samples, const Plan& p, int64_t begin, int64_t end, float* y) {
   constexpr int64_t kMostStep = 32;  // 4000 Hz
   const int64_t step = kStep ? kStep : p.step;
   float clean[kTile * kMostStep] = {}, out[kTile];
   const float scale = 1.0f / static_cast<float>(step);
-  for (int64_t i0 = 0; i0 < p.n; i0 += kTile) {
-    const int64_t m = std::min<int64_t>(kTile, p.n - i0);
+  for (int64_t i0 = begin; i0 < end; i0 += kTile) {
+    const int64_t m = std::min<int64_t>(kTile, end - i0);
     despike(x, samples, i0 * step, m * step, p.spike, clean);
     for (int64_t i = 0; i < kTile; ++i) {
       float sum = clean[i * step];
@@ -55,66 +104,87 @@ inline void means_of(const T* x, int64_t samples, const Plan& p, float* y) {
 }
 
 template <class T>
-inline void means_by_step(const T* x, int64_t samples, const Plan& p, float* y) {
+inline void means_by_step(const T* x, int64_t samples, const Plan& p, int64_t begin, int64_t end, float* y) {
   if (p.step == 2)
-    means_of<2>(x, samples, p, y);
+    means_of<2>(x, samples, p, begin, end, y);
   else if (p.step == 3)
-    means_of<3>(x, samples, p, y);
+    means_of<3>(x, samples, p, begin, end, y);
   else if (p.step == 4)
-    means_of<4>(x, samples, p, y);
+    means_of<4>(x, samples, p, begin, end, y);
   else
-    means_of<0>(x, samples, p, y);
+    means_of<0>(x, samples, p, begin, end, y);
 }
 
-PHYSIOCLR_SIMD void means(const float* x, int64_t samples, const Plan& p, float* y) { means_by_step(x, samples, p, y); }
-PHYSIOCLR_SIMD void means(const int16_t* x, int64_t samples, const Plan& p, float* y) {
-  means_by_step(x, samples, p, y);
+PHYSIOCLR_SIMD void means(const float* x, int64_t samples, const Plan& p, int64_t begin, int64_t end, float* y) {
+  means_by_step(x, samples, p, begin, end, y);
+}
+PHYSIOCLR_SIMD void means(const int16_t* x, int64_t samples, const Plan& p, int64_t begin, int64_t end, float* y) {
+  means_by_step(x, samples, p, begin, end, y);
 }
 
-PHYSIOCLR_SIMD bool all_finite(const float* x, int64_t n) {
-  float bad[16] = {}, sum = 0;
-  int64_t i = 0;
-  for (; i + 16 <= n; i += 16)
-    for (int l = 0; l < 16; ++l) bad[l] += x[i + l] * 0.0f;  // NaN where x is not finite
-  for (; i < n; ++i) sum += x[i] * 0.0f;
-  for (const float b : bad) sum += b;
-  return sum == 0;
-}
-
-PHYSIOCLR_SIMD void subtract(float* y, int64_t n, float origin) {
-  for (int64_t i = 0; i < n; ++i) y[i] -= origin;
-}
-
-// The lead at the working rate, less its first valid value. Gaps are marked and bridged. False if nothing is valid.
+// Adds to sum[0..n) the samples from `begin` on without spikes, less origin, times scale. Missing ones add nothing, or,
+// of the only lead, become -infinity. False if all are missing.
 template <class T>
-bool work_rate(const T* x, int64_t samples, const Plan& p, float* y, uint8_t* missing, float* origin, bool* gaps) {
-  means(x, samples, p, y);
-  *gaps = !all_finite(y, p.n);
-  if (!*gaps) {
-    *origin = y[0];
-    subtract(y, p.n, *origin);
-    return true;
+inline bool add_samples(const T* x, int64_t samples, int64_t begin, int64_t n, int64_t spike, float origin, float gain,
+                        float weight, bool only, float* clean, float* sum) {
+  despike(x, samples, begin, n, spike, clean);
+  int valid = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const float d = (clean[i] - origin) * gain;
+    const bool ok = d - d == 0.0f;
+    sum[i] = ok ? sum[i] + weight * d : only ? -HUGE_VALF : sum[i];
+    valid |= ok;
   }
-  for (int64_t i = 0; i < p.n; ++i) missing[i] = !std::isfinite(y[i]);
+  return valid;
+}
+PHYSIOCLR_SIMD bool add_lead(const float* x, int64_t samples, int64_t begin, int64_t n, int64_t spike, float origin,
+                             float gain, float weight, bool only, float* clean, float* sum) {
+  return add_samples(x, samples, begin, n, spike, origin, gain, weight, only, clean, sum);
+}
+PHYSIOCLR_SIMD bool add_lead(const int16_t* x, int64_t samples, int64_t begin, int64_t n, int64_t spike, float origin,
+                             float gain, float weight, bool only, float* clean, float* sum) {
+  return add_samples(x, samples, begin, n, spike, origin, gain, weight, only, clean, sum);
+}
+
+PHYSIOCLR_SIMD bool all_finite(const float* x, int64_t n) { return finite_samples(x, n); }
+
+// y -= origin; returns the largest magnitude of the results.
+PHYSIOCLR_SIMD float subtract(float* y, int64_t n, float origin) {
+  uint32_t largest = 0;  // as bits, which rise with the magnitude
+  for (int64_t i = 0; i < n; ++i) {
+    y[i] -= origin;
+    uint32_t bits;
+    std::memcpy(&bits, y + i, sizeof bits);
+    bits &= 0x7fffffffu;
+    largest = largest < bits ? bits : largest;
+  }
+  float top;
+  std::memcpy(&top, &largest, sizeof top);
+  return top;
+}
+
+// Where working samples are missing: marks and bridges them by a straight line between their edges, constant at the
+// ends of the record, and takes off the first valid value. Returns the largest magnitude, 0 if nothing is valid.
+inline float bridge(float* y, int64_t n, uint8_t* missing, float* origin) {
+  for (int64_t i = 0; i < n; ++i) missing[i] = !std::isfinite(y[i]);
   int64_t first = 0;
-  while (first < p.n && missing[first]) ++first;
-  if (first == p.n) return false;
-  *origin = y[first];
-  subtract(y, p.n, *origin);
-  // Gaps: a straight line between their edges, constant at the ends of the record.
+  while (first < n && missing[first]) ++first;
+  *origin = first < n ? y[first] : 0.0f;
+  if (first == n) return 0;
+  for (int64_t i = 0; i < n; ++i) y[i] -= *origin;
   for (int64_t i = 0; i < first; ++i) y[i] = 0;
-  for (int64_t i = first; i < p.n;) {
+  for (int64_t i = first; i < n;) {
     if (!missing[i]) {
       ++i;
       continue;
     }
     int64_t e = i;
-    while (e < p.n && missing[e]) ++e;
-    const float a = y[i - 1], d = e < p.n ? (y[e] - a) / static_cast<float>(e - i + 1) : 0.0f;
+    while (e < n && missing[e]) ++e;
+    const float a = y[i - 1], d = e < n ? (y[e] - a) / static_cast<float>(e - i + 1) : 0.0f;
     for (int64_t k = i; k < e; ++k) y[k] = a + d * static_cast<float>(k - i + 1);
     i = e;
   }
-  return true;
+  return subtract(y, n, 0.0f);
 }
 
 // A vector type of GCC and Clang: plain arrays of sums are not kept in registers over the loop of taps, and take four
@@ -164,44 +234,66 @@ PHYSIOCLR_SIMD void split(const float* y, int64_t hop, int64_t n, float* out) {
     std::memcpy(out, y, n * sizeof(float));
 }
 
-// Maximum and sum of n values. Sixteen partial sums, always added in the same order, so that every processor agrees.
-PHYSIOCLR_SIMD void maximum_and_sum(const float* x, int64_t n, float* top, float* sum) {
-  constexpr int kLanes = 16;
-  float m[kLanes] = {}, a[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int l = 0; l < kLanes; ++l) {
-      m[l] = m[l] < x[i + l] ? x[i + l] : m[l];
-      a[l] += x[i + l];
+// out[i] for i in -pad..n+pad+kTile: working sample hop * (begin + i) + h, the outermost ones repeated beyond the record.
+inline void take_apart(const float* y, const Plan& p, int64_t begin, int64_t n, int64_t h, float* out) {
+  const int64_t count = (p.n - h + p.hop - 1) / p.hop;  // such samples in the record
+  const int64_t lo = std::clamp<int64_t>(-begin, -p.pad, n + p.pad + kTile);
+  const int64_t hi = std::clamp<int64_t>(count - begin, lo, n + p.pad + kTile);
+  std::fill(out - p.pad, out + lo, y[0]);
+  split(y + p.hop * (begin + lo) + h, p.hop, hi - lo, out + lo);
+  std::fill(out + hi, out + n + p.pad + kTile, y[p.n - 1]);
+}
+
+// Maximum and sum of n values >= 0. Sixteen partial sums, always added in the same order, so that every processor
+// agrees.
+inline void maximum_and_sum(const float* x, int64_t n, float* top, float* sum) {
+  Vec m[2] = {}, a[2] = {};
+  const auto take = [&](const float* from) {
+    for (int v = 0; v < 2; ++v) {
+      const Vec e = reinterpret_cast<const Vec*>(from)[v];
+      m[v] = m[v] < e ? e : m[v];
+      a[v] += e;
     }
-  for (int l = 0; i + l < n; ++l) {
-    m[l] = m[l] < x[i + l] ? x[i + l] : m[l];
-    a[l] += x[i + l];
-  }
-  for (int half = kLanes / 2; half > 0; half /= 2)
+  };
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) take(x + i);
+  float rest[16] = {};
+  std::memcpy(rest, x + i, (n - i) * sizeof(float));
+  take(rest);
+  a[0] += a[1];
+  m[0] = m[0] < m[1] ? m[1] : m[0];
+  float s[8], t[8];
+  std::memcpy(s, a, sizeof s);
+  std::memcpy(t, m, sizeof t);
+  for (int half = 4; half > 0; half /= 2)
     for (int l = 0; l < half; ++l) {
-      m[l] = m[l] < m[l + half] ? m[l + half] : m[l];
-      a[l] += a[l + half];
+      t[l] = t[l] < t[l + half] ? t[l + half] : t[l];
+      s[l] += s[l + half];
     }
-  *top = m[0];
-  *sum = a[0];
+  *top = t[0];
+  *sum = s[0];
 }
 
-PHYSIOCLR_SIMD float largest_of(const float* x, int64_t n) {
-  float top = 0, m[16] = {};
-  int64_t i = 0;
-  for (; i + 16 <= n; i += 16)
-    for (int l = 0; l < 16; ++l) m[l] = m[l] < std::fabs(x[i + l]) ? std::fabs(x[i + l]) : m[l];
-  for (; i < n; ++i) top = std::max(top, std::fabs(x[i]));
-  return std::max(top, *std::max_element(m, m + 16));
+// Maximum and mean of each of the blocks k0..k1.
+PHYSIOCLR_SIMD void block_statistics(const float* env, const Plan& p, int64_t k0, int64_t k1, float* maxima,
+                                     float* means) {
+  for (int64_t k = k0; k < k1; ++k) {
+    const int64_t begin = p.block_begin(k), end = p.block_begin(k + 1);
+    maximum_and_sum(env + begin, end - begin, maxima + k, means + k);
+    means[k] = end > begin ? means[k] / static_cast<float>(end - begin) : 0.0f;
+  }
 }
 
-// fused += env * weight, the weight interpolated between the centres of the blocks as at_centres does.
-PHYSIOCLR_SIMD void add_weighted(const float* env, const float* weight, const Plan& p, float* fused) {
-  for (int64_t k = 0; k < p.blocks; ++k) {
+// fused += env * weight in the blocks k0..k1, the weight interpolated between the centres of the blocks as at_centres
+// does.
+PHYSIOCLR_SIMD void add_weighted(const float* env, const float* weight, const Plan& p, int64_t k0, int64_t k1,
+                                 float* fused) {
+  const int64_t begin = p.block_begin(k0), end = p.block_begin(k1);
+  for (int64_t k = k0 > 0 ? k0 - 1 : 0; k < p.blocks && p.ramp[k] < end; ++k) {
     const float w = weight[k], slope = weight[k + 1 < p.blocks ? k + 1 : k] - w, at = static_cast<float>(k);
-    const int32_t end = static_cast<int32_t>(p.ramp[k + 1]);
-    for (int32_t i = static_cast<int32_t>(p.ramp[k]); i < end; ++i) {
+    const int32_t from = static_cast<int32_t>(std::max(p.ramp[k], begin));
+    const int32_t to = static_cast<int32_t>(std::min(p.ramp[k + 1], end));
+    for (int32_t i = from; i < to; ++i) {
       float pos = static_cast<float>(i) / p.block - 0.5f;
       pos = pos < 0 ? 0 : pos;
       fused[i] += env[i] * (w + (pos - at) * slope);
@@ -209,38 +301,39 @@ PHYSIOCLR_SIMD void add_weighted(const float* env, const float* weight, const Pl
   }
 }
 
-// Maximum and mean of each block.
-void block_statistics(const float* env, const Plan& p, float* maxima, float* means) {
-  int64_t begin = 0;
-  for (int64_t k = 0; k < p.blocks; ++k) {
-    const int64_t end = p.block_end(k);
-    maximum_and_sum(env + begin, end - begin, maxima + k, means + k);
-    means[k] = end > begin ? means[k] / static_cast<float>(end - begin) : 0.0f;
-    begin = end;
+// flag[i]: whether e[i] > 0 is the largest within +-sep (of equals the first), for i in 0..n. window[0..n + 2 sep]: e
+// from -sep on, -1 outside the record; becomes the maxima of sep values, the first at the place of each.
+PHYSIOCLR_SIMD void separate_maxima(const float* e, int64_t n, int64_t sep, float* window, uint8_t* flag) {
+  int64_t width = 1, last = n + 2 * sep;
+  for (; 2 * width <= sep; width *= 2) {
+    last -= width;
+    for (int64_t i = 0; i <= last; ++i) window[i] = window[i] < window[i + width] ? window[i + width] : window[i];
   }
+  const int64_t rest = sep - width;
+  last -= rest;
+  for (int64_t i = 0; i <= last; ++i) window[i] = window[i] < window[i + rest] ? window[i + rest] : window[i];
+  const float* after = window + sep + 1;
+  for (int64_t i = 0; i < n; ++i) flag[i] = (e[i] > 0) & (window[i] < e[i]) & (after[i] <= e[i]);
 }
 
-// Maxima of the envelope that are the largest within +-separation (of equals the first).
-int64_t candidates(const float* e, const Plan& p, int32_t* out) {
-  const int64_t sep = std::max<int64_t>(1, std::llround(kSeparation * p.fe));
-  int64_t m = 0;
-  for (int64_t i = 0; i < p.m;) {
-    const float v = e[i];
-    int64_t next = i + 1;
-    bool top = v > 0 && (i == 0 || e[i - 1] < v) && (i + 1 == p.m || e[i + 1] <= v);
-    for (int64_t j = i - 2, end = std::max<int64_t>(0, i - sep); top && j >= end; --j) top = e[j] < v;
-    for (int64_t j = i + 2, end = std::min(p.m - 1, i + sep); top && j <= end; ++j)
-      if (e[j] > v) {
-        top = false;
-        next = j;
-      }
-    if (top) {
-      out[m++] = static_cast<int32_t>(i);
-      next = i + sep + 1;
-    }
-    i = next;
+// Samples begin..end of the envelope that are the largest within +-separation (of equals the first). window: scratch of
+// end - begin + 2 separation + 1; flag: of end - begin + 8.
+inline int64_t candidates(const float* e, const Plan& p, int64_t begin, int64_t end, float* window, uint8_t* flag,
+                          int32_t* out) {
+  const int64_t sep = p.separation(), lo = std::max<int64_t>(0, begin - sep), hi = std::min(p.m, end + sep + 1);
+  float* w = window - (begin - sep);
+  std::fill(window, w + lo, -1.0f);
+  std::copy(e + lo, e + hi, w + lo);
+  std::fill(w + hi, w + end + sep + 1, -1.0f);
+  separate_maxima(e + begin, end - begin, sep, window, flag);
+  std::memset(flag + (end - begin), 0, 8);
+  int64_t n = 0;
+  for (int64_t i = begin; i < end; i += 8) {
+    uint64_t eight;
+    std::memcpy(&eight, flag + (i - begin), 8);
+    for (; eight; eight &= eight - 1) out[n++] = static_cast<int32_t>(i + __builtin_ctzll(eight) / 8);
   }
-  return m;
+  return n;
 }
 
 }  // namespace

@@ -356,6 +356,7 @@ __device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWo
       coarse = t;
       height = tall;
     }
+    __syncwarp();  // every lane has read the shares
     for (int l = lane; l < leads; l += 32)
       if (slow[static_cast<int64_t>(l) * p.n + coarse] < base[l]) share[l] = -share[l];
   }
