@@ -1,11 +1,11 @@
 """chunked_backward: one contrastive batch of N segments through the small encoder, in the memory of one chunk.
 
-python benchmarks/bench_chunked.py [N] [--chunk C] [--views V]    time and peak memory of a step (whole process)
+python benchmarks/bench_chunked.py [N] [--chunk C] [--views V]    time of a step, and peak memory of the whole process
 python benchmarks/bench_chunked.py 96 --check                     gradients against one pass, in float64
 
 The segments are the shipped recordings (80 records, 160 segments of 5 s, 12 leads, 500 Hz), each with noise and a gain
-of its own that its number alone decides, so that a chunk is made when it is encoded and N is not bound by the memory for
-the input either. V views of each segment are drawn the same way. Two threads at most.
+of its own that its number alone decides: a chunk is made when it is encoded, so that the memory for the input does not
+limit N either. V views of each segment are drawn the same way. Two threads at most.
 """
 
 import argparse
