@@ -63,7 +63,7 @@ def batch(n, views, dtype):
     group = rows % len(ecg) // 2
 
     def loss(h):
-        return pc.hybrid_contrastive_loss(h[:n], h[n:].reshape(views, n, -1), features, group)
+        return pc.hybrid_contrastive_loss(h[:n], h[n:].reshape(views, n, h.shape[1]), features, group)
 
     return lambda rows: make(ecg, rows, n, dtype), loss, torch.arange((views + 1) * n)
 
