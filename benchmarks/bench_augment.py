@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import physioclr as pc
+from physioclr.ops.augment import _augment_rows
 from physioclr.ops.augment_plan import FIELDS
 
 B, L, T, FS = 256, 12, 5000, 500.0
@@ -52,6 +53,23 @@ def test_copy(benchmark, batch):
     run(benchmark, batch[0].copy)
 
 
+@pytest.mark.benchmark(group="into a buffer that is there")
+@pytest.mark.parametrize(
+    "name", ["copy", "crop", "shuffle r", "shuffle tp", "time_warp", "rr_scale", "gaussian_noise", "seven steps"]
+)
+def test_out(benchmark, batch, name):
+    """As above without the time in which the system clears the pages of a fresh result."""
+    x, r = batch
+    out = np.zeros_like(x)
+    if name == "copy":
+        return run(benchmark, lambda: np.copyto(out, x))
+    if name.startswith("shuffle"):
+        p = pc.Augment(beat_shuffle=pc.BeatShuffle(p=1, cut=name.split()[1]))
+    else:
+        p = plan(*CHAIN) if name == "seven steps" else plan(name)
+    run(benchmark, lambda: pc.augment(x, p, fs=FS, seed=1, rpeaks=r, out=out))
+
+
 @pytest.mark.benchmark(group="one field")
 @pytest.mark.parametrize("name", FIELDS)
 def test_field(benchmark, batch, name):
@@ -78,6 +96,36 @@ def test_chain_forms(benchmark, batch, form):
     x = (x / 0.005).astype(np.int16) if form == "from int16" else x
     dtype = "float16" if form == "to float16" else None
     run(benchmark, lambda: pc.augment(x, plan(*CHAIN), fs=FS, rpeaks=r, dtype=dtype, **given))
+
+
+@pytest.mark.benchmark(group="several cores")  # by the wall clock: not with --benchmark-timer=time.process_time
+@pytest.mark.parametrize("threads", [1, 2])
+def test_scaling(benchmark, batch, threads):
+    x, r = batch
+    out = np.zeros_like(x)
+    pc.set_num_threads(threads)
+    try:
+        run(benchmark, lambda: pc.augment(x, plan(*CHAIN), fs=FS, seed=1, rpeaks=r, out=out))
+    finally:
+        pc.set_num_threads(1)
+
+
+@pytest.mark.benchmark(group="gathered from int16")
+@pytest.mark.parametrize("form", ["in the kernel", "before it"])
+def test_gather(benchmark, batch, form):
+    """Two views of a batch of stored segments: read where they lie, or gathered and dequantised with NumPy first."""
+    stored = np.random.default_rng(0).integers(-2000, 2000, (64, L, 2 * T)).astype(np.int16)
+    rows, starts = np.arange(B) % 64, np.arange(B) * 17 % T
+    given = dict(fs=FS, seed=(1, 2))
+    scale = np.full((64, L), 0.001, np.float32)
+    if form == "in the kernel":
+        return run(benchmark, lambda: _augment_rows(stored, rows, starts, T, plan(*CHAIN), scale=scale, **given))
+
+    def before():
+        raw = stored[rows[:, None, None], np.arange(L)[:, None], starts[:, None, None] + np.arange(T)]
+        return pc.augment(raw * scale[rows][:, :, None], plan(*CHAIN), **given)
+
+    run(benchmark, before)
 
 
 @pytest.mark.benchmark(group="peers")

@@ -3,6 +3,7 @@
 // Addresses are borrowed, arrays C-contiguous, shapes checked by the caller (physioclr/ops/_launch). `stream` is a
 // cudaStream_t as void*. No function here allocates device memory or synchronises: scratch comes from the caller.
 #include <cstdint>
+#include <string>
 
 #include "core/augment_plan.h"
 #include "core/contrastive_math.h"
@@ -68,7 +69,9 @@ void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int3
 void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
 // y (views x records) = one pass of the plan over x for each seed (core/augment_math.h); rpeaks_out (views x records,
 // beats) and count_out (views x records) are where the R peaks went. y is float, half or bfloat; double if x is.
-// augment_bwd is the adjoint, float or double: gx = sum over the views of A^T gy, where y = A x + noise.
+// augment_bwd is the adjoint, float or double: gx = sum over the views of A^T gy, where y = A x + noise. With call.row the
+// batch is gathered from x, whose `records` is then that of the batch (AugmentCall). y may be x where the plan has no
+// time map (beat_shuffle, time_warp, rr_scale, crop) and there is one view.
 void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out);
 void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx);
 
@@ -207,6 +210,20 @@ void contrastive_row_gradients(const double* grad_loss, Matrix<const E> anchor, 
                                int64_t begin, int64_t end, const double* inv_norm, T* grad_h, int64_t strips,
                                const double* stats, const int64_t* counts, const double* log_tn,
                                const ContrastSettings& settings, E* grad_anchor, E* grad_views, void* stream);
+// As cpu::, the same bits. x, y, rpeaks and what `call` points to lie on the device, but seeds on the host. R peaks count
+// up to the first that is not above the one before it or beyond the record; a place outside the rows is missing samples.
+// workspace: augment_workspace() bytes, aligned to 16.
+int64_t augment_workspace(int64_t views, int64_t records, int64_t leads, int64_t beats) noexcept;
+void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out,
+             void* workspace, void* stream);
+void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx, void* workspace, void* stream);
+
+// As cpu::, in two launches. scratch: detect_rpeaks_workspace bytes, aligned to 256.
+int64_t detect_rpeaks_workspace(int64_t records, int64_t leads, int64_t samples, double fs);
+void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality,
+                   void* scratch, void* stream);
+void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality,
+                   void* scratch, void* stream);
 
 // The fused version on the current device: rows per block (0: it cannot, use the tile version) and its processors.
 struct ContrastPlan {
@@ -225,6 +242,8 @@ void contrastive_fused_gradient(const ContrastRows<E>& rows, const ContrastSetti
                                 int64_t n_views, const double* log_tn, float* w, int64_t d, float* grad_h, void* stream);
 
 int device_count() noexcept;     // 0 where there is no driver
+int driver_version() noexcept;   // the newest CUDA it can run, 1000 * major + 10 * minor; 0 without a driver
+std::string device_name(int device);
 bool compiled() noexcept;        // false in a build without nvcc
 const char* archs() noexcept;    // CMAKE_CUDA_ARCHITECTURES of the build, "" without nvcc
 

@@ -42,13 +42,16 @@ def show_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     out.print(table)
 
 
+LISTS = ("--fractions", "--set", "--inputs", "--test-folds", "--train-sources", "--test-sources")
+
+
 def expand_lists(argv: list[str]) -> list[str]:
-    """`--fractions 0.01 0.1 1` as the parser wants it: the option repeated before each value (likewise --set)."""
+    """`--fractions 0.01 0.1 1` as the parser wants it: the option repeated before each value (all of LISTS)."""
     result: list[str] = []
     option = None
     for word in argv:
         if word.startswith("-"):
-            option = word if word in ("--fractions", "--set") else None
+            option = word if word in LISTS else None
             if option is None:
                 result.append(word)
         elif option is not None:
@@ -150,7 +153,7 @@ def verify(store: StoreArg) -> None:
 def pretrain(
     store: StoreArg,
     run: Annotated[Path, typer.Option("--out", help="Run folder: configuration, metrics, checkpoints, loss curve.")],
-    method: Annotated[str | None, typer.Option(help="physioclr, simclr, cmsc or random.")] = None,
+    method: Annotated[str | None, typer.Option(help="physioclr, simclr, cmsc, supervised, features or random.")] = None,
     config: Annotated[str, typer.Option(help="A YAML file, or `fast` or `published`.")] = "fast",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, over the configuration.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint of the run folder.")] = False,
@@ -177,16 +180,27 @@ def probe(
     store: StoreArg,
     fractions: Annotated[list[float] | None, typer.Option(help="Shares of the training labels.")] = None,
     seeds: Annotated[int, typer.Option(help="Draws of the labels at each fraction below 1.")] = 3,
-    scheme: Annotated[str | None, typer.Option(help="Label scheme of the store; the first by default.")] = None,
-    finetune: Annotated[bool, typer.Option(help="Also train the encoder itself on the labels.")] = False,
+    scheme: Annotated[str | None, typer.Option(help="Label scheme; by default that of most records.")] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option(help="What the linear probe sees: embedding, features, demographics.")
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Make so many folds by patient; default the store's own.")] = None,
+    test_folds: Annotated[list[int] | None, typer.Option(help="Score only these folds of the store.")] = None,
+    train_sources: Annotated[list[str] | None, typer.Option(help="Fit on the records of these sources.")] = None,
+    test_sources: Annotated[list[str] | None, typer.Option(help="Score those of these sources.")] = None,
+    finetune: Annotated[bool, typer.Option(help="Train encoder and head together instead of the probe.")] = False,
+    epochs: Annotated[int, typer.Option(help="Passes over the labelled records with --finetune.")] = 20,
+    path: Annotated[Path | None, typer.Option("--out", help="Folder of table and picture; default the run.")] = None,
 ) -> None:
-    """Evaluate a run: linear probe (and fine-tune) on labelled records, AUROC with intervals."""
+    """Evaluate a run on labelled records by a linear probe or by fine-tuning: AUROC and AUPRC with intervals."""
     from .train import probe as evaluate
 
+    given = {"inputs": inputs, "test_folds": test_folds, "train_sources": train_sources, "test_sources": test_sources}
     with progress_bar() as bar:
         task = bar.add_task("probe", total=None, note="")
         result = evaluate(
-            run, store, fractions=tuple(fractions or (0.01, 0.1, 1.0)), seeds=seeds, scheme=scheme, finetune=finetune,
+            run, store, fractions=tuple(fractions or (0.01, 0.1, 1.0)), seeds=seeds, scheme=scheme, folds=folds,
+            finetune=finetune, epochs=epochs, out=path, **{k: v or None for k, v in given.items()},
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
     out.print(str(result), markup=False)
@@ -194,11 +208,16 @@ def probe(
 
 @app.command()
 def embed(
-    run: RunArg,
-    store: StoreArg,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="[RUN] STORE", help="A run folder and a store; without RUN the shipped encoder."),
+    ],
     path: Annotated[Path, typer.Option("--out", help="The .npy file to write.")],
 ) -> None:
     """Write the embedding of every record of a store, (records, width) float32."""
+    if len(paths) > 2:
+        raise ValueError(f"{len(paths)} paths are given; embed takes a run and a store, or a store alone")
+    run, store = (Path("pretrained"), *paths)[-2:]
     import numpy as np
 
     from .train import embed as embeddings
@@ -209,6 +228,26 @@ def embed(
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, values)
     out.print(f"{path}: {values.shape[0]} records, {values.shape[1]} columns", markup=False)
+
+
+@app.command()
+def bench(
+    peers: Annotated[bool, typer.Option("--peers", help="Also the detectors of other installed packages.")] = False,
+    seconds: Annotated[float, typer.Option(help="Time spent on each row, s.")] = 1.0,
+) -> None:
+    """Time the operations on this machine beside plain PyTorch, medians taken in turns."""
+    import math
+
+    from .bench import rows, text
+    from .info import info as collect
+
+    lines = []
+    for row in rows(peers, seconds):
+        beside = [] if math.isnan(row.beside_seconds) else [text(row.beside_seconds), row.beside_seconds / row.seconds]
+        lines.append([row.name, text(row.seconds), row.beside, *(beside or ["", ""])])
+    show_table(
+        f"medians, {collect()['threads']} threads", ["", "physioclr", "beside it", "takes", "times as long"], lines
+    )
 
 
 @app.command()

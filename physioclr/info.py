@@ -37,8 +37,11 @@ def _cuda() -> str:
     if not _core.has_cuda():
         return "no (built without nvcc; reinstall where nvcc is on PATH)"
     archs = " ".join(f"sm_{a.removesuffix('-real')}" for a in _core.cuda_archs().split())
-    devices = _core.cuda_device_count()
-    return f"yes ({archs}), driver: {f'{devices} device(s)' if devices else 'none found'}"
+    version = _core.cuda_driver_version()
+    if not version:
+        return f"yes ({archs}), driver: none found"
+    names = [_core.cuda_device_name(i) for i in range(_core.cuda_device_count())]
+    return f"yes ({archs}), driver: CUDA {version // 1000}.{version % 1000 // 10}, {', '.join(names) or 'no device'}"
 
 
 def info() -> dict[str, Any]:

@@ -97,6 +97,34 @@ def test_pretrain_probe_embed(physioclr, store, tmp_path):
     assert np.isfinite(embeddings).all() and embeddings.std(0).max() > 0
 
 
+def test_probe_options(physioclr, store, tmp_path):
+    run = tmp_path / "run"
+    status, _, err = physioclr("pretrain", store, "--out", run, "--method", "features", "--set", "channels=[8]")
+    assert status == 0, err
+    words = ["--fractions", "1", "--folds", "3", "--inputs", "features", "demographics", "--out", tmp_path / "table"]
+    status, out, err = physioclr("probe", run, store, *words)
+    assert status == 0 and "features, linear on features+demographics" in out, err
+    assert len(list((tmp_path / "table").glob("*_features+demographics.png"))) == 1
+    status, out, err = physioclr("probe", run, store, "--test-sources", "ptbxl")
+    assert status == 2 and "train_sources is []" in err
+
+
+def test_bench(physioclr):
+    status, out, err = physioclr("bench", "--seconds", "0.01")
+    assert status == 0 and "R peaks, one lead" in out and "eager torch" in out, err
+
+
+def test_the_loss_that_bench_compares_with_is_the_same():
+    torch = pytest.importorskip("torch")
+    from physioclr.bench import _eager, _fused, text
+
+    g = torch.Generator().manual_seed(0)
+    h, views, f = (torch.randn(s, generator=g) for s in ((40, 16), (2, 40, 16), (40, 8)))
+    group = torch.arange(40) // 2
+    torch.testing.assert_close(_eager(h, views, f, group), _fused(h, views, f, group))
+    assert [text(t) for t in (2.5, 0.0123, 16e-6, 5e-9)] == ["2.5 s", "12.3 ms", "16 us", "5 ns"]
+
+
 @pytest.mark.parametrize(
     "words, message",
     [

@@ -234,6 +234,19 @@ def test_a_gap_takes_only_its_own_beats():
         assert np.nanmax(np.abs(got[f][k + 1] - whole[f][k + 1])) <= 5
 
 
+@pytest.mark.parametrize("field", FIELDS)
+def test_without_noise_a_gap_moves_nothing_elsewhere(field):
+    s = synthetic_ecg(seconds=12)
+    whole, k = delineate_one(s), 6
+    for first, last in ((-30, 250), (60, 220), (-100, -40), (-30, 720)):  # all, the T, the P; and the next beat, too
+        holed = s._replace(ecg=s.ecg.copy())
+        holed.ecg[s.rpeaks[k] + first : s.rpeaks[k] + last] = np.nan
+        got = delineate_one(holed)
+        others = np.delete(np.arange(len(s.rpeaks)), [k, k + 1])
+        # one sample: at a sampling phase of its own each beat adds its share to the average
+        np.testing.assert_allclose(got[field][others], whole[field][others], atol=1)
+
+
 def test_single_missing_samples_beside_the_waves_do_no_harm():
     s = synthetic_ecg()
     holed = s._replace(ecg=s.ecg.copy())
@@ -378,7 +391,7 @@ def test_pool_raises_what_a_piece_raises(threads):
 
 def test_the_compiled_code_is_of_these_sources():
     ops = Path(pc.__file__).parent / "ops"
-    text = b"".join((ops / f).read_bytes() for f in ("_delineate_constants.py", "_numba_waves.py"))
+    text = b"".join((ops / f).read_bytes() for f in ("_delineate_constants.py", "_numba_scalar.py", "_numba_waves.py"))
     assert f'SOURCES = "{hashlib.sha256(text).hexdigest()[:16]}"' in (ops / "_numba_delineate.py").read_text()
 
 
@@ -403,3 +416,22 @@ print("same")
 def test_works_in_a_forked_child_and_imports_numba_late():
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60)
     assert done.stdout == "same\n", done.stderr
+
+
+FIRST_CALL = """
+import time
+import numpy as np, physioclr as pc
+x, r = np.zeros((1, 12, 5000), np.float32), np.array([[500, 1000, 1500]])
+start = time.process_time()
+pc.{call}
+print(time.process_time() - start)
+"""
+
+
+@pytest.mark.parametrize("call", ["delineate(x, 500, r)", "physio_features(x, 500, r)"])
+def test_first_call_of_a_process_is_quick_once_the_cache_is_warm(call):
+    for _ in range(2):  # the first fills the cache, if nothing else has
+        done = subprocess.run([sys.executable, "-c", FIRST_CALL.format(call=call)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert pc.info()["numba cache"].startswith("warm")
+    assert float(done.stdout) < 2.0  # s of this process, imports of Numba included

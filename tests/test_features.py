@@ -2,6 +2,7 @@ import ast
 import csv
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +28,33 @@ def test_names():
     assert pc.FEATURE_NAMES[100:104] == ("rr_mean", "rr_sd", "rr_median", "rr_iqr")
     assert pc.FEATURE_NAMES[140] == "st_mean" and pc.FEATURE_NAMES[144] == "rmssd"
     assert pc.FEATURE_NAMES[158] == "beat_corr_min"
+
+
+def test_every_column_has_its_unit_in_the_docs():
+    """Each quantity of a beat and each scalar has a line "name  unit  meaning" in the docs of FEATURE_NAMES."""
+    units = {
+        "rr": "ms",
+        "pr": "ms",
+        "qrs": "ms",
+        "qtc": "ms",
+        "p_dur": "ms",
+        "t_dur": "ms",
+        "r_amp": "mV",
+        "t_amp": "mV",
+    }
+    units |= {"p_amp": "mV", "qrs_slope": "mV/ms", "st": "mV", "rmssd": "ms", "cv_rr": "1", "st_mad": "mV"}
+    units |= dict.fromkeys(("beat_corr_mean", "beat_corr_sd", "beat_corr_min"), "1")
+    source = Path(pc.__file__).with_name("ops").joinpath("features.py").read_text(encoding="utf-8")
+    tree = ast.parse(source).body
+    at = next(i for i, node in enumerate(tree) if isinstance(node, ast.AnnAssign) and node.target.id == "FEATURE_NAMES")
+    documented = {}
+    for line in tree[at + 1].value.value.splitlines():
+        if m := re.match(r" {4}((?:\w+, )*\w+) +(ms|mV/ms|mV|%|1) +\S", line):
+            documented |= dict.fromkeys(m[1].split(", "), m[2])
+    quantities = [n.removesuffix("_beat0") for n in pc.FEATURE_NAMES if n.endswith("_beat0")] + ["st"]
+    for name in (*quantities, *pc.FEATURE_NAMES[144:]):
+        assert documented.pop(name) == units.get(name, "%"), name
+    assert not documented
 
 
 @pytest.fixture(scope="module")

@@ -187,3 +187,18 @@ def test_paced_beats_lose_what_the_spike_hides():
     for q in ("pr", "qrs", "p_dur", "p_amp", "qrs_slope"):
         assert np.isnan([f[f"{q}_beat0"], f[f"{q}_beat3"]]).all() and np.isfinite(f[f"{q}_beat1"]), q
     assert f["pct_p_absent"] == 0 and np.isfinite(f["qtc_beat0"]) and np.isfinite(f["st_mean"])
+
+
+@pytest.mark.filterwarnings("ignore")  # neurokit2's own
+@pytest.mark.parametrize("seed", range(3))
+def test_rhythm_beside_neurokit2(seed):
+    nk = pytest.importorskip("neurokit2")
+    rr = 2 * np.random.default_rng(seed).integers(300, 550, 40)
+    f = from_intervals(rr)
+    peaks = 100 + np.concatenate([[0], np.cumsum(rr // 2)])
+    want = nk.hrv_time({"ECG_R_Peaks": peaks}, sampling_rate=500).iloc[0]
+    assert f["rr_mean"] == pytest.approx(want["HRV_MeanNN"]) and f["rr_median"] == pytest.approx(want["HRV_MedianNN"])
+    assert f["rr_iqr"] == pytest.approx(want["HRV_IQRNN"]) and f["rmssd"] == pytest.approx(want["HRV_RMSSD"])
+    assert f["rr_sd"] == pytest.approx(want["HRV_SDNN"] * math.sqrt(39 / 40), rel=1e-5)  # ours has ddof 0
+    assert f["cv_rr"] == pytest.approx(want["HRV_CVNN"] * math.sqrt(39 / 40), rel=1e-5)
+    assert f["pnn50"] == pytest.approx(want["HRV_pNN50"] * 40 / 39, rel=1e-5)  # of the differences, not the intervals

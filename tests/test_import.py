@@ -81,13 +81,7 @@ def test_info_says_what_there_is():
     assert values["numba cache"].startswith(("warm", "cold"))
 
 
-@pytest.mark.parametrize(
-    "op",
-    [
-        "augment", "augment_bwd", "contrastive_backward", "contrastive_rows", "delineate", "detect_rpeaks",
-        "physio_features", "shuffle_beats", "shuffle_beats_bwd",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("op", [n for n in _launch.__all__ if getattr(getattr(_launch, n), "host_only", False)])
 def test_host_kernels_refuse_device_memory(op):
     class OnDevice(Arrays):  # any array library, with its memory on a GPU
         device = 0

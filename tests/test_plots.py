@@ -40,3 +40,19 @@ def test_plot_similarity(tmp_path, rng):
     s = np.corrcoef(rng.normal(size=(6, 9)))
     path = plots.plot_similarity(tmp_path / "s.png", s, ["NORM"] * 3 + ["MI"] * 3)
     assert path.stat().st_size > 5_000
+
+
+def test_plot_shows_peaks_boundaries_and_intervals(tmp_path):
+    r, d = one_beat_each_second()
+    path = plots.plot_ecg(tmp_path / "ecg.svg", np.zeros((12, 5000)), FS, rpeaks=r, delineation=d, title="record 7")
+    plain = plots.plot_ecg(tmp_path / "plain.svg", np.zeros((12, 5000)), FS)
+    for colour in ("#2b6cb0", "#c53030", "#2f855a"):  # the shades of P, QRS and T
+        assert path.read_text().count(colour) >= 10 and colour not in plain.read_text()
+
+
+def test_the_title_tells_the_intervals():
+    r, d = one_beat_each_second()
+    text = plots._describe(plots.intervals(d, r, FS))
+    assert text == "60 /min, PR 140 ms, QRS 90 ms, QT 380 ms, QTc 380 ms"
+    nothing = plots.intervals(Delineation(*(np.full(10, -1) for _ in d)), np.full(10, -1), FS)
+    assert plots._describe(nothing) == ""

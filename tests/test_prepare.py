@@ -17,7 +17,7 @@ from real_records import DATA, ludb
 from wfdb_files import LEADS, ecg_like, write_record
 
 import physioclr as pc
-from physioclr.data.standard import resample, standardise
+from physioclr.data.standard import every, resample, standardise
 from physioclr.data.wfdb_source import Record, RecordError
 
 MANIFEST = "store.json"
@@ -233,6 +233,17 @@ def test_resampled_sine(fs):
     error = signal * scale[:, None] - (np.sin(2 * np.pi * 5 * out) + 3.0)
     assert abs(signal.shape[1] - 6000) <= 3
     assert np.abs(error[:, 100:-100]).max() < 5e-3 and np.abs(error).max() < 0.02
+
+
+@pytest.mark.parametrize("down, length, dtype", [(2, 10_001, np.float32), (2, 5000, np.float64), (5, 777, np.float32),
+                                                 (3, 2, np.float64)])  # fmt: skip
+def test_decimation_is_that_of_scipy(rng, down, length, dtype):
+    from scipy.signal import resample_poly
+
+    x = rng.normal(size=(3, length)).astype(dtype)
+    y = every(x, down)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y, resample_poly(x, 1, down, axis=1), atol=1e-5 if dtype == np.float32 else 1e-12)
 
 
 def test_gaps_stay_gaps_and_do_not_spread(rng):
@@ -481,7 +492,7 @@ def test_real_records_with_labels(tmp_path):
         assert 0.5 < store.table["quality"][i] <= 1 and not store.table["paced"][i]
 
 
-def test_plan_lists_every_record_once(many, tmp_path, no_ops):
+def test_plan_listsevery_record_once(many, tmp_path, no_ops):
     pc.data.prepare(many, tmp_path / "store", shard=(0, 5))
     lines = (tmp_path / "store" / "plan.txt").read_text().splitlines()
     ids = [json.loads(line) for line in lines]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from training_store import FS, FakeStore, one_thread
 
 from physioclr.train import Config, TrainingDiverged, checkpoint, embed, open_run, pretrain
-from physioclr.train.dataset import Sampler, Segments, feature_columns, group_ids, highpass, iterate
+from physioclr.train.dataset import Sampler, Segments, feature_columns, group_ids, iterate, network_signal
 from physioclr.train.metrics import read_metrics
 from physioclr.train.views import make_views
 
@@ -68,7 +68,7 @@ def test_batch_is_the_segments_of_its_records(store, segments):
     assert batch.record.tolist() == [i, i, j, j] and batch.segment.tolist() == [0, 1, 0, 1]
     assert batch.pair.tolist() == [1, 0, 3, 2]
     assert batch.ecg.shape == (4, 12, 2500)
-    whole = torch.from_numpy(highpass(store.read(int(i)), FS, 0.5))
+    whole = torch.from_numpy(network_signal(store.read(int(i)), FS, 0.5))
     torch.testing.assert_close(batch.ecg[1], whole[:, 2500:5000])
     peaks = store.rpeaks(int(i))
     expected = peaks[(peaks >= 2500) & (peaks < 5000)] - 2500
@@ -114,7 +114,7 @@ def test_highpass_removes_drift_and_keeps_gaps(rng):
     slow, fast = np.sin(2 * np.pi * 0.1 * time), np.sin(2 * np.pi * 8 * time)
     x = np.stack((slow + 2.0, fast, fast, np.full(5000, np.nan))).astype(np.float32)
     x[2, 1000:1200] = np.nan
-    y = highpass(x, FS, 0.5)
+    y = network_signal(x, FS, 0.5)
     middle = slice(1000, 4000)
     assert np.abs(y[0, middle]).max() < 0.1
     np.testing.assert_allclose(y[1, middle], fast[middle], atol=0.02)
@@ -122,7 +122,20 @@ def test_highpass_removes_drift_and_keeps_gaps(rng):
     seen = ~np.isnan(y[2])
     assert np.abs(y[2, seen]).max() < 1.5
     for n in (1, 2, 7):
-        assert highpass(x[:2, :n], FS, 0.5).shape == (2, n)
+        assert network_signal(x[:2, :n], FS, 0.5).shape == (2, n)
+
+
+@pytest.mark.parametrize("dtype, length", [(np.float32, 5000), (np.float64, 2500), (np.float32, 300)])
+def test_highpass_is_that_of_scipy(rng, dtype, length):
+    import scipy.signal
+
+    x = (rng.normal(size=(12, length)).cumsum(1) * 0.1).astype(dtype)
+    sos = scipy.signal.butter(2, 0.5, "highpass", fs=FS, output="sos")
+    truth = scipy.signal.sosfiltfilt(sos, x.astype(np.float64), axis=1, padlen=min(length - 1, 1000))
+    before = x.copy()
+    np.testing.assert_allclose(network_signal(x, FS, 0.5), truth, atol=2e-6 * np.abs(x).max())
+    np.testing.assert_array_equal(x, before)  # the caller's samples stay as they are
+    np.testing.assert_array_equal(network_signal(x[:, ::2], FS, 0.5), network_signal(x[:, ::2].copy(), FS, 0.5))
 
 
 def test_sampler_visits_each_pair_once_an_epoch_and_needs_no_history():
@@ -138,11 +151,11 @@ def test_sampler_visits_each_pair_once_an_epoch_and_needs_no_history():
 
 def test_reading_ahead_changes_nothing_and_errors_arrive(store, segments):
     sampler = Sampler(len(segments), 8, 0)
-    ahead = Segments(store, SMALL.replace(workers=2, cache_mb=0))
+    ahead = Segments(FakeStore(12), SMALL.replace(workers=2, cache_mb=0))
     now = Segments(store, SMALL.replace(workers=0))
     ahead.feature_space = now.feature_space = Identity()
     pairs = list(zip(iterate(ahead, sampler, 1, 6), iterate(now, sampler, 1, 6), strict=True))
-    assert len(pairs) == 5 and not ahead._cache and now._cache
+    assert len(pairs) == 5 and not ahead.cache and now.cache
     for a, b in pairs:
         assert torch.equal(a.ecg.nan_to_num(), b.ecg.nan_to_num()) and torch.equal(a.sample_id, b.sample_id)
 
@@ -152,6 +165,17 @@ def test_reading_ahead_changes_nothing_and_errors_arrive(store, segments):
     ahead.filtered = broken
     with pytest.raises(OSError, match="cannot be read"):
         next(iterate(ahead, sampler, 0, 3))
+
+
+def test_memory_for_filtered_records_is_bounded_and_shared(tmp_path):
+    fake = FakeStore(12)
+    limit = SMALL.replace(cache_mb=1)
+    pretrain(fake, tmp_path / "run", limit.replace(steps=3))
+    kept = Segments(fake, limit).cache
+    assert kept.bytes == sum(x.nbytes for x in kept.values()) <= 2**20 and len(kept) >= 3  # 240 kB each, one 384
+    x = embed(tmp_path / "run", fake)
+    assert Segments(fake, limit.replace(highpass=0.4)).cache is not kept
+    np.testing.assert_array_equal(embed(tmp_path / "run", FakeStore(12)), x)
 
 
 def test_views_depend_on_the_segment_alone(segments):
@@ -312,6 +336,9 @@ def test_too_high_a_learning_rate_diverges_with_an_error(store, tmp_path):
             "feature_leads": ["II"],
         },
         {"shuffle": False, "beta": 0.0, "chunk": 5},
+        {"gamma": 0.5, "chunk": 3},
+        {"gamma": 0.5, "beta": 0.0},
+        {"gamma": 0.5, "alpha": 0.0, "beta": 0.0},
         {"accumulate": 2, "amp": True, "optimizer": "adam", "norm": "group"},
     ],
     ids=lambda c: ",".join(map(str, c)),
@@ -319,6 +346,8 @@ def test_too_high_a_learning_rate_diverges_with_an_error(store, tmp_path):
 def test_methods_and_ablations_run(store, tmp_path, changes):
     result = pretrain(store, tmp_path / "run", SMALL.replace(**{"steps": 2, **changes}))
     assert result.step == 2 and np.isfinite(result.metrics["loss"])
+    if changes.get("beta") == 0:
+        assert "peak" not in result.metrics
     if not changes.get("feature_pairs", True):
         assert result.metrics["positives"] == 0 and result.metrics["negatives"] > 0
 
@@ -384,7 +413,96 @@ def test_embed(store, straight):
 
 def test_embed_is_the_mean_of_the_segments(store, straight):
     run = open_run(straight)
-    x = torch.from_numpy(highpass(store.read(0), FS, 0.5)) / run.sd
+    x = torch.from_numpy(network_signal(store.read(0), FS, 0.5)) / run.sd
     with torch.inference_mode():
         parts = [run.encoder(x[None, :, k : k + 2500]).pooled[0] for k in (0, 2500)]
     np.testing.assert_allclose(embed(run, store, records=[0])[0], torch.stack(parts).mean(0), atol=1e-5)
+
+
+# ---- a lower rate in front of the network, and methods that need labels or no network -----------------------------
+
+
+def test_decimated_signal_is_low_passed(rng):
+    time = np.arange(5000) / FS
+    kept, gone = np.sin(2 * np.pi * 10 * time), np.sin(2 * np.pi * 110 * time)
+    x = np.stack((kept, gone, kept)).astype(np.float32)
+    x[2, 1000:1203] = np.nan
+    y = network_signal(x, FS, 0.5, 4)
+    assert y.shape == (3, 1250) and y.dtype == np.float32
+    middle = slice(250, 1000)
+    np.testing.assert_allclose(y[0, middle], kept[::4][middle], atol=0.02)
+    assert np.abs(y[1, middle]).max() < 0.02  # it would alias to 15 Hz
+    assert np.array_equal(np.isnan(y), np.isnan(x[:, ::4]))
+
+
+def test_decimation_keeps_peaks_and_segments_in_place(store, tmp_path):
+    slow = Segments(store, SMALL.replace(decimate=4))
+    slow.feature_space = Identity()
+    fast = Segments(store, SMALL)
+    fast.feature_space = Identity()
+    assert (slow.fs, slow.samples) == (125.0, 625) and np.array_equal(slow.pairs, fast.pairs)
+    a, b = slow.batch(np.arange(4)), fast.batch(np.arange(4))
+    assert a.ecg.shape == (8, 12, 625)
+    assert torch.equal(a.rpeaks >= 0, b.rpeaks >= 0) and torch.equal(
+        a.rpeaks[a.rpeaks >= 0], b.rpeaks[b.rpeaks >= 0] // 4
+    )
+    assert torch.equal(a.features, b.features) and torch.equal(a.sample_id, b.sample_id)
+    run = pretrain(store, tmp_path / "run", SMALL.replace(decimate=4, steps=2)).path
+    assert embed(run, store).shape == (12, 8)
+    with pytest.raises(ValueError, match="decimate is 3; it must divide the 2500 samples"):
+        pretrain(store, tmp_path / "a", SMALL.replace(decimate=3))
+    with pytest.raises(ValueError, match=r"decimate is 20; .* at least 50 Hz"):
+        pretrain(store, tmp_path / "b", SMALL.replace(decimate=20))
+
+
+def test_supervised_learns_its_labels(tmp_path):
+    fake = FakeStore(30)
+    fake.labels["shape"] = (("fast", "tall", "none"), fake.labels["shape"][1] * np.array([1, 1, 0], np.uint8))
+    fake.labelled["shape"][[4, 7]] = False
+    config = SMALL.replace(method="supervised", scheme="shape", steps=60, lr=1e-2, augment="none",
+                           channels=[16, 16], decimate=4, batch_size=16)  # fmt: skip
+    rows = []
+    pretrain(fake, tmp_path / "run", config, progress=rows.append)
+    assert np.mean([r["loss"] for r in rows[-10:]]) < 0.6 * rows[0]["loss"]
+    assert weights(tmp_path / "run")["projection.weight"].shape == (2, 16)
+    used = Segments(fake, config)
+    assert not {4, 7} & set(used.pairs[:, 0]) and used.classes == ("fast", "tall")
+    assert embed(tmp_path / "run", fake).shape == (30, 16)
+    with pytest.raises(ValueError, match="scheme is 'x'; the store has 'shape'"):
+        pretrain(fake, tmp_path / "other", config.replace(scheme="x"))
+
+
+def test_features_as_a_method(store, tmp_path):
+    result = pretrain(store, tmp_path / "run", SMALL.replace(method="features"))
+    assert (result.step, result.status) == (0, "finished")
+    values = embed(tmp_path / "run", store)
+    run = open_run(tmp_path / "run")
+    rows = run.feature_space().transform(store.features(0)[:, feature_columns(store, ["II", "V1", "V5"], "segment")])
+    assert values.shape == (12, 10)
+    np.testing.assert_allclose(values[0], rows.mean(0), rtol=1e-5, atol=1e-6)
+
+
+def test_predicting_the_features_makes_the_embedding_hold_them(tmp_path):
+    fake = FakeStore(40)
+    config = SMALL.replace(gamma=1.0, steps=60, lr=1e-2, augment="none", channels=[16, 16], decimate=4, batch_size=32)
+    rows = []
+    pretrain(fake, tmp_path / "run", config, progress=rows.append)
+    assert rows[0]["prediction"] == pytest.approx(1, abs=0.4)  # of the mean
+    assert rows[-1]["prediction"] < 0.75 * rows[0]["prediction"]
+    assert read_metrics(tmp_path / "run" / "metrics.csv")[-1]["prediction"] == pytest.approx(rows[-1]["prediction"])
+    assert weights(tmp_path / "run")["predictor.weight"].shape == (10, 16)
+
+
+def test_rows_without_features_are_not_predicted(store, tmp_path):
+    from physioclr.train.distributed import world
+    from physioclr.train.pretrain import Trainer
+
+    with world(False) as alone:
+        trainer = Trainer(store, tmp_path / "run", SMALL.replace(gamma=1.0), False, None, alone)
+    f = torch.randn(6, 10)
+    f[2] = 0
+    scale = trainer.segments.feature_space.explained_variance.mean() ** 0.5
+    predicted = torch.randn(6, 10)
+    expected = (predicted - f / scale)[[0, 1, 3, 4, 5]].square().mean()
+    assert trainer.prediction_error(predicted, f) == pytest.approx(float(expected), rel=1e-5)
+    assert trainer.prediction_error(predicted, torch.zeros(6, 10)) == 0

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from training_store import FakeStore, one_thread
 
 from physioclr.train import Config, open_run, pretrain, probe
-from physioclr.train.compare import ProbeScores, macro_auroc, paired_difference, pool_folds
+from physioclr.train.compare import ProbeScores, macro_auroc, mean_auroc, paired_difference, pool_folds
 from physioclr.train.probe import COLUMNS, LinearProbe, represent
 from physioclr.train.scores import bootstrap_weights, interval, weighted_auroc_auprc
 from physioclr.train.splits import draw_labels, patient_folds
@@ -39,6 +39,16 @@ def test_scores_are_those_of_sklearn(rng, ties):
     for k in range(5):
         assert auroc[k] == pytest.approx(roc_auc_score(positive, score, sample_weight=weight[k]))
         assert auprc[k] == pytest.approx(average_precision_score(positive, score, sample_weight=weight[k]))
+
+
+def test_mean_auroc_is_the_mean_over_the_draws(rng):
+    scores, positive = rng.normal(size=(4, 60)).round(1), rng.random(60) < 0.3
+    weight = rng.integers(0, 3, (7, 60))
+    weight[3, positive] = 0
+    with np.errstate(invalid="ignore"):
+        expected = np.mean([weighted_auroc_auprc(s, positive, weight)[0] for s in scores], axis=0)
+    np.testing.assert_allclose(mean_auroc(scores, positive, weight), expected, rtol=1e-12)
+    assert np.isnan(expected[3]) and np.isfinite(np.delete(expected, 3)).all()
 
 
 def test_scores_without_a_class_are_nan():
@@ -207,3 +217,32 @@ def test_errors(run, store, tmp_path):
     bare.labels = {}
     with pytest.raises(ValueError, match="the store has no labels"):
         probe(run, bare, out=tmp_path)
+
+
+def test_across_sources(run, tmp_path):
+    fake = FakeStore(40)
+    fake.table["source"] = np.array(["a"] * 20 + ["b"] * 15 + ["c"] * 5)
+    fake.table["patient_id"] = np.array([f"p{i}" for i in range(40)])
+    kwargs = {"out": tmp_path, "fractions": (1.0,), "bootstrap": 10}
+    result = probe(run, fake, train_sources=["a"], test_sources=["b"], **kwargs)
+    macro = result.macro(1.0)
+    assert (macro["train_records"], macro["test_records"]) == (20, 15)
+    assert result.csv.name == "probe_memory_shape_linear_transfer.csv"
+    scored = np.isfinite(result.scores.scores[1.0, 0]).any(1)
+    assert np.array_equal(scored, fake.table["source"] == "b")
+    others = probe(run, fake, test_sources=["b"], picture=False, **kwargs)
+    assert others.macro(1.0)["train_records"] == 25 and others.picture is None
+    for wrong, message in (
+        ({"test_sources": ["d"]}, r"test_sources is \['d'\]; the labelled records come from a, b, c"),
+        ({"train_sources": ["a"], "test_sources": ["a"]}, "is in both"),
+        ({"train_sources": ["a", "b", "c"]}, r"test_sources is \[\]"),
+        ({"train_sources": ["a"], "folds": 3}, "cannot be used with train_sources"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            probe(run, fake, **wrong, **kwargs)
+
+
+def test_a_features_run_is_probed_on_features(store, tmp_path):
+    run = pretrain(store, tmp_path / "run", Config(method="features", channels=[8])).path
+    result = probe(run, store, fractions=(1.0,), folds=4, bootstrap=10)
+    assert result.rows[0]["inputs"] == "features" and result.macro(1.0)["auroc"] > 0.9

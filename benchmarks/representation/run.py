@@ -2,136 +2,176 @@
 
     python benchmarks/representation/run.py DATA --out results/representation            # the quick form
     python benchmarks/representation/run.py DATA --out results/representation --full
+    python benchmarks/representation/run.py DATA --out results/representation --table    # of what is there
 
-DATA is a folder of WFDB records with PTB-XL among them, or a store. For each method, pretraining seed and test fold of
-PTB-XL an encoder is pretrained without labels on all records but those of the fold, then a linear probe is fitted on
-the labels of the other folds and scores the fold. The scores of all folds are judged together. Interrupt it at will:
-what is done is kept, and the same command goes on; `--only METHOD` does a part of it, for several machines.
+DATA is a folder of WFDB records with PTB-XL among them, or a store. The folds of PTB-XL form three groups. For each
+method, pretraining seed and group an encoder is pretrained, without labels, on all records but those of the group; then
+linear probes score the folds of the group, each fitted on the labels of all other folds. All scores of a seed are
+judged together.
+
+One encoder is one cell: a folder below --out and a row of cells.csv. Interrupt it at will; the same command does the
+cells that are missing. Several processes with the same --out share the cells among them, one thread each:
+OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import fcntl
+import shutil
 from pathlib import Path
 
 import torch
+from tables import cross_tables, labelled_tables
 
 import physioclr as pc
 from physioclr.train import Config, pretrain, probe
-from physioclr.train.compare import ProbeScores, macro_auroc, paired_difference, pool_folds
-from physioclr.train.scores import interval
 
-SCHEME = "ptbxl_superclass"
 METHODS = {
     "random": {"method": "random"},
-    "simclr": {"method": "simclr"},
     "cmsc": {"method": "cmsc"},
+    "cmsc-longer": {"method": "cmsc", "steps": 400},  # about the seconds of physioclr, which encodes two views
+    "simclr": {"method": "simclr", "augment": "preserving"},
     "physioclr": {},
-    "physioclr, mean pairs": {"pair_reduction": "mean"},
-    "physioclr, no feature pairs": {"feature_pairs": False},
-    "physioclr, no shuffle": {"shuffle": False},
-    "physioclr, no reconstruction": {"alpha": 0.0, "beta": 0.0},
-    "physioclr, no peak term": {"beta": 0.0},
-    "physioclr, supcon": {"mode": "supcon"},
-    "physioclr, soft": {"mode": "soft"},
+    "physioclr-released": {"mode": "ratio", "pair_reduction": "sum", "delta": 0.25, "alpha": 0.2, "beta": 0.1},
+    "physioclr-no-feature-pairs": {"feature_pairs": False, "mode": "ratio"},
+    "physioclr-no-shuffle": {"shuffle": False},
+    "physioclr-no-reconstruction": {"alpha": 0.0, "beta": 0.0},
+    "physioclr-no-peak-term": {"beta": 0.0},
+    "physioclr-mean-pairs": {"mode": "ratio", "pair_reduction": "mean", "delta": 0.4},
+    "physioclr-supcon": {"mode": "supcon"},
+    "physioclr-soft": {"mode": "soft"},
+    "physioclr-predict": {"gamma": 1.0},
+    "physioclr-predict-no-reconstruction": {"gamma": 1.0, "alpha": 0.0, "beta": 0.0},
+    "supervised": {"method": "supervised", "scheme": "ptbxl_superclass"},
 }
 QUICK = ("random", "cmsc", "physioclr")
-INPUTS = (("embedding",), ("embedding", "features"))
-ALONE = (("features",), ("demographics",))  # these do not depend on the encoder: done once, with "random"
+SCHEME, RHYTHM = "ptbxl_superclass", "ludb_rhythm"
+CELL = ("method", "seed", "cell", "steps", "seconds", "loss", "positives", "auroc_10", "auroc_100")
+# A small encoder at 100 Hz, so that a step takes a tenth of a second of one core
+BASE = {
+    "decimate": 5,
+    "channels": [16, 32, 64, 128],
+    "amp": True,
+    "checkpoint_every": 1_000_000,
+    "keep_checkpoints": 1,
+    "log_every": 10,
+    "workers": 0,
+}
 
 
-def inputs_of(method: str) -> tuple[tuple[str, ...], ...]:
-    return INPUTS + ALONE if method == "random" else INPUTS
+def inputs_of(method: str) -> list[tuple[str, ...]]:
+    """Features alone, and age and sex, do not depend on the encoder: they are scored once, with "random"."""
+    both: list[tuple[str, ...]] = [("embedding",), ("embedding", "features")]
+    return [*both, ("features",), ("demographics",)] if method == "random" else both
 
 
-def one_run(store, folder: Path, config: Config, fold: int, fractions: tuple[float, ...], draws: int) -> None:
-    """Pretrain without a fold and score it; whatever of it is already there stays."""
-    config = config.replace(exclude_folds=[fold])
-    if not (folder / "done").is_file():
-        result = pretrain(store, folder, config, resume=True)
-        if result.status != "finished":
-            raise SystemExit("interrupted; the same command goes on")
-        for inputs in inputs_of(folder.parts[-3]):
-            probe(
-                folder, store, scheme=SCHEME, test_folds=[fold], fractions=fractions, seeds=draws, inputs=inputs,
-                bootstrap=0,
-            )  # fmt: skip
-        (folder / "done").touch()
+def groups_of(folds: list[int], n: int = 3) -> list[list[int]]:
+    """n groups of neighbouring folds."""
+    size = -(-len(folds) // n)
+    return [folds[i : i + size] for i in range(0, len(folds), size)]
 
 
-def gather(out: Path, method: str, inputs: tuple[str, ...], seeds: int, folds: list[int]) -> list[ProbeScores]:
-    """The scores of a method, one for each pretraining seed, all folds together."""
-    name = f"probe_*_{SCHEME}_linear" + ("" if inputs == ("embedding",) else f"_{'+'.join(inputs)}") + ".npz"
-    return [
-        pool_folds([ProbeScores.load(next((out / method / f"seed{s}" / f"fold{k}").glob(name))) for k in folds])
-        for s in range(seeds)
-    ]
+def one_cell(store, folder: Path, method: str, config: Config, draws: int, within: bool) -> dict | None:
+    """Pretrain one encoder and probe it; the row for cells.csv, or None if it was interrupted.
+
+    within: the cell leaves out some folds of PTB-XL and scores them; otherwise it was pretrained on PTB-XL alone, and
+    the Challenge's other sources and LUDB are scored.
+    """
+    records = None
+    if not within:
+        records = [i for i, source in enumerate(store.table["source"]) if source == "ptbxl"]
+    result = pretrain(store, folder, config, resume=True, records=records)
+    if result.status != "finished":
+        return None
+    row = {"steps": result.step, "seconds": round(result.metrics.get("seconds", 0.0), 1)}
+    row |= {k: round(result.metrics[k], 4) for k in ("loss", "positives") if k in result.metrics}
+    for inputs in inputs_of(method):
+        if within:
+            found = probe(folder, store, scheme=SCHEME, test_folds=config.exclude_folds, fractions=(0.1, 1.0),
+                          seeds=draws, inputs=inputs, bootstrap=0, picture=False)  # fmt: skip
+            if inputs == ("embedding",):
+                row |= {"auroc_10": found.macro(0.1)["auroc"], "auroc_100": found.macro(1.0)["auroc"]}
+        else:
+            others = sorted({str(s) for s in store.table["source"]} - {"ptbxl", "ludb"})
+            probe(folder, store, scheme="cinc2021", train_sources=["ptbxl"], test_sources=others, fractions=(1.0,),
+                  inputs=inputs, bootstrap=0, min_positives=5, picture=False)  # fmt: skip
+            probe(folder, store, scheme=RHYTHM, fractions=(1.0,), inputs=inputs, bootstrap=0, min_positives=5,
+                  picture=False)  # fmt: skip
+    for optimizer in folder.glob("checkpoints/*/optimizer.pt"):  # nobody goes on with a finished cell
+        optimizer.unlink()
+    (folder / "done").touch()
+    return row
 
 
-def table(out: Path, methods: list[str], seeds: int, folds: list[int], fractions: tuple[float, ...]) -> str:
-    """Macro AUROC of everything, and the differences from CMSC with the same inputs, as markdown."""
-    lines = [
-        "| encoder | probe on | labels | macro AUROC | 95 % interval | minus CMSC | 95 % interval | |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for f in fractions:
-        for method in methods:
-            for inputs in inputs_of(method):
-                scores = gather(out, method, inputs, seeds, folds)
-                values = macro_auroc(scores, f).mean(0)
-                low, high = interval(values[1:])
-                row = [method if "embedding" in inputs else "-", " + ".join(inputs), f"{100 * f:g} %"]
-                row += [f"{values[0]:.3f}", f"{low:.3f} to {high:.3f}"]
-                if "cmsc" in methods and method != "cmsc":
-                    base = gather(out, "cmsc", inputs if inputs in INPUTS else INPUTS[0], seeds, folds)
-                    d, low, high = paired_difference(scores, base, f)
-                    row += [
-                        f"{d:+.3f}",
-                        f"{low:+.3f} to {high:+.3f}",
-                        "" if low > 0 or high < 0 else "not distinguishable",
-                    ]
-                else:
-                    row += ["", "", ""]
-                lines.append(f"| {' | '.join(row)} |")
-    return "\n".join(lines)
+def add_row(path: Path, row: dict) -> None:
+    """Append to cells.csv; a lock keeps the rows of two processes apart."""
+    with open(path, "a+", newline="", encoding="utf-8") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        writer = csv.DictWriter(f, CELL, lineterminator="\n")
+        if f.tell() == 0:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("representation"))
-    parser.add_argument("--full", action="store_true", help="every method, all folds, 5 pretraining seeds, 20 draws")
+    parser.add_argument("--full", action="store_true", help="every method, 5 pretraining seeds, 20 draws, transfer")
+    parser.add_argument("--table", action="store_true", help="print the tables of the finished cells and stop")
+    parser.add_argument("--cells-only", action="store_true", help="end without the tables")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seeds", type=int, help="pretraining seeds (1; full: 5)")
-    parser.add_argument("--folds", type=int, nargs="+", help="PTB-XL folds to score (1 2 3; full: all there are)")
-    parser.add_argument("--only", choices=METHODS, help="do the runs of this method, without the table")
+    parser.add_argument("--draws", type=int, help="draws of 10 %% of the labels (5; full: 20)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, help="instead of the form's own")
+    parser.add_argument("--transfer", action="store_true", help="with the cells for LUDB and across data sets")
     parser.add_argument("--set", nargs="*", default=[], metavar="key=value", help="over the configuration of every run")
     args = parser.parse_args()
 
-    if (args.data / "store.json").is_file():
-        store = pc.data.open_store(args.data)
-    else:
-        store = args.out / "store"
-        if not (store / "store.json").is_file():
-            print(pc.data.prepare(args.data, store, jobs=2))
-        store = pc.data.open_store(store)
-    known = sorted({int(k) for k in store.table["fold"] if k >= 0})
-    folds = args.folds or (known if args.full else known[:3])
-    seeds = args.seeds or (5 if args.full else 1)
-    methods = [args.only] if args.only else list(METHODS if args.full else QUICK)
-    fractions, draws = (0.1, 1.0), 20 if args.full else 5
-    config = Config(steps=args.steps).override(args.set)
-    todo = [(s, k, m) for s in range(seeds) for k in folds for m in methods]
-    for n, (s, k, m) in enumerate(todo, 1):
-        print(f"{n} of {len(todo)}: {m}, seed {s}, fold {k}", flush=True)
-        folder = args.out / m / f"seed{s}" / f"fold{k}"
-        one_run(store, folder, config.replace(seed=s, **METHODS[m]), k, fractions, draws)
-    if args.only:
+    methods = list(args.methods or (METHODS if args.full else QUICK))
+    if args.table:
+        print(labelled_tables(args.out, SCHEME, (0.1, 1.0)))
+        print(cross_tables(args.out, RHYTHM))
         return
-    text = table(args.out, methods, seeds, folds, fractions)
+    store = args.data if (args.data / "store.json").is_file() else args.out / "store"
+    if not (store / "store.json").is_file():
+        print(pc.data.prepare(args.data, store, jobs=2))
+    store = pc.data.open_store(store)
+    folds = sorted({int(k) for k in store.table["fold"] if k >= 0})
+    groups = groups_of(folds)
+    cells = [("folds" + "-".join(map(str, g)), g) for g in groups]
+    if args.transfer or args.full:
+        cells.append(("transfer", []))
+    seeds, draws = args.seeds or (5 if args.full else 1), args.draws or (20 if args.full else 5)
+    base = Config(**BASE, steps=args.steps).override(args.set)
+    # whole seeds first, so that the tables of an unfinished experiment compare all methods
+    todo = [(s, name, g, m) for s in range(seeds) for name, g in cells for m in methods]
+    for n, (s, name, g, method) in enumerate(todo, 1):
+        folder = args.out / method / f"seed{s}" / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with open(folder.with_suffix(".lock"), "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given up by a process that dies
+            except BlockingIOError:
+                continue  # another process is at it
+            if (folder / "done").is_file():
+                continue
+            print(f"{n} of {len(todo)}: {method}, seed {s}, {name}", flush=True)
+            if folder.exists() and not any(folder.glob("checkpoints/step_*")):
+                shutil.rmtree(folder)  # killed before its first checkpoint
+            config = base.replace(seed=s, exclude_folds=g, **METHODS[method])
+            row = one_cell(store, folder, method, config, draws, bool(g))
+            if row is None:
+                raise SystemExit("interrupted; the same command goes on")
+            add_row(args.out / "cells.csv", {"method": method, "seed": s, "cell": name, **row})
+    if args.cells_only:
+        return
     text = (
-        f"PTB-XL superclasses, {len(store)} records for pretraining (less the test fold), folds {folds}, {seeds} "
-        f"pretraining seeds, {draws} label draws, {args.steps} steps, {torch.get_num_threads()} threads\n\n{text}\n"
+        f"{len(store)} records; {args.steps} steps, {draws} draws of the labels, torch with "
+        f"{torch.get_num_threads()} threads\n\n{labelled_tables(args.out, SCHEME, (0.1, 1.0))}\n"
+        f"{cross_tables(args.out, RHYTHM)}"
     )
     (args.out / "table.md").write_text(text, encoding="utf-8")
     print(text)

@@ -8,6 +8,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("has_cuda", &cuda::compiled);
   m.def("cuda_archs", &cuda::archs);
   m.def("cuda_device_count", &cuda::device_count);
+  m.def("cuda_driver_version", &cuda::driver_version);
+  m.def("cuda_device_name", &cuda::device_name);
   m.def("num_threads", &threads);
   m.def("set_num_threads", &set_threads);
   threads();  // registers the fork handler before anybody can fork

@@ -323,6 +323,11 @@ PHYSIOCLR_HD double muscle_share(const Draws& draws, int channel) {
   Stream u(draws, kMuscleNoise + kPurposes * static_cast<uint32_t>(1 + 3 * channel));
   return 0.5 + 0.5 * u.unit();
 }
+// The factor of a channel's muscle noise.
+PHYSIOCLR_HD float channel_muscle(const RecordParams& r, const Draws& draws, int channel, bool electrodes) {
+  return static_cast<float>(muscle_share(draws, channel) * r.muscle * (electrodes ? kElectrodeSd : 1.0) /
+                            exact_sqrt(static_cast<float>(kSplinePower)));
+}
 PHYSIOCLR_HD uint32_t muscle_purpose(int channel, int quadrature) {
   return kMuscleNoise + kPurposes * static_cast<uint32_t>(2 + 3 * channel + quadrature);
 }

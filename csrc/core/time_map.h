@@ -13,26 +13,23 @@ PHYSIOCLR_HD double warp_turns(int k, double u, int64_t samples) {
   return 0.5 * (k + 1) * u / static_cast<double>(samples - 1);
 }
 
-PHYSIOCLR_HD double warp_position(const RecordParams& r, double u, int64_t samples) {
-  double v = u;
-  for (int k = 0; k < kWarps; ++k) {
-    double s, c;
-    turn_sincos(warp_turns(k, u, samples), s, c);
-    v += r.warp[k] * s;
-  }
-  return v;
-}
-
 // The same at t = group + i by the angle-addition formula, from sines and cosines of the start of a group of 64 samples
 // and of i: how every backend computes it. s0, c0: of u at the group; s1, c1: of i.
 PHYSIOCLR_HD double warp_step(double s0, double c0, double s1, double c1) { return s0 * c1 + c0 * s1; }
 
+// Where the warp reads v: Newton's method, which needs three or four steps because the speed is never below 1/2.
 PHYSIOCLR_HD double unwarp_position(const RecordParams& r, double v, int64_t samples) {
   double u = v;
-  for (int k = 0; k < 40; ++k) {  // a contraction by the largest change of speed, at most 1/2
-    const double step = warp_position(r, u, samples) - v;
-    u -= step;
-    if (step < 1e-6 && step > -1e-6) break;
+  for (int i = 0; i < 40; ++i) {
+    double excess = u - v, speed = 1;
+    for (int k = 0; k < kWarps; ++k) {
+      double s, c;
+      turn_sincos(warp_turns(k, u, samples), s, c);
+      excess += r.warp[k] * s;
+      speed += r.warp[k] * c * (3.14159265358979324 * (k + 1) / static_cast<double>(samples - 1));
+    }
+    u -= excess / speed;
+    if (excess < 1e-6 && excess > -1e-6) break;
   }
   return u;
 }

@@ -93,7 +93,7 @@ inline void rotate_body(const double (*from)[3], const double (*to)[3], bool mis
   constexpr int kStep = 64;
   for (int64_t i0 = 0; i0 < n; i0 += kStep) {
     const int64_t count = std::min<int64_t>(kStep, n - i0);
-    T d[3][kStep] = {};
+    alignas(kLine) T d[3][kStep] = {};
     for (int l = 0; l < 12; ++l) {
       const T* x = y + l * stride + i0;
       const T f0 = static_cast<T>(from[l][0]), f1 = static_cast<T>(from[l][1]), f2 = static_cast<T>(from[l][2]);
@@ -135,8 +135,8 @@ bool overlaps(const std::vector<Span>& spans, int64_t from, int64_t to) {
 template <class T>
 void fetch_ahead(const T* from, const T* end) {
 #if defined(__GNUC__)
-  constexpr int kLine = 64 / sizeof(T);
-  for (int i = 0; i < kTile && from + i < end; i += kLine) __builtin_prefetch(from + i);
+  constexpr int kStep = kLine / sizeof(T);
+  for (int i = 0; i < kTile && from + i < end; i += kStep) __builtin_prefetch(from + i);
 #endif
 }
 
@@ -170,7 +170,7 @@ int64_t bytes_of(Element type) { return type == Element::kDouble ? 8 : type == E
 
 template <class In, class T>
 void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, const Signal& y, int32_t* rpeaks_out,
-            int32_t* count_out, Scratch& s, std::vector<T>& z, std::vector<T>& tiles, bool past_caches) {
+            int32_t* count_out, Scratch& s, Lines<T>& z, Lines<T>& tiles, bool past_caches) {
   const int64_t leads = x.leads, samples = x.samples;
   const Draws draws = draws_for(call, view, b);
   const Place place = place_of(call, b, samples);
@@ -196,7 +196,7 @@ void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, c
     if (!direct && !p.vcg) read_tile(row(l), s.map, samples, t0, n, i0, i1, z, tile);
     const bool changes = !s.dropped[l] && (noisy || gain != 1);
     const bool masks = s.dropped[l] || i0 > 0 || i1 < n || overlaps(s.masked, t0, t0 + n);
-    const bool aside = past_caches || rounds;
+    const bool aside = past_caches || rounds || x.data == y.data;
     T* out = aside ? finished : reinterpret_cast<T*>(target);
     if (changes)
       gain_and_noise(in, n, gain, noisy ? &s.noise : nullptr, static_cast<int>(l), channels(leads) != leads, out);
@@ -215,7 +215,7 @@ void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, c
       }
     }
     if constexpr (std::is_same_v<T, float>) {
-      uint16_t rounded[kTile];
+      alignas(kLine) uint16_t rounded[kTile];
       if (rounds) {
         y.type == Element::kHalf ? round_tile(out, n, reinterpret_cast<Half*>(rounded))
                                  : round_tile(out, n, reinterpret_cast<BFloat*>(rounded));
@@ -223,7 +223,10 @@ void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, c
         return;
       }
     }
-    if (past_caches) stream_out(out, n * static_cast<int64_t>(sizeof(T)), target);
+    if (past_caches)
+      stream_out(out, n * static_cast<int64_t>(sizeof(T)), target);
+    else if (aside && reinterpret_cast<char*>(out) != target)
+      std::memcpy(target, out, n * sizeof(T));
   };
   const auto tile_length = [&](int64_t t0) { return std::min<int64_t>(kTile, samples - t0); };
   if (!noisy && !p.vcg && !s.map.smooth) {  // nothing to share between the leads: one after the other
@@ -243,7 +246,9 @@ void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, c
         rotate(s.rotation.from, s.rotation.to, true, tiles.data(), kTile, n);
       }
       for (int64_t l = 0; l < leads; ++l) {
-        fetch_ahead(l + 1 < leads ? row(l + 1).x + t0 : row(0).x + t0 + n, row(leads - 1).x + samples);
+        const int64_t next = std::clamp<int64_t>((i0 < i1 && s.map.smooth ? s.map.lo : t0 + s.map.shift), 0, samples);
+        const In* const there = l + 1 < leads ? row(l + 1).x + next : row(0).x + std::min(next + n, samples);
+        fetch_ahead(there, row(leads - 1).x + samples);
         lead_tile(l, t0, n);
       }
     }
@@ -298,7 +303,7 @@ void augment_all(const Signal& x, const AugmentCall& call, const Signal& y, int3
 #pragma omp parallel num_threads(team)
   {
     Scratch s;
-    std::vector<T> z, tiles;
+    Lines<T> z, tiles;
 #pragma omp for schedule(dynamic)
     for (int64_t k = 0; k < x.records * views; ++k)  // the views of a record follow each other: it is in the cache then
       record<In>(x, call, k % views, k / views, y, rpeaks_out, count_out, s, z, tiles, past_caches);

@@ -19,12 +19,12 @@ struct TimeMap {
   std::vector<double> at;
   int64_t begin = 0, end = 0, shift = 0;  // output samples begin .. end read u = t + shift; the others are padding
   bool smooth = false;                 // reads between samples
-  double step_sin[kWarps][kGroup], step_cos[kWarps][kGroup];
+  alignas(kLine) double step_sin[kWarps][kGroup], step_cos[kWarps][kGroup];
   // of a tile
-  double position[kTile];
+  alignas(kLine) double position[kTile];
   int64_t lo, hi;                      // the samples that the tile reads
-  int32_t tap[kTile];                  // the first of the four, relative to lo
-  float weights[kTile][4];
+  alignas(kLine) int32_t tap[kTile];                  // the first of the four, relative to lo
+  alignas(kLine) float weights[4][kTile];
 };
 
 // position[i0 .. i1), rising, through the piecewise linear map: v to a.in + (v - a.out) slope from corner a on.
@@ -95,13 +95,17 @@ PHYSIOCLR_SIMD inline void weights_tile(int64_t i0, int64_t i1, TimeMap& m) {
   const double first = floor(m.position[i0]);
   m.lo = static_cast<int64_t>(first) - 1;
   m.hi = static_cast<int64_t>(floor(m.position[i1 - 1])) + 2;
-  float fraction[kTile];
+  alignas(kLine) float fraction[kTile];
   for (int64_t i = i0; i < i1; ++i) {
     const double whole = floor(m.position[i]);
     m.tap[i] = static_cast<int32_t>(whole - first);
     fraction[i] = static_cast<float>(m.position[i] - whole);
   }
-  for (int64_t i = i0; i < i1; ++i) cubic_weights(fraction[i], m.weights[i]);
+  for (int64_t i = i0; i < i1; ++i) {
+    float w[4];
+    cubic_weights(fraction[i], w);
+    for (int k = 0; k < 4; ++k) m.weights[k][i] = w[k];
+  }
 }
 
 // Fills the tile's positions, indices and weights; i0 .. i1 is what is not padding.
@@ -188,7 +192,7 @@ inline const float* in_place(Row<BFloat>) { return nullptr; }
 // out[0 .. n) = the time-mapped tile of one lead; z is scratch.
 template <class In, class T>
 void read_tile(Row<In> row, const TimeMap& m, int64_t samples, int64_t t0, int64_t n, int64_t i0, int64_t i1,
-               std::vector<T>& z, T* out) {
+               Lines<T>& z, T* out) {
   std::fill(out, out + i0, T(0));
   std::fill(out + i1, out + n, T(0));
   if (i0 >= i1) return;
@@ -204,10 +208,12 @@ void read_tile(Row<In> row, const TimeMap& m, int64_t samples, int64_t t0, int64
   } else {
     from += m.lo;
   }
-  if (interpolate(from, m.tap + i0, m.weights + i0, i1 - i0, out + i0)) return;
+  if (interpolate(from, m.tap + i0, m.weights[0] + i0, i1 - i0, out + i0)) return;
   for (int64_t i = i0; i < i1; ++i)
-    if (!(out[i] - out[i] == 0))
-      out[i] = four_taps_missing(from + m.tap[i], m.weights[i], m.position[i] - std::floor(m.position[i]));
+    if (!(out[i] - out[i] == 0)) {
+      const float w[4] = {m.weights[0][i], m.weights[1][i], m.weights[2][i], m.weights[3][i]};
+      out[i] = four_taps_missing(from + m.tap[i], w, m.position[i] - std::floor(m.position[i]));
+    }
 }
 
 // The adjoint of read_tile over the whole record: gx += A^T g. gz is scratch; g is overwritten.
@@ -219,7 +225,7 @@ void scatter_tile(const TimeMap& m, int64_t samples, int64_t t0, int64_t i0, int
       continue;
     }
     for (int k = 0; k < 4; ++k)
-      gz[std::clamp<int64_t>(m.lo + m.tap[i] + k, 0, samples - 1)] += g[i] * static_cast<T>(m.weights[i][k]);
+      gz[std::clamp<int64_t>(m.lo + m.tap[i] + k, 0, samples - 1)] += g[i] * static_cast<T>(m.weights[k][i]);
   }
 }
 

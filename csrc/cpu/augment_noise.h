@@ -12,18 +12,16 @@
 
 namespace physioclr::cpu {
 
-constexpr int kTile = 8 * kGroup, kGroups = kTile / kGroup;
-
 struct NoiseTables {
   std::vector<float> a, b;               // (channels, kTones) amplitudes of the tones
   std::vector<float> share;              // (channels) of the muscle noise
-  std::vector<float> out;                // (channels, kTile)
-  float cosines[kTones][kGroup], sines[kTones][kGroup];    // of the first 64 samples
-  float start_cos[kTones][kGroups], start_sin[kTones][kGroups];  // of the groups of this tile
-  float carrier_cos[kGroup], carrier_sin[kGroup];
-  float in_phase[kTile], quadrature[kTile];                // carrier times envelope, this tile
+  Lines<float> out;                      // (channels, kTile)
+  alignas(kLine) float cosines[kTones][kGroup], sines[kTones][kGroup];  // of the first 64 samples
+  float start_cos[kTones][kGroups], start_sin[kTones][kGroups];         // of the groups of this tile
+  alignas(kLine) float carrier_cos[kGroup], carrier_sin[kGroup];
+  float in_phase[kTile], quadrature[kTile];                             // carrier times envelope, this tile
   int32_t node[kTile];
-  float spline[kTile][4];
+  float spline[4][kTile];
   int64_t first_node = 0, nodes = 0;
 };
 
@@ -38,8 +36,8 @@ PHYSIOCLR_SIMD inline void normals_tail(const uint32_t* words, int64_t n, float 
 
 // out[0 .. n) = sd * normals of samples t0 .. t0 + n of one channel; t0 and the room in `out` are multiples of kGroup.
 inline void white_tile(const Draws& d, uint32_t purpose, int64_t t0, int64_t n, float sd, float* out) {
-  uint32_t words[kTile], tail_words[kTile];
-  float tail_values[kTile];
+  alignas(kLine) uint32_t words[kTile], tail_words[kTile];
+  alignas(kLine) float tail_values[kTile];
   uint64_t tails[kGroups];
   int32_t at[kTile];
   const int64_t groups = (n + kGroup - 1) / kGroup;
@@ -52,7 +50,9 @@ inline void white_tile(const Draws& d, uint32_t purpose, int64_t t0, int64_t n, 
       at[count] = i;
       tail_words[count++] = words[i];
     }
-  normals_tail(tail_words, count, sd, tail_values);
+  const int64_t padded = (count + kLanes - 1) / kLanes * kLanes;  // whole vectors: no slow remainder
+  std::fill(tail_words + count, tail_words + padded, 0u);
+  normals_tail(tail_words, padded, sd, tail_values);
   for (int64_t k = 0; k < count; ++k) out[at[k]] = tail_values[k];
 }
 
@@ -81,9 +81,7 @@ inline void noise_record(const RecordParams& p, const Draws& draws, int64_t lead
       s.a[c * kTones + k] = static_cast<float>(a[k]);
       s.b[c * kTones + k] = static_cast<float>(b[k]);
     }
-    if (p.muscle > 0)
-      s.share[c] = static_cast<float>(muscle_share(draws, c) * p.muscle * (n != leads ? kElectrodeSd : 1.0) /
-                                      exact_sqrt(static_cast<float>(kSplinePower)));
+    if (p.muscle > 0) s.share[c] = channel_muscle(p, draws, c, n != leads);
   }
   for (int k = p.tones.first; k < p.tones.last; ++k)
     sincos_steps(p.tones.frequency[k], 0, 1, kGroup, s.sines[k], s.cosines[k]);
@@ -91,7 +89,7 @@ inline void noise_record(const RecordParams& p, const Draws& draws, int64_t lead
 }
 
 PHYSIOCLR_SIMD inline void carrier_tile(const RecordParams& p, int64_t t0, int64_t n, NoiseTables& s) {
-  double bump[kTile] = {};
+  alignas(kLine) double bump[kTile] = {};
   for (int k = 0; k < p.bursts; ++k)
     for (int64_t i = 0; i < n; ++i) {
       const double x = burst_bump(p, k, static_cast<double>(t0) + static_cast<double>(static_cast<int32_t>(i)));
@@ -107,13 +105,17 @@ PHYSIOCLR_SIMD inline void carrier_tile(const RecordParams& p, int64_t t0, int64
   }
   s.first_node = static_cast<int64_t>(floor(static_cast<double>(t0) * p.muscle_rate)) / kGroup * kGroup;
   const auto first = static_cast<double>(s.first_node);
-  float fraction[kTile];
+  alignas(kLine) float fraction[kTile];
   for (int64_t i = 0; i < n; ++i) {
     const double at = (static_cast<double>(t0) + static_cast<int32_t>(i)) * p.muscle_rate, whole = floor(at);
     s.node[i] = static_cast<int32_t>(whole - first);
     fraction[i] = static_cast<float>(at - whole);
   }
-  for (int64_t i = 0; i < n; ++i) bspline_weights(fraction[i], s.spline[i]);
+  for (int64_t i = 0; i < n; ++i) {
+    float w[4];
+    bspline_weights(fraction[i], w);
+    for (int k = 0; k < 4; ++k) s.spline[k][i] = w[k];
+  }
   s.nodes = s.node[n - 1] + 4;
 }
 
@@ -128,32 +130,35 @@ inline void noise_start(const RecordParams& p, int64_t t0, int64_t n, NoiseTable
     sincos_steps(p.tones.frequency[k], t0, kGroup, groups, s.start_sin[k], s.start_cos[k]);
 }
 
-// o[0 .. 64) += the tones First .. Last - 1: their amplitudes turned to the start of the group, then the angle-addition
-// formula with the table of the first 64 samples.
+// out[0 .. n), rounded up to groups, += the tones First .. Last - 1: their amplitudes turned to the start of each group,
+// then the angle-addition formula with the table of the first 64 samples.
 template <int First, int Last>
-inline void tones_group(const NoiseTables& s, int channel, int64_t group, float* o) {
-  float u[kTones], v[kTones];
+inline void tones_tile(const NoiseTables& s, int channel, int64_t n, float* out) {
+  float u[kTones][kGroups], v[kTones][kGroups];
   for (int k = First; k < Last; ++k) {
     const float a = s.a[channel * kTones + k], b = s.b[channel * kTones + k];
-    u[k] = a * s.start_cos[k][group] + b * s.start_sin[k][group];
-    v[k] = b * s.start_cos[k][group] - a * s.start_sin[k][group];
+    for (int g = 0; g < kGroups; ++g) {
+      u[k][g] = a * s.start_cos[k][g] + b * s.start_sin[k][g];
+      v[k][g] = b * s.start_cos[k][g] - a * s.start_sin[k][g];
+    }
   }
-  for (int j = 0; j < kGroup; ++j) {
-    float x = o[j];
-    for (int k = First; k < Last; ++k) x += u[k] * s.cosines[k][j] + v[k] * s.sines[k][j];
-    o[j] = x;
+  for (int g = 0; g * kGroup < n; ++g) {
+    float* o = out + g * kGroup;
+    for (int j = 0; j < kGroup; ++j) {
+      float x = o[j];
+      for (int k = First; k < Last; ++k) x += u[k][g] * s.cosines[k][j] + v[k][g] * s.sines[k][j];
+      o[j] = x;
+    }
   }
 }
 
 PHYSIOCLR_SIMD inline void add_tones(const RecordParams& p, const NoiseTables& s, int channel, int64_t n, float* out) {
-  for (int64_t i = 0; i < n; i += kGroup) {
-    if (p.tones.first > 0)
-      tones_group<kWanderTones, kTones>(s, channel, i / kGroup, out + i);
-    else if (p.tones.last < kTones)
-      tones_group<0, kWanderTones>(s, channel, i / kGroup, out + i);
-    else
-      tones_group<0, kTones>(s, channel, i / kGroup, out + i);
-  }
+  if (p.tones.first > 0)
+    tones_tile<kWanderTones, kTones>(s, channel, n, out);
+  else if (p.tones.last < kTones)
+    tones_tile<0, kWanderTones>(s, channel, n, out);
+  else
+    tones_tile<0, kTones>(s, channel, n, out);
 }
 
 PHYSIOCLR_SIMD inline void add_carrier(const NoiseTables& s, float share, const float* a, const float* b, int64_t n,
@@ -162,10 +167,10 @@ PHYSIOCLR_SIMD inline void add_carrier(const NoiseTables& s, float share, const 
 }
 
 inline void add_muscle(const Draws& draws, const NoiseTables& s, int channel, int64_t n, float* out) {
-  float nodes[kTile], part[2][kTile];
+  alignas(kLine) float nodes[kTile], part[2][kTile];
   for (int k = 0; k < 2; ++k) {
     white_tile(draws, muscle_purpose(channel, k), s.first_node, s.nodes, 1.0f, nodes);
-    interpolate(nodes, s.node, s.spline, n, part[k]);
+    interpolate(nodes, s.node, s.spline[0], n, part[k]);
   }
   add_carrier(s, s.share[channel], part[0], part[1], n, out);
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <new>
+#include <vector>
 
 #include "core/augment_math.h"
 #include "core/time_map.h"
@@ -19,6 +21,23 @@
 #endif
 
 namespace physioclr::cpu {
+
+constexpr int kTile = 8 * kGroup, kGroups = kTile / kGroup;  // samples worked on at a time
+constexpr size_t kLine = 64;  // bytes of a cache line and of the widest register: what does not straddle lines is faster
+
+template <class T>
+struct LineAllocator {
+  using value_type = T;
+  LineAllocator() = default;
+  template <class U>
+  LineAllocator(const LineAllocator<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(kLine))); }
+  void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t(kLine)); }
+  bool operator==(const LineAllocator&) const { return true; }
+  bool operator!=(const LineAllocator&) const { return false; }
+};
+template <class T>
+using Lines = std::vector<T, LineAllocator<T>>;
 
 inline int lowest_bit(uint64_t bits) {  // bits is not 0
 #if defined(__GNUC__)
@@ -135,52 +154,60 @@ __attribute__((target("avx2"))) inline void philox_groups_avx2(uint32_t block, u
 }
 
 // ---- interpolation ------------------------------------------------------------------------------------------------
-// out[i] = four_taps(z + index[i], w[i]); false where a result is not finite.
+// out[i] = four_taps(z + index[i], weights of i); weight k of sample i is w[k * kTile + i]. False where a result is not
+// finite.
 
-inline bool interpolate_sse(const float* z, const int32_t* index, const float (*w)[4], int64_t n, float* out) {
+inline bool interpolate_sse(const float* z, const int32_t* index, const float* w, int64_t n, float* out) {
   __m128 bad = _mm_setzero_ps();
   int64_t i = 0;
   for (; i + 4 <= n; i += 4) {
-    const __m128 a = _mm_mul_ps(_mm_loadu_ps(z + index[i]), _mm_loadu_ps(w[i]));
-    const __m128 b = _mm_mul_ps(_mm_loadu_ps(z + index[i + 1]), _mm_loadu_ps(w[i + 1]));
-    const __m128 c = _mm_mul_ps(_mm_loadu_ps(z + index[i + 2]), _mm_loadu_ps(w[i + 2]));
-    const __m128 d = _mm_mul_ps(_mm_loadu_ps(z + index[i + 3]), _mm_loadu_ps(w[i + 3]));
-    const __m128 ab = _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));  // a0+a2 b0+b2 a1+a3 b1+b3
-    const __m128 cd = _mm_add_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
-    const __m128 y = _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
+    __m128 a = _mm_loadu_ps(z + index[i]), b = _mm_loadu_ps(z + index[i + 1]);
+    __m128 c = _mm_loadu_ps(z + index[i + 2]), d = _mm_loadu_ps(z + index[i + 3]);
+    _MM_TRANSPOSE4_PS(a, b, c, d);  // now tap by tap
+    const __m128 ac = _mm_add_ps(_mm_mul_ps(a, _mm_loadu_ps(w + i)), _mm_mul_ps(c, _mm_loadu_ps(w + 2 * kTile + i)));
+    const __m128 bd =
+        _mm_add_ps(_mm_mul_ps(b, _mm_loadu_ps(w + kTile + i)), _mm_mul_ps(d, _mm_loadu_ps(w + 3 * kTile + i)));
+    const __m128 y = _mm_add_ps(ac, bd);
     _mm_storeu_ps(out + i, y);
     bad = _mm_or_ps(bad, _mm_cmpneq_ps(_mm_sub_ps(y, y), _mm_setzero_ps()));
   }
   bool good = _mm_movemask_ps(bad) == 0;
   for (; i < n; ++i) {
-    out[i] = four_taps(z + index[i], w[i]);
+    const float own[4] = {w[i], w[kTile + i], w[2 * kTile + i], w[3 * kTile + i]};
+    out[i] = four_taps(z + index[i], own);
     good &= out[i] - out[i] == 0;
   }
   return good;
 }
 
+// Sixteen samples read at most 32 neighbours where time runs at less than 1.8 times its speed: two registers, of which
+// each tap is a permutation. Rising indices are taken for granted.
 __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw"))) inline bool interpolate_avx512(
-    const float* z, const int32_t* index, const float (*w)[4], int64_t n, float* out) {
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const float* z, const int32_t* index, const float* w, int64_t n, float* out) {
+  const __m512i one = _mm512_set1_epi32(1);
   __mmask16 bad = 0;
+  bool good = true;
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) {
+    const int32_t first = index[i], span = index[i + 15] + 4 - first;
+    if (span > 32) {
+      good &= interpolate_sse(z, index + i, w + i, 16, out + i);
+      continue;
+    }
+    const uint32_t there = span < 32 ? (1u << span) - 1 : ~0u;
+    const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(there), z + first);
+    const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(there >> 16), z + first + 16);
+    __m512i at = _mm512_sub_epi32(_mm512_loadu_si512(index + i), _mm512_set1_epi32(first));
     __m512 p[4];
     for (int k = 0; k < 4; ++k) {
-      const int32_t* at = index + i + 4 * k;
-      const __m256 lo = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(z + at[0])), _mm_loadu_ps(z + at[1]), 1);
-      const __m256 hi = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(z + at[2])), _mm_loadu_ps(z + at[3]), 1);
-      p[k] = _mm512_mul_ps(_mm512_insertf32x8(_mm512_castps256_ps512(lo), hi, 1), _mm512_loadu_ps(w[i + 4 * k]));
+      p[k] = _mm512_mul_ps(_mm512_permutex2var_ps(low, at, high), _mm512_loadu_ps(w + k * kTile + i));
+      at = _mm512_add_epi32(at, one);
     }
-    // As in the SSE version within each quarter: lane q of p[k] is sample 4 k + q.
-    const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(p[0], p[1]), _mm512_unpackhi_ps(p[0], p[1]));
-    const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(p[2], p[3]), _mm512_unpackhi_ps(p[2], p[3]));
-    const __m512 y = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xEE));
-    const __m512 sorted = _mm512_permutexvar_ps(order, y);  // quarter q holds samples q, 4 + q, 8 + q, 12 + q
-    _mm512_storeu_ps(out + i, sorted);
-    bad |= _mm512_cmp_ps_mask(_mm512_sub_ps(sorted, sorted), _mm512_setzero_ps(), _CMP_NEQ_UQ);
+    const __m512 y = _mm512_add_ps(_mm512_add_ps(p[0], p[2]), _mm512_add_ps(p[1], p[3]));
+    _mm512_storeu_ps(out + i, y);
+    bad |= _mm512_cmp_ps_mask(_mm512_sub_ps(y, y), _mm512_setzero_ps(), _CMP_NEQ_UQ);
   }
-  return interpolate_sse(z, index + i, w + i, n - i, out + i) && bad == 0;
+  return interpolate_sse(z, index + i, w + i, n - i, out + i) && good && bad == 0;
 }
 
 #pragma GCC diagnostic pop
@@ -202,7 +229,7 @@ inline void philox_groups(uint32_t block, uint32_t purpose, const Draws& d, int6
   }
 }
 
-inline bool interpolate(const float* z, const int32_t* index, const float (*w)[4], int64_t n, float* out) {
+inline bool interpolate(const float* z, const int32_t* index, const float* w, int64_t n, float* out) {
   return simd_level == 2 ? interpolate_avx512(z, index, w, n, out) : interpolate_sse(z, index, w, n, out);
 }
 
@@ -219,10 +246,11 @@ inline void philox_groups(uint32_t block, uint32_t purpose, const Draws& d, int6
 #endif
 
 template <class T>
-inline bool interpolate(const T* z, const int32_t* index, const float (*w)[4], int64_t n, T* out) {
+inline bool interpolate(const T* z, const int32_t* index, const float* w, int64_t n, T* out) {
   T bad = 0;
   for (int64_t i = 0; i < n; ++i) {
-    out[i] = four_taps(z + index[i], w[i]);
+    const float own[4] = {w[i], w[kTile + i], w[2 * kTile + i], w[3 * kTile + i]};
+    out[i] = four_taps(z + index[i], own);
     bad += out[i] - out[i];
   }
   return bad == 0;

@@ -20,9 +20,11 @@ struct Scratch {  // one per thread, so that no record allocates
   std::vector<float> weight, lead_level;  // (leads, bands, blocks)
   std::vector<float> padded[2];           // even and odd working samples, or all of them in the first
   std::vector<float> fused, maxima, means, level, noise, origin, gain, base, share, sum;
-  std::vector<float> amp, z, doubt, rhythm, value;  // of the candidates
+  std::vector<float> amp, z, doubt, rhythm;  // of the candidates
+  std::vector<double> value;
   std::vector<int32_t> cand, back;
   std::vector<uint8_t> missing, mark, before;
+  float near[kNeighbours];
 
   void fit(const Plan& p, int64_t leads) {
     slow.resize(leads * p.n);
@@ -36,7 +38,8 @@ struct Scratch {  // one per thread, so that no record allocates
     for (auto* v : {&origin, &gain, &base, &share}) v->resize(leads);
     sum.resize(2 * static_cast<int64_t>(std::max(kRefine * p.fw, kFine * p.fs)) + 3);
     const int64_t most = p.m / 2 + 2;
-    for (auto* v : {&amp, &z, &doubt, &rhythm, &value}) v->resize(most);
+    for (auto* v : {&amp, &z, &doubt, &rhythm}) v->resize(most);
+    value.resize(most);
     for (auto* v : {&cand, &back}) v->resize(most);
     mark.resize(most);
     before.resize(most);
@@ -89,8 +92,8 @@ bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s)
       float* weight = s.weight.data() + (l * kBands + b) * p.blocks;
       block_statistics(env + b * p.m, p, s.maxima.data(), s.means.data());
       for (int64_t k = 0; k < p.blocks; ++k) {
-        level[k] = near_level(s.maxima.data(), p.blocks, k);
-        weight[k] = contrast(level[k], block_mean(s.means.data(), p.blocks, k));
+        level[k] = near_level(s.maxima.data(), p.blocks, k, s.near);
+        weight[k] = contrast(level[k], block_mean(s.means.data(), p.blocks, k, s.near));
       }
     }
   }
@@ -115,61 +118,56 @@ bool fuse(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s)
   return true;
 }
 
-// The R peak near a maximum of the envelope: the dominant deflection from the local mean, where a negative one must be
-// clearly larger, first at the working rate and then among the samples around it. Of several leads: their weighted sum,
-// each with the sign that it has at the dominant deflection.
+// The R peak near a maximum of the envelope, see r_wave, and then the middle of its top at full rate. Of several leads:
+// their weighted sum, each with the sign that it has at the dominant deflection.
 template <class T>
 int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratch& s, int64_t peak, float z) {
   const int64_t t = peak * p.hop;
-  const int64_t half = static_cast<int64_t>(kRefine * p.fw), wide = static_cast<int64_t>(kBaseline * p.fw);
-  const int64_t lo = std::max<int64_t>(0, t - half), hi = std::min(p.n - 1, t + half);
-  const int64_t wl = std::max<int64_t>(0, t - wide), wh = std::min(p.n - 1, t + wide);
-  const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
-  for (int64_t l = 0; l < leads; ++l) {
-    const float* y = s.slow.data() + l * p.n;
-    float top, total;
-    maximum_and_sum(y + wl, wh - wl + 1, &top, &total);
-    s.base[l] = total / static_cast<float>(wh - wl + 1);
-    s.share[l] = leads == 1 ? 1.0f : 0.0f;
-    for (int b = 0; b < kBands && leads > 1; ++b)
-      s.share[l] += at_centres(s.weight.data() + (l * kBands + b) * p.blocks, p.blocks, p.block, peak);
-  }
-  float* sum = s.sum.data();
-  float up = 0, down = 0;
-  int64_t iu = t, id = t;
+  int64_t coarse = t;
+  float height = 0;
   if (leads == 1) {
-    const float mean = s.base[0];
-    for (int64_t i = lo; i <= hi; ++i) {
-      const float dt = static_cast<float>(i - t), d = (s.slow[i] - mean) / (1.0f + taper * dt * dt);
-      if (d > up) up = d, iu = i;
-      if (d < down) down = d, id = i;
-    }
+    bool up;
+    coarse = r_wave(s.slow.data(), p.n, p.fw, t, z, &s.base[0], &up);
+    s.share[0] = up ? 1.0f : -1.0f;
+    height = std::fabs(s.slow[coarse] - s.base[0]);
   } else {
+    const int64_t half = static_cast<int64_t>(kRefine * p.fw), wide = static_cast<int64_t>(kBaseline * p.fw);
+    const int64_t lo = std::max<int64_t>(0, t - half), hi = std::min(p.n - 1, t + half);
+    float* sum = s.sum.data();
     std::fill(sum, sum + (hi - lo + 1), 0.0f);
     for (int64_t l = 0; l < leads; ++l) {
       const float* y = s.slow.data() + l * p.n;
-      const float mean = s.base[l], w = s.share[l];
-      if (w > 0)
-        for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * std::fabs(y[i] - mean);
+      float w = 0;
+      for (int b = 0; b < kBands; ++b)
+        w += at_centres(s.weight.data() + (l * kBands + b) * p.blocks, p.blocks, p.block, peak);
+      s.share[l] = w;
+      if (!(w > 0)) continue;
+      const float mean = s.base[l] = mean_of(y, std::max<int64_t>(0, t - wide), std::min(p.n - 1, t + wide));
+      for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * deflection(y[i] - mean);
     }
+    const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
+    float most = 0;
     for (int64_t i = lo; i <= hi; ++i) {
       const float dt = static_cast<float>(i - t), d = sum[i - lo] / (1.0f + taper * dt * dt);
-      if (d > up) up = d, iu = i;
+      if (d > most) most = d, coarse = i;
+    }
+    for (int64_t l = 0; l < leads; ++l) {
+      if (!(s.share[l] > 0)) continue;
+      const float d = s.slow[l * p.n + coarse] - s.base[l];
+      height += s.share[l] * std::fabs(d);
+      if (d < 0) s.share[l] = -s.share[l];
     }
   }
-  const bool positive = up * kInverted >= -down;
-  const int64_t coarse = positive ? iu : id, centre = coarse * p.step + p.step / 2;
-  const int64_t fine = static_cast<int64_t>(kFine * p.fs + 0.5);
+  const int64_t centre = coarse * p.step + p.step / 2, fine = span_of(kFine, p.fs);
   const int64_t from = std::max<int64_t>(0, centre - fine), to = std::min(samples - 1, centre + fine);
+  float* sum = s.sum.data();
   std::fill(sum, sum + (to - from + 1), 0.0f);
   bool valid = false;
   for (int64_t l = 0; l < leads; ++l) {
-    const float* y = s.slow.data() + l * p.n;
-    const bool upward = leads == 1 ? positive : y[coarse] >= s.base[l];
-    const float w = upward ? s.share[l] : -s.share[l];
+    const float w = s.share[l];
     if (w == 0) continue;
     for (int64_t i = from; i <= to; ++i) {
-      const float d = (static_cast<float>(x[l * samples + i]) - s.origin[l]) * s.gain[l];
+      const float d = (despiked(x + l * samples, samples, i, p.spike) - s.origin[l]) * s.gain[l];
       if (std::isfinite(d)) {
         sum[i - from] += w * d;
         valid = true;
@@ -178,7 +176,7 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
       }
     }
   }
-  return valid ? from + (std::max_element(sum, sum + (to - from + 1)) - sum) : std::min(centre, samples - 1);
+  return valid ? from + middle_of_top(sum, to - from + 1, height) : std::min(centre, samples - 1);
 }
 
 // One record. Returns the number of beats.
@@ -189,8 +187,8 @@ int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
   if (static_cast<double>(p.n) < kShortest * p.fw || leads == 0 || !fuse(x, leads, samples, p, s)) return 0;
   block_statistics(s.fused.data(), p, s.maxima.data(), s.means.data());
   for (int64_t k = 0; k < p.blocks; ++k) {
-    s.level[k] = block_level(s.maxima.data(), p.blocks, k);
-    const float mean = block_mean(s.means.data(), p.blocks, k);
+    s.level[k] = block_level(s.maxima.data(), p.blocks, k, s.near);
+    const float mean = block_mean(s.means.data(), p.blocks, k, s.near);
     s.noise[k] = s.level[k] > 0 ? mean / s.level[k] : 0.0f;
   }
   const int64_t n = candidates(s.fused.data(), p, s.cand.data());
@@ -202,11 +200,15 @@ int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
     s.mark[i] = s.amp[i] > kClear;
   }
   for (int64_t i = 0; i < n; ++i) s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe);
+  double worth = 0;
   for (int pass = 0; pass < 2; ++pass) {
-    for (int64_t i = 0; i < n; ++i) s.rhythm[i] = local_rhythm(s.cand.data(), s.mark.data(), n, i, fe);
+    local_rhythms(s.cand.data(), s.mark.data(), n, fe, s.rhythm.data());
     std::copy_n(s.mark.begin(), n, s.before.begin());
-    choose(s.cand.data(), s.amp.data(), s.z.data(), s.doubt.data(), s.rhythm.data(), n, fe, s.value.data(),
-           s.back.data(), s.mark.data());
+    const auto cost = [&](int64_t i, int64_t j) {
+      return link_cost(s.cand.data(), s.z.data(), s.rhythm.data(), i, j, fe);
+    };
+    choose(s.cand.data(), s.amp.data(), s.z.data(), s.doubt.data(), n, fe, cost, s.value.data(), s.back.data(),
+           s.mark.data(), &worth);
     if (std::equal(s.mark.begin(), s.mark.begin() + n, s.before.begin())) break;  // the next pass would repeat this one
   }
   int64_t count = 0, last = -1;
@@ -215,7 +217,7 @@ int32_t detect(const T* x, int64_t leads, int64_t samples, const Plan& p, Scratc
     const int64_t at = refine(x, leads, samples, p, s, s.cand[i], s.z[i]);
     if (at > last) index[count++] = static_cast<int32_t>(last = at);  // else two windows met on one peak
   }
-  *quality = beat_quality(s.amp.data(), s.z.data(), s.mark.data(), n);
+  *quality = beat_quality(s.amp.data(), s.z.data(), s.mark.data(), n, worth);
   return static_cast<int32_t>(count);
 }
 

@@ -10,75 +10,15 @@
 
 #include "core/macros.h"
 #include "core/rpeaks_math.h"
+#include "core/rpeaks_plan.h"
 
 namespace physioclr::cpu {
 namespace {
 
 using namespace rpeaks;
+using rpeaks::Plan;  // not that of augment
 
-constexpr double kPi = 3.14159265358979323846;
 constexpr int kTile = 32;  // working samples
-
-struct Wavelet {
-  int reach;                     // in working samples
-  std::vector<float> even, odd;  // taps for k = 0..reach
-
-  Wavelet(double centre, double fw) {
-    const double sigma = kCycles / centre;
-    reach = static_cast<int>(std::ceil(kSupport * sigma * fw));
-    std::vector<double> gauss(reach + 1), wave(reach + 1);
-    double sum_gauss = 0, sum_wave = 0, norm = 0;
-    for (int k = 0; k <= reach; ++k) {
-      const double t = k / fw, twice = k ? 2 : 1;
-      gauss[k] = std::exp(-0.5 * (t / sigma) * (t / sigma));
-      wave[k] = gauss[k] * std::cos(2 * kPi * centre * t);
-      sum_gauss += twice * gauss[k];
-      sum_wave += twice * wave[k];
-    }
-    for (int k = 0; k <= reach; ++k) {
-      wave[k] -= gauss[k] * sum_wave / sum_gauss;  // no response to a constant
-      norm += (k ? 2 : 1) * std::fabs(wave[k]);
-    }
-    for (int k = 0; k <= reach; ++k) {
-      even.push_back(static_cast<float>(wave[k] / norm));
-      odd.push_back(static_cast<float>(gauss[k] * std::sin(2 * kPi * centre * k / fw) / norm));
-    }
-  }
-};
-
-struct Plan {  // what depends on (samples, fs) alone
-  int64_t step, n, spike;    // samples per working sample, working samples, samples of a spike
-  int64_t hop, m, blocks;    // working samples per envelope sample, envelope samples, blocks of them
-  double fs, fw, fe;         // the three rates
-  float block;
-  std::vector<Wavelet> bands;
-  std::vector<int64_t> ramp;  // first sample at or after the centre of each block, then n
-  int pad = 0;
-
-  Plan(int64_t samples, double rate) : fs(rate) {
-    step = std::max<int64_t>(1, std::llround(fs / kWorkRate));
-    n = samples / step;
-    spike = std::llround(kSpike * fs);
-    fw = fs / static_cast<double>(step);
-    hop = fw >= kHopRate ? 2 : 1;
-    m = (n + hop - 1) / hop;
-    fe = fw / static_cast<double>(hop);
-    block = static_cast<float>(kBlock * fe);
-    blocks = std::max<int64_t>(1, static_cast<int64_t>(static_cast<float>(m) / block));
-    ramp.push_back(0);
-    for (int64_t k = 1, t = 0; k < blocks; ++k) {
-      while (t < m && static_cast<float>(t) / block - 0.5f < static_cast<float>(k)) ++t;
-      ramp.push_back(t);
-    }
-    ramp.push_back(m);
-    for (const double centre : kCentre) bands.emplace_back(centre, fw);
-    for (const Wavelet& w : bands) pad = std::max(pad, w.reach);
-  }
-
-  int64_t block_end(int64_t k) const {
-    return k + 1 == blocks ? m : static_cast<int64_t>(static_cast<float>(k + 1) * block);
-  }
-};
 
 // out[i] = median of x[i - w], x[i], x[i + w]: takes out pulses narrower than w samples and leaves waves as they are. A
 // neighbour that is missing or outside the record leaves x[i] alone.

@@ -11,6 +11,19 @@ int device_count() noexcept {
   }
   return n;
 }
+int driver_version() noexcept {
+  int version = 0;
+  if (cudaDriverGetVersion(&version) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return version;
+}
+std::string device_name(int device) {
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, device), "device_name");
+  return std::string(properties.name) + " sm_" + std::to_string(properties.major) + std::to_string(properties.minor);
+}
 bool compiled() noexcept { return true; }
 const char* archs() noexcept { return PHYSIOCLR_ARCHS; }
 

@@ -78,6 +78,12 @@ template void contrastive_finish<float>(const double*, const int64_t*, int64_t, 
                                         void*);
 template void contrastive_finish<double>(const double*, const int64_t*, int64_t, int64_t, Contrast, double*, int64_t*,
                                          void*);
+int64_t detect_rpeaks_workspace(int64_t, int64_t, int64_t, double) { return 0; }
+void detect_rpeaks(Cube<const float>, double, Matrix<int32_t>, int32_t*, float*, void*, void*) { none(); }
+void detect_rpeaks(Cube<const int16_t>, double, Matrix<int32_t>, int32_t*, float*, void*, void*) { none(); }
+int64_t augment_workspace(int64_t, int64_t, int64_t, int64_t) noexcept { return 0; }
+void augment(const Signal&, const AugmentCall&, const Signal&, int32_t*, int32_t*, void*, void*) { none(); }
+void augment_bwd(const Signal&, const AugmentCall&, const Signal&, void*, void*) { none(); }
 ContrastPlan contrastive_fused_plan(int64_t, int64_t) { none(); }
 template <class E>
 void contrastive_fused_prepare(Matrix<const E>, Matrix<const float>, const int32_t*, const ContrastRows<E>&, double*,
@@ -97,6 +103,8 @@ void contrastive_fused_gradient(const ContrastRows<E>&, const ContrastSettings&,
 }
 PHYSIOCLR_CONTRASTIVE_FUSED(, void*)
 int device_count() noexcept { return 0; }
+int driver_version() noexcept { return 0; }
+std::string device_name(int) { none(); }
 bool compiled() noexcept { return false; }
 const char* archs() noexcept { return ""; }
 

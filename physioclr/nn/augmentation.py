@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..ops._types import RPeaks
-from ..ops.augment import augment, view_seed
+from ..ops.augment import _augment_rows, augment, view_seed
 from ..ops.augment_plan import Augment
 
 
@@ -44,6 +44,29 @@ class Augmentation(nn.Module):
         plan = self.plan if self.training else Augment()
         seed = self.seeds if self.views > 1 else self.seeds[0]
         return augment(ecg, plan, fs=self.fs, seed=seed, sample_id=sample_id, rpeaks=rpeaks, scale=scale)
+
+    def gather(
+        self,
+        signals: Tensor,
+        rows: Tensor,
+        starts: Tensor,
+        length: int,
+        rpeaks: Any = None,
+        sample_id: Tensor | None = None,
+        scale: Any = None,
+        dtype: Any = None,
+    ) -> tuple[Tensor, RPeaks | None]:
+        """As `forward` of the batch signals[rows[b], :, starts[b] : starts[b] + length], read where it lies.
+
+        For int16 records (N, L, T) that stay in device memory: read, dequantised and augmented without a batch in
+        between. rpeaks (N, P) and scale (a number, (L,) or (N, L)) are those of the records.
+        """
+        plan = self.plan if self.training else Augment()
+        seed = self.seeds if self.views > 1 else self.seeds[0]
+        return _augment_rows(
+            signals, rows, starts, length, plan, fs=self.fs, seed=seed, sample_id=sample_id, rpeaks=rpeaks, scale=scale,
+            dtype=dtype,
+        )  # fmt: skip
 
     def extra_repr(self) -> str:
         return f"{self.plan}, fs={self.fs:g}, seed={self.seed}, views={self.views}"

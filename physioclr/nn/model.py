@@ -27,6 +27,8 @@ class PhysioCLR(nn.Module):
         projection: size of the embedding in the contrastive term; 0 uses the pooled embedding itself.
         decoder: None builds one from the encoder's stride where the loss has a reconstruction term; False leaves it
             out; or a module like `Decoder`.
+        features: size of the feature vectors; a linear map from the embedding to them is then trained as well
+            (`predict`), so that the embedding holds the physiology itself and not only who resembles whom.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class PhysioCLR(nn.Module):
         *,
         projection: int = 128,
         decoder: nn.Module | bool | None = None,
+        features: int = 0,
     ):
         super().__init__()
         self.encoder = encoder
@@ -45,10 +48,15 @@ class PhysioCLR(nn.Module):
             wanted = decoder is True or self.loss.alpha or self.loss.beta
             decoder = Decoder(encoder.width, encoder.leads, encoder.stride) if wanted else None
         self.decoder = decoder or None
+        self.predictor = nn.Linear(encoder.width, features) if features else None
 
     def encode(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """(B, L, T) -> (B, width): the embedding to keep, before the projection."""
         return self.encoder(x, valid).pooled
+
+    def predict(self, tokens: Tensor) -> Tensor:
+        """(N, S, width) tokens -> (N, features): what the embedding says of the physiology."""
+        return self.predictor(tokens.mean(1))
 
     def project(self, *xs: Tensor) -> tuple[list[Tensor], Tensor]:
         """Embeddings for the contrastive term of each of several (N, L, T) batches, and the first one's tokens.

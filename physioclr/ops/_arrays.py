@@ -16,7 +16,20 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
+
 FLOATS = ("float32", "float64", "float16", "bfloat16")
+DLPACK_HOST, DLPACK_CUDA = (1, 3), (2, 13)  # DLDeviceType: kDLCPU, kDLCUDAHost; kDLCUDA, kDLCUDAManaged
+
+
+def need_cuda_build(where: Any) -> None:
+    """For the first array of a call, which is in the memory of a GPU: this build must have CUDA kernels."""
+    if not _core.has_cuda():
+        raise TypeError(
+            f"the first array is on {where}, but this physioclr was built without CUDA, so it must be on the CPU "
+            "(tensor.cpu(), cupy.asnumpy); or reinstall physioclr where nvcc is on the PATH: "
+            "PHYSIOCLR_CUDA=ON pip install --no-cache-dir ."
+        )
 
 
 class Arrays:
@@ -40,12 +53,20 @@ class Arrays:
     def address(self, x: Any) -> int:
         return x.ctypes.data
 
+    def is_contiguous(self, x: Any) -> bool:
+        return x.flags.c_contiguous
+
+    def nbytes(self, x: Any) -> int:
+        return x.nbytes
+
     def adopt(self, x: Any, name: str) -> Any:
         """Another argument of the same call, as this library's array on this device."""
         kind = kind_of(x)
         if kind in ("torch", "cupy"):
             raise TypeError(f"{name} is a {kind} array, but the first array is {self.name}; convert one of them")
-        return native_bytes(np.asarray(x))
+        if cuda_memory(x):
+            raise TypeError(f"{name} is in the memory of a GPU, but the first array is {self.name}; move one of them")
+        return arrays_of(x, name)[1]
 
     def to_numpy(self, x: Any) -> np.ndarray:
         """A view where the memory is the host's. Only for CPU code (Numba) and for error messages."""
@@ -66,9 +87,12 @@ class TorchArrays(Arrays):
         import torch
 
         self._torch, self._device = torch, like.device
-        if like.is_cuda:
+        if like.device.type == "cuda":
+            need_cuda_build(like.device)
             self.device = like.device.index
             self.stream = torch.cuda.current_stream(like.device).cuda_stream
+        elif like.device.type != "cpu":
+            raise TypeError(f"the first array is on {like.device}; it must be on the CPU or on a CUDA device")
 
     def empty(self, shape, dtype):
         return self._torch.empty(shape, dtype=getattr(self._torch, dtype), device=self._device)
@@ -82,10 +106,15 @@ class TorchArrays(Arrays):
     def address(self, x):
         return x.data_ptr()
 
+    def is_contiguous(self, x):
+        return x.is_contiguous()
+
     def adopt(self, x, name):
         torch = self._torch
         if kind_of(x) == "cupy":
             raise TypeError(f"{name} is a cupy array, but the first array is a torch tensor; convert one of them")
+        if not isinstance(x, torch.Tensor) and cuda_memory(x):  # of another library
+            x = torch.as_tensor(x) if hasattr(x, "__cuda_array_interface__") else torch.from_dlpack(x)
         if not isinstance(x, torch.Tensor):  # NumPy arrays and lists of R peaks, record ids, ... are small
             return torch.as_tensor(np.asarray(x)).to(self._device)
         if x.device != self._device:
@@ -109,6 +138,7 @@ class CupyArrays(Arrays):
         import cupy
 
         self._cupy, self.device = cupy, like.device.id
+        need_cuda_build(f"CUDA device {self.device}")
         self.stream = cupy.cuda.get_current_stream(like.device.id).ptr
 
     def empty(self, shape, dtype):
@@ -125,8 +155,11 @@ class CupyArrays(Arrays):
     def adopt(self, x, name):
         if kind_of(x) == "torch":
             raise TypeError(f"{name} is a torch tensor, but the first array is cupy; convert one of them")
-        if kind_of(x) == "cupy" and x.device.id != self.device:
-            raise ValueError(f"{name} is on CUDA device {x.device.id}; it must be on device {self.device}")
+        if cuda_memory(x):
+            x = to_cupy(x, name)
+            if x.device.id != self.device:
+                raise ValueError(f"{name} is on CUDA device {x.device.id}; it must be on device {self.device}")
+            return x
         with self.guard():
             return self._cupy.asarray(x)
 
@@ -151,24 +184,56 @@ def is_torch(x: Any) -> bool:
     return "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor)
 
 
+def cuda_memory(x: Any) -> bool:
+    """Whether x says that it lies in the memory of a GPU: CuPy, and what speaks DLPack or __cuda_array_interface__."""
+    if isinstance(x, np.ndarray):
+        return False
+    if hasattr(x, "__dlpack_device__"):
+        return x.__dlpack_device__()[0] in DLPACK_CUDA
+    return hasattr(x, "__cuda_array_interface__")
+
+
+def to_cupy(x: Any, name: str) -> Any:
+    """An array in the memory of a GPU as a CuPy array over the same memory, on the device where it lies.
+
+    CuPy hands its current stream to the owner, which makes that stream wait for whatever still writes the array, and
+    the result keeps the owner's memory alive.
+    """
+    if kind_of(x) == "cupy":
+        return x
+    try:
+        import cupy
+    except ImportError:
+        raise TypeError(
+            f"{name} is a {type(x).__name__} in the memory of a GPU, which only CuPy can take over, and CuPy is not "
+            "installed (pip install cupy-cuda13x); it must be a torch tensor (torch.from_dlpack) otherwise"
+        ) from None
+    return cupy.from_dlpack(x) if hasattr(x, "__dlpack_device__") else cupy.asarray(x)
+
+
 def arrays_of(x: Any, name: str) -> tuple[Arrays, Any]:
-    """The library of the first array of a call, and that array."""
+    """The library of the first array of a call, and that array, taken over without a copy."""
     kind = kind_of(x)
     if kind == "torch":
         return TorchArrays(x), x
     if kind == "cupy":
         return CupyArrays(x), x
-    if not isinstance(x, np.ndarray) and hasattr(x, "__dlpack_device__"):
-        if x.__dlpack_device__()[0] != 1:  # kDLCPU
-            import cupy
-
-            x = cupy.from_dlpack(x)
-            return CupyArrays(x), x
-        return Arrays(), np.from_dlpack(x)
+    if cuda_memory(x):
+        need_cuda_build("a CUDA device")
+        x = to_cupy(x, name)
+        return CupyArrays(x), x
     try:
+        if not isinstance(x, np.ndarray) and hasattr(x, "__dlpack_device__"):
+            if x.__dlpack_device__()[0] not in DLPACK_HOST:
+                raise TypeError(
+                    f"{name} is on DLPack device {tuple(x.__dlpack_device__())}; it must be on the CPU or a CUDA device"
+                )
+            return Arrays(), np.from_dlpack(x)
         x = np.asarray(x)
     except ValueError as e:  # ragged lists
         raise ValueError(f"{name} cannot be read as an array: {e}") from None
+    except (BufferError, RuntimeError) as e:  # DLPack: a dtype that NumPy does not have
+        raise TypeError(f"{name} cannot be read as a NumPy array: {e}") from None
     return Arrays(), native_bytes(x)
 
 
@@ -189,6 +254,7 @@ def cpu_only(launch: Callable[..., Any]) -> Callable[..., Any]:
             )
         return launch(xp, *args, **kwargs)
 
+    checked.host_only = True
     return checked
 
 

@@ -10,7 +10,7 @@ what an average of both explains best: readers vary less from record to record t
 """
 
 INTERNAL_RATE = 250.0  # Hz aimed at: boundaries are interpolated between samples, so 4 ms do not limit them
-LEAD_MEAN, LEAD_ALL = -1, -2
+LEAD_ALL = -2  # for the lead's index
 BLOCK = 20  # beats averaged together: enough to suppress noise, few enough (10-20 s) for the shape to stay the same
 BEFORE, AFTER = 0.45, 0.80  # s around the centre of a beat that the average covers: PR up to 0.4, QT up to 0.75
 CLUSTERS = 4  # QRS shapes told apart in a block
@@ -24,6 +24,7 @@ QRS_EDGE_ON, QRS_EDGE_OFF = 0.08, 0.06  # where it begins and ends
 QRS_NOISE = 3.0  # ... or this many times the slope of the quietest 40 ms beside it
 QRS_NOISE_MEAN = 2.0  # the same on the averaged beat
 QRS_RUN_ON, QRS_RUN_OFF = 0.016, 0.008  # s below the threshold end it
+WHOLE_BEFORE, WHOLE_AFTER, WHOLE = 0.30, 0.45, 0.04  # s around the centre; what misses more there is not averaged
 QRS_ALIKE = 0.75  # correlation over the central 120 ms of beats that are averaged
 # s from the centre, and the weight of the measurement; readers begin the QRS some 8 ms before a single lead shows it
 QRS_ON_PRIOR, QRS_ON_WEIGHT = -0.063, 0.6
@@ -40,7 +41,8 @@ T_NEAR = 0.028  # s, spread of the single beats around the average
 T_OTHER = 0.7  # factor on the score of a wave of the other sign than the average's
 T_ON_EDGE, T_OFF_EDGE = 0.25, 0.26  # fractions of the steepest slope of the flank
 T_ON_REACH, T_OFF_REACH = 0.20, 0.18  # s from the peak, at most
-T_SECOND, T_SECOND_REACH = 0.7, 0.14  # least height of a second phase, as a share of the first; s from the peak
+T_SECOND, T_SECOND_REACH = 0.85, 0.14  # least height of a second phase, as a share of the first; s from the peak
+T_SECOND_LEAST = 0.05  # mV, least height of the first phase: beside a flat T wave the next bump is a U wave or noise
 T_ON_PRIOR, T_ON_WEIGHT = -0.110, 0.3  # s from the peak at 60 per minute, and the weight of the measurement
 T_OFF_PRIOR, T_OFF_WEIGHT = 0.080, 0.85
 T_OWN_ON, T_OWN_OFF = 0.2, 0.6  # share of a beat's own deviation, times the coherence of the beats
@@ -53,7 +55,7 @@ P_TYPICAL, P_SPREAD = 0.11, 0.08  # s before the QRS, and the standard deviation
 P_NEAR, P_OTHER = 0.03, 0.3
 P_ON_EDGE, P_OFF_EDGE = 0.20, 0.40
 P_REACH = 0.09  # s from the peak, at most: P waves last 60 to 160 ms
-P_SECOND, P_SECOND_REACH = 0.7, 0.06
+P_SECOND, P_SECOND_REACH, P_SECOND_LEAST = 0.7, 0.06, 0.0
 P_ON_PRIOR, P_ON_WEIGHT = -0.052, 0.5
 P_OFF_PRIOR, P_OFF_WEIGHT = 0.052, 0.5
 P_OWN_ON, P_OWN_OFF = 0.3, 0.3

@@ -17,13 +17,13 @@ import numpy as np
 from numba import njit, types
 
 from . import _delineate_constants as C
+from ._numba_scalar import jit, jit_sum, larger, prefix_sums, smaller
 from ._numba_waves import (
     P_WAVE,
     T_WAVE,
     add_second_phase,
     clip,
     internal_factors,
-    jit,
     measure_qrs,
     measure_wave,
     median_of,
@@ -33,8 +33,9 @@ from ._numba_waves import (
 )
 
 # Numba keeps compiled code as long as the text of this file is the same, but the code also holds what it took from the
-# other two. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py + _numba_waves.py.
-SOURCES = "415265a09d0588af"
+# other three. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py, _numba_scalar.py
+# and _numba_waves.py, one after the other.
+SOURCES = "5f2e44929c2cf17c"
 
 # rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
 P_ON, P_PEAK, P_OFF, ON, OFF, T_ON, T_PEAK, T_OFF, CENTRE, LABEL, RR = range(11)
@@ -42,7 +43,7 @@ ROWS = 11
 
 
 @jit
-def label_beats(y, n, wave, b0, b1, fi, seed):
+def label_beats(y, n, wave, b0, b1, fi, seed, missing, bad):
     """Groups beats b0 .. b1 - 1 by the shape of the QRS; wave[LABEL] = 1 for the largest group, otherwise 0."""
     h = width(0.06, fi)
     m = 2 * h + 1
@@ -52,6 +53,10 @@ def label_beats(y, n, wave, b0, b1, fi, seed):
         c = int(wave[CENTRE, k] + 0.5)
         if wave[ON, k] < 0 or c - h < 0 or c + h >= n:
             continue
+        if missing:  # bad: prefix counts of the missing samples; a gap is bridged by a line, which is no wave
+            gone = bad[smaller(n, c + width(C.WHOLE_AFTER, fi))] - bad[larger(0, c - width(C.WHOLE_BEFORE, fi))]
+            if gone > C.WHOLE * fi:
+                continue
         best, label = C.QRS_ALIKE, -1
         for g in range(groups):
             d = int(wave[CENTRE, seed[0, g]] + 0.5)
@@ -87,7 +92,7 @@ def label_beats(y, n, wave, b0, b1, fi, seed):
 @jit
 def level_before(s, on, fi):
     """Mean of the 20 ms before the QRS."""
-    left = max(0, on - width(0.02, fi))
+    left = larger(0, on - width(0.02, fi))
     return (s[on + 1] - s[left]) / (on + 1 - left)
 
 
@@ -100,9 +105,8 @@ def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, mean, count, 
     carried on; returns the range of samples that have enough (lo, hi).
     """
     group = 0
-    for j in range(first, last):
-        mean[j], count[j] = 0.0, 0.0
-    count[last] = 0.0
+    mean[first:last] = 0.0
+    count[first : last + 1] = 0.0
     for k in range(b0, b1):
         if wave[LABEL, k] != 1.0:
             continue
@@ -110,33 +114,32 @@ def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, mean, count, 
         at = int(wave[CENTRE, k] + 0.5) - before
         on = int(wave[ON, k])
         level = level_before(s, on, fi)
-        lo, hi = max(first, -at), min(last, n - at)
+        lo, hi = larger(first, -at), smaller(last, n - at)
         if k > 0:
-            lo = max(lo, int(wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.3 * fi) - at)
+            lo = larger(lo, int(wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.3 * fi) - at)
         if k < beats - 1 and wave[ON, k + 1] >= 0:
-            hi = min(hi, int(wave[ON, k + 1] - 0.01 * fi) - at)
+            hi = smaller(hi, int(wave[ON, k + 1] - 0.01 * fi) - at)
         if lo < hi:
             count[lo] += 1.0  # differences first, summed below
             count[hi] -= 1.0
             into, own = mean[lo:hi], y[at + lo : at + hi]  # from 0 on: an index that may be negative is not vectorised
             for j in range(len(into)):
                 into[j] += own[j] - level
-    for j in range(first + 1, last):
-        count[j] += count[j - 1]
-    lo, hi = before, before
-    while lo > first and count[lo - 1] >= max(1.0, 0.5 * group):
-        lo -= 1
-    while hi < last and count[hi] >= max(1.0, 0.5 * group):
-        hi += 1
-    for j in range(lo, hi):
-        mean[j] /= count[j]
-    for j in range(first, lo):
-        mean[j] = mean[lo] if lo < hi else 0.0
-    for j in range(hi, last):
-        mean[j] = mean[hi - 1] if lo < hi else 0.0
-    ms[0] = 0.0
+    beats_here, enough = 0.0, larger(1.0, 0.5 * group)
     for j in range(first, last):
-        ms[j - first + 1] = ms[j - first] + mean[j]
+        beats_here += count[j]
+        count[j] = beats_here
+    lo, hi = before, before
+    while lo > first and count[lo - 1] >= enough:
+        lo -= 1
+    while hi < last and count[hi] >= enough:
+        hi += 1
+    into, own = mean[lo:hi], count[lo:hi]
+    for j in range(len(into)):
+        into[j] /= own[j]
+    mean[first:lo] = mean[lo] if lo < hi else 0.0
+    mean[hi:last] = mean[hi - 1] if lo < hi else 0.0
+    prefix_sums(mean[first:last], last - first, ms)
     return lo, hi
 
 
@@ -186,6 +189,27 @@ def settle_wave(wave, k, kind, t, a, have, share, root_rr, fi):
         wave[first + 2, k] = peak + a[2] - a[0]
 
 
+@jit_sum
+def level_and_trend(v, half):
+    """Sum of v, and its sum weighted with the distance from its middle."""
+    level, trend = 0.0, 0.0
+    for j in range(len(v)):
+        level += v[j]
+        trend += v[j] * (j - half)
+    return level, trend
+
+
+@jit_sum
+def power_and_product(v, level, trend, w, level_w, trend_w, half):
+    """<v, v> and <v, w>, each freed from its linear trend."""
+    power, product = 0.0, 0.0
+    for j in range(len(v)):
+        a, b = v[j] - level - trend * (j - half), w[j] - level_w - trend_w * (j - half)
+        power += a * a
+        product += a * b
+    return power, product
+
+
 @jit
 def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t):
     """Mean correlation of a beat's window lo .. hi with the other beats' mean, each freed from its linear trend.
@@ -196,13 +220,10 @@ def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t):
     lo, hi = lo + first, hi + first
     if m < 4:
         return 0.0
-    half = 0.5 * (m - 1)
-    tt, mean0, mean1 = 0.0, 0.0, 0.0
-    for j in range(m):
-        tt += (j - half) * (j - half)
-        mean0 += mean[lo + j]
-        mean1 += mean[lo + j] * (j - half)
-    mean0, mean1 = mean0 / m, mean1 / tt
+    half, tt = 0.5 * (m - 1), m * (m * m - 1.0) / 12.0  # tt: the sum of the squared distances from the middle
+    usual = mean[lo : lo + m]
+    level_w, trend_w = level_and_trend(usual, half)
+    level_w, trend_w = level_w / m, trend_w / tt
     shared, power, group = 0.0, 0.0, 0
     for k in range(b0, b1):
         at = int(wave[CENTRE, k] + 0.5) - before
@@ -210,16 +231,11 @@ def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t):
             continue
         if after_t and k > 0 and wave[T_OFF, k - 1] > at + lo + 2:
             continue
-        level, trend = 0.0, 0.0
-        own, usual = y[at + lo : at + lo + m], mean[lo : lo + m]
-        for j in range(m):
-            level += own[j]
-            trend += own[j] * (j - half)
-        level, trend = level / m, trend / tt
-        for j in range(m):
-            v = own[j] - level - trend * (j - half)
-            power += v * v
-            shared += v * (usual[j] - mean0 - mean1 * (j - half))
+        own = y[at + lo : at + lo + m]
+        level, trend = level_and_trend(own, half)
+        p, q = power_and_product(own, level / m, trend / tt, usual, level_w, trend_w, half)
+        power += p
+        shared += q
         group += 1
     if group < 2 or power <= 0.0:
         return 0.0
@@ -230,12 +246,12 @@ def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t):
 def block_rhythm(wave, b0, b1, rr):
     """Median RR (s) of the beats b0 .. b1 - 1, and the median change of RR as a share of it."""
     m = 0
-    for k in range(max(b0, 1), b1):
+    for k in range(larger(b0, 1), b1):
         rr[m] = wave[RR, k]
         m += 1
     typical = median_of(rr, m) if m > 0 else 0.9
     m = 0
-    for k in range(max(b0, 1), b1 - 1):
+    for k in range(larger(b0, 1), b1 - 1):
         rr[m] = abs(wave[RR, k + 1] - wave[RR, k])
         m += 1
     return typical, median_of(rr, m) / typical
@@ -256,19 +272,19 @@ def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, qrs, mean, count, 
         qrs[0], qrs[1] = found[0] - c, found[1] - c
         if have:
             low = int(found[1] + C.T_FIRST * fi)
-            high = int(min(c + C.T_LAST * root_rr * fi, hi - first - C.T_BEFORE_QRS * fi))
+            high = int(smaller(c + C.T_LAST * root_rr * fi, hi - first - C.T_BEFORE_QRS * fi))
             measure_wave(
                 ms, size, T_WAVE, int(found[1]), hi - first, low, high,
-                c + C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi, 0.0, fi, found, a,
+                c + C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi, 0.0, fi, found, a, count,
             )  # fmt: skip
             have_t = a[0] >= 0
         if have_t:
-            add_second_phase(ms, size, T_WAVE, int(qrs[1] + c), hi - first, fi, found, a)
+            add_second_phase(ms, size, T_WAVE, int(qrs[1] + c), hi - first, fi, found, a, count)
             sign = found[3]
             r = coherence(
-                y, n, wave, b0, b1, before, first, mean, int(a[1]), min(hi - 1 - first, int(a[2])), np.bool_(False)
+                y, n, wave, b0, b1, before, first, mean, int(a[1]), smaller(hi - 1 - first, int(a[2])), np.bool_(False)
             )
-            share = max(0.0, min(1.0, r))
+            share = larger(0.0, smaller(1.0, r))
             for i in range(3):
                 a[i] -= c
     for k in range(b0, b1):
@@ -282,10 +298,10 @@ def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, qrs, mean, count, 
         centre, spread = C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi
         if mine:
             centre, spread = a[0], C.T_NEAR * fi
-        high = int(min(c + C.T_LAST * root_rr * fi, end - C.T_BEFORE_QRS * fi))
+        high = int(smaller(c + C.T_LAST * root_rr * fi, end - C.T_BEFORE_QRS * fi))
         measure_wave(
             s, n, T_WAVE, int(wave[OFF, k]), int(end), int(wave[OFF, k] + C.T_FIRST * fi), high,
-            c + centre, spread, sign if mine else 0.0, fi, found, t,
+            c + centre, spread, sign if mine else 0.0, fi, found, t, count,
         )  # fmt: skip
         if mine and (t[0] < 0 or found[3] != sign):  # too small to be seen in this beat alone
             for i in range(3):
@@ -303,20 +319,20 @@ def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean,
     if have:
         lo, _ = average(y, s, n, wave, b0, b1, beats, np.int64(0), before, before, fi, mean, count, ms)
         on = before + qrs[0]
-        low = max(lo, int(on - C.P_EARLIEST * fi))
+        low = larger(lo, int(on - C.P_EARLIEST * fi))
         measure_wave(
             ms, before, P_WAVE, low, int(on), low, int(on - C.P_LATEST * fi),
-            on - C.P_TYPICAL * fi, C.P_SPREAD * fi, 0.0, fi, found, a,
+            on - C.P_TYPICAL * fi, C.P_SPREAD * fi, 0.0, fi, found, a, count,
         )  # fmt: skip
         have_p = a[0] >= 0
         if have_p:
-            add_second_phase(ms, before, P_WAVE, low, int(on), fi, found, a)
+            add_second_phase(ms, before, P_WAVE, low, int(on), fi, found, a, count)
             sign, size = found[3], found[2]
-            left, right = max(lo, int(a[1] - 0.01 * fi)), min(int(a[2] + 0.01 * fi), int(on))
+            left, right = larger(lo, int(a[1] - 0.01 * fi)), smaller(int(a[2] + 0.01 * fi), int(on))
             r = coherence(y, n, wave, b0, b1, before, np.int64(0), mean, left, right, np.bool_(True))
-            share = max(0.0, min(1.0, r))
+            share = larger(0.0, smaller(1.0, r))
             if group >= 3:
-                present = r > C.P_COHERENCE + C.P_IRREGULAR * min(irregular, 0.4)
+                present = r > C.P_COHERENCE + C.P_IRREGULAR * smaller(irregular, 0.4)
             for i in range(3):
                 a[i] -= before
     if not present:
@@ -325,16 +341,16 @@ def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean,
         if wave[ON, k] < 0:
             continue
         on = wave[ON, k]
-        low = max(0.0, on - C.P_EARLIEST * fi)
+        low = larger(0.0, on - C.P_EARLIEST * fi)
         if k > 0:
-            low = max(low, wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.2 * fi)
+            low = larger(low, wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.2 * fi)
         mine = have_p and wave[LABEL, k] == 1.0
         centre, spread = on - C.P_TYPICAL * fi, C.P_SPREAD * fi
         if mine:
             centre, spread = wave[CENTRE, k] + a[0], C.P_NEAR * fi
         measure_wave(
             s, n, P_WAVE, int(low), int(on), int(low), int(on - C.P_LATEST * fi),
-            centre, spread, sign if mine else 0.0, fi, found, t,
+            centre, spread, sign if mine else 0.0, fi, found, t, count,
         )  # fmt: skip
         if t[0] >= 0 and found[1] >= C.P_SHARE * size:
             settle_wave(wave, k, P_WAVE, t, a, mine, share, 1.0, fi)
@@ -362,11 +378,11 @@ def delineate_lead(x, fs, rpeaks, out, y, s, g, bad, wave, rr, mean, count, ms, 
         lo, hi = r - width(C.QRS_BEFORE, fi), r + width(C.QRS_AFTER, fi)
         if k > 0:
             wave[RR, k] = (rpeaks[k] - rpeaks[k - 1]) / fs
-            lo = max(lo, int((rpeaks[k - 1] - shift) / scale) + width(0.2, fi))
+            lo = larger(lo, int((rpeaks[k - 1] - shift) / scale) + width(0.2, fi))
         if k < beats - 1:
-            hi = min(hi, int((rpeaks[k + 1] - shift) / scale) - width(0.15, fi))
-        r = min(max(r, 0), n - 1)
-        measure_qrs(g, n, r, min(lo, r), max(hi, r), C.QRS_NOISE, fi, found)
+            hi = smaller(hi, int((rpeaks[k + 1] - shift) / scale) - width(0.15, fi))
+        r = smaller(larger(r, 0), n - 1)
+        measure_qrs(g, n, r, smaller(lo, r), larger(hi, r), C.QRS_NOISE, fi, found)
         wave[CENTRE, k] = r
         if found[0] >= 0:
             wave[ON, k], wave[OFF, k], wave[CENTRE, k] = found[0], found[1], found[2]
@@ -374,25 +390,25 @@ def delineate_lead(x, fs, rpeaks, out, y, s, g, bad, wave, rr, mean, count, ms, 
     for b in range(blocks):
         b0, b1 = b * beats // blocks, (b + 1) * beats // blocks
         rhythm, irregular = block_rhythm(wave, b0, b1, rr)
-        root_rr = math.sqrt(min(max(rhythm, 0.3), 2.0))
-        group = label_beats(y, n, wave, b0, b1, fi, seed)
+        root_rr = math.sqrt(smaller(larger(rhythm, 0.3), 2.0))
+        group = label_beats(y, n, wave, b0, b1, fi, seed, missing, bad)
         have = block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, rr, mean, count, ms, g, found, t, a)
         block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, rr, mean, count, ms, found, t, a)
         settle_qrs(wave, b0, b1, rr[0], rr[1], have, fi)
     for k in range(beats):
         if wave[P_OFF, k] > wave[ON, k]:
-            wave[P_OFF, k] = max(wave[ON, k], wave[P_PEAK, k])
+            wave[P_OFF, k] = larger(wave[ON, k], wave[P_PEAK, k])
         if wave[T_ON, k] >= 0 and wave[T_ON, k] < wave[OFF, k]:
-            wave[T_ON, k] = min(wave[OFF, k], wave[T_PEAK, k])
+            wave[T_ON, k] = smaller(wave[OFF, k], wave[T_PEAK, k])
         for part in range(3):
             first, last = (P_ON, ON, T_ON)[part], (P_OFF, OFF, T_OFF)[part]
             i, j = wave[first, k], wave[last, k]
             if wave[first + 1, k] < 0 or j < 0:
                 continue
-            if missing and bad[max(0, min(n, int(j) + 1))] > bad[max(0, min(n, int(i)))]:
+            if missing and bad[larger(0, smaller(n, int(j) + 1))] > bad[larger(0, smaller(n, int(i)))]:
                 continue  # part of it is missing
             for f in range(first, last + 1):
-                out[f, k] = min(max(math.floor(wave[f, k] * scale + shift + 0.5), 0), len(x) - 1)
+                out[f, k] = smaller(larger(int(wave[f, k] * scale + shift + 0.5), 0), len(x) - 1)
 
 
 @jit
@@ -440,7 +456,7 @@ def consensus(out, v):
     error_model="numpy",
 )
 def delineate_range(start, stop, ecg, lead, rpeaks, fs, out):
-    """Records start .. stop - 1 of ecg (B, L, T), rpeaks (B, P), into out (8, B, rows, P). lead: index, mean or all."""
+    """Records start .. stop - 1 of ecg (B, L, T), rpeaks (B, P), into out (8, B, rows, P). lead: index or LEAD_ALL."""
     leads, samples, beats = ecg.shape[1], ecg.shape[2], rpeaks.shape[1]
     q, u = internal_factors(fs)
     window = width(C.BEFORE, fs / q * u) + width(C.AFTER, fs / q * u) + 2
@@ -449,23 +465,11 @@ def delineate_range(start, stop, ecg, lead, rpeaks, fs, out):
     wave, rr = np.empty((ROWS, beats)), np.empty(C.BLOCK)
     mean, count, ms = np.empty(window), np.empty(window), np.empty(window)
     seed, found, t, a, v = np.empty((2, C.CLUSTERS), np.int64), np.empty(6), np.empty(5), np.empty(5), np.empty(leads)
-    x = np.empty(samples, np.float32)
     rows = leads if lead == C.LEAD_ALL else 1
     for b in range(start, stop):
         out[:, b] = -1
         for row in range(rows):
-            if lead == C.LEAD_MEAN:
-                for i in range(samples):
-                    total, m = 0.0, 0
-                    for j in range(leads):
-                        if math.isfinite(ecg[b, j, i]):
-                            total += ecg[b, j, i]
-                            m += 1
-                    x[i] = total / m if m else math.nan
-            else:
-                j = row if lead == C.LEAD_ALL else lead
-                for i in range(samples):
-                    x[i] = ecg[b, j, i]
+            x = ecg[b, row if lead == C.LEAD_ALL else lead]
             delineate_lead(x, fs, rpeaks[b], out[:, b, row], y, s, g, bad, wave, rr, mean, count, ms, seed, found, t, a)
         if lead == C.LEAD_ALL:
             consensus(out[:, b], v)

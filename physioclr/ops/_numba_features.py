@@ -14,6 +14,8 @@ import math
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, intp, njit, types, uint8
 
+from ._numba_scalar import larger, smaller
+
 jit = njit(nogil=True, cache=True)
 # Sums that the compiler may reorder, so that it uses SIMD. Only plain sums: where it may reorder, it also takes the
 # d - d inside math.isfinite for 0, NaN or not.
@@ -142,9 +144,9 @@ def max_slope(x, first, last, taps, scratch):
     """Largest |dV/dt| (mV/ms) after the low-pass between samples first and last; NaN where the filter has no room."""
     best = -1.0
     before = N_TAPS // 2 - 1
-    end = min(last, x.size - N_TAPS // 2)
-    for start in range(max(first, before), end, CHUNK):
-        n = min(CHUNK, end - start)
+    end = smaller(last, x.size - N_TAPS // 2)
+    for start in range(larger(first, before), end, CHUNK):
+        n = smaller(CHUNK, end - start)
         slopes = scratch[:n]
         for i in range(n):
             slopes[i] = 0.0
@@ -185,10 +187,10 @@ def measure_beat(x, k, r, paced, p_on, p_peak, p_off, qrs_on, qrs_off, t_on, t_p
         rows[QT, k] = MS * (t_off - qrs_on)
 
     has_p = p_off >= 0 and p_off <= qrs_on
-    level = median_between(x, max(p_off, qrs_on - 20) if has_p else qrs_on - 10, qrs_on, rows[SORTED])
-    peak = largest_deflection(
-        x, max(r - R_SEARCH, min(qrs_on, r)), min(r + R_SEARCH, max(qrs_off if qrs_off >= 0 else r, r)), level, r
-    )
+    level = median_between(x, larger(p_off, qrs_on - 20) if has_p else qrs_on - 10, qrs_on, rows[SORTED])
+    left = larger(r - R_SEARCH, smaller(qrs_on, r))
+    right = smaller(r + R_SEARCH, larger(qrs_off if qrs_off >= 0 else r, r))
+    peak = largest_deflection(x, left, right, level, r)
     rows[R_AMP, k] = value_at(x, peak, level)
     rows[T_AMP, k] = value_at(x, t_peak, level)
     if not paced:
@@ -233,7 +235,7 @@ def beat_correlation(x, a, b, mean_a, mean_b, square_a, square_b):
     u = x[a - CORR_BEFORE : a + CORR_AFTER + 1]
     v = x[b - CORR_BEFORE : b + CORR_AFTER + 1]
     c = sum_of_products(u, mean_a, v, mean_b) / math.sqrt(float(square_a) * float(square_b))
-    return min(max(c, -1.0), 1.0)
+    return smaller(larger(c, -1.0), 1.0)
 
 
 @jit
@@ -390,7 +392,7 @@ def features_range(start, stop, ecg, leads, rpeaks, paced, waves, segment, bazet
 
     ecg (B, L, T), leads (K,), rpeaks and paced (B, P), waves (K, 8, B, P), out (B, S, K, 159).
     """
-    rows = np.empty((N_ROWS, max(rpeaks.shape[1], CHUNK)), np.float32)
+    rows = np.empty((N_ROWS, larger(rpeaks.shape[1], CHUNK)), np.float32)
     for n in range(start, stop):
         for j in range(leads.size):
             record_features(

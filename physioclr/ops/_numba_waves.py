@@ -1,6 +1,6 @@
 """Scalar pieces of the delineation: resampling, slopes, QRS edges, humps and their feet.
 
-Compiled by Numba for the CPU, and written so that it can compile them for the GPU: no allocation, no Python objects.
+Compiled by Numba for the CPU and (from _numba_cuda) for the GPU: no allocation, no Python objects.
 Not cached themselves: the cached code of their caller contains them (see SOURCES in _numba_delineate.py).
 """
 
@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from . import _delineate_constants as C
+from ._numba_scalar import jit, larger, prefix_sums, smaller, total_of
 
-jit = njit(nogil=True, error_model="numpy")
 P_WAVE, T_WAVE = np.int64(0), np.int64(1)  # not literals, or Numba would compile the functions for each
 
 
@@ -21,14 +20,20 @@ P_WAVE, T_WAVE = np.int64(0), np.int64(1)  # not literals, or Numba would compil
 def internal_factors(fs):
     """(q, u): q input samples are averaged into one, or u samples are interpolated between two."""
     if fs >= 200.0:
-        return max(1, int(fs / C.INTERNAL_RATE + 0.5)), 1
-    return 1, math.ceil(200.0 / fs)
+        return larger(1, int(fs / C.INTERNAL_RATE + 0.5)), 1
+    return 1, int(math.ceil(200.0 / fs))  # noqa: RUF046 (CUDA's ceil gives a float)
 
 
 @jit
-def slope(s, i, w):
-    """Mean of the w samples after i minus mean of the w before it, per sample. s: prefix sums."""
-    return ((s[i + 1 + w] - s[i + 1]) - (s[i] - s[i - w])) / (w * (w + 1))
+def rises(s, lo, m, w, d):
+    """d[j] = the sum of the w samples after sample lo + j minus that of the w before it, for j < m. s: prefix sums.
+
+    w (w + 1) times the mean slope there; only ratios and signs of it are used. Every array is indexed from 0 on: Numba
+    does not vectorise an index that may be negative.
+    """
+    a, b, c, e = s[lo - w : lo - w + m], s[lo : lo + m], s[lo + 1 : lo + 1 + m], s[lo + 1 + w : lo + 1 + w + m]
+    for j in range(m):
+        d[j] = (e[j] - c[j]) - (b[j] - a[j])
 
 
 @jit
@@ -39,7 +44,7 @@ def box(s, i, h):
 
 @jit
 def width(seconds, fi):
-    return max(1, int(seconds * fi + 0.5))
+    return larger(1, int(seconds * fi + 0.5))
 
 
 @jit
@@ -114,79 +119,81 @@ def prepare(x, q, u, y, s, bad):
     for i in range(n):
         y[i] -= first
         flat &= y[i] == 0.0
-    total = 0.0
-    s[0] = 0.0
-    for i in range(n):
-        total += y[i]
-        s[i + 1] = total
+    prefix_sums(y, n, s)
     return (0 if flat else n), not whole
 
 
 @jit
 def slopes(s, n, w, g):
-    """g: |slope| over w samples on either side, 0 at the ends."""
-    scale = 1.0 / (w * (w + 1))
-    for i in range(min(w, n)):
+    """g: |mean of the w samples after - mean of the w before| per sample, 0 at the ends."""
+    for i in range(smaller(w, n)):
         g[i] = 0.0
-    for i in range(w, n - 1 - w):
-        g[i] = abs((s[i + 1 + w] - s[i + 1]) - (s[i] - s[i - w])) * scale
-    for i in range(max(0, n - 1 - w), n):
+    m = n - 1 - 2 * w
+    if m > 0:
+        scale, inner = 1.0 / (w * (w + 1)), g[w : w + m]
+        rises(s, w, m, w, inner)
+        for i in range(m):
+            inner[i] = abs(inner[i]) * scale
+    for i in range(larger(0, n - 1 - w), n):
         g[i] = 0.0
 
 
 @jit
-def find_hump(s, n, lo, hi, w, centre, spread, sign, other, found):
+def find_hump(s, n, lo, hi, w, centre, spread, sign, other, found, d):
     """The most prominent extremum of the box-smoothed signal between lo and hi.
 
     Score: harmonic mean of the rise before and the fall after, times a Gaussian prior on the place, times `other` if
     `sign` is not 0 and not its own. found: place (-1: none), score, prominence, sign, previous and next extremum.
+    d: scratch.
     """
     found[0], found[1] = -1.0, 0.0
-    lo, hi = max(lo, w), min(hi, n - 2 - w)
-    if hi - lo < 3:
+    lo, hi = larger(lo, w), smaller(hi, n - 2 - w)
+    m = hi - lo
+    if m < 3:
         return
+    rises(s, lo, m + 1, w, d)
     h = w // 2
     before, mid = lo, -1
     v_before, v_mid = box(s, lo, h), 0.0
-    d = slope(s, lo, w)
-    for i in range(lo + 1, hi + 1):
-        d_next = slope(s, i, w)
-        if (d > 0.0) != (d_next > 0.0) or i == hi:
-            place = i if abs(d_next) < abs(d) else i - 1
+    for j in range(1, m + 1):
+        if (d[j - 1] > 0.0) != (d[j] > 0.0) or j == m:
+            place = lo + (j if abs(d[j]) < abs(d[j - 1]) else j - 1)
             v = box(s, place, h)
             if mid >= 0:
                 rise, fall = v_mid - v_before, v_mid - v
                 if rise * fall > 0.0:
                     prominence, t = 2.0 * rise * fall / abs(rise + fall), (mid - centre) / spread
-                    score = prominence * math.exp(-0.5 * t * t)
-                    if sign * rise < 0.0:
-                        score *= other
+                    score = prominence * other if sign * rise < 0.0 else prominence
+                    if score > found[1]:  # otherwise the prior cannot raise it
+                        score *= math.exp(-0.5 * t * t)
                     if score > found[1]:
                         found[0], found[1], found[2] = mid, score, prominence
                         found[3], found[4], found[5] = (1.0 if rise > 0.0 else -1.0), before, place
                 before, v_before = mid, v_mid
             mid, v_mid = place, v
-        d = d_next
 
 
 @jit
-def find_foot(s, n, peak, stop, w, fraction, step):
-    """From a peak past the steepest slope (up to stop) to where the slope falls below a fraction of it."""
-    stop = min(max(stop, w), n - 2 - w)
-    steepest, at, i = 0.0, peak, peak
-    while (stop - i) * step > 0:
-        a = abs(slope(s, i, w))
+def find_foot(s, n, peak, stop, w, fraction, step, d):
+    """From a peak past the steepest slope (up to stop) to where the slope falls below a fraction of it. d: scratch."""
+    stop = smaller(larger(stop, w), n - 2 - w)
+    m = (stop - peak) * step
+    if m <= 0:
+        return float(larger(stop, peak) if step > 0 else smaller(stop, peak))
+    rises(s, peak if step > 0 else stop + 1, m, w, d)
+    first = 0 if step > 0 else m - 1  # where in d the peak is
+    steepest, at = 0.0, 0
+    for j in range(m):
+        a = abs(d[first + step * j])
         if a > steepest:
-            steepest, at = a, i
-        i += step
-    threshold, before, i = fraction * steepest, steepest, at
-    while (stop - i) * step > 0:
-        a = abs(slope(s, i, w))
+            steepest, at = a, j
+    threshold, before = fraction * steepest, steepest
+    for j in range(at, m):
+        a = abs(d[first + step * j])
         if a < threshold:
-            return i - step * (threshold - a) / max(before - a, 1e-30)
+            return peak + step * (j - (threshold - a) / larger(before - a, 1e-30))
         before = a
-        i += step
-    return float(max(stop, i) if step > 0 else min(stop, i))
+    return float(stop)
 
 
 @jit
@@ -197,20 +204,17 @@ def find_qrs_edge(g, n, r, stop, step, steepest, steep, gap, edge, run, noise_fa
     for block in range(6):  # 40 ms each, from 50 ms to 290 ms beside r
         near = r + step * (width(0.05, fi) + block * quiet)
         far = near + step * (quiet - 1)
-        if min(near, far) < 1 or max(near, far) > n - 2:
+        if smaller(near, far) < 1 or larger(near, far) > n - 2:
             break
-        total = 0.0
-        for i in range(min(near, far), max(near, far) + 1):
-            total += g[i]
-        noise = min(noise, total / quiet)
+        noise = smaller(noise, total_of(g[smaller(near, far) : larger(near, far) + 1]) / quiet)
     noise = 0.0 if noise == math.inf else noise
-    level = max(steep * steepest, noise_factor * noise)
+    level = larger(steep * steepest, noise_factor * noise)
     last, i = r, r
     while (stop - i) * step >= 0 and (i - last) * step <= gap:
         if g[i] >= level:
             last = i
         i += step
-    threshold = max(edge * steepest, noise_factor * noise)
+    threshold = larger(edge * steepest, noise_factor * noise)
     found, below, i, inner = float(last), 0, last, steepest
     while (stop - i) * step > 0:
         if g[i] < threshold:
@@ -230,11 +234,11 @@ def find_qrs_edge(g, n, r, stop, step, steepest, steep, gap, edge, run, noise_fa
 def measure_qrs(g, n, r, lo, hi, noise_factor, fi, found):
     """QRS complex around r within lo .. hi: onset (found[0] = -1: none), offset, centre of gravity of slope^2."""
     found[0] = -1.0
-    lo, hi = max(0, lo), min(n - 1, hi)
+    lo, hi = larger(0, lo), smaller(n - 1, hi)
     reach = width(0.08, fi)
     steepest = 0.0
-    for i in range(max(lo, r - reach), min(hi, r + reach) + 1):
-        steepest = max(steepest, g[i])
+    for i in range(larger(lo, r - reach), smaller(hi, r + reach) + 1):
+        steepest = larger(steepest, g[i])
     if steepest == 0.0:
         return
     for side in range(2):
@@ -245,7 +249,7 @@ def measure_qrs(g, n, r, lo, hi, noise_factor, fi, found):
             C.QRS_EDGE_ON if on else C.QRS_EDGE_OFF, width(C.QRS_RUN_ON if on else C.QRS_RUN_OFF, fi), noise_factor, fi,
         )  # fmt: skip
     weight, moment = 0.0, 0.0
-    for i in range(max(0, int(found[0])), min(n - 1, int(found[1]) + 1) + 1):
+    for i in range(larger(0, int(found[0])), smaller(n - 1, int(found[1]) + 1) + 1):
         weight += g[i] * g[i]
         moment += g[i] * g[i] * (i - r)
     found[2] = r + moment / weight if weight > 0.0 else float(r)
@@ -253,18 +257,19 @@ def measure_qrs(g, n, r, lo, hi, noise_factor, fi, found):
 
 @jit
 def clip(v, limit):
-    return max(-limit, min(limit, v))
+    return larger(-limit, smaller(limit, v))
 
 
 @jit
-def measure_wave(s, n, kind, first, last, lo, hi, centre, spread, sign, fi, found, t):
+def measure_wave(s, n, kind, first, last, lo, hi, centre, spread, sign, fi, found, t, d):
     """P (kind 0) or T wave (1) with its peak between lo and hi, its feet between first and last.
 
     t: peak (-1: none), onset, offset, and for either foot whether it belongs to a second phase, of the other sign.
+    d: scratch.
     """
     w = width(C.T_FOOT_SLOPE if kind else C.P_FOOT_SLOPE, fi)
     other = 1.0 if sign == 0.0 else (C.T_OTHER if kind else C.P_OTHER)
-    find_hump(s, n, lo, hi, width(C.T_SLOPE if kind else C.P_SLOPE, fi), centre, spread, sign, other, found)
+    find_hump(s, n, lo, hi, width(C.T_SLOPE if kind else C.P_SLOPE, fi), centre, spread, sign, other, found, d)
     t[0] = found[0]
     if found[0] < 0:
         return
@@ -282,17 +287,19 @@ def measure_wave(s, n, kind, first, last, lo, hi, centre, spread, sign, fi, foun
             stop = limit
         if (stop - peak) * step > reach:
             stop = peak + step * reach
-        t[1 + side] = find_foot(s, n, peak, stop, w, edge, step)
+        t[1 + side] = find_foot(s, n, peak, stop, w, edge, step, d)
         t[3 + side] = 0.0
 
 
 @jit
-def add_second_phase(ms, n, kind, first, last, fi, found, a):
+def add_second_phase(ms, n, kind, first, last, fi, found, a, d):
     """Moves a foot of the average's wave to the far side of a phase of the other sign; a[3], a[4]: whether it did."""
     w, h = width(C.T_FOOT_SLOPE if kind else C.P_FOOT_SLOPE, fi), width(C.T_SLOPE if kind else C.P_SLOPE, fi) // 2
     reach = width(C.T_SECOND_REACH if kind else C.P_SECOND_REACH, fi)
     share = C.T_SECOND if kind else C.P_SECOND
     height = box(ms, int(a[0]), h)
+    if abs(height) < (C.T_SECOND_LEAST if kind else C.P_SECOND_LEAST):
+        return
     for side in range(2):
         step = 2 * side - 1
         at, limit = int(found[4 + side]), last if side else first
@@ -301,7 +308,7 @@ def add_second_phase(ms, n, kind, first, last, fi, found, a):
         depth = box(ms, at, h)
         if depth * height < 0.0 and abs(depth) >= share * abs(height):
             stop = at + step * reach
-            stop = min(stop, limit) if side else max(stop, limit)
-            foot = find_foot(ms, n, at, stop, w, 0.25, step)
+            stop = smaller(stop, limit) if side else larger(stop, limit)
+            foot = find_foot(ms, n, at, stop, w, 0.25, step, d)
             if abs(box(ms, int(foot), h)) <= 0.3 * abs(depth):  # it comes back: not a sloping ST segment
                 a[1 + side], a[3 + side] = foot, 1.0

@@ -51,7 +51,8 @@ class BeatShuffle(_Field):
 
     p: probability. cut: "r" (published) cuts at the R peaks and keeps every R-to-R stretch; "tp" cuts 0.38 of the RR
     interval before R and blends 8 ms at each joint, which keeps every beat whole.
-    Changes the order of the beats: ectopy timing, bigeminy and AV-block sequences are lost. The mean rate stays.
+    Changes the order of the beats: ectopy timing, bigeminy and AV-block sequences are lost. Keeps the mean rate (cut
+    "r": every RR interval), the intervals within beats (cut "r" joins halves of different QRS complexes), axis and ST.
     """
 
     p: float = 0.5
@@ -71,7 +72,7 @@ class TimeWarp(_Field):
 
     p: probability. speed: largest deviation from 1 in a record, at most 0.5; three half-waves over the record with
     random shares make the course. Samples are read by cubic convolution (Keys 1981). R peaks are carried along.
-    Changes the heart rate and all intervals (PR, QRS, QT) by at most `speed`.
+    Changes the heart rate and all intervals (PR, QRS, QT) by at most `speed`; keeps amplitudes, axis and ST.
     """
 
     p: float = 0.5
@@ -93,7 +94,7 @@ class RrScale(_Field):
     interval goes with the cube root of the factor (Fridericia 1920), and TP takes the rest, but keeps a quarter of its
     length, so that fast rhythms change less. Boundaries are taken where they usually are, relative to R and RR
     (core/time_map.h). The first R peak stays; what no longer fits falls off the end, and what is missing there is 0.
-    Changes the rate; keeps PR and QRS, the QTc nearly.
+    Changes the rate by the factor and QT with its cube root; keeps PR, QRS, axis and ST, the QTc nearly.
     """
 
     p: float = 0.5
@@ -111,8 +112,9 @@ class RrScale(_Field):
 class Crop(_Field):
     """Keep a random window, put it at a random place, and pad with zeros: no resizing, so every interval stays.
 
-    p: probability. kept: share of the record that is kept (random cropping without the resizing of images, which
-    would change the rate). Loses what lies outside the window.
+    p: probability. kept: share of the record that is kept (the cropping of Um et al. 2017 without the resizing of
+    images, which would change the rate). Loses the beats outside the window, so what shows only there; keeps rate,
+    intervals, axis and ST of the others.
     """
 
     p: float = 0.5
@@ -133,7 +135,8 @@ class TimeMask(_Field):
     p: probability. duration: of a span, s. spans: how many, (fewest, most), at most 8. most: largest share of the
     record that is masked. away_from_qrs: seconds kept free on either side of each QRS complex (taken as 50 ms on
     either side of the R peak), which needs rpeaks; None masks anywhere.
-    Hides beats: a rhythm that shows only there is lost. Missing samples stay missing.
+    Hides waves and beats: what shows only there is lost, and away_from_qrs keeps the rate readable. Keeps intervals,
+    axis and ST of what is not masked. Missing samples stay missing.
     """
 
     p: float = 0.5
@@ -165,7 +168,7 @@ class LeadDropout(_Field):
     """Set whole leads to zero, each with the probability `lead` (random lead masking, Oh et al. 2022; PhysioCLR).
 
     p: probability that a record is touched. kept: fewest leads that stay. dropped: most leads that go, None = no limit.
-    Changes what can be located: axis, territory of ST changes, R progression.
+    Changes what can be located: axis, territory of ST changes, R progression. Keeps rate and intervals.
     """
 
     p: float = 1.0
@@ -192,7 +195,7 @@ class VcgRotation(_Field):
 
     p: probability. angle: range of the angles about the X, Y and Z axes, degrees. What a dipole does not explain stays.
     Where one of I, II, V1 to V6 is missing, nothing turns. Twelve leads only: other records are left as they are.
-    Changes the axis and R progression by about the angle, ST vectors with them.
+    Changes the axis and R progression by about the angle, ST vectors with them. Keeps rate and intervals.
     """
 
     p: float = 0.5
@@ -209,10 +212,11 @@ class VcgRotation(_Field):
 
 @dataclass(frozen=True)
 class AmplitudeScale(_Field):
-    """Multiply all leads by one gain.
+    """Multiply all leads by one gain (the scaling of Um et al. 2017, common to all channels).
 
     p: probability. gain: range. The gain is common to the leads, because a gain per lead would move the axis and break
-    I + III = II. Changes voltage criteria (low voltage, hypertrophy) in proportion.
+    I + III = II. Changes voltage criteria (low voltage, hypertrophy) and ST deviations in proportion. Keeps rate,
+    intervals and axis.
     """
 
     p: float = 0.5
@@ -233,6 +237,7 @@ class BaselineWander(_Field):
     p: probability. amplitude: largest excursion in any lead, mV. band: Hz; respiration takes its part above 0.15 Hz.
     The three tones are common to the leads, their shares and phases are not (after the noise model of McSharry et
     al. 2003 and the wander records of the MIT-BIH noise stress test). Moves the ST level by as much as its amplitude.
+    Keeps rate, intervals and axis.
     """
 
     p: float = 0.5
@@ -253,11 +258,12 @@ class BaselineWander(_Field):
 
 @dataclass(frozen=True)
 class Powerline(_Field):
-    """Add mains hum with its second (up to 10 %) and third harmonic (up to 30 % of the fundamental).
+    """Add mains hum with its second (up to 10 %) and third harmonic (up to 30 % of the fundamental; after Friesen et
+    al. 1990, who add the mains and its harmonics to test QRS detectors).
 
     p: probability. amplitude: largest excursion in any lead, mV. frequency: Hz, or None for 50 or 60 by chance.
     Components above 0.45 fs are left out, so below 111 Hz (50) or 133 Hz (60) sampling nothing is added.
-    May hide P waves of the same size; changes no interval.
+    May hide P waves of the same size. Changes no rate, interval, axis or mean ST level.
     """
 
     p: float = 0.5
@@ -279,11 +285,12 @@ class Powerline(_Field):
 
 @dataclass(frozen=True)
 class MuscleNoise(_Field):
-    """Add band-limited noise in bursts, as tense muscles do (the band of surface EMG that an ECG amplifier passes).
+    """Add band-limited noise in bursts: the part of surface EMG that an ECG amplifier passes (after the muscle artefact
+    of the MIT-BIH noise stress test, Moody et al. 1984).
 
     p: probability. rms: at the height of a burst, mV, in I, II and III; drawn per electrode, between half and all of
     it. band: Hz, cut at 0.45 fs. One to four bursts of 0.5 to 2 s on a floor of a fifth. Hides P waves (a P wave is
-    about 0.12 mV) and fakes fibrillation waves; changes no interval.
+    about 0.12 mV) and fakes fibrillation waves. Changes no rate, interval, axis or mean ST level.
     """
 
     p: float = 0.5
@@ -304,11 +311,12 @@ class MuscleNoise(_Field):
 
 @dataclass(frozen=True)
 class GaussianNoise(_Field):
-    """Add white Gaussian noise.
+    """Add white Gaussian noise (the jittering of Um et al. 2017).
 
     p: probability. sd: standard deviation, mV. Twelve leads: drawn per electrode and mixed as the leads are defined, so
     that I + III = II holds; `sd` is that of I, II and III, the augmented leads have 0.87 and V1 to V6 0.82 of it. Any
-    other number of leads: independent noise of `sd` on each. Changes no interval; may hide small P waves.
+    other number of leads: independent noise of `sd` on each. May hide small P waves. Changes no rate, interval, axis or
+    mean ST level.
     """
 
     p: float = 0.5

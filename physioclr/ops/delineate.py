@@ -21,7 +21,9 @@ def delineate(ecg: Any, fs: float, rpeaks: RPeaks | Any, *, lead: int | str = "I
     Args:
         ecg: (B, T) one lead or (B, L, T) leads, mV. NaN and infinite samples are missing.
         fs: sampling rate, 50 to 4000 Hz.
-        rpeaks: an `RPeaks` or (B, P) integer sample indices, rising, padded with -1.
+        rpeaks: an `RPeaks` or (B, P) integer sample indices, rising, padded with -1. On a CUDA device they are not
+            checked, as that would wait for it: a record's R peaks end before the first that does not rise or lies
+            outside.
         lead: which lead of (B, L, T): a standard name (L = 12), an index, "mean" (of the leads, missing samples left
             out) or "all". Ignored for (B, T).
 

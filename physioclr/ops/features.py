@@ -75,6 +75,8 @@ def physio_features(
         ecg: (B, T) one lead or (B, L, T) leads, mV. NaN and infinite samples are missing.
         fs: sampling rate, 50 to 4000 Hz.
         rpeaks: an `RPeaks` or (B, P) integer sample indices, rising, padded with -1. None: `detect_rpeaks` finds them.
+            On a CUDA device they are not checked, as that would wait for it: a record's R peaks end before the first
+            that does not rise or lies outside.
         lead: the lead to measure: a standard name (L = 12), an index, "mean" of the leads, or a list of these. Ignored
             for (B, T).
         segment: seconds. Cuts the record into S = floor(T / (segment fs)) adjacent segments, each with its features.

@@ -21,8 +21,9 @@ def samples_in(seconds, fi):
 class Signal:
     """A signal y at the rate fi, with the two measures taken on it: mean slope and mean level."""
 
-    def __init__(self, y, fi):
+    def __init__(self, y, fi, missing=None):
         self.y, self.fi, self.n = y, fi, len(y)
+        self.missing = np.zeros(len(y), bool) if missing is None else missing
         self.sums = np.concatenate([[0.0], np.cumsum(y)])
 
     def slope(self, w):
@@ -177,6 +178,8 @@ def add_second_phase(signal, kind, wave, first, last):
     k = {n[2:]: getattr(C, n) for n in dir(C) if n.startswith(kind.upper() + "_")}
     w, h, reach = samples_in(k["FOOT_SLOPE"], fi), samples_in(k["SLOPE"], fi) // 2, samples_in(k["SECOND_REACH"], fi)
     height = signal.level(wave["peak"], h)
+    if abs(height) < k["SECOND_LEAST"]:
+        return
     for side, step in enumerate((-1, 1)):
         at, limit = wave["sides"][side], last if side else first
         if (limit - at) * step <= 2 * w or (at - wave["peak"]) * step > reach:
@@ -195,6 +198,9 @@ def alike(signal, beats):
 
     def window(beat):
         c = int(beat["centre"] + 0.5)
+        left, right = max(0, c - samples_in(C.WHOLE_BEFORE, signal.fi)), c + samples_in(C.WHOLE_AFTER, signal.fi)
+        if signal.missing[left:right].sum() > C.WHOLE * signal.fi:
+            return None  # a gap is bridged by a line, which is no wave
         return signal.y[c - h : c + h + 1] if beat["qrs_on"] is not None and c - h >= 0 and c + h < signal.n else None
 
     for beat in beats:
@@ -396,7 +402,7 @@ def delineate_lead(x, fs, rpeaks):
     y, missing, fi, scale, shift = resample(x, fs)
     if y is None:
         return out
-    signal = Signal(y, fi)
+    signal = Signal(y, fi, missing)
     g = np.abs(signal.slope(samples_in(C.QRS_SLOPE, fi)))
     beats = []
     for k, peak in enumerate(rpeaks):

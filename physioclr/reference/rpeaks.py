@@ -7,13 +7,16 @@ import numpy as np
 WORK_RATE, HOP_RATE = 125.0, 100.0
 CENTRES, CYCLES, SUPPORT = (10.0, 18.0), 0.5, 3.0
 SPIKE, SHORTEST, SEPARATION, REFRACTORY = 0.004, 0.4, 0.18, 0.19
-BLOCK, ASIDE, WIDE, QUANTILE, SECOND, FLOOR, WIDE_QUANTILE = 1.0, 2, 6, 0.6, 0.7, 0.65, 0.75
+BLOCK, ASIDE, WIDE, QUANTILE, SECOND, FLOOR, WIDE_QUANTILE = 1.0, 2, 4, 0.6, 0.7, 0.65, 0.75
 QUIET, LEAST = 2.0, 0.01
 CALM, THRESHOLD, THRESHOLD_RISE, WIDTH, WIDTH_RISE, EVIDENCE = 0.16, 0.31, 1.5, 0.1, 1.4, 2.5
 CLEAR, SPAN, RHYTHM_DEFAULT, RHYTHM_MIN, RHYTHM_MAX, MOST_GAPS = 0.6, 3.0, 0.8, 0.2, 1.6, 32
 EARLY, EARLY_COST, EARLY_RISE, LATE, LATE_COST, LOOK_BACK = 0.75, 0.3, 35.0, 1.35, 1.0, 6
-REFINE, BASELINE, FINE, INVERTED, TAPER = 0.07, 0.12, 0.016, 1.3, 20000.0
-CLEAN, NOISE, HISS, DOUBT = 0.25, 0.6, 0.2, 80.0
+HISS, DOUBT = 0.2, 80.0
+REFINE, BASELINE, INVERTED, TAPER, FINE, TOP = 0.07, 0.12, 1.5, 20000.0, 0.024, 0.35
+RS, BROAD_RS, NOTCH, FALL, BROAD, WIDEST = 0.045, 0.12, 0.06, 0.12, 0.055, 0.2
+DIP, PROMINENCE, BROAD_PROMINENCE, PROMINENCE_RISE = 0.7, 0.13, 0.03, 7.0
+POOR, EVEN, UNEVEN, UNEASY, LARGEST, BESIDE = 0.9, 0.12, 0.45, 0.08, 2.0, 0.2
 
 
 def detect_rpeaks(ecg, fs, *, max_beats=None):
@@ -55,7 +58,7 @@ def detect_record(record, fs):
     amp = np.divide(fused[t], level, out=np.ones(len(t)), where=level > 0)
     beat = amp > CLEAR
     for _ in range(2):
-        beat = choose(t, amp, z, doubt(t, amp, z, fe), local_rhythm(t, beat, fe), fe)
+        beat, worth = choose(t, amp, z, doubt(t, amp, z, fe), local_rhythm(t, beat, fe), fe)
     share = weight.reshape(len(leads), len(CENTRES), -1).sum(axis=1)
     beats = []
     for k in np.flatnonzero(beat):
@@ -63,11 +66,12 @@ def detect_record(record, fs):
         at = refine([x for x, _, _ in leads], slow, w, hop * t[k], z[k], step, fs, len(record) == 1)
         if not beats or at > beats[-1]:
             beats.append(at)
-    return beats, beat_quality(amp, z, beat)
+    return beats, beat_quality(amp, z, beat, worth)
 
 
 def work_rate(x, fs, step, n):
-    """A lead and its means of `step` samples, gaps bridged, with where they are valid; None if flat or missing."""
+    """A lead without spikes and its means of `step` samples, gaps bridged, with where they are valid; None if flat or
+    missing."""
     clean, w = x.copy(), int(np.floor(SPIKE * fs + 0.5))
     if 0 < 2 * w < len(x):  # the median of x[i - w], x[i], x[i + w] takes out narrower pulses
         before, after = x[: -2 * w], x[2 * w :]
@@ -79,7 +83,7 @@ def work_rate(x, fs, step, n):
         return None
     y = np.interp(np.arange(n), np.flatnonzero(ok), y[ok])  # a straight line, constant at the ends
     y = y - y[0]
-    return (x, y, ok) if y.any() else None
+    return (clean, y, ok) if y.any() else None
 
 
 def envelope(y, missing, fw, centre):
@@ -166,7 +170,7 @@ def interval_cost(ratio, z):
 
 
 def choose(t, amp, z, doubt, rhythm, fe):
-    """Marks the candidates of the sequence with the most evidence less the cost of its intervals."""
+    """Marks the candidates of the sequence with the most evidence less the cost of its intervals; its value."""
     evidence = np.clip((amp - THRESHOLD - THRESHOLD_RISE * z) / (WIDTH + WIDTH_RISE * z), -EVIDENCE, EVIDENCE)
     value, back = np.zeros(len(t)), np.full(len(t), -1)
     for i in range(len(t)):
@@ -186,33 +190,77 @@ def choose(t, amp, z, doubt, rhythm, fe):
     while k >= 0:
         beat[k] = True
         k = back[k]
-    return beat
+    return beat, value.max(initial=0)
 
 
 def refine(leads, slow, weight, t, z, step, fs, single):
-    """The sample of the dominant deflection around working sample t."""
+    """The middle of the top of the dominant deflection around working sample t."""
     half, wide, fw = int(REFINE * fs / step), int(BASELINE * fs / step), fs / step
     lo = max(0, t - half)
-    near = [y[lo : t + half + 1] - y[max(0, t - wide) : t + wide + 1].mean() for y in slow]
-    near = near[0] if single else sum(w * np.abs(d) for w, d in zip(weight, near, strict=True))
-    near = near / (1 + 0.5 * TAPER * z * ((lo + np.arange(len(near)) - t) / fw) ** 2)
-    up, down = max(near.max(), 0), min(near.min(), 0)
+    base = [y[max(0, t - wide) : t + wide + 1].mean() for y in slow]
+    near = [y[lo : t + half + 1] - b for y, b in zip(slow, base, strict=True)]
+    near = near[0] if single else sum(w * np.maximum(d, -d / INVERTED) for w, d in zip(weight, near, strict=True))
+    tapered = near / (1 + 0.5 * TAPER * z * ((lo + np.arange(len(near)) - t) / fw) ** 2)
+    up, down = max(tapered.max(), 0), min(tapered.min(), 0)
     positive = not single or up * INVERTED >= -down
-    coarse = t if up == down else lo + (near.argmax() if positive else near.argmin())
+    coarse = t if up == down else lo + (tapered.argmax() if positive else tapered.argmin())
+    if not positive:
+        wave, dip = r_before(slow[0], fw, lo, coarse, base[0], z)
+        positive, coarse = wave >= 0, wave if wave >= 0 else dip
+    height = sum(w * abs(y[coarse] - b) for y, w, b in zip(slow, weight, base, strict=True))
     centre, fine = coarse * step + step // 2, int(FINE * fs + 0.5)
     lo = max(0, centre - fine)
-    total, valid = 0.0, False
-    for x, y, w in zip(leads, slow, weight, strict=True):
-        upward = positive if single else y[coarse] >= y[max(0, t - wide) : t + wide + 1].mean()
+    total = 0.0
+    for x, y, w, b in zip(leads, slow, weight, base, strict=True):
+        upward = positive if single else y[coarse] >= b
         d = x[lo : centre + fine + 1]
-        total = total + (w if upward else -w) * np.where(np.isfinite(d), d, np.nan)
-    valid = np.isfinite(total)
-    return lo + int(np.nanargmax(total)) if valid.any() else min(centre, len(leads[0]) - 1)
+        d = np.where(np.isfinite(d), d, np.nan)
+        total = total + (w if upward else -w) * d
+    if not np.isfinite(total).any():
+        return min(centre, len(leads[0]) - 1)
+    top = a = b = int(np.nanargmax(total))
+    while a > 0 and total[a - 1] >= total[top] - TOP * height:
+        a -= 1
+    while b + 1 < len(total) and total[b + 1] >= total[top] - TOP * height:
+        b += 1
+    return lo + (a + b) // 2
 
 
-def beat_quality(amp, z, beat):
-    """How far the beats stand out from the other candidates and from the noise, 0..1."""
+def r_before(y, fw, lo, dip, base, z):
+    """Working sample of the R wave before the dominant dip, or -1; that of the first dip of the complex."""
+    depth = base - y[dip]
+    dips = [i for i in range(max(lo, 1), dip) if y[i - 1] >= y[i] < y[i + 1] and base - y[i] >= DIP * depth]
+    first = dips[0] if dips else dip
+    left, right, widest = dip, dip, int(WIDEST * fw)
+    while left > 0 and dip - left < widest and y[left] < base - depth / 2:
+        left -= 1
+    while right < len(y) - 1 and right - dip < widest and y[right] < base - depth / 2:
+        right += 1
+    broad = right - left >= BROAD * fw
+    fall = y[max(0, dip - int(FALL * fw)) : dip + 1].max() - y[dip]
+    least = ((BROAD_PROMINENCE if broad else PROMINENCE) + PROMINENCE_RISE * z) * fall
+    best = -1
+    for i in range(max(1, first - int((BROAD_RS if broad else RS) * fw + 0.5)), dip):
+        if not y[i - 1] <= y[i] > y[i + 1] or (best >= 0 and y[i] <= y[best]):
+            continue
+        before = lowest_until_higher(y[max(0, i - int(NOTCH * fw)) : i + 1][::-1])
+        if y[i] - max(before, lowest_until_higher(y[i : dip + 1])) >= least:
+            best = i
+    return best, first
+
+
+def lowest_until_higher(v):
+    """The smallest value before one that exceeds the first."""
+    higher = np.flatnonzero(v > v[0])
+    return v[: higher[0] if len(higher) else len(v)].min()
+
+
+def beat_quality(amp, z, beat, worth):
+    """How much the chosen sequence is worth per beat, less where the beats are uneven and there is noise, 0..1."""
     if not beat.any():
         return 0.0
-    ratio = amp[~beat].mean() / amp[beat].mean() if (~beat).any() else 0.0
-    return float(np.clip((NOISE - ratio) / (NOISE - CLEAN), 0, 1) + np.clip(1 - z.mean() / HISS, 0, 1)) / 2
+    height, others = np.minimum(amp[beat], LARGEST), np.minimum(amp[~beat], LARGEST)
+    beside = min(others.mean() / height.mean(), 1) if len(others) else 0.0
+    uneven = np.clip((height.std() / height.mean() - EVEN) / (UNEVEN - EVEN), 0, 1)
+    value = np.clip((worth / beat.sum() - POOR) / (EVIDENCE - POOR), 0, 1)
+    return float(value * (1 - BESIDE * beside) * (1 - uneven * np.clip(z.mean() / UNEASY, 0, 1)))

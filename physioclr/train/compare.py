@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .scores import bootstrap_weights, interval, weighted_auroc_auprc
+from .scores import bootstrap_weights, interval
 
 
 @dataclasses.dataclass
@@ -82,9 +82,29 @@ def macro_auroc(probes: Sequence[ProbeScores], fraction: float, resamples: int =
         if not keep or not tested.any():
             raise ValueError(f"no class was scored at a fraction of {fraction:g}")
         weight = bootstrap_weights(p.groups[tested], resamples, seed=0)
-        values = [weighted_auroc_auprc(d[tested, k], p.y[tested, k] == 1, weight)[0] for d in draws for k in keep]
+        scores = np.stack([d[tested] for d in draws])
+        values = [mean_auroc(scores[:, :, k], p.y[tested, k] == 1, weight) for k in keep]
         rows.append(np.mean(values, axis=0))
     return np.stack(rows)
+
+
+def mean_auroc(scores: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(R,) the mean over the draws of the weighted AUROC, for each row of weights; NaN where a class has no weight.
+
+    The AUROC is a weighted mean over pairs (positive, negative) of whether the positive has the higher score. The
+    weights are those of all draws, so the draws can be averaged before: one product in place of one for each draw.
+
+    Args:
+        scores: (draws, n). positive: (n,) bool. weight: (R, n).
+    """
+    high, low = scores[:, positive], scores[:, ~positive]
+    wins = np.zeros((high.shape[1], low.shape[1]))
+    for h, other in zip(high, low, strict=True):
+        difference = h[:, None] - other
+        wins += (difference > 0) + 0.5 * (difference == 0)
+    a, b = weight[:, positive].astype(np.float64), weight[:, ~positive].astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return ((a @ wins) * b).sum(1) / (len(scores) * a.sum(1) * b.sum(1))
 
 
 def paired_difference(

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-METHODS = ("physioclr", "simclr", "cmsc", "random")
+METHODS = ("physioclr", "simclr", "cmsc", "supervised", "features", "random")
+UNTRAINED = ("features", "random")
 
 # What may differ between a run and its continuation: nothing here changes the steps already made or still to come,
 # except that a longer run moves the end of a cosine schedule.
@@ -31,7 +32,8 @@ def _key(default: Any, help: str, *, low: float | None = None, high: float | Non
 class Config:
     """Everything that decides a run besides its store. The defaults are those of configs/fast.yaml."""
 
-    method: str = _key("physioclr", "what is trained; random: nothing, a baseline", choices=METHODS)
+    method: str = _key("physioclr", "what is trained; random and features: nothing, baselines", choices=METHODS)
+    scheme: str = _key("", "supervised: the label scheme; empty: the one that applies to most records")
     seed: int = _key(0, "of the weights, the order and the views", low=0)
 
     # ---- encoder
@@ -54,6 +56,7 @@ class Config:
     pair_reduction: str = _key("sum", "feature pairs in the positive term", choices=("sum", "mean"))
     alpha: float = _key(0.2, "weight of the reconstruction", low=0)
     beta: float = _key(0.1, "weight of the reconstruction at the R peaks", low=0)
+    gamma: float = _key(0.0, "weight of predicting the features from the embedding (not in the paper)", low=0)
     shuffle: bool = _key(True, "the heartbeat-shuffled view")
     shuffle_cut: str = _key("r", "where beats are cut", choices=("r", "tp"))
     adjacent: bool = _key(True, "the adjacent segment as a view")
@@ -76,6 +79,7 @@ class Config:
     chunk: int = _key(0, "segments encoded at a time, in two passes, with the whole gradient; 0: all", low=0)
     exclude_folds: list[int] = _key([], "records of these folds are kept out of the training")  # noqa: RUF009
     highpass: float = _key(0.5, "corner of the zero-phase high-pass in front of the network, Hz", low=0.05, high=5)
+    decimate: int = _key(1, "the network sees every decimate-th sample, after a low-pass; features keep all", low=1)
     cache_mb: int = _key(2048, "memory for filtered records; those beyond it are read again in each epoch", low=0)
     workers: int = _key(1, "threads that read ahead", low=0)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,21 +20,26 @@ import scipy.signal
 import torch
 from torch import Tensor
 
+from ..data.standard import every
 from .config import Config
+from .labelled import labelled_records
 
 N_FEATURES, FIRST_SEGMENT_FEATURE = 159, 100  # the columns from 100 on describe the segment, those before its beats
 FIT_ROWS, SD_RECORDS = 20_000, 500  # enough rows for a 50-dimensional PCA, enough records for one number
 
 
 @functools.lru_cache
-def _filter(corner: float, fs: float) -> np.ndarray:
-    return scipy.signal.butter(2, corner, "highpass", fs=fs, output="sos")
+def _filter(corner: float, fs: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numerator, denominator and the state of a constant input."""
+    sos = scipy.signal.butter(2, corner, "highpass", fs=fs, output="sos")
+    return sos[0, :3].copy(), sos[0, 3:].copy(), scipy.signal.sosfilt_zi(sos)[0]
 
 
-def highpass(ecg: np.ndarray, fs: float, corner: float) -> np.ndarray:
-    """Zero-phase Butterworth high-pass (order 2, forwards and backwards) of (L, T) mV; NaN stays NaN.
+def network_signal(ecg: np.ndarray, fs: float, corner: float, decimate: int = 1) -> np.ndarray:
+    """What the network sees of a whole record: (L, T) mV -> (L, ceil(T / decimate)) float32, NaN where missing.
 
-    Gaps are bridged by a straight line for the filter, so that an edge beside a gap does not ring.
+    Zero-phase Butterworth high-pass (order 2, forwards and backwards), then every decimate-th sample after a zero-phase
+    low-pass. Gaps are bridged by a straight line for the filters, so that an edge beside a gap does not ring.
     """
     missing = ~np.isfinite(ecg)
     x = ecg
@@ -42,10 +48,27 @@ def highpass(ecg: np.ndarray, fs: float, corner: float) -> np.ndarray:
         for row, gap in zip(x, missing, strict=True):
             row[gap] = np.interp(time[gap], time[~gap], row[~gap]) if not gap.all() else 0.0
     if x.shape[1] > 1:
-        x = scipy.signal.sosfiltfilt(_filter(corner, fs), x, axis=1, padlen=min(x.shape[1] - 1, round(fs / corner)))
-    x = x.astype(np.float32)
+        from ._numba_highpass import zero_phase
+
+        y = np.empty(x.shape, np.float32)
+        zero_phase(x, *_filter(corner, fs), min(x.shape[1] - 1, round(fs / corner)), y)
+        x = y
+    x = x.astype(np.float32, copy=x is ecg)
+    if decimate > 1:
+        x, missing = every(x, decimate), missing[:, ::decimate]
     x[missing] = np.nan
     return x
+
+
+def segment_samples(store: Any, decimate: int) -> int:
+    """Samples of a segment as the network sees it; an error where the rate of the store does not divide."""
+    whole = round(float(getattr(store, "segment", 5.0)) * float(store.fs))
+    if whole % decimate or store.fs / decimate < 50:
+        raise ValueError(
+            f"decimate is {decimate}; it must divide the {whole} samples of a segment and leave at least 50 Hz "
+            f"of the store's {store.fs:g}"
+        )
+    return whole // decimate
 
 
 def network_input(ecg: Tensor, sd: float) -> Tensor:
@@ -86,7 +109,8 @@ class Batch:
 
     ecg: (N, 12, T) float32 mV, high-passed, NaN where missing. rpeaks: (N, P) int32 samples of the segment, padded
     with -1. features: (N, F). group: (N,) int64. pair: (N,) int64, the row of the adjacent segment. sample_id: (N,)
-    int64, unique in the store. record, segment: (N,) where each row comes from.
+    int64, unique in the store. record, segment: (N,) where each row comes from. labels: (N, C) float32, NaN where the
+    record has none of the scheme; C = 0 unless the method is supervised.
     """
 
     ecg: Tensor
@@ -95,12 +119,34 @@ class Batch:
     group: Tensor
     pair: Tensor
     sample_id: Tensor
+    labels: Tensor
     record: np.ndarray
     segment: np.ndarray
 
     def to(self, device: torch.device) -> Batch:
         tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return dataclasses.replace(self, **tensors)
+
+
+class FilteredRecords(dict[int, np.ndarray]):
+    """index -> what the network sees of a record, for as many records as memory is granted. Readers share it."""
+
+    def __init__(self) -> None:
+        self.bytes, self._lock = 0, threading.Lock()
+
+    def keep(self, i: int, x: np.ndarray, limit: int) -> None:
+        with self._lock:
+            if i not in self and self.bytes + x.nbytes <= limit:
+                self[i] = x
+                self.bytes += x.nbytes
+
+
+_FILTERED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def filtered_records(store: Any, config: Any) -> FilteredRecords:
+    """Those kept of an open store; all runs of a process on that store object share them, and they end with it."""
+    return _FILTERED.setdefault(store, {}).setdefault((config.highpass, config.decimate), FilteredRecords())
 
 
 class Segments:
@@ -114,14 +160,14 @@ class Segments:
 
     def __init__(self, store: Any, config: Config, records: Sequence[int] | np.ndarray | None = None):
         self.store, self.config = store, config
-        self.fs = float(store.fs)
-        self.samples = round(float(getattr(store, "segment", 5.0)) * self.fs)
+        self.fs = float(store.fs) / config.decimate  # of the network's input, as all of a batch is
+        self.samples = segment_samples(store, config.decimate)
         records = np.arange(len(store)) if records is None else np.unique(np.asarray(records, dtype=np.int64))
         if len(records) and not (0 <= records[0] and records[-1] < len(store)):
             raise ValueError(f"records goes from {records[0]} to {records[-1]}; the store has {len(store)} records")
         if config.exclude_folds:
             records = records[~np.isin(np.asarray(store.table["fold"])[records], config.exclude_folds)]
-        n_segments = np.asarray(store.table["n_samples"]).astype(np.int64) // self.samples
+        n_segments = np.asarray(store.table["n_samples"]).astype(np.int64) // (config.decimate * self.samples)
         self._first_sample_id = np.concatenate(([0], np.cumsum(n_segments)))
         self.records = records[n_segments[records] >= 2]
         self.left_out = len(records) - len(self.records)  # too short for two segments
@@ -132,8 +178,14 @@ class Segments:
         self.group = group_ids(store)
         self.columns = feature_columns(store, config.feature_leads, config.feature_set)
         self.feature_space: Any = None  # fitted or loaded by the run
-        self._cache: dict[int, np.ndarray] = {}
-        self._room, self._lock = config.cache_mb * 2**20, threading.Lock()
+        self.scheme, self.classes, self.labels = "", (), np.zeros((len(store), 0), np.float32)
+        if config.method == "supervised":
+            self.scheme, self.classes, known, y = labelled_records(store, config.scheme or None, self.records)
+            self.labels = np.full((len(store), len(self.classes)), np.nan, np.float32)
+            self.labels[known] = y
+            # a record without labels has nothing to teach here
+            self.pairs = self.pairs[np.isin(self.pairs[:, 0], known)]
+        self.cache = filtered_records(store, config)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -148,14 +200,11 @@ class Segments:
             )
 
     def filtered(self, i: int) -> np.ndarray:
-        """Record i in mV, high-passed, (12, T_i) float32 with NaN where missing."""
-        x = self._cache.get(i)
+        """Record i in mV, high-passed and decimated, (12, T_i) float32 with NaN where missing."""
+        x = self.cache.get(i)
         if x is None:
-            x = highpass(self.store.read(i), self.fs, self.config.highpass)
-            with self._lock:
-                if i not in self._cache and x.nbytes <= self._room:
-                    self._cache[i] = x
-                    self._room -= x.nbytes
+            x = network_signal(self.store.read(i), float(self.store.fs), self.config.highpass, self.config.decimate)
+            self.cache.keep(i, x, self.config.cache_mb * 2**20)
         return x
 
     def raw_features(self, i: int) -> np.ndarray:
@@ -191,7 +240,7 @@ class Segments:
         beats: list[np.ndarray] = []
         for row in range(0, n, 2):
             i, s = int(record[row]), int(segment[row])
-            x, peaks, f = self.filtered(i), self.store.rpeaks(i), self.raw_features(i)
+            x, peaks, f = self.filtered(i), self.store.rpeaks(i) // self.config.decimate, self.raw_features(i)
             for k in (0, 1):
                 start = (s + k) * width
                 ecg[row + k] = x[:, start : start + width]
@@ -208,6 +257,7 @@ class Segments:
             group=torch.from_numpy(self.group[record]),
             pair=torch.arange(n) ^ 1,
             sample_id=torch.from_numpy(self._first_sample_id[record] + segment),
+            labels=torch.from_numpy(self.labels[record]),
             record=record,
             segment=segment,
         )

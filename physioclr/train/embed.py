@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from .dataset import highpass, network_input
+from .dataset import feature_columns, filtered_records, network_input, network_signal
 from .run import Run, choose_device, open_run
 
 
 def record_segments(store: Any, i: int, run: Run) -> np.ndarray:
-    """(S, 12, samples) mV, high-passed, NaN where missing. A record shorter than one segment is padded with NaN."""
-    x, width = highpass(store.read(i), float(store.fs), run.info["highpass"]), run.info["samples"]
+    """(S, 12, samples) mV as the network sees it, NaN where missing. Shorter records are padded with NaN."""
+    x = filtered_records(store, run.config).get(i)  # the training may have left it there
+    if x is None:
+        x = network_signal(store.read(i), float(store.fs), run.config.highpass, run.config.decimate)
+    width = run.info["samples"]
     n = max(1, x.shape[1] // width)
     if x.shape[1] < width:
         x = np.concatenate((x, np.full((len(x), width - x.shape[1]), np.nan, np.float32)), axis=1)
@@ -43,13 +46,14 @@ def embed(
     """Embed every record of a store with a trained encoder.
 
     Args:
-        run: a run folder (its newest checkpoint) or an open run.
+        run: a run folder (its newest checkpoint), an open run, or "pretrained", the encoder shipped with the package.
         store: an open store, or the path of one.
         records: indices; all if None. batch_size: segments in one pass of the encoder.
         progress: called with (records done, records in all).
 
     Returns:
         (n_records, width) float32: the mean of the record's segments; time without any recorded sample counts nothing.
+        Of a "features" run, the mean of its segments in the run's feature space.
     """
     run = open_run(run)
     if isinstance(store, str | Path):
@@ -57,6 +61,8 @@ def embed(
 
         store = open_store(store)
     check_fits(store, run)
+    if run.config.method == "features":
+        return feature_vectors(run, store, records, progress)
     where = choose_device(device)
     encoder = run.encoder.to(where).eval()
     records = np.arange(len(store)) if records is None else np.asarray(records)
@@ -75,6 +81,20 @@ def embed(
         done += len(counts)
         if progress is not None:
             progress(done, len(records))
+    return out
+
+
+def feature_vectors(run: Run, store: Any, records: Any = None, progress: Any = None) -> np.ndarray:
+    """(n_records, components) float32: the mean of each record's segments in the run's feature space; 0 if none."""
+    space = run.feature_space()
+    columns = feature_columns(store, run.config.feature_leads, run.config.feature_set)
+    records = np.arange(len(store)) if records is None else np.asarray(records)
+    out = np.zeros((len(records), space.n_components), np.float32)
+    for k, i in enumerate(records):
+        rows = space.transform(store.features(int(i))[:, columns])
+        out[k] = rows.mean(0) if len(rows) else 0.0
+        if progress is not None:
+            progress(k + 1, len(records))
     return out
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from .checkpoint import write_atomically
 
 COLUMNS = (
-    "step", "epoch", "loss", "contrastive", "reconstruction", "peak", "positives", "negatives", "skipped",
+    "step", "epoch", "loss", "contrastive", "reconstruction", "peak", "prediction", "positives", "negatives", "skipped",
     "alignment", "uniformity", "lr", "grad_norm", "segments_per_s", "seconds",
 )  # fmt: skip
 
@@ -61,7 +61,7 @@ def draw_loss(rows: list[dict[str, float]], path: Path, title: str = "") -> None
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for name in ("loss", "contrastive", "reconstruction", "peak"):
+    for name in ("loss", "contrastive", "reconstruction", "peak", "prediction"):
         points = [(row["step"], row[name]) for row in rows if math.isfinite(row[name])]
         if points and (name == "loss" or any(y != 0 for _, y in points)):
             axes.plot(*zip(*points, strict=True), label=name, linewidth=2 if name == "loss" else 1)

@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .. import nn
 from ..nn.losses import global_mean
 from . import checkpoint
-from .config import Config
+from .config import UNTRAINED, Config
 from .dataset import Batch, Sampler, Segments, iterate
 from .distributed import World, world
 from .metrics import MetricsFile, draw_loss, read_metrics
@@ -105,8 +106,8 @@ class Pass(torch.nn.Module):
     """One pass of the model over rows of a batch: what DistributedDataParallel wraps and what a chunk goes through.
 
     Takes a dict of tensors with a row per segment: anchor, and second (its other view), target, valid and rpeaks where
-    the method has them. Returns the embeddings of anchor and second, and the squared errors of each row's
-    reconstruction. `counts` gathers how many samples those are of, (all, around R peaks).
+    the method has them. Returns the embeddings of anchor and second, the squared errors of each row's reconstruction,
+    and the predicted features. `counts` gathers how many samples those are of, (all, around R peaks).
     """
 
     def __init__(self, model: nn.PhysioCLR, amp: bool):
@@ -118,6 +119,7 @@ class Pass(torch.nn.Module):
         with torch.autocast(anchor.device.type, torch.bfloat16, enabled=self.amp):
             embeddings, tokens = model.project(*(rows[k] for k in ("anchor", "second") if k in rows))
             decoded = None if model.decoder is None else model.decoder(tokens, anchor.shape[2])
+            predicted = [] if model.predictor is None else [model.predict(tokens).float()]
         out = [e.float() for e in embeddings]
         if decoded is not None:
             sums = model.loss.reconstruction_sums(
@@ -125,7 +127,7 @@ class Pass(torch.nn.Module):
             )
             self.counts = [self.counts[0] + sums.count.sum(), self.counts[1] + sums.peak_count.sum()]
             out += [sums.squares, sums.peak_squares] if model.loss.beta else [sums.squares]
-        return tuple(out)
+        return tuple(out + predicted)
 
 
 class Trainer:
@@ -135,13 +137,13 @@ class Trainer:
         self.out, self.config, self.world = out, config, world
         self.device = world.device(choose_device(config.device))
         self.segments = Segments(store, config, records)
-        if config.method != "random":
+        if config.method not in UNTRAINED:
             self.segments.check_trainable()
         self.sampler = Sampler(max(1, len(self.segments)), config.batch_size, config.seed, world.size)
         share = self.sampler.pairs_per_batch // world.size
         self.part = slice(world.rank * share, (world.rank + 1) * share)
         per_epoch = max(1, self.sampler.batches_per_epoch // config.accumulate)
-        self.steps = 0 if config.method == "random" else config.steps or config.epochs * per_epoch
+        self.steps = 0 if config.method in UNTRAINED else config.steps or config.epochs * per_epoch
         if world.rank == 0:
             self._open(resume)
         world.barrier()
@@ -150,11 +152,14 @@ class Trainer:
         self.last_good = checkpoint.latest(out)
 
         torch.manual_seed(config.seed)
-        self.model = build_model(config, self.segments.fs).to(self.device)
+        self.model = build_model(config, self.segments.fs, classes=len(self.segments.classes)).to(self.device)
         adam = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = adam(
             self.model.parameters(), config.lr, (config.beta1, config.beta2), weight_decay=config.weight_decay
         )
+        labels = self.segments.labels[np.unique(self.segments.pairs[:, 0])]
+        positives = labels.sum(0)
+        self.positive_weight = torch.from_numpy(((len(labels) - positives) / np.maximum(positives, 1)).clip(max=20))
         self.step, self.seconds = 0, 0.0
         if self.last_good is not None:
             self._load(self.last_good)
@@ -193,7 +198,7 @@ class Trainer:
             "format": 1,
             "store": str(getattr(store, "path", "")),
             "leads": list(store.leads),
-            "fs": self.segments.fs,
+            "fs": float(store.fs),
             "samples": self.segments.samples,
             "highpass": self.config.highpass,
             "input_sd": self.segments.input_sd(),
@@ -342,7 +347,13 @@ class Trainer:
     def loss(self, outputs: tuple[Tensor, ...], batch: Batch, terms: dict[str, Any], logged: bool) -> Tensor:
         """The loss of what `Pass` returned for a batch; its parts go into `terms`."""
         c, group, h = self.config, self.world.group, outputs[0]
-        if c.method == "simclr":
+        if c.method == "supervised":
+            view = h[batch.pair]
+            positive = self.positive_weight.to(h.device)
+            errors = F.binary_cross_entropy_with_logits(h, batch.labels, pos_weight=positive, reduction="none")
+            count = torch.tensor(errors.numel(), device=h.device)
+            loss = global_mean(errors.sum(), count, group)
+        elif c.method == "simclr":
             view = outputs[1]
             loss = nn.nt_xent(h, view, batch.group, tau=c.tau, process_group=group)
         elif c.method == "cmsc":
@@ -354,17 +365,29 @@ class Trainer:
             loss, stats = self.model.loss.contrastive(h, torch.stack(views), self._features(batch), batch.group, group)
             terms |= {"contrastive": loss.detach(), **_means(stats)}
             if self.model.decoder is not None:
-                squares, *peak = outputs[1 + c.shuffle :]
+                squares = outputs[1 + c.shuffle :][: 2 if c.beta else 1]
                 for name, weight, rows, count in zip(
-                    ("reconstruction", "peak"), (c.alpha, c.beta), (squares, *peak), self.one_pass.counts, strict=False
+                    ("reconstruction", "peak"), (c.alpha, c.beta), squares, self.one_pass.counts, strict=False
                 ):
                     terms[name] = global_mean(rows.sum(), count, group)
                     loss = loss + weight * terms[name]
                     terms[name] = terms[name].detach()
+            if self.model.predictor is not None:
+                terms["prediction"] = self.prediction_error(outputs[-1], batch.features)
+                loss = loss + c.gamma * terms["prediction"]
+                terms["prediction"] = terms["prediction"].detach()
         terms["loss"] = loss.detach()
         if logged:
             terms["alignment"], terms["uniformity"] = nn.alignment_uniformity(h.detach(), view.detach())
         return loss
+
+    def prediction_error(self, predicted: Tensor, features: Tensor) -> Tensor:
+        """Mean squared error of the predicted features, 1 for predicting the mean; rows without any feature are out."""
+        variance = float(self.segments.feature_space.explained_variance.mean())
+        known = (features != 0).any(1)
+        errors = torch.where(known[:, None], predicted - features / math.sqrt(variance or 1.0), 0.0).square()
+        count = known.sum() * features.shape[1]
+        return global_mean(errors.sum(), count, self.world.group)
 
     def _features(self, batch: Batch) -> Tensor:
         """The rows that decide on pairs. Without feature pairs (delta is then 1): directions of which no two agree."""

@@ -22,6 +22,7 @@ from .checkpoint import write_atomically
 from .compare import ProbeScores
 from .dataset import feature_columns, group_ids
 from .embed import embed
+from .labelled import labelled_records
 from .run import Run, open_run
 from .scores import bootstrap_weights, interval, weighted_auroc_auprc
 from .splits import draw_labels, given_folds, patient_folds
@@ -32,6 +33,7 @@ COLUMNS = (
     "test_records", "test_positives", "auroc", "auroc_low", "auroc_high", "auprc", "auprc_low", "auprc_high",
 )  # fmt: skip
 MACRO, ALL_SEEDS = "macro", "all"
+NEITHER = -1  # the fold of records that are neither fitted on nor scored
 
 
 @dataclasses.dataclass
@@ -40,7 +42,7 @@ class ProbeResult:
 
     left_out: fraction -> names of the classes too rare to be scored. notes: sentences a reader must know.
     scores: with which two results can be compared pair by pair (`compare.paired_difference`).
-    csv, picture: the files written; the scores are beside them as .npz.
+    csv, picture: the files written (picture None where none was wanted); the scores are beside them as .npz.
     """
 
     rows: list[dict[str, Any]]
@@ -48,7 +50,7 @@ class ProbeResult:
     notes: list[str]
     scores: ProbeScores
     csv: Path
-    picture: Path
+    picture: Path | None
 
     def macro(self, fraction: float) -> dict[str, Any]:
         """The row of the macro means over the seeds at this fraction."""
@@ -64,7 +66,8 @@ class ProbeResult:
             if r["seed"] == ALL_SEEDS:
                 cells = [f"{r[m]:6.3f} {r[f'{m}_low']:8.3f} - {r[f'{m}_high']:.3f}" for m in ("auroc", "auprc")]
                 lines.append(f"{100 * r['fraction']:>6g} % {r['class']:20} {' '.join(cells)}")
-        return "\n".join([*lines, *self.notes, f"table: {self.csv}", f"picture: {self.picture}"])
+        files = [f"table: {self.csv}"] + ([f"picture: {self.picture}"] if self.picture else [])
+        return "\n".join([*lines, *self.notes, *files])
 
 
 def probe(
@@ -77,12 +80,15 @@ def probe(
     seeds: int = 3,
     folds: int | None = None,
     test_folds: Sequence[int] | None = None,
-    inputs: Sequence[str] = ("embedding",),
+    train_sources: Sequence[str] | None = None,
+    test_sources: Sequence[str] | None = None,
+    inputs: Sequence[str] | None = None,
     finetune: bool = False,
     epochs: int = 20,
-    c: float = 0.1,
+    c: float = 0.01,
     min_positives: int = 2,
     bootstrap: int = 1000,
+    picture: bool = True,
     device: str = "auto",
     progress: Callable[[int, int], Any] | None = None,
 ) -> ProbeResult:
@@ -95,13 +101,17 @@ def probe(
         fractions: of the training labels. seeds: draws of labels at each fraction.
         folds: None takes the store's own folds, or makes 5 where it has none; a number makes that many, by patient.
         test_folds: score these of the store's folds only and train on the others, instead of each in turn.
+        train_sources, test_sources: score the records of these sources of the store by a classifier fitted on the
+            others (across data sets, no folds); train_sources None means all that are not in test_sources.
         inputs: what the linear probe sees: "embedding", "features" (those of the run's configuration), "demographics"
-            (age and sex), or several side by side.
+            (age and sex), or several side by side. None: the embedding, of a "features" run the features.
         finetune: train encoder and head together instead (`epochs` passes over the drawn records); from a random
             run that is supervised training from scratch.
         c: inverse strength of the logistic regression's penalty on standardised inputs.
-        min_positives: a class is left out at a fraction if any of its draws has fewer positives or negatives.
+        min_positives: a class is left out at a fraction if any of its draws, or what is scored, has fewer positives or
+            negatives.
         bootstrap: resamples of the patients for the 95 % intervals; those over all seeds resample the seeds as well.
+        picture: draw the result beside the table.
         progress: called with (fits done, fits in all).
 
     Raises:
@@ -112,13 +122,22 @@ def probe(
         from ..data import open_store
 
         store = open_store(store)
+    if inputs is None:
+        inputs = ("features",) if run.config.method == "features" else ("embedding",)
     _check_inputs(inputs)
     for f in fractions:
         if not 0 < f <= 1:
             raise ValueError(f"fractions has {f!r}; each must be above 0 and at most 1")
     scheme, classes, records, y = labelled_records(store, scheme)
     groups = group_ids(store, records)
-    fold, tested = _folds(store, records, y, groups, folds, test_folds)
+    if train_sources is None and test_sources is None:
+        fold, tested = _folds(store, records, y, groups, folds, test_folds)
+    elif folds is not None or test_folds is not None:
+        raise ValueError(
+            "folds and test_folds cannot be used with train_sources and test_sources, which take their place"
+        )
+    else:
+        fold, tested = _by_source(store, records, train_sources, test_sources)
     if finetune:
         from .finetune import FineTuner
 
@@ -135,7 +154,7 @@ def probe(
     for f, s in jobs:
         score, sizes = np.full(y.shape, np.nan), []
         for k in tested:
-            others, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+            others, test = np.flatnonzero((fold != k) & (fold != NEITHER)), np.flatnonzero(fold == k)
             train = others[draw_labels(y[others], groups[others], f, 1000 * s + int(k))]
             sizes.append((len(train), y[train].sum(0), len(train) - y[train].sum(0)))
             score[test] = fit(train, test, y[train], 1000 * s + int(k), min_positives)
@@ -157,42 +176,23 @@ def probe(
     folder = run.path if out is None else Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"probe_{Path(store.path).name}_{scheme}_{head['protocol']}"
+    name += "" if test_sources is None and train_sources is None else "_transfer"
     name += "" if tuple(inputs) == ("embedding",) else f"_{head['inputs']}"
     judged = ProbeScores(scores, ids, y, groups, classes, left_out)
-    result = ProbeResult(rows, left_out, notes, judged, folder / f"{name}.csv", folder / f"{name}.png")
+    drawing = folder / f"{name}.png" if picture else None
+    result = ProbeResult(rows, left_out, notes, judged, folder / f"{name}.csv", drawing)
     judged.save(folder / f"{name}.npz")
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_atomically(result.csv, text.getvalue())
-    draw_probe(result, result.picture)
+    if result.picture is not None:
+        draw_probe(result, result.picture)
     return result
 
 
 # ---- what goes in -------------------------------------------------------------------------------------------------
-
-
-def labelled_records(store: Any, scheme: str | None = None) -> tuple[str, tuple[str, ...], np.ndarray, np.ndarray]:
-    """(scheme, class names, indices of the records it applies to, their (n, C) labels); classes without a record go."""
-    labels = store.labels
-    if not len(labels):
-        raise ValueError("the store has no labels; a probe needs some")
-    if scheme is not None and scheme not in labels:
-        raise ValueError(f"scheme is {scheme!r}; the store has {', '.join(map(repr, labels))}")
-    applies = {}
-    for name in [scheme] if scheme else list(labels):
-        table = getattr(store, "labelled", None)
-        applies[name] = np.asarray(labels[name][1]).any(1) if table is None else np.asarray(table[name]).astype(bool)
-    # most records; between equals the scheme with fewer classes (PTB-XL has its own beside the Challenge's mapping)
-    scheme = max(applies, key=lambda name: (int(applies[name].sum()), -len(labels[name][0])))
-    records = np.flatnonzero(applies[scheme])
-    if not len(records):
-        raise ValueError(f"no record of the store has labels of the scheme {scheme!r}")
-    names, y = labels[scheme]
-    y = np.asarray(y)[records].astype(int)
-    used = y.any(0)
-    return scheme, tuple(n for n, u in zip(names, used, strict=True) if u), records, y[:, used]
 
 
 def represent(run: Run, store: Any, records: np.ndarray, inputs: Sequence[str], device: str = "auto") -> np.ndarray:
@@ -249,6 +249,23 @@ def _folds(store, records, y, groups, folds, test_folds) -> tuple[np.ndarray, np
     return fold, np.asarray(sorted(set(test_folds)))
 
 
+def _by_source(store, records, train, test) -> tuple[np.ndarray, np.ndarray]:
+    """Fold 0 is fitted on and fold 1 scored."""
+    source = np.asarray(store.table["source"])[records].astype(str)
+    names = set(source)
+    train = sorted(names - set(test or ())) if train is None else list(train)
+    test = sorted(names - set(train)) if test is None else list(test)
+    for argument, given in (("train_sources", train), ("test_sources", test)):
+        bad = [s for s in given if s not in names]
+        if bad or not given:
+            raise ValueError(f"{argument} is {given!r}; the labelled records come from {', '.join(sorted(names))}")
+    if set(train) & set(test):
+        raise ValueError(f"{sorted(set(train) & set(test))} is in both train_sources and test_sources")
+    fold = np.full(len(records), NEITHER)
+    fold[np.isin(source, train)], fold[np.isin(source, test)] = 0, 1
+    return fold, np.array([1])
+
+
 class LinearProbe:
     """One logistic regression per class on standardised columns; missing values take the training mean."""
 
@@ -293,7 +310,8 @@ def _judge(scores, drawn, classes, y, groups, least, bootstrap) -> tuple[list[di
         for s in seeds:
             tested |= np.isfinite(scores[f, s]).any(1)
         fewest = np.minimum.reduce([drawn[f, s][2] for s in seeds])
-        both = (y[tested].sum(0) > 0) & (y[tested].sum(0) < tested.sum())
+        positives = y[tested].sum(0)
+        both = (positives >= least) & (tested.sum() - positives >= least)
         keep = np.flatnonzero((fewest >= least) & both)
         left_out[f] = [classes[k] for k in range(len(classes)) if k not in keep]
         weights = bootstrap_weights(groups[tested], bootstrap, seed=0)

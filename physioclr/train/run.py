@@ -25,6 +25,8 @@ CONFIG, INFO, RECORDS, SPACE, METRICS, PICTURE = (
     "config.yaml", "run.json", "records.txt", "feature_space.npz", "metrics.csv", "loss.png",
 )  # fmt: skip
 
+PRETRAINED = "pretrained"
+
 
 def build_encoder(config: Config, leads: int = 12) -> torch.nn.Module:
     """The encoder that the configuration describes, with fresh weights from torch's generator."""
@@ -37,14 +39,20 @@ def build_encoder(config: Config, leads: int = 12) -> torch.nn.Module:
     )  # fmt: skip
 
 
-def build_model(config: Config, fs: float, leads: int = 12) -> nn.PhysioCLR:
-    """Encoder, projection, loss, and a decoder where the method reconstructs."""
+def build_model(config: Config, fs: float, leads: int = 12, classes: int = 0) -> nn.PhysioCLR:
+    """Encoder, projection, loss, and a decoder where the method reconstructs. Supervised: `classes` logits."""
     loss = nn.HybridLoss(
         tau=config.tau, delta=config.delta if config.feature_pairs else 1.0, mode=config.mode, tau_s=config.tau_s,
         pair_reduction=config.pair_reduction, alpha=config.alpha, beta=config.beta, fs=fs,
     )  # fmt: skip
     decoder = None if config.method == "physioclr" else False
-    return nn.PhysioCLR(build_encoder(config, leads), loss, projection=config.projection, decoder=decoder)
+    predicted = config.feature_components if config.method == "physioclr" and config.gamma else 0
+    model = nn.PhysioCLR(
+        build_encoder(config, leads), loss, projection=config.projection, decoder=decoder, features=predicted
+    )
+    if classes:
+        model.projection = torch.nn.Linear(model.encoder.width, classes)
+    return model
 
 
 def choose_device(name: str) -> torch.device:
@@ -91,10 +99,12 @@ class Run:
 
 
 def open_run(path: str | Path | Run) -> Run:
-    """Open a run folder at its newest checkpoint."""
+    """Open a run folder at its newest checkpoint. "pretrained": the encoder shipped with the package."""
     if isinstance(path, Run):
         return path
     path = Path(path)
+    if str(path) == PRETRAINED and not path.exists():
+        path = Path(__file__).with_name(PRETRAINED)  # PRETRAINED/ORIGIN.md says on what it was trained, and its limits
     if not (path / INFO).is_file() or not (path / CONFIG).is_file():
         raise ValueError(f"{path} is not a run folder (it has no {INFO} and {CONFIG}); `pretrain` makes one")
     newest = checkpoint.latest(path)

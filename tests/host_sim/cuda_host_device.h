@@ -9,9 +9,69 @@
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
 };
-inline thread_local dim3 threadIdx, blockIdx;
+inline HOSTSIM_OWN dim3 threadIdx, blockIdx;
 inline dim3 blockDim, gridDim;
 constexpr int warpSize = 32;
+
+#ifdef HOSTSIM_FIBERS
+#include <ucontext.h>
+
+#include <functional>
+#include <memory>
+
+namespace hostsim {
+
+// Functions that take turns on this thread: each runs until it yields.
+class Fibers {
+ public:
+  Fibers(unsigned n, const std::function<void(unsigned)>& body) : body_(body), fibers_(n) {
+    for (unsigned t = 0; t < n; ++t) {
+      Fiber& f = fibers_[t];
+      f.stack.reset(new char[kStack]);
+      getcontext(&f.context);
+      f.context.uc_stack.ss_sp = f.stack.get();
+      f.context.uc_stack.ss_size = kStack;
+      f.context.uc_link = &turn_;
+      makecontext(&f.context, reinterpret_cast<void (*)()>(&Fibers::start), 0);
+    }
+  }
+  bool done(unsigned t) const { return fibers_[t].done; }
+  void resume(unsigned t) {
+    current = this;
+    now_ = t;
+    swapcontext(&turn_, &fibers_[t].context);
+  }
+  void leave_turn() {
+    const dim3 thread = threadIdx, where = blockIdx;
+    const uint32_t number = thread_in_block;
+    swapcontext(&fibers_[now_].context, &turn_);
+    threadIdx = thread;
+    blockIdx = where;
+    thread_in_block = number;
+  }
+  static inline Fibers* current = nullptr;
+
+ private:
+  static constexpr size_t kStack = 128 << 10;
+  struct Fiber {
+    ucontext_t context;
+    std::unique_ptr<char[]> stack;
+    bool done = false;
+  };
+  static void start() {
+    const unsigned t = current->now_;
+    current->body_(t);
+    current->fibers_[t].done = progress = true;
+  }
+  const std::function<void(unsigned)>& body_;
+  std::vector<Fiber> fibers_;
+  ucontext_t turn_;
+  unsigned now_ = 0;
+};
+inline void yield() { Fibers::current->leave_turn(); }
+
+}  // namespace hostsim
+#endif
 
 #define __global__
 #define __device__

@@ -27,10 +27,32 @@ constexpr unsigned kWarp = 32;
   std::_Exit(3);
 }
 
+#ifdef HOSTSIM_FIBERS
+#define HOSTSIM_OWN  // one host thread: what belongs to a CUDA thread is put back by yield
+#else
+#define HOSTSIM_OWN thread_local
+#endif
+
 struct Meeting {
   uint32_t arrived = 0, phase = 0, mask = 0;
 };
 
+#ifdef HOSTSIM_FIBERS
+inline bool progress = false;  // whether anything has happened since the threads last took their turns
+inline void yield();
+
+struct Events {
+  uint32_t word = 0;
+  void bump() {
+    ++word;
+    progress = true;
+  }
+  bool sleep(uint32_t) {
+    yield();
+    return true;
+  }
+};
+#else
 // Threads asleep in a meeting wake when `events` changes: a meeting is complete, or a thread has left the kernel.
 struct Events {
   uint32_t word = 0;
@@ -44,6 +66,7 @@ struct Events {
     return syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, seen, &second, nullptr, 0) == 0 || errno != ETIMEDOUT;
   }
 };
+#endif
 
 // Waits for the others. members(): how many there are, which sinks when one leaves the kernel.
 template <bool kOrders, class Members>
@@ -53,6 +76,9 @@ void meet(Meeting& m, Events& events, Members members) {
   constexpr int kBoth = kOrders ? __ATOMIC_ACQ_REL : __ATOMIC_RELAXED;
   const uint32_t phase = __atomic_load_n(&m.phase, __ATOMIC_RELAXED);
   __atomic_fetch_add(&m.arrived, 1, kBoth);
+#ifdef HOSTSIM_FIBERS
+  progress = true;
+#endif
   for (int seconds = 0;;) {
     const uint32_t seen = __atomic_load_n(&events.word, __ATOMIC_RELAXED);
     if (__atomic_load_n(&m.phase, kAcquire) != phase) return;
@@ -113,6 +139,6 @@ struct Block {
 };
 
 inline Block block;
-inline thread_local uint32_t thread_in_block;
+inline HOSTSIM_OWN uint32_t thread_in_block;
 
 }  // namespace hostsim

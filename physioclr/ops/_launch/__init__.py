@@ -5,7 +5,19 @@ one place. Nothing in this package imports torch.
 """
 
 from .._arrays import FLOATS
-from .augment import augment, augment_bwd, augment_shape, plan_text, shuffle_beats, shuffle_beats_bwd, shuffle_plan
+from .augment import (
+    augment,
+    augment_bwd,
+    augment_gather,
+    augment_out,
+    augment_shape,
+    check_out,
+    gather_shape,
+    plan_text,
+    shuffle_beats,
+    shuffle_beats_bwd,
+    shuffle_plan,
+)
 from .contrastive import (
     MODES,
     contrastive_backward,
@@ -26,7 +38,10 @@ __all__ = [
     "MODES",
     "augment",
     "augment_bwd",
+    "augment_gather",
+    "augment_out",
     "augment_shape",
+    "check_out",
     "check_peak_loss",
     "compute_dtype",
     "contrastive_backward",
@@ -37,6 +52,7 @@ __all__ = [
     "delineate_shape",
     "detect_rpeaks",
     "features_shape",
+    "gather_shape",
     "neighbors_shape",
     "peak_reconstruction_loss",
     "peak_reconstruction_loss_bwd",

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from .. import _pool
-from .._arrays import FLOATS, Arrays, check_dtype, check_fs, check_lead, check_ndim, check_shape, cpu_only
+from .._arrays import FLOATS, Arrays, check_dtype, check_fs, check_lead, check_ndim, check_shape
 
 INDEX_DTYPES = ("int32", "int64", "int16")
-LEAD_CODES = {"mean": -1, "all": -2}
+ALL_LEADS = -2  # as in _delineate_constants
 
 
 def delineate_shape(ecg: Any, fs: float, rpeaks: Any, lead: Any) -> tuple[int, ...]:
@@ -41,25 +41,44 @@ def check_rpeaks(r: np.ndarray, samples: int) -> None:
         )
 
 
-@cpu_only
 def delineate(xp: Arrays, ecg: Any, fs: float, rpeaks: Any, lead: Any = "II") -> tuple[Any, ...]:
-    """The eight arrays of a Delineation, computed on the CPU by Numba."""
+    """The eight arrays of a Delineation."""
     shape = delineate_shape(ecg, fs, rpeaks, lead)
+    ecg, lead = (ecg[:, None, :], 0) if ecg.ndim == 2 else (ecg, check_lead(lead, ecg.shape[1], allow=("mean", "all")))
+    if isinstance(lead, int) and ecg.shape[1] > 1 and not (xp.is_contiguous(ecg) and xp.dtype(ecg) == "float32"):
+        ecg, lead = ecg[:, lead : lead + 1], 0  # only this lead is converted
+    x = xp.contiguous(ecg, "float32")
+    if xp.device >= 0:
+        out = delineate_gpu(xp, x, float(fs), rpeaks, lead)
+        return tuple(out[f].reshape(shape) for f in range(8))
     r = np.ascontiguousarray(xp.to_numpy(rpeaks))
     check_rpeaks(r, ecg.shape[-1])
-    if ecg.ndim == 2:
-        ecg, code = ecg[:, None, :], 0
-    else:
-        code = check_lead(lead, ecg.shape[1], allow=("mean", "all"))
-        if isinstance(code, int):
-            ecg, code = ecg[:, code : code + 1], 0  # so that only this lead is converted or copied
-        code = LEAD_CODES.get(code, code)
-    x = xp.to_numpy(xp.contiguous(ecg, "float32"))
-    rows = x.shape[1] + 1 if code == LEAD_CODES["all"] else 1
-    out = np.empty((8, x.shape[0], rows, r.shape[1]), np.int32)
-    r = r.astype(np.int32, copy=False)
+    x, r = xp.to_numpy(x), r.astype(np.int32, copy=False)
+    out = np.empty((8, x.shape[0], x.shape[1] + 1 if lead == "all" else 1, r.shape[1]), np.int32)
     if out.size:
         from .._numba_delineate import delineate_range
 
+        if lead == "mean":
+            x, lead = mean_lead(x), 0
+        code = ALL_LEADS if lead == "all" else lead
         _pool.run(lambda a, b: delineate_range(a, b, x, code, r, float(fs), out), len(x))
     return tuple(xp.from_numpy(field.reshape(shape)) for field in out)
+
+
+def mean_lead(x: np.ndarray) -> np.ndarray:
+    """(B, 1, T): the mean of the leads of x (B, L, T), missing samples left out."""
+    from .._numba_leads import mean_lead_range
+
+    out = np.empty((x.shape[0], 1, x.shape[2]), np.float32)
+    _pool.run(lambda a, b: mean_lead_range(a, b, x, out), len(x))
+    return out
+
+
+def delineate_gpu(xp: Arrays, x: Any, fs: float, rpeaks: Any, lead: int | str) -> Any:
+    from . import numba_gpu
+
+    r = numba_gpu.usable_rpeaks(xp, rpeaks, x.shape[2])
+    if lead == "mean":
+        x, lead = numba_gpu.mean_lead(xp, x), 0
+    leads = list(range(x.shape[1])) if lead == "all" else [lead]
+    return numba_gpu.delineate(xp, x, fs, r, leads, consensus=lead == "all")

@@ -1,4 +1,4 @@
-"""Features run on the CPU: Numba over records, threads from `_pool`, the delineation inside.
+"""Features: on the CPU Numba over records, threads from `_pool`, the delineation inside; on a GPU see `numba_gpu`.
 
 Order of work: select the leads, bring everything to 500 Hz, find R peaks and boundaries, measure.
 """
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import _pool
-from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_fs, check_ndim, check_number, cpu_only
+from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_fs, check_ndim, check_number
 from .._feature_names import N_FEATURES
-from .delineate import check_rpeaks, delineate_shape
+from .delineate import check_rpeaks, delineate_shape, mean_lead
 from .rpeaks import detect_rpeaks
 
 FS = 500.0  # P duration shifts by 0.7 SD at 250 Hz
@@ -96,7 +96,6 @@ def to_500hz(x: np.ndarray, r: np.ndarray | None, fs: float) -> tuple[np.ndarray
     return y, r
 
 
-@cpu_only
 def physio_features(
     xp: Arrays,
     ecg: Any,
@@ -109,6 +108,8 @@ def physio_features(
     """Features (B, K * 159) or (B, S, K * 159); whether a ventricular pacing spike leads a beat, (B,) or (B, S)."""
     shape, paced_shape = features_shape(ecg, fs, rpeaks, leads, segment, qtc)
     fs = float(fs)
+    if xp.device >= 0:
+        return features_gpu(xp, ecg, fs, rpeaks, leads, segment, qtc, shape, paced_shape)
     x = xp.to_numpy(xp.contiguous(ecg if ecg.ndim == 3 else ecg[:, None, :], "float32"))
     r = None
     if rpeaks is not None:
@@ -127,6 +128,32 @@ def physio_features(
     return xp.from_numpy(features.reshape(shape)), xp.from_numpy(found)
 
 
+def features_gpu(
+    xp: Arrays,
+    ecg: Any,
+    fs: float,
+    rpeaks: Any,
+    leads: Any,
+    segment: float | None,
+    qtc: str,
+    shape: tuple[int, ...],
+    paced_shape: tuple[int, ...],
+) -> tuple[Any, Any]:
+    from . import numba_gpu
+
+    x = xp.contiguous(ecg if ecg.ndim == 3 else ecg[:, None, :], "float32")
+    r = None if rpeaks is None else numba_gpu.usable_rpeaks(xp, rpeaks, x.shape[2])
+    if fs != FS and x.shape[0] * x.shape[1] * x.shape[2]:
+        x, r = numba_gpu.to_rate(xp, x, r, fs, FS)
+    if r is None:
+        r = detect_rpeaks(xp, x, FS)[0]
+    segments = 1 if segment is None else shape[1]
+    length = float("inf") if segment is None else segment * FS
+    chosen = list(leads) if ecg.ndim == 3 else [0] * len(leads)
+    features, paced = numba_gpu.measure(xp, x, r, chosen, segments, length, qtc == "bazett", slope_taps(), FS)
+    return features.reshape(shape), paced.reshape(paced_shape)
+
+
 def measure(
     x: np.ndarray, r: np.ndarray, leads: Any, segment: float | None, shape: tuple[int, ...], qtc: str
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -143,8 +170,7 @@ def measure(
 
     chosen, record, taps = np.array(leads, np.int64), x, slope_taps()
     if MEAN_LEAD in leads:  # it is one more lead of the record
-        mean = np.empty((n, 1, x.shape[2]), np.float32)
-        _pool.run(lambda a, b: leads_kernels.mean_lead_range(a, b, x, mean), n)
+        mean = mean_lead(x)
         alone = (chosen == MEAN_LEAD).all()
         record = mean if alone else np.concatenate([x, mean], axis=1)
         chosen[chosen == MEAN_LEAD] = 0 if alone else x.shape[1]

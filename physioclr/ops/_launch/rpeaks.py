@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from ... import _core
-from .._arrays import FLOATS, Arrays, check_dtype, check_fs, check_int, check_ndim, cpu_only
+from .._arrays import FLOATS, Arrays, check_dtype, check_fs, check_int, check_ndim
 from .._types import default_max_beats
 
 SIGNALS = (*FLOATS, "int16", "int8", "uint8", "uint16", "int32", "int64")
@@ -21,19 +21,22 @@ def rpeaks_shape(ecg: Any, fs: float, max_beats: int | None) -> tuple[int, int]:
     return ecg.shape[0], max_beats
 
 
-@cpu_only
 def detect_rpeaks(xp: Arrays, ecg: Any, fs: float, max_beats: int | None = None) -> tuple[Any, Any, Any]:
     records, beats = rpeaks_shape(ecg, fs, max_beats)
-    as_int16 = xp.dtype(ecg) == "int16"
-    ecg = xp.contiguous(ecg, "int16" if as_int16 else "float32")
-    leads = ecg.shape[1] if ecg.ndim == 3 else 1
+    dtype = "int16" if xp.dtype(ecg) == "int16" else "float32"
+    ecg = xp.contiguous(ecg, dtype)
+    leads, samples = ecg.shape[1] if ecg.ndim == 3 else 1, ecg.shape[-1]
     index, count, quality = (
         xp.empty((records, beats), "int32"),
         xp.empty((records,), "int32"),
         xp.empty((records,), "float32"),
     )
-    _core.detect_rpeaks(
-        xp.address(ecg), as_int16, records, leads, ecg.shape[-1], float(fs), xp.address(index), beats,
-        xp.address(count), xp.address(quality),
-    )  # fmt: skip
+    scratch = None  # the CPU's threads have their own
+    if xp.device >= 0:
+        scratch = xp.empty((_core.detect_rpeaks_workspace(records, leads, samples, float(fs)),), "uint8")
+    with xp.guard():
+        getattr(_core, f"detect_rpeaks_{dtype}")(
+            xp.address(ecg), records, leads, samples, float(fs), xp.address(index), beats, xp.address(count),
+            xp.address(quality), 0 if scratch is None else xp.address(scratch), xp.device, xp.stream,
+        )  # fmt: skip
     return index, count, quality

@@ -51,6 +51,41 @@ augment = define(
 )
 
 
+def _fake_out(ecg, out, rpeaks=None, sample_id=None, scale=None, plan="", fs=500.0, seeds=(0,)):
+    dtype = str(out.dtype).removeprefix("torch.")
+    _launch.check_out(out, _launch.augment_shape(ecg, rpeaks, sample_id, scale, plan, fs, seeds, dtype)[0])
+    return _fake(ecg, rpeaks, sample_id, scale, plan, fs, seeds, dtype)[1:]
+
+
+augment_out = define(
+    "augment_out(Tensor ecg, Tensor(a!) out, Tensor? rpeaks=None, Tensor? sample_id=None, Tensor? scale=None, "
+    "str plan='', float fs=500.0, int[] seeds=[0]) -> (Tensor, Tensor)",
+    _launch.augment_out,
+    _fake_out,
+)
+
+
+def _fake_gather(
+    signals, rows, starts, length, rpeaks=None, sample_id=None, scale=None, plan="", fs=500.0, seeds=(0,), dtype=""
+):
+    shape, dtype = _launch.gather_shape(signals, rows, starts, length, rpeaks, sample_id, scale, plan, fs, seeds, dtype)
+    peaks = (shape[0], shape[1], 0 if rpeaks is None else rpeaks.shape[1])
+    return (
+        torch.empty(shape, dtype=getattr(torch, dtype), device=signals.device),
+        torch.empty(peaks, dtype=torch.int32, device=signals.device),
+        torch.empty(peaks[:2], dtype=torch.int32, device=signals.device),
+    )
+
+
+augment_gather = define(
+    "augment_gather(Tensor signals, Tensor rows, Tensor starts, int length, Tensor? rpeaks=None, "
+    "Tensor? sample_id=None, Tensor? scale=None, str plan='', float fs=500.0, int[] seeds=[0], str dtype='') "
+    "-> (Tensor, Tensor, Tensor)",
+    _launch.augment_gather,
+    _fake_gather,
+)
+
+
 def _shuffle_fake(ecg, rpeaks, sample_id=None, seed=0, cut="r", fs=500.0):
     return tuple(x[0] for x in _fake(ecg, rpeaks, sample_id, None, _launch.shuffle_plan(cut), fs, (seed,)))
 

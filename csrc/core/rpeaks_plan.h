@@ -1,0 +1,118 @@
+#pragma once
+// detect_rpeaks: the rates, sizes and wavelets that follow from the length of a record and its sampling rate. Made on the
+// host; RpeaksPlan is what a CUDA kernel takes of it, by value.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
+#include "core/macros.h"
+#include "core/rpeaks_math.h"
+
+namespace physioclr::rpeaks {
+
+constexpr double kPi = 3.14159265358979323846;
+
+struct Wavelet {
+  int reach;                     // in working samples
+  std::vector<float> even, odd;  // taps for k = 0..reach
+
+  Wavelet(double centre, double fw) {
+    const double sigma = kCycles / centre;
+    reach = static_cast<int>(std::ceil(kSupport * sigma * fw));
+    std::vector<double> gauss(reach + 1), wave(reach + 1);
+    double sum_gauss = 0, sum_wave = 0, norm = 0;
+    for (int k = 0; k <= reach; ++k) {
+      const double t = k / fw, twice = k ? 2 : 1;
+      gauss[k] = std::exp(-0.5 * (t / sigma) * (t / sigma));
+      wave[k] = gauss[k] * std::cos(2 * kPi * centre * t);
+      sum_gauss += twice * gauss[k];
+      sum_wave += twice * wave[k];
+    }
+    for (int k = 0; k <= reach; ++k) {
+      wave[k] -= gauss[k] * sum_wave / sum_gauss;  // no response to a constant
+      norm += (k ? 2 : 1) * std::fabs(wave[k]);
+    }
+    for (int k = 0; k <= reach; ++k) {
+      even.push_back(static_cast<float>(wave[k] / norm));
+      odd.push_back(static_cast<float>(gauss[k] * std::sin(2 * kPi * centre * k / fw) / norm));
+    }
+  }
+};
+
+// What depends on (samples, fs) alone.
+struct Plan {
+  int64_t step, n, spike;    // samples per working sample, working samples, samples of a spike
+  int64_t hop, m, blocks;    // working samples per envelope sample, envelope samples, blocks of them
+  double fs, fw, fe;         // the three rates
+  float block;
+  std::vector<Wavelet> bands;
+  std::vector<int64_t> ramp;  // first sample at or after the centre of each block, then n
+  int pad = 0;
+
+  Plan(int64_t samples, double rate) : fs(rate) {
+    step = std::max<int64_t>(1, std::llround(fs / kWorkRate));
+    n = samples / step;
+    spike = std::llround(kSpike * fs);
+    fw = fs / static_cast<double>(step);
+    hop = fw >= kHopRate ? 2 : 1;
+    m = (n + hop - 1) / hop;
+    fe = fw / static_cast<double>(hop);
+    block = static_cast<float>(kBlock * fe);
+    blocks = std::max<int64_t>(1, static_cast<int64_t>(static_cast<float>(m) / block));
+    ramp.push_back(0);
+    for (int64_t k = 1, t = 0; k < blocks; ++k) {
+      while (t < m && static_cast<float>(t) / block - 0.5f < static_cast<float>(k)) ++t;
+      ramp.push_back(t);
+    }
+    ramp.push_back(m);
+    for (const double centre : kCentre) bands.emplace_back(centre, fw);
+    for (const Wavelet& w : bands) pad = std::max(pad, w.reach);
+  }
+
+  int64_t block_end(int64_t k) const {
+    return k + 1 == blocks ? m : static_cast<int64_t>(static_cast<float>(k + 1) * block);
+  }
+};
+
+constexpr int kMostReach = 32;    // of a wavelet, at the highest working rate (below 1.5 * kWorkRate)
+constexpr int kMostWindow = 200;  // samples of a refinement, at 4000 Hz
+
+struct RpeaksPlan {
+  int samples, step, n, spike, hop, m, blocks;  // as in Plan
+  int separation;                               // of candidates, envelope samples
+  int refine, baseline, fine;                   // half windows: working samples, and samples at full rate
+  bool too_short;
+  double fw;
+  float fe, block;
+  int reach[kBands];
+  float even[kBands][kMostReach + 1], odd[kBands][kMostReach + 1];
+
+  PHYSIOCLR_HD int block_begin(int k) const {
+    return k == 0 ? 0 : k >= blocks ? m : static_cast<int>(static_cast<float>(k) * block);
+  }
+};
+
+inline RpeaksPlan device_plan(const Plan& p, int64_t samples) {
+  if (samples > int64_t{1} << 30) throw std::runtime_error("detect_rpeaks: more than 2^30 samples in a record");
+  RpeaksPlan d{};
+  d.samples = static_cast<int>(samples);
+  d.step = static_cast<int>(p.step), d.n = static_cast<int>(p.n), d.spike = static_cast<int>(p.spike);
+  d.hop = static_cast<int>(p.hop), d.m = static_cast<int>(p.m), d.blocks = static_cast<int>(p.blocks);
+  d.separation = static_cast<int>(std::max<int64_t>(1, std::llround(kSeparation * p.fe)));
+  d.refine = static_cast<int>(kRefine * p.fw), d.baseline = static_cast<int>(kBaseline * p.fw);
+  d.fine = static_cast<int>(span_of(kFine, p.fs));
+  d.too_short = static_cast<double>(p.n) < kShortest * p.fw;
+  d.fw = p.fw, d.fe = static_cast<float>(p.fe), d.block = p.block;
+  if (p.pad > kMostReach || p.bands[0].reach < p.bands[1].reach || 2 * d.fine + 1 > kMostWindow)
+    throw std::logic_error("detect_rpeaks: the plan does not fit the kernels");
+  for (int b = 0; b < kBands; ++b) {
+    d.reach[b] = p.bands[b].reach;
+    std::copy(p.bands[b].even.begin(), p.bands[b].even.end(), d.even[b]);
+    std::copy(p.bands[b].odd.begin(), p.bands[b].odd.end(), d.odd[b]);
+  }
+  return d;
+}
+
+}  // namespace physioclr::rpeaks
