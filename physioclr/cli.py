@@ -16,7 +16,9 @@ out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 StoreArg = Annotated[Path, typer.Argument(help="A store made by `physioclr prepare`.", show_default=False)]
-RunArg = Annotated[Path, typer.Argument(help="A run folder made by `physioclr pretrain`.", show_default=False)]
+RunArg = Annotated[
+    Path, typer.Argument(help="A run folder made by `physioclr pretrain`, or `pretrained`.", show_default=False)
+]
 
 
 def progress_bar() -> Progress:
@@ -188,6 +190,7 @@ def probe(
     test_folds: Annotated[list[int] | None, typer.Option(help="Score only these folds of the store.")] = None,
     train_sources: Annotated[list[str] | None, typer.Option(help="Fit on the records of these sources.")] = None,
     test_sources: Annotated[list[str] | None, typer.Option(help="Score those of these sources.")] = None,
+    min_positives: Annotated[int, typer.Option(help="Classes with fewer in any draw are left out.")] = 2,
     finetune: Annotated[bool, typer.Option(help="Train encoder and head together instead of the probe.")] = False,
     epochs: Annotated[int, typer.Option(help="Passes over the labelled records with --finetune.")] = 20,
     path: Annotated[Path | None, typer.Option("--out", help="Folder of table and picture; default the run.")] = None,
@@ -200,7 +203,8 @@ def probe(
         task = bar.add_task("probe", total=None, note="")
         result = evaluate(
             run, store, fractions=tuple(fractions or (0.01, 0.1, 1.0)), seeds=seeds, scheme=scheme, folds=folds,
-            finetune=finetune, epochs=epochs, out=path, **{k: v or None for k, v in given.items()},
+            finetune=finetune, epochs=epochs, out=path, min_positives=min_positives,
+            **{k: v or None for k, v in given.items()},
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
     out.print(str(result), markup=False)

@@ -95,6 +95,9 @@ def test_pretrain_probe_embed(physioclr, store, tmp_path):
     embeddings = np.load(tmp_path / "e.npy")
     assert status == 0 and embeddings.dtype == np.float32 and embeddings.shape[0] == 12
     assert np.isfinite(embeddings).all() and embeddings.std(0).max() > 0
+    status, out, err = physioclr("embed", store, "--out", tmp_path / "shipped.npy")  # by the encoder of the package
+    assert status == 0 and np.load(tmp_path / "shipped.npy").shape == (12, 128), err
+    assert physioclr("embed", run, store, run, "--out", tmp_path / "x.npy")[0] == 2
 
 
 def test_probe_options(physioclr, store, tmp_path):
