@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,33 @@ def progress_bar() -> Progress:
         TextColumn("{task.fields[note]}"),
     )
     return Progress(*columns, console=err, disable=not err.is_terminal)
+
+
+class Lines:
+    """Progress for a log: where stderr is no terminal, a line with rate and remaining time every `seconds`."""
+
+    def __init__(self, name: str, unit: str, seconds: float = 30.0):
+        self.name, self.unit, self.seconds = name, unit, seconds
+        self._began = self._last = time.monotonic()
+        self._first: int | None = None
+
+    def rate(self, done: int) -> float:
+        """Units a second since the first call; what was done before a continuation does not count."""
+        if self._first is None:
+            self._first = done
+            self._began = time.monotonic()
+        elapsed = time.monotonic() - self._began
+        return (done - self._first) / elapsed if elapsed > 0 else 0.0
+
+    def __call__(self, done: int, total: int, note: str = "") -> str:
+        """Prints if it is time to; returns the rate as text."""
+        rate = self.rate(done)
+        text = f"{rate:.3g} {self.unit}/s"
+        if not err.is_terminal and time.monotonic() - self._last >= self.seconds:
+            self._last = time.monotonic()
+            left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
+            err.print(f"{self.name}: {done} of {total}, {text}{left}{', ' + note if note else ''}", markup=False)
+        return text
 
 
 def show_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
@@ -130,8 +158,12 @@ def prepare(
     with progress_bar() as bar:
         task = bar.add_task("prepare", total=None, note="")
 
+        lines = Lines("prepare", "records")
+
         def update(done: int, total: int, left_out: int) -> None:
-            bar.update(task, completed=done, total=total, note=f"{left_out} left out" if left_out else "")
+            note = f"{left_out} left out" if left_out else ""
+            rate = lines(done, total, note)
+            bar.update(task, completed=done, total=total, note=f"{rate} {note}")
 
         report = convert(src, dest, fs=fs, jobs=jobs, shard=part, progress=update)
     out.print(str(report), markup=False)
@@ -168,8 +200,11 @@ def pretrain(
     with progress_bar() as bar:
         task = bar.add_task("pretrain", total=None, note="")
 
+        lines = Lines("pretrain", "steps")
+
         def update(metrics: dict[str, Any]) -> None:
             note = f"loss {metrics['loss']:.4f}" if "loss" in metrics else ""
+            lines(metrics["step"], metrics["steps"], note)
             bar.update(task, completed=metrics["step"], total=metrics["steps"], note=note)
 
         result = train(store, run, Config.load(config).override(settings), resume=resume, progress=update)

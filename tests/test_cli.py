@@ -148,6 +148,19 @@ def test_mistakes_are_one_clear_line(physioclr, tmp_path, monkeypatch, words, me
     assert "Traceback" not in err
 
 
+def test_progress_in_a_log(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(cli.time, "monotonic", lambda: now[0])
+    lines = cli.Lines("prepare", "records", seconds=120)
+    now[0] = 100.0
+    assert lines(1000, 5000) == "0 records/s"  # found done already
+    now[0] = 110.0
+    assert lines(1200, 5000, "3 left out") == "20 records/s" and capsys.readouterr().err == ""  # too early for a line
+    now[0] = 150.0
+    lines(2000, 5000, "3 left out")
+    assert capsys.readouterr().err == "prepare: 2000 of 5000, 20 records/s, 150 s left, 3 left out\n"
+
+
 def test_lists_of_values():
     assert cli.expand_lists(["probe", "r", "s", "--fractions", "0.1", "1", "--seeds", "2"]) == [
         "probe", "r", "s", "--fractions", "0.1", "--fractions", "1", "--seeds", "2",
