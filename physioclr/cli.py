@@ -63,10 +63,10 @@ class Lines:
 
 
 def show_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """A table on stdout; numbers to the right."""
+    """A table on stdout; numbers to the right. What a row is about is never cut short, however narrow the terminal."""
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i == 0 else "right")
+        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i == 0)
     for row in rows:
         table.add_row(*[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row])
     out.print(table)
@@ -284,9 +284,7 @@ def bench(
     for row in rows(peers, seconds):
         beside = [] if math.isnan(row.beside_seconds) else [text(row.beside_seconds), row.beside_seconds / row.seconds]
         lines.append([row.name, text(row.seconds), row.beside, *(beside or ["", ""])])
-    show_table(
-        f"medians, {collect()['threads']} threads", ["", "physioclr", "beside it", "takes", "times as long"], lines
-    )
+    show_table(f"medians, {collect()['threads']} threads", ["", "physioclr", "beside it", "takes", "ratio"], lines)
 
 
 @app.command()

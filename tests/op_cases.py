@@ -14,6 +14,7 @@ import torch
 from augment_plans import ONE_FIELD
 
 import physioclr as pc
+from physioclr.ops.augment import _augment_rows
 
 
 class Inputs(NamedTuple):
@@ -90,6 +91,21 @@ class Case:
 EVERY = pc.Augment(**ONE_FIELD)
 
 
+def _into(x: Inputs) -> Any:
+    """augment into the caller's memory, which must have been written."""
+    out = x.ecg[:, :, ::1].copy() if isinstance(x.ecg, np.ndarray) else x.ecg + 0
+    _, peaks = pc.augment(x.ecg, EVERY, fs=x.fs, seed=2, rpeaks=x.rpeaks, out=out)
+    return out, peaks
+
+
+def _gather(x: Inputs) -> Any:
+    """Two views of a batch of windows of the records, in any order, one of them twice."""
+    rows = torch.arange(4, device=x.raw.device).flip(0) % len(x.raw)
+    starts = torch.arange(4, device=x.raw.device) * 37
+    return _augment_rows(x.raw, rows, starts, x.raw.shape[-1] - 200, pc.Augment.standard(), fs=x.fs, seed=[2, 3],
+                         sample_id=None, rpeaks=x.rpeaks, scale=0.001, dtype=None)  # fmt: skip
+
+
 def _loss(mode: str, dtype: torch.dtype) -> Callable[[Inputs], Any]:
     def forward(x: Inputs) -> Any:
         anchor, views = x.anchor.to(dtype), x.views.to(dtype)
@@ -120,6 +136,8 @@ CASES = [
          grad=("ecg",), tolerance=1e-6),
     Case("augment int16 two views", ("augment",),
          lambda x: pc.augment(x.raw, pc.Augment.standard(), fs=x.fs, seed=[2, 3], rpeaks=x.rpeaks, scale=0.001)),
+    Case("augment out", ("augment_out",), _into, tolerance=1e-6),
+    Case("augment gather", ("augment_gather",), _gather, cupy=False),
     Case("physio_similarity", ("physio_similarity",), lambda x: pc.physio_similarity(x.features, x.others),
          tolerance=2e-6),
     Case("physio_similarity rbf", ("physio_similarity",),
