@@ -69,7 +69,7 @@ def show_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
         table.add_column(name, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i == 0)
     for row in rows:
         table.add_row(*[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row])
-    out.print(table)
+    (out if out.is_terminal else Console(width=160, highlight=False)).print(table)  # a file has no edge to wrap at
 
 
 LISTS = ("--fractions", "--set", "--inputs", "--test-folds", "--train-sources", "--test-sources")
