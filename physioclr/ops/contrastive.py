@@ -51,9 +51,11 @@ def hybrid_contrastive_loss(
 
     Each unordered pair is computed once in the forward and once in the backward pass, tile by tile. Embeddings need not
     be normalised; an all-zero embedding stays zero and gets no gradient. float16 and bfloat16 are computed in float32,
-    float64 in float64. Not twice differentiable. On a CUDA device nothing waits for the device, and the same inputs give
-    the same bits; float16 and bfloat16 (D up to 256, F up to 64, tau and tau_s 0.05 or more, compute capability 8.0 or
-    newer) run on tensor cores, with the coefficients of the gradient rounded to that dtype.
+    float64 in float64. Not twice differentiable.
+
+    On a CUDA device nothing waits for the device, and the same inputs give the same bits. float16 and bfloat16 (D up to
+    256, F up to 64, tau and tau_s 0.05 or more, compute capability 8.0 or newer) run on tensor cores, with the
+    coefficients of the gradient rounded to that dtype.
 
     Args:
         anchor: (N, D) torch tensor, the embeddings. Gradient.
