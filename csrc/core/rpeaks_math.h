@@ -1,6 +1,7 @@
 #pragma once
 // detect_rpeaks: the constants, each with its reason, and the steps that work on blocks and candidates of one record.
-// Plain scalar code on borrowed arrays with + - * / and square roots only, so that every backend and processor takes the same decisions.
+// Plain scalar code on borrowed arrays with + - * / and square roots only, so that every backend and processor takes the
+// same decisions.
 // Times are samples of the envelope's rate unless they say seconds.
 #include <cmath>
 #include <cstdint>

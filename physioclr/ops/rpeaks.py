@@ -21,8 +21,7 @@ def detect_rpeaks(ecg: Any, fs: float, *, max_beats: int | None = None) -> RPeak
 
     A beat depends on the signal near it: levels look 4 s to each side, the local rhythm 3 s. Pieces of a long record
     that start on even seconds and overlap by 10 s give, each up to the middle of the overlap, the beats of the whole
-    record, as long as there is an ECG to be seen; below about 0 dB one beat in some hundreds may differ, and an overlap
-    of 20 s removes these.
+    record; where noise exceeds the ECG, one beat in some hundreds differs.
 
     Pacing spikes are not R peaks. That a record is paced is said by `physio_features(..., return_paced=True)`.
 
