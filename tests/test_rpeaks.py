@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch.library import opcheck
 
 import physioclr as pc
-from physioclr import reference
+from physioclr import _core, reference
 
 # One beat: (centre s, deviation s, amplitude mV) of P, Q, R, S, T.
 WAVES = ((-0.17, 0.022, 0.12), (-0.032, 0.009, -0.1), (0.0, 0.011, 1.0), (0.034, 0.01, -0.2), (0.28, 0.045, 0.25))
@@ -47,6 +47,17 @@ def test_matches_reference(rng, fs, leads):
     assert (got.index.dtype, got.count.dtype, got.quality.dtype) == (np.int32, np.int32, np.float32)
 
 
+def test_matches_reference_on_real_records():
+    source = pc.data.sample()
+    for name in source.record_ids[::9]:
+        record = pc.data.read_record(source.path / name)
+        ecg = record.millivolts()[None].astype(np.float32)
+        for x in (ecg, ecg[:, 1], ecg[:, 6]):
+            got, (index, _, quality) = pc.detect_rpeaks(x, record.fs), reference.detect_rpeaks(x, record.fs)
+            np.testing.assert_array_equal(got.index, index)
+            np.testing.assert_allclose(got.quality, quality, atol=1e-4)
+
+
 @pytest.mark.parametrize("rate", [20, 40, 75, 150, 220, 300])
 def test_rates(rate):
     rr = 60 / rate
@@ -64,6 +75,23 @@ def test_pause_of_six_seconds():
 def test_inverted_lead_gives_the_negative_extremum():
     x, truth = beats_at(np.arange(0.5, 9.6, 0.8), 10, 500)
     assert near(found(-x, 500), truth, 1)
+
+
+@pytest.mark.parametrize("s_wave", [-0.4, -0.9, -1.6])
+def test_the_r_wave_counts_even_where_the_s_wave_is_deeper(s_wave):
+    x, truth = beats_at(np.arange(0.5, 9.6, 0.8), 10, 500, ((0, 0.009, 0.4), (0.032, 0.011, s_wave), *WAVES[4:]))
+    assert near(found(x, 500), truth, 3)  # the S wave next to it narrows the top
+
+
+@pytest.mark.parametrize("fs", [250, 500, 1000])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("width", [0.01, 0.02, 0.035])
+def test_the_index_is_the_middle_of_the_top(fs, sign, width):
+    times = 0.5 + 0.8013 * np.arange(12)  # anywhere between the working samples
+    x, truth = beats_at(times, 10, fs, ((0, width, sign), *WAVES[4:]))
+    assert near(found(x, fs), truth, 1)
+    narrow = width < 0.02
+    assert near(found(np.clip(x, -0.9, 0.9), fs), truth, 1 if narrow else 0.01 * fs)  # saturated
 
 
 def test_tall_t_waves():
@@ -86,6 +114,20 @@ def test_a_pacing_spike_is_not_the_r_peak(fs, width, height):
     for k in range(width):
         x[truth - int(0.06 * fs) + k] += height
     assert near(found(x, fs), truth, 1)
+
+
+def test_paced_beats_are_found_and_flagged(rng):
+    """The flag is that of the features: `RPeaks` has none."""
+    waves = ((0, 0.03, -0.8), (0.09, 0.03, 0.3), (0.3, 0.06, 0.4))
+    x, truth = beats_at(np.arange(0.9, 9.6, 0.8), 10, 500, waves)
+    ecg = rng.uniform(0.4, 1.2, (12, 1)) * x + 0.005 * rng.normal(size=(12, len(x)))
+    spiked = ecg.copy()
+    spiked[:, truth - 35] += 3
+    spiked[:, truth - 34] += 1
+    for beats, paced in ((ecg, False), (spiked, True)):
+        r = pc.detect_rpeaks(beats[None], 500)
+        assert near(r.index[0][r.index[0] >= 0], truth, 2)
+        assert pc.physio_features(beats[None], 500, r, return_paced=True)[1].tolist() == [paced]
 
 
 @pytest.mark.parametrize("leads", [1, 12])
@@ -125,7 +167,7 @@ def test_reversed_leads_give_the_same_beats(rng):
 
 @pytest.mark.parametrize("fs", [250, 360, 500])
 def test_pieces_give_the_beats_of_the_whole(rng, fs):
-    seconds, piece, overlap = 200, 80, 20
+    seconds, piece, overlap = 220, 80, 10
     x, _ = beats_at(np.cumsum(rng.uniform(0.5, 1.1, 240)), seconds, fs)
     x += rng.normal(size=len(x)) * np.repeat(rng.choice([0.02, 0.1, 0.4], seconds // 10), 10 * fs)
     beats = []
@@ -135,6 +177,28 @@ def test_pieces_give_the_beats_of_the_whole(rng, fs):
         high = start + piece - overlap / 2 if start + piece < seconds else seconds
         beats.append(got[(got >= low * fs) & (got < high * fs)])
     np.testing.assert_array_equal(np.concatenate(beats), found(x, fs))
+
+
+@pytest.mark.parametrize("leads, dtype, gap", [(1, np.float32, 0), (1, np.float32, 9000), (2, np.int16, 0)])
+def test_several_threads_on_a_long_record_give_the_same_beats(rng, leads, dtype, gap):
+    seconds, fs = 1000, 360  # more than one part of every stage
+    x = np.tile(beats_at(np.cumsum(rng.uniform(0.5, 1.1, 24)), 20, fs)[0], seconds // 20)
+    noise = rng.normal(size=(leads, len(x))) * np.repeat(rng.choice([0.02, 0.1, 0.3], seconds // 10), 10 * fs)
+    ecg = (500 * (rng.uniform(0.5, 1, (leads, 1)) * x + noise)).astype(dtype)[None]
+    if gap:
+        ecg[..., 200_000 : 200_000 + gap] = np.nan
+    before, results = _core.num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            _core.set_num_threads(threads)
+            results.append(pc.detect_rpeaks(ecg, fs))
+    finally:
+        _core.set_num_threads(before)
+    for r in results[1:]:
+        np.testing.assert_array_equal(r.index, results[0].index)
+        assert r.quality == results[0].quality
+    batch = pc.detect_rpeaks(np.concatenate([ecg, ecg[..., ::-1], ecg]), fs)  # three records, as many teams
+    np.testing.assert_array_equal(batch.index[[0, 2]], np.repeat(results[0].index, 2, axis=0))
 
 
 def test_gain_offset_and_int16(rng):
@@ -150,7 +214,7 @@ def test_gain_offset_and_int16(rng):
 def test_beats_outside_a_gap_are_unaffected(missing):
     x, truth = beats_at(np.arange(0.5, 19.6, 0.8), 20, 500)
     whole = found(x, 500)
-    assert near(whole, truth, 0)
+    assert near(whole, truth, 1)
     x[4000:5100] = missing
     x[7777] = missing
     gap = found(x, 500)
@@ -174,7 +238,8 @@ def test_short_record_of_a_real_beat_has_no_beats():
 def test_max_beats_keeps_the_first():
     x, truth = beats_at(np.arange(0.5, 9.6, 0.8), 10, 500)
     r = pc.detect_rpeaks(x[None], 500, max_beats=4)
-    np.testing.assert_array_equal(r.index, truth[None, :4])
+    np.testing.assert_array_equal(r.index[0], found(x, 500)[:4])
+    assert near(r.index[0], truth[:4], 1)
     assert r.count.tolist() == [4]
     assert pc.detect_rpeaks(x[None], 500, max_beats=0).index.shape == (1, 0)
 

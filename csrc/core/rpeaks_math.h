@@ -1,6 +1,7 @@
 #pragma once
 // detect_rpeaks: the constants, each with its reason, and the steps that work on blocks and candidates of one record.
-// Plain scalar code on borrowed arrays with + - * / and square roots only, so that every backend and processor takes the same decisions.
+// Plain scalar code on borrowed arrays with + - * / and square roots only, so that every backend and processor takes the
+// same decisions.
 // Times are samples of the envelope's rate unless they say seconds.
 #include <cmath>
 #include <cstdint>
@@ -70,7 +71,7 @@ constexpr float kDip = 0.7f, kProminence = 0.13f, kBroadProminence = 0.03f, kPro
 // The index is the middle of the top of the wave, of the samples within kTop of its height from its extremum at full
 // rate: noise and slow ST segments move it less than the extremum, flat tops have one. Half window of the search (s).
 constexpr double kFine = 0.024;
-constexpr float kTop = 0.35f;
+constexpr float kTop = 0.25f;
 // Quality: the value of the chosen sequence per beat, from kPoor (what noise reaches) to kEvidence; less so where the
 // beats are of uneven height (standard deviation over mean, from kEven to kUneven) and the noise above kCalm reaches
 // kUneasy: ectopic beats in a calm record may be of any height. Amplitudes above kLargest count as that. Among records
@@ -353,10 +354,14 @@ PHYSIOCLR_HD int64_t middle_of_top(const float* v, int64_t n, float height) {
   int64_t top = 0;
   for (int64_t i = 1; i < n; ++i)
     if (v[i] > v[top]) top = i;
-  const float least = v[top] - kTop * height;
   int64_t a = top, b = top;
-  while (a > 0 && v[a - 1] >= least) --a;
-  while (b + 1 < n && v[b + 1] >= least) ++b;
+  float drop = kTop * height;
+  for (int tries = 0; tries < 3; ++tries, drop *= 0.5f) {  // of a broad wave less of the top fits in
+    a = b = top;
+    while (a > 0 && v[a - 1] >= v[top] - drop) --a;
+    while (b + 1 < n && v[b + 1] >= v[top] - drop) ++b;
+    if (a > 0 && b + 1 < n) break;
+  }
   return (a + b) / 2;
 }
 

@@ -110,7 +110,8 @@ void fetch_ahead(const T* x, const T* end, int64_t n) {
     __builtin_prefetch(x, 0, 2);
 }
 
-// Envelopes of every lead and band, and their sum in s.fused. `end`: of the batch. Returns false if no lead has a signal.
+// Envelopes of every lead and band, and their sum in s.fused. `end`: of the batch. Returns false if no lead has a
+// signal.
 template <class T>
 bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& p, Scratch& s) {
   bool any = false;
@@ -238,8 +239,8 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, const 
 
 // One record. Returns the number of beats.
 template <class T>
-int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& p, Scratch& s, int32_t* index, int64_t most,
-               float* quality) {
+int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& p, Scratch& s, int32_t* index,
+               int64_t most, float* quality) {
   *quality = 0;
   if (static_cast<double>(p.n) < kShortest * p.fw || leads == 0 || !fuse(x, end, leads, samples, p, s)) return 0;
   s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local& local) {
@@ -306,7 +307,8 @@ void run(Cube<const T> ecg, double fs, Matrix<int32_t> index, int32_t* count, fl
   const int64_t records = ecg.records;
   const auto one = [&](int64_t b, Scratch& s) {
     int32_t* row = index.row(b);
-    count[b] = detect(ecg.lead(b, 0), ecg.lead(records, 0), ecg.leads, ecg.samples, plan, s, row, index.cols, quality + b);
+    count[b] = detect(ecg.lead(b, 0), ecg.lead(records, 0), ecg.leads, ecg.samples, plan, s, row, index.cols,
+                      quality + b);
     std::fill(row + count[b], row + index.cols, -1);
   };
   // Few long records: one after the other, all threads on each.

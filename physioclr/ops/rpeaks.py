@@ -17,10 +17,13 @@ def detect_rpeaks(ecg: Any, fs: float, *, max_beats: int | None = None) -> RPeak
     weighted by how far its beats stand out of the rest. The separate maxima of that envelope are candidates;
     dynamic programming chooses the sequence with the most evidence, less a cost for intervals that do not fit the
     local rhythm, and in noise trusts the rhythm more and the amplitude less. Every beat is then placed on the
-    dominant deflection of the full-rate signal.
+    middle of the top of its R wave at full rate; a complex without one is placed on its dominant negative wave.
 
-    A beat depends on the signal within about 10 s of it: pieces of a long record that start on whole seconds and
-    overlap by 20 s give, each up to the middle of the overlap, the beats of the whole record.
+    A beat depends on the signal near it: levels look 4 s to each side, the local rhythm 3 s. Pieces of a long record
+    that start on even seconds and overlap by 10 s give, each up to the middle of the overlap, the beats of the whole
+    record; where noise exceeds the ECG, one beat in some hundreds differs.
+
+    Pacing spikes are not R peaks. That a record is paced is said by `physio_features(..., return_paced=True)`.
 
     Args:
         ecg: (B, T), one lead a record, or (B, L, T), where the leads of a record are fused and flat or noisy ones count
@@ -32,9 +35,10 @@ def detect_rpeaks(ecg: Any, fs: float, *, max_beats: int | None = None) -> RPeak
 
     Returns:
         RPeaks: index (B, P) int32 samples, rising, padded with -1; count (B,) int32; quality (B,) float32 in 0..1,
-        1 for a clean ECG and near 0 for a flat line or noise. A record without a signal has no beats. Same library
-        and device as `ecg`. Of an inverted complex the index is the dominant negative extremum; of several leads it
-        is the largest summed deflection.
+        1 for a clean ECG and near 0 for a flat line or noise: what the beats are worth, by their height and rhythm,
+        less what stands beside them. A record without a signal has no beats. Same library and device as `ecg`. In an
+        RS complex the index is the R wave, even where the S wave is deeper; over several leads it is the largest
+        summed deflection.
 
     Raises:
         ValueError: a shape that is neither (B, T) nor (B, L, T), fs or max_beats out of range.

@@ -13,7 +13,7 @@ CALM, THRESHOLD, THRESHOLD_RISE, WIDTH, WIDTH_RISE, EVIDENCE = 0.16, 0.31, 1.5, 
 CLEAR, SPAN, RHYTHM_DEFAULT, RHYTHM_MIN, RHYTHM_MAX, MOST_GAPS = 0.6, 3.0, 0.8, 0.2, 1.6, 32
 EARLY, EARLY_COST, EARLY_RISE, LATE, LATE_COST, LOOK_BACK = 0.75, 0.3, 35.0, 1.35, 1.0, 6
 HISS, DOUBT = 0.2, 80.0
-REFINE, BASELINE, INVERTED, TAPER, FINE, TOP = 0.07, 0.12, 1.5, 20000.0, 0.024, 0.35
+REFINE, BASELINE, INVERTED, TAPER, FINE, TOP = 0.07, 0.12, 1.5, 20000.0, 0.024, 0.25
 RS, BROAD_RS, NOTCH, FALL, BROAD, WIDEST = 0.045, 0.12, 0.06, 0.12, 0.055, 0.2
 DIP, PROMINENCE, BROAD_PROMINENCE, PROMINENCE_RISE = 0.7, 0.13, 0.03, 7.0
 POOR, EVEN, UNEVEN, UNEASY, LARGEST, BESIDE = 0.9, 0.12, 0.45, 0.08, 2.0, 0.2
@@ -218,11 +218,15 @@ def refine(leads, slow, weight, t, z, step, fs, single):
         total = total + (w if upward else -w) * d
     if not np.isfinite(total).any():
         return min(centre, len(leads[0]) - 1)
-    top = a = b = int(np.nanargmax(total))
-    while a > 0 and total[a - 1] >= total[top] - TOP * height:
-        a -= 1
-    while b + 1 < len(total) and total[b + 1] >= total[top] - TOP * height:
-        b += 1
+    top = int(np.nanargmax(total))
+    for drop in (TOP * height, TOP / 2 * height, TOP / 4 * height):  # of a broad wave less of the top fits in
+        a = b = top
+        while a > 0 and total[a - 1] >= total[top] - drop:
+            a -= 1
+        while b + 1 < len(total) and total[b + 1] >= total[top] - drop:
+            b += 1
+        if a > 0 and b + 1 < len(total):
+            break
     return lo + (a + b) // 2
 
 
