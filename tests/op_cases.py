@@ -14,6 +14,7 @@ import torch
 from augment_plans import ONE_FIELD
 
 import physioclr as pc
+from physioclr.ops.augment import _augment_rows
 
 
 class Inputs(NamedTuple):
@@ -27,10 +28,17 @@ class Inputs(NamedTuple):
     anchor: torch.Tensor  # (N, D) float32
     views: torch.Tensor  # (2, N, D) float32
     group: torch.Tensor  # (N,) int64
+    rows: torch.Tensor  # (B,) int64: the records of a batch gathered from `raw`
+    starts: torch.Tensor  # (B,) int64
     fs: float = 500.0
 
     def on(self, device: Any) -> Inputs:
         return Inputs(*(x.to(device) if isinstance(x, torch.Tensor) else x for x in self))
+
+
+def gathered(ecg: Any) -> int:
+    """Samples of a segment of these records."""
+    return max(1, ecg.shape[2] * 2 // 3)
 
 
 def inputs_of(ecg: np.ndarray, features: np.ndarray | None = None, *, width: int = 33, seed: int = 0) -> Inputs:
@@ -51,6 +59,8 @@ def inputs_of(ecg: np.ndarray, features: np.ndarray | None = None, *, width: int
         rng.normal(size=(n, width)).astype(np.float32),
         rng.normal(size=(2, n, width)).astype(np.float32),
         rng.integers(0, max(n // 2, 1), n),
+        np.arange(len(ecg))[::-1].copy(),
+        rng.integers(0, ecg.shape[2] - gathered(ecg) + 1, len(ecg)),
     )
     return Inputs(*(torch.from_numpy(x) for x in arrays))
 
@@ -120,6 +130,11 @@ CASES = [
          grad=("ecg",), tolerance=1e-6),
     Case("augment int16 two views", ("augment",),
          lambda x: pc.augment(x.raw, pc.Augment.standard(), fs=x.fs, seed=[2, 3], rpeaks=x.rpeaks, scale=0.001)),
+    Case("augment out", ("augment_out",),
+         lambda x: pc.augment(x.ecg, EVERY, fs=x.fs, seed=2, rpeaks=x.rpeaks, out=x.ecg * 0), tolerance=1e-6),
+    Case("augment gathered", ("augment_gather",),
+         lambda x: _augment_rows(x.raw, x.rows, x.starts, gathered(x.raw), pc.Augment.standard(), fs=x.fs, seed=[2, 3],
+                                 rpeaks=x.rpeaks, scale=0.001)),
     Case("physio_similarity", ("physio_similarity",), lambda x: pc.physio_similarity(x.features, x.others),
          tolerance=2e-6),
     Case("physio_similarity rbf", ("physio_similarity",),
