@@ -3,14 +3,18 @@
 pytest benchmarks/bench_contrastive.py                    times (pytest-benchmark), 2 threads
 python benchmarks/bench_contrastive.py [N ...]            time and peak memory of each method, one process each;
                                                           CPU seconds (all threads) where other programs run too
+    --only WORD ...                                       the methods whose names contain one of the words
 
-"bare GEMMs" is h h^T, f f^T, G h and G^T h with preallocated results: the products that autograd does for the loss, and
-nothing else. pytorch-metric-learning (SupConLoss, integer labels) takes part where it is installed and N <= 4096.
+The products alone, results preallocated: "bare GEMMs" is h h^T, f f^T, G h and G^T h, which autograd does for the loss;
+"single G h" leaves G^T h out, the least that any implementation without symmetry does; "torch.mm on tiles" is what
+physioclr multiplies (each unordered tile once forward and once backward, G h_J and G^T h_I) with MKL instead of its own
+kernel, without anything in between. pytorch-metric-learning (SupConLoss, integer labels) takes part where it is
+installed and N <= 4096.
 """
 
+import argparse
 import multiprocessing as mp
 import statistics
-import sys
 import time
 
 import pytest
@@ -19,7 +23,9 @@ import torch
 import physioclr as pc
 
 D, F, V, TAU, DELTA, THREADS = 256, 50, 2, 0.1, 0.25, 2
-METHODS = ["bare GEMMs", "eager PyTorch", "pytorch-metric-learning", "physioclr", "physioclr bfloat16"]
+METHODS = ["bare GEMMs", "bare GEMMs, single G h", "torch.mm on tiles", "eager PyTorch", "pytorch-metric-learning",
+           "physioclr", "physioclr bfloat16"]  # fmt: skip
+TILE = 1024
 
 
 def inputs(n, dtype=torch.float32):
@@ -38,17 +44,39 @@ def eager(anchor, views, features):
     return (torch.log((e * negative).sum(1)) - torch.log(pos)).mean()
 
 
+def tile_products(h, f):
+    tile = min(TILE, len(h))
+    s, t, g = torch.empty(tile, tile), torch.empty(tile, tile), torch.zeros_like(h)
+    blocks = [slice(i, i + tile) for i in range(0, len(h), tile)]  # N is a multiple of the tile
+
+    def products():
+        for backward in (False, True):
+            for k, i in enumerate(blocks):
+                for j in blocks[k:]:
+                    torch.mm(h[i], h[j].T, out=s)
+                    torch.mm(f[i], f[j].T, out=t)
+                    if backward:
+                        g[i].addmm_(s, h[j])
+                    if backward and i is not j:
+                        g[j].addmm_(s.T, h[i])
+
+    return products
+
+
 def step(method, n):
     """A function that does one forward and backward pass."""
     anchor, views, features = inputs(n, torch.bfloat16 if method.endswith("bfloat16") else torch.float32)
-    if method == "bare GEMMs":
+    if method == "torch.mm on tiles":
+        return tile_products(anchor.detach(), features)
+    if method.startswith("bare GEMMs"):
         h, g, tile = anchor.detach(), torch.empty(n, D), torch.empty(n, n)
 
         def products():
             torch.mm(features, features.T, out=tile)
             torch.mm(h, h.T, out=tile)
             torch.mm(tile, h, out=g)
-            torch.mm(tile.T, h, out=g)
+            if not method.endswith("single G h"):
+                torch.mm(tile.T, h, out=g)
 
         return products
     if method == "pytorch-metric-learning":
@@ -62,7 +90,7 @@ def step(method, n):
 
 def available(method, n):
     if method != "pytorch-metric-learning":
-        return n <= 16384 or method.startswith("physioclr")
+        return n <= 16384 or method.startswith(("physioclr", "torch.mm on"))
     try:
         import pytorch_metric_learning  # noqa: F401
     except ImportError:
@@ -110,11 +138,15 @@ def measure(method, n, repeats, pipe):
     pipe.send((statistics.median(times), statistics.median(cpu_times), peak("VmHWM") - before))
 
 
-def main(sizes):
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", type=int, nargs="*", default=[2048, 8192])
+    parser.add_argument("--only", nargs="*", default=[""], metavar="WORD")
+    args = parser.parse_args()
     context = mp.get_context("spawn")
     print(f"forward + backward, D = {D}, F = {F}, V = {V}, {THREADS} threads; MB beyond the inputs, gradients included")
-    for n in sizes:
-        for method in (m for m in METHODS if available(m, n)):
+    for n in args.sizes:
+        for method in (m for m in METHODS if available(m, n) and any(word in m for word in args.only)):
             ours, theirs = context.Pipe()
             process = context.Process(target=measure, args=(method, n, 5 if n <= 8192 else 1, theirs))
             process.start()
@@ -124,4 +156,4 @@ def main(sizes):
 
 
 if __name__ == "__main__":
-    main([int(x) for x in sys.argv[1:]] or [2048, 8192])
+    main()

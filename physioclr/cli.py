@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,9 @@ out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 StoreArg = Annotated[Path, typer.Argument(help="A store made by `physioclr prepare`.", show_default=False)]
-RunArg = Annotated[Path, typer.Argument(help="A run folder made by `physioclr pretrain`.", show_default=False)]
+RunArg = Annotated[
+    Path, typer.Argument(help="A run folder made by `physioclr pretrain`, or `pretrained`.", show_default=False)
+]
 
 
 def progress_bar() -> Progress:
@@ -32,11 +35,38 @@ def progress_bar() -> Progress:
     return Progress(*columns, console=err, disable=not err.is_terminal)
 
 
+class Lines:
+    """Progress for a log: where stderr is no terminal, a line with rate and remaining time every `seconds`."""
+
+    def __init__(self, name: str, unit: str, seconds: float = 30.0):
+        self.name, self.unit, self.seconds = name, unit, seconds
+        self._began = self._last = time.monotonic()
+        self._first: int | None = None
+
+    def rate(self, done: int) -> float:
+        """Units a second since the first call; what was done before a continuation does not count."""
+        if self._first is None:
+            self._first = done
+            self._began = time.monotonic()
+        elapsed = time.monotonic() - self._began
+        return (done - self._first) / elapsed if elapsed > 0 else 0.0
+
+    def __call__(self, done: int, total: int, note: str = "") -> str:
+        """Prints if it is time to; returns the rate as text."""
+        rate = self.rate(done)
+        text = f"{rate:.3g} {self.unit}/s"
+        if not err.is_terminal and time.monotonic() - self._last >= self.seconds:
+            self._last = time.monotonic()
+            left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
+            err.print(f"{self.name}: {done} of {total}, {text}{left}{', ' + note if note else ''}", markup=False)
+        return text
+
+
 def show_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """A table on stdout; numbers to the right."""
+    """A table on stdout; numbers to the right. What a row is about is never cut short, however narrow the terminal."""
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i == 0 else "right")
+        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i == 0)
     for row in rows:
         table.add_row(*[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row])
     out.print(table)
@@ -128,8 +158,12 @@ def prepare(
     with progress_bar() as bar:
         task = bar.add_task("prepare", total=None, note="")
 
+        lines = Lines("prepare", "records")
+
         def update(done: int, total: int, left_out: int) -> None:
-            bar.update(task, completed=done, total=total, note=f"{left_out} left out" if left_out else "")
+            note = f"{left_out} left out" if left_out else ""
+            rate = lines(done, total, note)
+            bar.update(task, completed=done, total=total, note=f"{rate} {note}")
 
         report = convert(src, dest, fs=fs, jobs=jobs, shard=part, progress=update)
     out.print(str(report), markup=False)
@@ -166,8 +200,11 @@ def pretrain(
     with progress_bar() as bar:
         task = bar.add_task("pretrain", total=None, note="")
 
+        lines = Lines("pretrain", "steps")
+
         def update(metrics: dict[str, Any]) -> None:
             note = f"loss {metrics['loss']:.4f}" if "loss" in metrics else ""
+            lines(metrics["step"], metrics["steps"], note)
             bar.update(task, completed=metrics["step"], total=metrics["steps"], note=note)
 
         result = train(store, run, Config.load(config).override(settings), resume=resume, progress=update)
@@ -188,6 +225,7 @@ def probe(
     test_folds: Annotated[list[int] | None, typer.Option(help="Score only these folds of the store.")] = None,
     train_sources: Annotated[list[str] | None, typer.Option(help="Fit on the records of these sources.")] = None,
     test_sources: Annotated[list[str] | None, typer.Option(help="Score those of these sources.")] = None,
+    min_positives: Annotated[int, typer.Option(help="Classes with fewer in any draw are left out.")] = 2,
     finetune: Annotated[bool, typer.Option(help="Train encoder and head together instead of the probe.")] = False,
     epochs: Annotated[int, typer.Option(help="Passes over the labelled records with --finetune.")] = 20,
     path: Annotated[Path | None, typer.Option("--out", help="Folder of table and picture; default the run.")] = None,
@@ -200,7 +238,8 @@ def probe(
         task = bar.add_task("probe", total=None, note="")
         result = evaluate(
             run, store, fractions=tuple(fractions or (0.01, 0.1, 1.0)), seeds=seeds, scheme=scheme, folds=folds,
-            finetune=finetune, epochs=epochs, out=path, **{k: v or None for k, v in given.items()},
+            finetune=finetune, epochs=epochs, out=path, min_positives=min_positives,
+            **{k: v or None for k, v in given.items()},
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
     out.print(str(result), markup=False)
@@ -245,9 +284,7 @@ def bench(
     for row in rows(peers, seconds):
         beside = [] if math.isnan(row.beside_seconds) else [text(row.beside_seconds), row.beside_seconds / row.seconds]
         lines.append([row.name, text(row.seconds), row.beside, *(beside or ["", ""])])
-    show_table(
-        f"medians, {collect()['threads']} threads", ["", "physioclr", "beside it", "takes", "times as long"], lines
-    )
+    show_table(f"medians, {collect()['threads']} threads", ["", "physioclr", "beside it", "takes", "ratio"], lines)
 
 
 @app.command()

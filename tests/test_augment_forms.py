@@ -151,6 +151,19 @@ def test_in_place(backend, rng, plan, samples):
     np.testing.assert_array_equal(back(x), back(want))
 
 
+@pytest.mark.parametrize("name", ["beat_shuffle", "shuffle_tp", "crop", "time_warp", "gaussian_noise"])
+def test_results_that_go_by_the_caches(rng, name):
+    """17 MB in one call are what the records give one by one."""
+    ecg, index = rng.normal(size=(3, 12, 120_001)).astype(np.float32), peaks_of(rng, 3, 120_001, 99)
+    ecg[1, 2, 500:700] = np.nan
+    field = pc.BeatShuffle(p=1, cut="tp") if name == "shuffle_tp" else ONE_FIELD[name]
+    plan = pc.Augment(**{"beat_shuffle" if name == "shuffle_tp" else name: field})
+    whole, _ = pc.augment(ecg, plan, fs=500, seed=5, rpeaks=index)
+    for b in range(3):
+        one, _ = pc.augment(ecg[b : b + 1], plan, fs=500, seed=5, sample_id=[b], rpeaks=index[b : b + 1])
+        np.testing.assert_array_equal(one[0], whole[b])
+
+
 def test_in_place_half_precision(rng):
     ecg = torch.from_numpy(rng.normal(size=(3, 12, 700))).half()
     want = pc.augment(ecg, PLANS["gaussian_noise"], fs=500, seed=5)[0]

@@ -95,6 +95,9 @@ def test_pretrain_probe_embed(physioclr, store, tmp_path):
     embeddings = np.load(tmp_path / "e.npy")
     assert status == 0 and embeddings.dtype == np.float32 and embeddings.shape[0] == 12
     assert np.isfinite(embeddings).all() and embeddings.std(0).max() > 0
+    status, out, err = physioclr("embed", store, "--out", tmp_path / "shipped.npy")  # by the encoder of the package
+    assert status == 0 and np.load(tmp_path / "shipped.npy").shape == (12, 128), err
+    assert physioclr("embed", run, store, run, "--out", tmp_path / "x.npy")[0] == 2
 
 
 def test_probe_options(physioclr, store, tmp_path):
@@ -143,6 +146,19 @@ def test_mistakes_are_one_clear_line(physioclr, tmp_path, monkeypatch, words, me
     status, out, err = physioclr(*words)
     assert status == 2 and message in out + err, err
     assert "Traceback" not in err
+
+
+def test_progress_in_a_log(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(cli.time, "monotonic", lambda: now[0])
+    lines = cli.Lines("prepare", "records", seconds=120)
+    now[0] = 100.0
+    assert lines(1000, 5000) == "0 records/s"  # found done already
+    now[0] = 110.0
+    assert lines(1200, 5000, "3 left out") == "20 records/s" and capsys.readouterr().err == ""  # too early for a line
+    now[0] = 150.0
+    lines(2000, 5000, "3 left out")
+    assert capsys.readouterr().err == "prepare: 2000 of 5000, 20 records/s, 150 s left, 3 left out\n"
 
 
 def test_lists_of_values():

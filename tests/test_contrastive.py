@@ -24,12 +24,12 @@ def batch(n, v=2, d=16, f=6, dtype=torch.float64, seed=0, grad=True):
 
 
 def check(anchor, views, features, group=None, tol=1e-9, **kwargs):
-    """Loss, gradients and statistics against the definition; returns what the op gave."""
+    """Loss (to tol, at most 1e-5), gradients and statistics against the definition; returns what the op gave."""
     loss, stats = pc.hybrid_contrastive_loss(anchor, views, features, group, return_stats=True, **kwargs)
     want, positives, negatives, skipped = reference.hybrid_contrastive_loss(anchor, views, features, group, **kwargs)
     assert torch.equal(stats.positives, positives) and torch.equal(stats.negatives, negatives)
     assert stats.skipped == skipped
-    assert loss.item() == pytest.approx(want.item(), rel=tol, abs=tol)
+    assert loss.item() == pytest.approx(want.item(), rel=min(tol, 1e-5), abs=min(tol, 1e-5))
     got = torch.autograd.grad(loss, (anchor, views))
     for g, w in zip(got, torch.autograd.grad(want, (anchor, views)), strict=True):
         assert g.dtype == anchor.dtype and (g - w).norm() <= tol * w.norm() + 1e-12
@@ -44,11 +44,12 @@ def test_matches_reference(mode, n, v, dtype):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_many_tiles_groups_and_zero_features(mode):
-    anchor, views, features = batch(1100, 2, d=40, f=50)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_many_tiles_groups_and_zero_features(mode, dtype):
+    anchor, views, features = batch(1100, 2, d=40, f=50, dtype=dtype)
     features[::7] = 0
     group = torch.from_numpy(np.random.default_rng(1).integers(-5, 300, 1100)) * 2**40
-    check(anchor, views, features, group, mode=mode, delta=0.05)
+    check(anchor, views, features, group, mode=mode, delta=0.05, tol=TOL[dtype])
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,4 +1,4 @@
-"""hybrid_contrastive_loss over several processes (gloo). One start of three processes serves all checks."""
+"""hybrid_contrastive_loss over several processes (gloo). One start of four processes serves all checks."""
 
 import datetime
 import traceback
@@ -10,7 +10,7 @@ import torch.multiprocessing as mp
 
 import physioclr as pc
 
-SIZES = {3: (5, 40, 23), 2: (33, 0)}  # rows of each process
+SIZES = {4: (5, 31, 0, 14), 3: (5, 40, 23), 2: (33, 0)}  # rows of each process
 
 
 def batch(rows, dtype, seed=0):
@@ -79,16 +79,17 @@ def worker(rank, init, results):
     try:
         torch.set_num_threads(1)
         timeout = datetime.timedelta(seconds=120)
-        dist.init_process_group("gloo", init_method=init, rank=rank, world_size=3, timeout=timeout)
-        world, pair = dist.group.WORLD, dist.new_group([0, 1])
+        dist.init_process_group("gloo", init_method=init, rank=rank, world_size=4, timeout=timeout)
+        groups = {4: dist.group.WORLD, 3: dist.new_group([0, 1, 2]), 2: dist.new_group([0, 1])}
         for mode in ("ratio", "supcon", "soft"):
             for dtype in (torch.float64, torch.float32):
-                for tau in (0.1, 0.01):
-                    check_against_one_process(3, world, dtype, mode=mode, tau=tau, pair_reduction="mean")
-                if rank < 2:
-                    check_against_one_process(2, pair, dtype, mode=mode)
-        torch.testing.assert_close(train(world, 68), train(None, 68), rtol=1e-9, atol=1e-9)
-        check_errors(world)
+                for ranks in (r for r in SIZES if rank < r):
+                    for tau in (0.1, 0.01):
+                        settings = {"mode": mode, "tau": tau, "pair_reduction": "mean" if ranks == 3 else "sum"}
+                        check_against_one_process(ranks, groups[ranks], dtype, **settings)
+        if rank < 3:
+            torch.testing.assert_close(train(groups[3], 68), train(None, 68), rtol=1e-9, atol=1e-9)
+        check_errors(groups[4])
         results.put(None)
     except BaseException:
         results.put(f"rank {rank}:\n{traceback.format_exc()}")
@@ -96,10 +97,10 @@ def worker(rank, init, results):
         dist.destroy_process_group()
 
 
-def test_two_and_three_processes_equal_one(tmp_path):
+def test_two_to_four_processes_equal_one(tmp_path):
     context = mp.get_context("spawn")
     results = context.SimpleQueue()
-    processes = [context.Process(target=worker, args=(r, f"file://{tmp_path}/init", results)) for r in range(3)]
+    processes = [context.Process(target=worker, args=(r, f"file://{tmp_path}/init", results)) for r in range(4)]
     for p in processes:
         p.start()
     try:

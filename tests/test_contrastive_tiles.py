@@ -44,7 +44,7 @@ def check(anchor, views, features, group=None, tol=1e-9, make=THIRTY_TWO, **opti
         anchor, views, features, group, **options
     )
     assert torch.equal(counts[:, 0], positives) and torch.equal(counts[:, 1], negatives) and skipped == want_skipped
-    assert loss.item() == pytest.approx(want.item(), rel=tol, abs=tol)
+    assert loss.item() == pytest.approx(want.item(), rel=min(tol, 1e-5), abs=min(tol, 1e-5))
     for g, w in zip(grads, torch.autograd.grad(want, (anchor, views)), strict=True):
         assert g.dtype == anchor.dtype and (g - w).norm() <= tol * w.norm() + 1e-12
 

@@ -506,3 +506,22 @@ def test_rows_without_features_are_not_predicted(store, tmp_path):
     expected = (predicted - f / scale)[[0, 1, 3, 4, 5]].square().mean()
     assert trainer.prediction_error(predicted, f) == pytest.approx(float(expected), rel=1e-5)
     assert trainer.prediction_error(predicted, torch.zeros(6, 10)) == 0
+
+
+# ---- the shipped encoder ------------------------------------------------------------------------------------------
+
+
+def test_the_shipped_encoder_embeds_real_records(tmp_path):
+    import physioclr as pc
+
+    run = open_run("pretrained")
+    size = sum(f.stat().st_size for f in run.path.rglob("*") if f.is_file())
+    assert size < 10e6 and (run.path / "ORIGIN.md").is_file() and len(run.record_ids) == 434
+    assert "CC BY 4.0" in (run.path / "ORIGIN.md").read_text(encoding="utf-8") and run.shipped
+    store = pc.data.sample_store(tmp_path / "sample")
+    embeddings = embed("pretrained", store)
+    assert embeddings.shape == (80, run.encoder.width) and np.isfinite(embeddings).all()
+    # what it learnt without labels tells normal records from others
+    normal = store.labels["ptbxl_superclass"][1][:, 0] == 1
+    distance = np.linalg.norm(embeddings - embeddings[normal].mean(0), axis=1)
+    assert np.median(distance[~normal]) > np.median(distance[normal])

@@ -209,6 +209,8 @@ def test_too_few_labels_for_any_class(run, store, tmp_path):
 
 
 def test_errors(run, store, tmp_path):
+    with pytest.raises(ValueError, match="out is None; give a folder"):
+        probe("pretrained", store)
     with pytest.raises(ValueError, match="scheme is 'x'; the store has 'shape'"):
         probe(run, store, out=tmp_path, scheme="x")
     with pytest.raises(ValueError, match="fractions has 10"):

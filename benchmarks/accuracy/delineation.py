@@ -3,9 +3,11 @@
     python benchmarks/accuracy/delineation.py DATA        # a folder with ludb/data/*.hea and qtdb/RECORDS
 
 LUDB, one lead at a time, R peaks by detect_rpeaks: sensitivity, positive predictive value and F1 within 150 ms, mean
-and SD of the error. Only what lies between the first and the last marked QRS of a lead counts, because LUDB leaves the
-edges unmarked. QTDB, both leads at once: the mark is compared with the nearer of the two leads, as is usual there;
-QTDB marks only some beats, so there is no predictive value.
+and SD of the error, and the two parts of the SD: between the means of the records and within them. For lead II also how
+far the marks themselves scatter within a record, about their mean distance from the aligned QRS complexes: with no
+algorithm involved, what the readers leave open. Only what lies between the first and the last marked QRS of a lead
+counts, because LUDB leaves the edges unmarked. QTDB, both leads at once: the mark is compared with the nearer of the
+two leads, as is usual there; QTDB marks only some beats, so there is no predictive value.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ def pair(reference, found, tolerance):
 
 
 def ludb(folder, only=None):
-    counts = {f: [0, 0, 0, []] for f in FIELDS}  # matched, found, marked, errors in ms
+    counts = {f: [0, 0, 0, []] for f in FIELDS}  # matched, found, marked, errors in ms, a list for each lead
+    scatter = {f: [] for f in FIELDS}
     headers = sorted(folder.glob("*.hea"))
     for header in headers:
         record = wfdb.rdrecord(str(header.with_suffix("")))
@@ -83,13 +86,54 @@ def ludb(folder, only=None):
                 c[0] += len(errors)
                 c[1] += len(v)
                 c[2] += len(truth[f])
-                c[3] += [1000 * e / fs for e in errors]
+                c[3].append([1000 * e / fs for e in errors])
+            if only is not None:
+                for f, v in marks_from_qrs(x[0], found, truth, fs).items():
+                    scatter[f].append(v)
     print(f"LUDB, {len(headers)} records, {'12 leads' if only is None else 'lead ' + only.upper()}")
-    for f, (matched, n_found, marked, errors) in counts.items():
+    for f, (matched, n_found, marked, by_lead) in counts.items():
+        errors = np.concatenate(by_lead)
+        between, within = parts(by_lead)
         se, ppv = 100 * matched / max(marked, 1), 100 * matched / max(n_found, 1)
         f1 = 2 * se * ppv / max(se + ppv, 1e-9)
         error = f"{np.mean(errors):+5.1f} +- {np.std(errors):4.1f} ms"
-        print(f"  {f:8s} Se {se:6.2f}  PPV {ppv:6.2f}  F1 {f1:6.2f}  error {error}")
+        line = f"  {f:8s} Se {se:6.2f}  PPV {ppv:6.2f}  F1 {f1:6.2f}  error {error}"
+        line += f" ({between:4.1f} between, {within:4.1f} within"
+        print(line + (f"; the marks within: {parts(scatter[f])[1]:4.1f})" if only is not None else ")"))
+
+
+def parts(by_lead):
+    """SD of the means, and the SD about them, both weighted with the numbers of errors."""
+    by_lead = [np.asarray(v) for v in by_lead if len(v)]
+    n = [len(v) for v in by_lead]
+    means = np.array([v.mean() for v in by_lead])
+    between = np.sqrt(np.average((means - np.average(means, weights=n)) ** 2, weights=n))
+    return between, np.sqrt(np.average([v.var() for v in by_lead], weights=n))
+
+
+def marks_from_qrs(x, found, truth, fs):
+    """field -> distances in ms of the marks of one lead from their QRS complexes, which are aligned by correlation."""
+    reach, shift = int(0.06 * fs), int(0.025 * fs)
+    r = found.qrs_on[0][found.qrs_on[0] >= 0] + reach
+    r = r[(r >= reach + shift) & (r + reach + shift < len(x))].astype(int)
+    if len(r) < 3:
+        return {}
+    at = r
+    for _ in range(3):
+        mean = np.mean([x[k - reach : k + reach + 1] for k in at], axis=0)
+        tries = range(-shift, shift + 1)
+        alike = [[np.corrcoef(mean, x[k + s - reach : k + s + reach + 1])[0, 1] for s in tries] for k in r]
+        at = r + np.argmax(alike, axis=1) - shift
+    out = {}
+    for f in FIELDS:
+        low, high = {"p": (-0.45, 0.05), "q": (-0.2, 0.2), "t": (0.0, 0.6)}[f[0]]
+        d = (truth[f][:, None] - at[None]) / fs
+        d[(d <= low) | (d >= high)] = np.inf
+        d = d[np.arange(len(d)), np.argmin(np.abs(d), axis=1)]  # of the nearest QRS on the right side of the mark
+        d = d[np.isfinite(d)] * 1000
+        if len(d) > 2:
+            out[f] = d
+    return out
 
 
 def qtdb(folder):

@@ -32,6 +32,7 @@ METHODS = {
     "random": {"method": "random"},
     "cmsc": {"method": "cmsc"},
     "cmsc-longer": {"method": "cmsc", "steps": 400},  # about the seconds of physioclr, which encodes two views
+    "physioclr-longer": {"steps": 400},
     "simclr": {"method": "simclr", "augment": "preserving"},
     "physioclr": {},
     "physioclr-released": {"mode": "ratio", "pair_reduction": "sum", "delta": 0.25, "alpha": 0.2, "beta": 0.1},
@@ -44,6 +45,7 @@ METHODS = {
     "physioclr-soft": {"mode": "soft"},
     "physioclr-predict": {"gamma": 1.0},
     "physioclr-predict-no-reconstruction": {"gamma": 1.0, "alpha": 0.0, "beta": 0.0},
+    "physioclr-predict-no-reconstruction-longer": {"gamma": 1.0, "alpha": 0.0, "beta": 0.0, "steps": 400},
     "supervised": {"method": "supervised", "scheme": "ptbxl_superclass"},
 }
 QUICK = ("random", "cmsc", "physioclr")

@@ -69,28 +69,39 @@ def _means(rows: dict[str, dict[int, ProbeScores]], fractions: tuple[float, ...]
     return lines
 
 
-def _difference(a: dict[int, ProbeScores], b: dict[int, ProbeScores], fraction: float) -> str:
-    """a - b with its interval; seeds that only one has are left aside, unless b has no encoder."""
-    common = sorted(set(a) & set(b)) if len(b) > 1 else sorted(a)
+def _difference(a: dict[int, ProbeScores], b: dict[int, ProbeScores], fraction: float, encoder: bool) -> str:
+    """a - b with its interval, of the pretraining seeds that both have; encoder: whether b depends on one."""
+    common = sorted(set(a) & set(b)) if encoder else sorted(a)
     if not common:
         return "-"
-    d, low, high = paired_difference(
-        [a[s] for s in common], [b[s] for s in common] if len(b) > 1 else list(b.values()), fraction
-    )
-    return f"{d:+.3f} ({low:+.3f} to {high:+.3f}){'' if low > 0 or high < 0 else ', not distinguishable'}"
+    others = [b[s] for s in common] if encoder else list(b.values())
+    d, low, high = paired_difference([a[s] for s in common], others, fraction)
+    found = "" if low > 0 or high < 0 else ", not distinguishable"
+    return f"{d:+.3f} ({low:+.3f} to {high:+.3f}){found}"
+
+
+def comparisons(names: list[str]) -> list[tuple[str, str]]:
+    """Which rows are compared: each encoder with CMSC of as many steps, the untrained one and the features; the whole
+    method with each of its ablations. With and without the features beside the embedding."""
+    pairs = []
+    for prefix in ("", FEATURES):
+        encoders = [n for n in names if n not in ALONE and n.startswith(FEATURES) == bool(prefix)]
+        for name in encoders:
+            method = name.removeprefix(prefix)
+            longer = "-longer" if method.endswith("-longer") else ""
+            pairs += [(name, prefix + other) for other in ("cmsc" + longer, "random")] + [(name, "features alone")]
+            if method.startswith("physioclr-"):
+                pairs.append((prefix + "physioclr" + longer, name))
+    return [(a, b) for a, b in dict.fromkeys(pairs) if a in names and b in names and a != b]
 
 
 def _differences(rows: dict[str, dict[int, ProbeScores]], fractions: tuple[float, ...]) -> list[str]:
     head = " | ".join(f"{100 * f:g} % of the labels" for f in fractions)
-    lines = [f"| paired difference | {head} |", f"|---|{'---|' * len(fractions)}"]
-    for name in rows:
-        if name in ALONE:
-            continue
-        prefix = FEATURES if name.startswith(FEATURES) else ""
-        for other in dict.fromkeys((prefix + "cmsc", prefix + "random", "features alone")):
-            if other in rows and other != name:
-                texts = [_difference(rows[name], rows[other], f) for f in fractions]
-                lines.append(f"| {name} minus {other} | {' | '.join(texts)} |")
+    lines = [f"| paired difference | seeds | {head} |", f"|---|---|{'---|' * len(fractions)}"]
+    for name, other in comparisons(list(rows)):
+        texts = [_difference(rows[name], rows[other], f, other not in ALONE) for f in fractions]
+        seeds = len(set(rows[name]) & set(rows[other])) if other not in ALONE else len(rows[name])
+        lines.append(f"| {name} minus {other} | {seeds} | {' | '.join(texts)} |")
     return lines
 
 

@@ -140,6 +140,25 @@ void fetch_ahead(const T* from, const T* end) {
 #endif
 }
 
+// A lead of which only whole samples move: piece by piece to where they go, without a tile in between.
+template <class T>
+void move_lead(const T* x, const TimeMap& m, int64_t samples, bool past_caches, T* y) {
+  std::fill(y, y + m.begin, T(0));
+  std::fill(y + m.end, y + samples, T(0));
+  const int64_t t0 = m.begin + m.shift, t1 = m.end + m.shift;
+  for (const Piece& p : m.pieces) {
+    const int64_t from = std::max(p.dst, t0), to = std::min(p.dst + p.length, t1);
+    if (from >= to) continue;
+    const T* source = x + p.src + (from - p.dst);
+    T* target = y + (from - m.shift);
+    if (past_caches)
+      stream_out(source, (to - from) * static_cast<int64_t>(sizeof(T)), target);
+    else
+      std::memcpy(target, source, (to - from) * sizeof(T));
+  }
+  blend_joints(Row<T>{x, 1.0f}, m.pieces, samples, t0, t1, y + m.begin);
+}
+
 // ---- a record -----------------------------------------------------------------------------------------------------
 
 Draws draws_for(const AugmentCall& call, int64_t view, int64_t b) {
@@ -230,11 +249,18 @@ void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, c
   };
   const auto tile_length = [&](int64_t t0) { return std::min<int64_t>(kTile, samples - t0); };
   if (!noisy && !p.vcg && !s.map.smooth) {  // nothing to share between the leads: one after the other
-    for (int64_t l = 0; l < leads; ++l)
+    for (int64_t l = 0; l < leads; ++l) {
+      if constexpr (std::is_same_v<In, T>)
+        if (!rounds && gain == 1 && s.masked.empty() && !s.dropped[l] && x.data != y.data) {
+          T* const to = static_cast<T*>(y.data) + ((view * x.records + b) * leads + l) * samples;
+          move_lead(row(l).x, s.map, samples, past_caches, to);
+          continue;
+        }
       for (int64_t t0 = 0; t0 < samples; t0 += kTile) {
         map_tile(p, t0, tile_length(t0), samples, s.map, i0, i1);
         lead_tile(l, t0, tile_length(t0));
       }
+    }
   } else {
     for (int64_t t0 = 0; t0 < samples; t0 += kTile) {
       const int64_t n = tile_length(t0);

@@ -160,14 +160,9 @@ void copy_in(Row<T> r, int64_t from, int64_t n, T* out) {
   std::memcpy(out, r.x + from, n * sizeof(T));
 }
 
-// out[0 .. n) = samples t0 .. t0 + n of the shuffled record; beyond its ends the first and the last sample go on.
+// The cross-fades within [t0, t1) of the shuffled record; out[0] is its sample t0.
 template <class In, class T>
-void read_pieces(Row<In> row, const std::vector<Piece>& pieces, int64_t samples, int64_t t0, int64_t n, T* out) {
-  const int64_t t1 = t0 + n;
-  for (const Piece& p : pieces) {
-    const int64_t from = std::max(p.dst, t0), to = std::min(p.dst + p.length, t1);
-    if (from < to) copy_in(row, p.src + (from - p.dst), to - from, out + (from - t0));
-  }
+void blend_joints(Row<In> row, const std::vector<Piece>& pieces, int64_t samples, int64_t t0, int64_t t1, T* out) {
   for (size_t k = 1; k < pieces.size(); ++k)
     if (pieces[k].half > 0)
       for_fade(pieces[k - 1], pieces[k], samples, t0, t1, [&](int64_t t, int64_t a, double wa, int64_t b, double wb) {
@@ -176,6 +171,17 @@ void read_pieces(Row<In> row, const std::vector<Piece>& pieces, int64_t samples,
         copy_in(row, b, 1, x + 1);
         out[t - t0] = x[0] * static_cast<T>(wa) + x[1] * static_cast<T>(wb);
       });
+}
+
+// out[0 .. n) = samples t0 .. t0 + n of the shuffled record; beyond its ends the first and the last sample go on.
+template <class In, class T>
+void read_pieces(Row<In> row, const std::vector<Piece>& pieces, int64_t samples, int64_t t0, int64_t n, T* out) {
+  const int64_t t1 = t0 + n;
+  for (const Piece& p : pieces) {
+    const int64_t from = std::max(p.dst, t0), to = std::min(p.dst + p.length, t1);
+    if (from < to) copy_in(row, p.src + (from - p.dst), to - from, out + (from - t0));
+  }
+  blend_joints(row, pieces, samples, t0, t1, out);
   for (int64_t t = t0; t < 0; ++t) out[t - t0] = out[-t0];
   for (int64_t t = samples; t < t1; ++t) out[t - t0] = out[samples - 1 - t0];
 }

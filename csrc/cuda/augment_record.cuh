@@ -84,6 +84,7 @@ struct Block {
 };
 
 // A block for each record (blockIdx.x) of each view (blockIdx.y).
+// ptxas-allow augment_record_kernel: 512 bytes of stack, because one thread draws lists whose length is drawn too.
 __global__ void augment_record_kernel(AugmentArgs args, int32_t* rpeaks_out, int32_t* count_out) {
   const AugmentCall& call = args.call;
   const int64_t b = blockIdx.x, view = blockIdx.y, leads = args.x.leads, samples = args.x.samples, beats = call.beats;

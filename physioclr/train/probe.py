@@ -118,6 +118,10 @@ def probe(
         ValueError: no labels, a scheme that the store lacks, folds that cannot be made.
     """
     run = open_run(run)
+    if out is None and run.shipped:
+        raise ValueError(
+            "out is None; give a folder for the table of the shipped encoder, which has no run folder of yours"
+        )
     if isinstance(store, str | Path):
         from ..data import open_store
 

@@ -86,6 +86,11 @@ class Run:
         return self.info["input_sd"]
 
     @property
+    def shipped(self) -> bool:
+        """Whether this is the encoder of the package."""
+        return self.path == Path(__file__).with_name(PRETRAINED)
+
+    @property
     def record_ids(self) -> set[str]:
         """Ids of the records it was trained on; empty for a random encoder."""
         if self.config.method == "random":

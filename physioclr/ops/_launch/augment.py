@@ -173,7 +173,8 @@ def _run(
             scale_stride = shape[1]
         elif scale.shape != (shape[1],):
             per_lead = xp.empty((shape[1],), "float32")
-            per_lead[:] = scale.reshape(-1)
+            with xp.guard():
+                per_lead[:] = scale.reshape(-1)
             scale = per_lead
     views, beats = len(seeds), 0 if rpeaks is None else rpeaks.shape[1]
     index, count = xp.empty((views, shape[0], beats), "int32"), xp.empty((views, shape[0]), "int32")

@@ -7,6 +7,7 @@ graph. That is why R peaks are not checked here but cut off at the first that is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -52,12 +53,17 @@ def thread_count(items: int, bytes_each: int) -> int:
 _constants: dict[tuple[Any, ...], Any] = {}
 
 
-def constant(xp: Arrays, *values: Any, dtype: str) -> Any:
-    """A small array of these numbers on xp's device, copied there once."""
-    key = (xp.name, xp.device, dtype, values)
+def constant(xp: Arrays, what: tuple[Any, ...], make: Callable[[], np.ndarray]) -> Any:
+    """The small array make() on xp's device, copied there once for each `what`."""
+    key = (xp.name, xp.device, *what)
     if key not in _constants:
-        _constants[key] = xp.contiguous(xp.from_numpy(np.array(values, dtype)), dtype)
+        x = make()
+        _constants[key] = xp.contiguous(xp.from_numpy(x), x.dtype.name)
     return _constants[key]
+
+
+def lead_numbers(xp: Arrays, leads: list[int]) -> Any:
+    return constant(xp, ("leads", *leads), lambda: np.array(leads, np.int64))
 
 
 def usable_rpeaks(xp: Arrays, rpeaks: Any, samples: int) -> Any:
@@ -101,7 +107,7 @@ def delineate(xp: Arrays, x: Any, fs: float, r: Any, leads: list[int], *, consen
             ((2, CLUSTERS), "int64"),
         )
     ]
-    launch(xp, kernels.delineate_kernel, threads, x, constant(xp, *leads, dtype="int64"), r, fs, out, *scratch)
+    launch(xp, kernels.delineate_kernel, threads, x, lead_numbers(xp, leads), r, fs, out, *scratch)
     if consensus:
         launch(xp, kernels.consensus_kernel, n, out, xp.empty((len(leads), n), "float64"))
     return out
@@ -127,7 +133,7 @@ def to_rate(xp: Arrays, x: Any, r: Any, fs: float, new: float) -> tuple[Any, Any
     filled, bad = xp.empty((rows, samples), "float32"), xp.empty((rows, samples + 1), "int32")
     launch(xp, kernels.fill_gaps_kernel, rows, x.reshape(rows, samples), filled, bad)
     y = xp.empty((rows, length), "float32")
-    taps = constant(xp, *resampling_filter(up, down).tolist(), dtype="float32")
+    taps = constant(xp, ("resampling", up, down), lambda: resampling_filter(up, down))
     launch(xp, kernels.resample_kernel, rows * length, filled, bad, taps, up, down, y)
     if r is not None:
         old, r = r, xp.empty(tuple(r.shape), "int32")
@@ -172,8 +178,8 @@ def measure(
         threads = thread_count(n * len(rows), 4 * N_ROWS * width)
         scratch = xp.empty((N_ROWS, width, threads), "float32")
         launch(
-            xp, kernels.features_kernel, threads, record, constant(xp, *rows, dtype="int64"), r, paced, waves, length,
-            int(bazett), constant(xp, *taps.tolist(), dtype="float32"), features, scratch,
+            xp, kernels.features_kernel, threads, record, lead_numbers(xp, rows), r, paced, waves, length,
+            int(bazett), constant(xp, ("slope taps",), lambda: taps), features, scratch,
         )  # fmt: skip
         if features is not out:
             for j, at in enumerate(columns):
