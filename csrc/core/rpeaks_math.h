@@ -203,17 +203,22 @@ PHYSIOCLR_HD float doubt(const int32_t* t, const float* amp, const float* z, int
 }
 
 // Local rhythm at candidate i, in seconds, over the candidates that `clear` marks. gap: scratch of kMostGaps.
-PHYSIOCLR_HD float local_rhythm(const int32_t* t, const uint8_t* clear, int64_t n, int64_t i, float fe, float* gap) {
+PHYSIOCLR_HD float local_rhythm(const int32_t* t, const uint8_t* clear, int64_t n, int64_t i, float fe, int32_t* gap) {
   int m = 0;
   int64_t last = -1, j = i;
   const int32_t span = static_cast<int32_t>(kSpan * fe + 0.5f);
   while (j > 0 && t[i] - t[j - 1] < span) --j;
-  for (; j < n && t[j] - t[i] < span && m < kMostGaps; ++j)
-    if (clear[j]) {
-      if (last >= 0) gap[m++] = static_cast<float>(t[j] - t[last]) / fe;
-      last = j;
+  for (; j < n && t[j] - t[i] < span && m < kMostGaps; ++j) {
+    if (!clear[j]) continue;
+    if (last >= 0) {
+      const int32_t g = t[j] - t[last];
+      int k = m++;
+      for (; k > 0 && gap[k - 1] > g; --k) gap[k] = gap[k - 1];
+      gap[k] = g;
     }
-  const float r = m ? sorted_quantile(gap, m, 0.5f) : kRhythmDefault;
+    last = j;
+  }
+  const float r = m ? 0.5f * static_cast<float>(gap[(m - 1) / 2] + gap[m / 2]) / fe : kRhythmDefault;
   return r < kRhythmMin ? kRhythmMin : r > kRhythmMax ? kRhythmMax : r;
 }
 

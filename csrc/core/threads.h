@@ -1,7 +1,19 @@
 #pragma once
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 namespace physioclr {
 // Threads for the next parallel loop: pass it as num_threads(threads()) to every `omp parallel`.
 // A forked child (a DataLoader worker) gets 1, because a team started before the fork does not survive it.
 int threads() noexcept;
 void set_threads(int n) noexcept;
+// Number of the calling thread in its team; 0 in a build without OpenMP (tests/host_sim is one).
+inline int thread_number() noexcept {
+#ifdef _OPENMP
+  return omp_get_thread_num();
+#else
+  return 0;
+#endif
+}
 }  // namespace physioclr

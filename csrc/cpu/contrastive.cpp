@@ -137,7 +137,7 @@ struct Problem {
 #pragma omp parallel num_threads(team)
     {
 #if defined(_OPENMP)
-      T* s = scratch[omp_get_thread_num()].get();
+      T* s = scratch[thread_number()].get();
 #else
       T* s = scratch[0].get();
 #endif

@@ -2,8 +2,6 @@
 // record: the envelopes added, each scaled to a common level and weighted by how far its beats stand out; candidates
 // are the separate maxima of the sum; dynamic programming chooses among them, twice, the second time with the rhythm of
 // the first; each beat is placed on the full-rate signal.
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -79,7 +77,7 @@ struct Scratch {  // of one record, reused for the next
       return;
     }
 #pragma omp parallel for num_threads(team) schedule(dynamic)
-    for (int64_t begin = 0; begin < n; begin += part) f(begin, std::min(n, begin + part), local[omp_get_thread_num()]);
+    for (int64_t begin = 0; begin < n; begin += part) f(begin, std::min(n, begin + part), local[thread_number()]);
   }
 };
 

@@ -328,37 +328,31 @@ __device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWo
     }
     __syncwarp();
     const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
-    float most = 0, tall = 0;
+    float most = 0;
     for (int i = lo + lane; i <= hi; i += 32) {
       float v = 0;
       for (int l = 0; l < leads; ++l)
         if (share[l] > 0) v += share[l] * deflection(slow[static_cast<int64_t>(l) * p.n + i] - base[l]);
       const float dt = static_cast<float>(i - t), d = v / (1.0f + taper * dt * dt);
-      if (i == t) tall = v;
       if (d > most) {
         most = d;
         coarse = i;
-        height = v;
       }
     }
-    // the first of the largest; where nothing is above 0, t itself
-    tall = __shfl_sync(all, tall, (t - lo) % 32);
-    for (int by = 16; by > 0; by /= 2) {
-      const float other = __shfl_xor_sync(all, most, by), tallness = __shfl_xor_sync(all, height, by);
+    for (int by = 16; by > 0; by /= 2) {  // the first of the largest
+      const float other = __shfl_xor_sync(all, most, by);
       const int where = __shfl_xor_sync(all, coarse, by);
       if (other > most || (other == most && where < coarse)) {
         most = other;
         coarse = where;
-        height = tallness;
       }
     }
-    if (!(most > 0)) {
-      coarse = t;
-      height = tall;
-    }
+    if (!(most > 0)) coarse = t;
+    for (int l = 0; l < leads; ++l)
+      if (share[l] > 0) height += share[l] * fabsf(slow[static_cast<int64_t>(l) * p.n + coarse] - base[l]);
     __syncwarp();  // every lane has read the shares
     for (int l = lane; l < leads; l += 32)
-      if (slow[static_cast<int64_t>(l) * p.n + coarse] < base[l]) share[l] = -share[l];
+      if (share[l] > 0 && slow[static_cast<int64_t>(l) * p.n + coarse] - base[l] < 0) share[l] = -share[l];
   }
   __syncwarp();
   coarse = __shfl_sync(all, coarse, 0);
@@ -394,7 +388,8 @@ __global__ void __launch_bounds__(kRecordThreads)
     rpeaks_record_kernel(const T* ecg, int leads, RpeaksPlan p, RpeaksWork work, int32_t* index, int64_t columns,
                          int32_t* count, float* quality) {
   __shared__ float fused_here[kFusedHere];
-  __shared__ float sorted[kRhythmThreads][kMostGaps + 1];
+  __shared__ float sorted[kRhythmThreads][kNeighbours];
+  __shared__ int32_t gaps[kRhythmThreads][kMostGaps + 1];
   __shared__ float window[kRecordThreads / 32][kMostWindow];
   __shared__ int slots[kRecordThreads / 32];
   __shared__ int beats;
@@ -482,7 +477,7 @@ __global__ void __launch_bounds__(kRecordThreads)
 
   for (int pass = 0; pass < 2; ++pass) {
     if (tid < kRhythmThreads)
-      for (int i = tid; i < n; i += kRhythmThreads) rhythm[i] = local_rhythm(cand, mark, n, i, p.fe, sorted[tid]);
+      for (int i = tid; i < n; i += kRhythmThreads) rhythm[i] = local_rhythm(cand, mark, n, i, p.fe, gaps[tid]);
     __syncthreads();
     for (int i = tid; i < n; i += threads) before[i] = mark[i];
     for (int item = tid; item < n * kLookBack; item += threads) {
