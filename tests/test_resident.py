@@ -107,10 +107,19 @@ def test_anchor_and_both_simclr_views_are_one_call_without_the_batch(store):
     calls = []
     augmented = batch.resident.augmented
     batch.resident.augmented = lambda *a, **k: calls.append(len(k["seeds"])) or augmented(*a, **k)
-    batch.ecg.zero_()
+    assert "ecg" not in vars(batch)
     for a, b in zip(make_views(batch, config, 1, FS, 0.3), expected, strict=True):
         assert torch.equal(a, b)
-    assert calls == [2]
+    assert calls == [2] and "ecg" not in vars(batch)
+
+
+def test_a_batch_stays_on_its_device_and_leaves_it_whole(store):
+    _, packed = both(store)
+    batch = packed.batch(np.array([5, 1]))
+    assert batch.to(CPU) is batch and "ecg" not in vars(batch)
+    moved = batch.to(torch.device("meta"))
+    assert moved.ecg.shape == (4, 12, 2500) and moved.resident is None
+    assert {x.device.type for x in vars(moved).values() if isinstance(x, torch.Tensor)} == {"meta"}
 
 
 def test_batches_in_order_and_nothing_read_after_packing(store, monkeypatch):

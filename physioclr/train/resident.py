@@ -5,6 +5,7 @@ numbers, and a view of it is gathered, dequantised and augmented by one call.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -76,6 +77,24 @@ class ResidentRows:
             rpeaks=self.rpeaks if plan.needs_rpeaks else None,
             scale=self.scale,
         )[0]
+
+
+class ResidentBatch(Batch):
+    """A batch on the training device. Its `ecg` is made when first asked for: augmented views do without it."""
+
+    def __init__(self, **fields: Any):
+        vars(self).update(fields)
+
+    @functools.cached_property
+    def ecg(self) -> Tensor:
+        return self.resident.augmented(Augment(), fs=500.0, seeds=[0], sample_id=self.sample_id)[0]
+
+    def to(self, device: torch.device) -> Batch:
+        here, device = self.features.device, torch.device(device)
+        if device.type == here.type and device.index in (None, here.index):
+            return self
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Batch(**fields | {"resident": None}).to(device)
 
 
 class ResidentSegments:
@@ -165,15 +184,12 @@ class ResidentSegments:
         at[1::2] += 1
         rows = torch.from_numpy(at).to(self.device, non_blocking=True)
         resident = ResidentRows(self.signals, self.scale, self.rpeaks, rows)
-        sample_id = self.sample_id[rows]
-        ecg = resident.augmented(Augment(), fs=self.segments.fs, seeds=[0], sample_id=sample_id)[0]
-        return Batch(
-            ecg=ecg,
+        return ResidentBatch(
             rpeaks=self.rpeaks[rows, : max(1, int(self._beats[at].max()))],
             features=self.features[rows],
             group=self.group[rows],
             pair=torch.arange(len(at), device=self.device) ^ 1,
-            sample_id=sample_id,
+            sample_id=self.sample_id[rows],
             labels=self.labels[rows],
             record=self.record[at],
             segment=self.segment[at],
