@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from conftest import NO_GPU
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -167,3 +168,17 @@ def test_estimate_is_what_is_allocated(store):
     segments, packed = both(store, SMALL.replace(feature_components=1000))
     held = (packed.signals, packed.scale, packed.rpeaks, packed.features, packed.group, packed.sample_id, packed.labels)
     assert sum(x.nbytes for x in held) == pytest.approx(estimate_bytes(segments), rel=0.01)
+
+
+@pytest.mark.cuda
+@NO_GPU
+@pytest.mark.parametrize("config", CASES[:9], ids=lambda c: f"{c.method}-{c.augment}-{c.shuffle_cut}")
+def test_cuda_gives_batches_and_views_of_the_cpu(store, config):
+    segments, packed = both(store, config)
+    here, there = packed.batch(np.array([5, 1])), ResidentSegments(segments, "cuda").batch(np.array([5, 1]))
+    for name in ("ecg", "rpeaks", "features", "group", "pair", "sample_id", "labels"):
+        x = getattr(there, name)
+        assert x.is_cuda
+        torch.testing.assert_close(x.cpu(), getattr(here, name), rtol=0, atol=0, equal_nan=True)
+    for a, b in zip(make_views(here, config, 2, FS, 0.3), make_views(there, config, 2, FS, 0.3), strict=True):
+        torch.testing.assert_close(a, b.cpu())
