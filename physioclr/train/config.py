@@ -82,6 +82,7 @@ class Config:
     decimate: int = _key(1, "the network sees every decimate-th sample, after a low-pass; features keep all", low=1)
     cache_mb: int = _key(2048, "memory for filtered records; those beyond it are read again in each epoch", low=0)
     workers: int = _key(1, "threads that read ahead", low=0)
+    resident: bool = _key(False, "all training segments as int16 in the memory of the training device")
 
     # ---- optimiser
     optimizer: str = _key("adamw", "adam: weight decay in the gradient; adamw: apart", choices=("adam", "adamw"))

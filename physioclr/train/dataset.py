@@ -110,7 +110,8 @@ class Batch:
     ecg: (N, 12, T) float32 mV, high-passed, NaN where missing. rpeaks: (N, P) int32 samples of the segment, padded
     with -1. features: (N, F). group: (N,) int64. pair: (N,) int64, the row of the adjacent segment. sample_id: (N,)
     int64, unique in the store. record, segment: (N,) where each row comes from. labels: (N, C) float32, NaN where the
-    record has none of the scheme; C = 0 unless the method is supervised.
+    record has none of the scheme; C = 0 unless the method is supervised. resident: where the rows lie in device memory,
+    if they do (`ResidentRows`); ecg is then what they hold.
     """
 
     ecg: Tensor
@@ -122,6 +123,7 @@ class Batch:
     labels: Tensor
     record: np.ndarray
     segment: np.ndarray
+    resident: Any = None
 
     def to(self, device: torch.device) -> Batch:
         tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
@@ -168,7 +170,7 @@ class Segments:
         if config.exclude_folds:
             records = records[~np.isin(np.asarray(store.table["fold"])[records], config.exclude_folds)]
         n_segments = np.asarray(store.table["n_samples"]).astype(np.int64) // (config.decimate * self.samples)
-        self._first_sample_id = np.concatenate(([0], np.cumsum(n_segments)))
+        self.first_sample_id = np.concatenate(([0], np.cumsum(n_segments)))
         self.records = records[n_segments[records] >= 2]
         self.left_out = len(records) - len(self.records)  # too short for two segments
         n_pairs = n_segments[self.records] // 2
@@ -199,12 +201,13 @@ class Segments:
                 f"({self.left_out} records are too short); training needs at least two of each"
             )
 
-    def filtered(self, i: int) -> np.ndarray:
-        """Record i in mV, high-passed and decimated, (12, T_i) float32 with NaN where missing."""
+    def filtered(self, i: int, keep: bool = True) -> np.ndarray:
+        """Record i in mV, high-passed and decimated, (12, T_i) float32, NaN where missing; keep: if there is room."""
         x = self.cache.get(i)
         if x is None:
             x = network_signal(self.store.read(i), float(self.store.fs), self.config.highpass, self.config.decimate)
-            self.cache.keep(i, x, self.config.cache_mb * 2**20)
+            if keep:
+                self.cache.keep(i, x, self.config.cache_mb * 2**20)
         return x
 
     def raw_features(self, i: int) -> np.ndarray:
@@ -256,7 +259,7 @@ class Segments:
             features=torch.from_numpy(np.ascontiguousarray(self.feature_space.transform(features), dtype=np.float32)),
             group=torch.from_numpy(self.group[record]),
             pair=torch.arange(n) ^ 1,
-            sample_id=torch.from_numpy(self._first_sample_id[record] + segment),
+            sample_id=torch.from_numpy(self.first_sample_id[record] + segment),
             labels=torch.from_numpy(self.labels[record]),
             record=record,
             segment=segment,

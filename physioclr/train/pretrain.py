@@ -31,6 +31,7 @@ from .config import UNTRAINED, Config
 from .dataset import Batch, Sampler, Segments, iterate
 from .distributed import World, world
 from .metrics import MetricsFile, draw_loss, read_metrics
+from .resident import training_source
 from .run import CONFIG, INFO, METRICS, PICTURE, RECORDS, SPACE, build_model, choose_device
 from .views import make_views
 
@@ -165,6 +166,7 @@ class Trainer:
             self._load(self.last_good)
         if config.compile:
             self.model.encoder.compile()
+        self.source = training_source(self.segments, self.device) if self.steps else self.segments
         self.one_pass = Pass(self.model, config.amp)
         self.forward = world.wrap(self.one_pass)
 
@@ -264,7 +266,7 @@ class Trainer:
         row: dict[str, Any] = {}
         first, status = self.step, "finished"
         per_step = self.config.accumulate
-        batches = iterate(self.segments, self.sampler, self.step * per_step, self.steps * per_step, self.part)
+        batches = iterate(self.source, self.sampler, self.step * per_step, self.steps * per_step, self.part)
         self.model.train()
         try:
             with _stop_signals() as stopped:

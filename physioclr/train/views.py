@@ -41,19 +41,26 @@ def make_views(batch: Batch, config: Config, epoch: int, fs: float, sd: float) -
     def seed(view: int) -> int:
         return physioclr.view_seed(config.seed, epoch, view)
 
-    def augmented(ecg: Tensor, rpeaks: Any, plan: Any, view: int) -> Tensor:
-        if plan is not None:
-            ids = batch.sample_id
-            ecg, _ = physioclr.augment(ecg, plan, fs=fs, seed=seed(view), sample_id=ids, rpeaks=rpeaks)
-        return network_input(ecg, sd)
+    def augmented(plan: Any, *views: int, shuffled: Any = None) -> tuple[Tensor, ...]:
+        """Views of the batch, or of these (ecg, rpeaks); all of them in one call."""
+        ids, seeds = batch.sample_id, [seed(view) for view in views]
+        if plan is not None and shuffled is None and batch.resident is not None:
+            # read from the int16 samples, without the batch in mV
+            return network_input(batch.resident.augmented(plan, fs=fs, seeds=seeds, sample_id=ids), sd).unbind()
+        ecg, rpeaks = shuffled or (batch.ecg, batch.rpeaks)
+        if plan is None:
+            return (network_input(ecg, sd),) * len(views)
+        out, _ = physioclr.augment(ecg, plan, fs=fs, seed=seeds, sample_id=ids, rpeaks=rpeaks)
+        return network_input(out, sd).unbind()
 
     plan = make_plan(config)
-    anchor = augmented(batch.ecg, batch.rpeaks, anchor_plan(config, plan), 0)
     if config.method == "simclr":
-        return anchor, augmented(batch.ecg, batch.rpeaks, plan, 1)
+        anchor, second = augmented(plan, 0, 1)
+        return anchor, second
+    (anchor,) = augmented(anchor_plan(config, plan), 0)
     if config.method == "physioclr" and config.shuffle:
-        shuffled, rpeaks = physioclr.shuffle_beats(
+        shuffled = physioclr.shuffle_beats(
             batch.ecg, batch.rpeaks, seed=seed(2), sample_id=batch.sample_id, cut=config.shuffle_cut
         )
-        return anchor, augmented(shuffled, rpeaks, plan, 1)
+        return anchor, *augmented(plan, 1, shuffled=shuffled)
     return anchor, None
