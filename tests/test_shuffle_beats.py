@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from augment_plans import peaks_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.library import opcheck
@@ -9,14 +10,6 @@ import physioclr as pc
 from physioclr import reference
 
 OP = torch.ops.physioclr.shuffle_beats.default
-
-
-def peaks_of(rng, records, samples, beats):
-    index = np.full((records, beats), -1, np.int32)
-    for b in range(records):
-        n = rng.integers(0, min(beats, samples) + 1)
-        index[b, :n] = np.sort(rng.choice(samples, n, replace=False))
-    return index
 
 
 @pytest.mark.parametrize("cut", ["r", "tp"])
