@@ -1,83 +1,14 @@
 #pragma once
-// detect_rpeaks: the constants, each with its reason, and the steps that work on blocks and candidates of one record.
+// detect_rpeaks: the steps that work on blocks and candidates of one record.
 // Plain scalar code on borrowed arrays with + - * / and square roots only, so that every backend and processor takes the
-// same decisions.
-// Times are samples of the envelope's rate unless they say seconds.
+// same decisions. Times are samples of the envelope's rate unless they say seconds.
 #include <cmath>
 #include <cstdint>
 
 #include "core/macros.h"
+#include "core/rpeaks_constants.h"
 
 namespace physioclr::rpeaks {
-
-// Working rate in Hz: a QRS complex has no energy to speak of above 40 Hz, and the index is refined at full rate.
-constexpr double kWorkRate = 125.0;
-// The envelope changes slowly (its band is that of the wavelets, 6 Hz to each side): from this rate up every second
-// working sample is enough.
-constexpr double kHopRate = 100.0;
-// The envelope is the modulus of Gabor wavelets. At 10 Hz wide complexes stand out of muscle noise, at 18 Hz narrow
-// ones stand out of T waves and electrode motion; each second of a record takes what serves it (see contrast). Half a
-// cycle of deviation (50 and 28 ms, about a QRS width) gives one peak a complex.
-constexpr int kBands = 2;
-constexpr double kCentre[kBands] = {10.0, 18.0}, kCycles = 0.5;
-constexpr double kSupport = 3.0;  // half length of a wavelet in deviations: what is cut off is 1 % of its top
-// Pulses narrower than this, in seconds, are pacing spikes or single bad samples, not waves.
-constexpr double kSpike = 0.004;
-// A record shorter than this, in seconds, holds no complex with its surroundings.
-constexpr double kShortest = 0.4;
-// Two maxima closer than this are parts of one complex; 300 beats a minute are one each 200 ms. Seconds.
-constexpr double kSeparation = 0.18, kRefractory = 0.19;
-// Level of "a beat here": a quantile of the maxima of the blocks of 1 s within kAside; at least kSecond times the
-// second largest of them; and at least kFloor times a higher quantile within kWide, so that at 20 beats a minute, where
-// one block of three holds a beat, and in a pause of some seconds the small waves do not become beats. One artefact or
-// large ectopic beat moves none of the three.
-constexpr double kBlock = 1.0;
-constexpr int kAside = 2, kWide = 4;
-constexpr float kQuantile = 0.6f, kSecond = 0.7f, kFloor = 0.65f, kWideQuantile = 0.75f;
-// A lead and band counts with (level / mean - kQuiet)^2 + kLeast: level / mean is 2.3 for noise, 6 to 10 for a clean
-// ECG.
-constexpr float kQuiet = 2.0f, kLeast = 0.01f;
-// noise = mean / level of the fused envelope: 0.10 to 0.15 in a clean ECG, 0.3 at 0 dB, 0.42 in white noise; z is what
-// exceeds kCalm. Evidence for a beat: (amplitude / level - threshold) / width, both rising with z, as the amplitudes of
-// noise do, and bounded to +-kEvidence so that no artefact outweighs its neighbours. T waves lie near 0.2 of the level,
-// small ventricular beats near 0.45.
-constexpr float kCalm = 0.16f;
-constexpr float kThreshold = 0.31f, kThresholdRise = 1.5f, kWidth = 0.1f, kWidthRise = 1.4f, kEvidence = 2.5f;
-// Where noise exceeds kHiss and the candidates are of very different height, there may be no ECG at all: evidence is
-// reduced by kDoubt times both. At 300 beats a minute the noise measure is as high, but all candidates are alike.
-constexpr float kHiss = 0.2f, kDoubt = 80.0f;
-// Local rhythm: the median interval within kSpan seconds, first between clear candidates (amplitude above kClear), then
-// between the beats that the first pass chose. Bounds in seconds.
-constexpr float kClear = 0.6f, kSpan = 3.0f, kRhythmDefault = 0.8f, kRhythmMin = 0.2f, kRhythmMax = 1.6f;
-constexpr int kMostGaps = 40;  // candidates lie kSeparation apart: at most 2 kSpan / kSeparation = 34 intervals
-// An interval below kEarly of the local rhythm costs kEarlyCost per quarter of it, more in noise, where an early "beat"
-// is more often an artefact than an ectopic beat. One above kLate costs up to twice kLateCost: the search-back of a
-// classical detector.
-constexpr float kEarly = 0.75f, kEarlyCost = 0.3f, kEarlyRise = 35.0f, kLate = 1.35f, kLateCost = 1.0f;
-constexpr int kLookBack = 6;  // candidates: at least kLookBack * kSeparation = 1.1 s
-// Refinement. kRefine, kBaseline: half window around the envelope's maximum and half window of the mean that stands for
-// the baseline (s). kInverted: how much larger than the positive deflection the negative one must be to be dominant, in
-// one lead or over the leads. kTaper: how quickly, in noise, deflections away from the envelope's maximum lose weight
-// (per s^2).
-constexpr double kRefine = 0.07, kBaseline = 0.12;
-constexpr float kInverted = 1.5f, kTaper = 20000.0f;
-// Where the negative deflection dominates, a positive one before it is the R wave of an RS complex if it is a wave of
-// its own: a maximum at most kRS before the first dip of the complex (one with at least kDip of the largest), and
-// higher than what precedes it within kNotch by kProminence of the fall that follows, more in noise. The deflection of a
-// broad complex (wider than kBroad at half its depth: paced, bundle branch block) develops slowly, so that the R wave
-// may be small and early: kBroadRS, kBroadProminence. kFall: where the height from which the wave falls is sought. In s.
-constexpr double kRS = 0.045, kBroadRS = 0.12, kNotch = 0.06, kFall = 0.12, kBroad = 0.055, kWidest = 0.2;
-constexpr float kDip = 0.7f, kProminence = 0.13f, kBroadProminence = 0.03f, kProminenceRise = 7.0f;
-// The index is the middle of the top of the wave, of the samples within kTop of its height from its extremum at full
-// rate: noise and slow ST segments move it less than the extremum, flat tops have one. Half window of the search (s).
-constexpr double kFine = 0.024;
-constexpr float kTop = 0.25f;
-// Quality: the value of the chosen sequence per beat, from kPoor (what noise reaches) to kEvidence; less so where the
-// beats are of uneven height (standard deviation over mean, from kEven to kUneven) and the noise above kCalm reaches
-// kUneasy: ectopic beats in a calm record may be of any height. Amplitudes above kLargest count as that. Among records
-// without noise to speak of, the height of the candidates that are no beats, over that of the beats, takes off kBeside
-// of itself.
-constexpr float kPoor = 0.9f, kEven = 0.12f, kUneven = 0.45f, kUneasy = 0.08f, kLargest = 2.0f, kBeside = 0.2f;
 
 // Where a[i] > a[j], exchanges them.
 PHYSIOCLR_HD void exchange(float* a, int i, int j) {
@@ -260,114 +191,6 @@ PHYSIOCLR_HD void local_rhythms(const int32_t* t, const uint8_t* clear, int64_t 
     if (m > 0) r = 0.5f * static_cast<float>(gap[(m - 1) / 2] + gap[m / 2]) / fe;
     rhythm[i] = r < kRhythmMin ? kRhythmMin : r > kRhythmMax ? kRhythmMax : r;
   }
-}
-
-// How much a deflection d from the baseline counts in the sum over several leads.
-PHYSIOCLR_HD float deflection(float d) { return d > 0 ? d : -d / kInverted; }
-
-// Mean of y[lo..hi]. Four partial sums, always added in the same order.
-PHYSIOCLR_HD float mean_of(const float* y, int64_t lo, int64_t hi) {
-  float a = 0, b = 0, c = 0, d = 0;
-  int64_t i = lo;
-  for (; i + 3 <= hi; i += 4) {
-    a += y[i];
-    b += y[i + 1];
-    c += y[i + 2];
-    d += y[i + 3];
-  }
-  if (i <= hi) a += y[i];
-  if (i + 1 <= hi) b += y[i + 1];
-  if (i + 2 <= hi) c += y[i + 2];
-  return ((a + b) + (c + d)) / static_cast<float>(hi - lo + 1);
-}
-
-// Samples in `seconds` at `rate`, to the nearest.
-PHYSIOCLR_HD int64_t span_of(double seconds, double rate) { return static_cast<int64_t>(seconds * rate + 0.5); }
-
-// Sample i of x without pulses narrower than w: the median of x[i - w], x[i], x[i + w]. A neighbour that is missing or
-// outside the record leaves x[i] alone.
-template <class T>
-PHYSIOCLR_HD float despiked(const T* x, int64_t samples, int64_t i, int64_t w) {
-  const float b = static_cast<float>(x[i]);
-  if (i < w || i + w >= samples) return b;
-  const float a = static_cast<float>(x[i - w]), c = static_cast<float>(x[i + w]);
-  const float low = a < c ? a : c, high = a < c ? c : a, m = b < low ? low : b > high ? high : b;
-  return (a - a) + (c - c) == 0.0f ? m : b;
-}
-
-// The R wave before the dominant dip of an RS complex, see kRS: its maximum, or -1. y: n working samples at fw; lo:
-// where the complex may begin; first: the first dip, to be set.
-PHYSIOCLR_HD int64_t r_before(const float* y, int64_t n, double fw, int64_t lo, int64_t dip, float base, float z,
-                              int64_t* first) {
-  *first = dip;
-  const float depth = base - y[dip], half = base - 0.5f * depth;
-  for (int64_t i = lo > 1 ? lo : 1; i < dip; ++i)
-    if (y[i] <= y[i - 1] && y[i] < y[i + 1] && base - y[i] >= kDip * depth) {
-      *first = i;
-      break;
-    }
-  const int64_t widest = static_cast<int64_t>(kWidest * fw), notch = static_cast<int64_t>(kNotch * fw);
-  int64_t l = dip, r = dip;
-  while (l > 0 && dip - l < widest && y[l] < half) --l;
-  while (r < n - 1 && r - dip < widest && y[r] < half) ++r;
-  const bool broad = static_cast<double>(r - l) >= kBroad * fw;
-  float top = y[dip];
-  int64_t from = dip - static_cast<int64_t>(kFall * fw);
-  for (int64_t i = from > 0 ? from : 0; i < dip; ++i)
-    if (y[i] > top) top = y[i];
-  const float least = ((broad ? kBroadProminence : kProminence) + kProminenceRise * z) * (top - y[dip]);
-  from = *first - span_of(broad ? kBroadRS : kRS, fw);
-  int64_t best = -1;
-  for (int64_t i = from > 1 ? from : 1; i < dip; ++i) {
-    if (y[i] < y[i - 1] || y[i] <= y[i + 1] || (best >= 0 && y[i] <= y[best])) continue;
-    float before = y[i], after = y[i];
-    for (int64_t j = i; j >= 0 && j >= i - notch && y[j] <= y[i]; --j)
-      if (y[j] < before) before = y[j];
-    for (int64_t j = i; j <= dip && y[j] <= y[i]; ++j)
-      if (y[j] < after) after = y[j];
-    if (y[i] - (before > after ? before : after) >= least) best = i;
-  }
-  return best;
-}
-
-// Of one lead: the working sample of the wave that the index is put on, near the envelope's maximum t; base: the
-// baseline, up: whether the wave is positive.
-PHYSIOCLR_HD int64_t r_wave(const float* y, int64_t n, double fw, int64_t t, float z, float* base, bool* up) {
-  const int64_t half = static_cast<int64_t>(kRefine * fw), wide = static_cast<int64_t>(kBaseline * fw);
-  const int64_t lo = t > half ? t - half : 0, hi = t + half < n ? t + half : n - 1;
-  *base = mean_of(y, t > wide ? t - wide : 0, t + wide < n ? t + wide : n - 1);
-  const float taper = 0.5f * kTaper * z / static_cast<float>(fw * fw);
-  float high = 0, low = 0;
-  int64_t crest = t, dip = t;
-  for (int64_t i = lo; i <= hi; ++i) {
-    const float dt = static_cast<float>(i - t);
-    float d = y[i] - *base;
-    if (z > 0) d /= 1.0f + taper * dt * dt;
-    if (d > high) high = d, crest = i;
-    if (d < low) low = d, dip = i;
-  }
-  *up = high * kInverted >= -low;
-  if (*up) return crest;
-  int64_t first;
-  crest = r_before(y, n, fw, lo, dip, *base, z, &first);
-  *up = crest >= 0;
-  return *up ? crest : first;
-}
-
-// Index of the middle of the top of v[0..n), which is a wave of this height: see kTop. Missing values are -infinity.
-PHYSIOCLR_HD int64_t middle_of_top(const float* v, int64_t n, float height) {
-  int64_t top = 0;
-  for (int64_t i = 1; i < n; ++i)
-    if (v[i] > v[top]) top = i;
-  int64_t a = top, b = top;
-  float drop = kTop * height;
-  for (int tries = 0; tries < 3; ++tries, drop *= 0.5f) {  // of a broad wave less of the top fits in
-    a = b = top;
-    while (a > 0 && v[a - 1] >= v[top] - drop) --a;
-    while (b + 1 < n && v[b + 1] >= v[top] - drop) ++b;
-    if (a > 0 && b + 1 < n) break;
-  }
-  return (a + b) / 2;
 }
 
 // Cost of an interval, in units of the local rhythm.

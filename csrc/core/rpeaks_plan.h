@@ -9,6 +9,7 @@
 
 #include "core/macros.h"
 #include "core/rpeaks_math.h"
+#include "core/rpeaks_place.h"
 
 namespace physioclr::rpeaks {
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/rpeaks_math.h"
+#include "core/rpeaks_place.h"
 #include "core/threads.h"
 #include "cpu/rpeaks_stages.h"
 #include "ops.h"

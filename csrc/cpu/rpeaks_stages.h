@@ -17,6 +17,7 @@
 
 #include "core/macros.h"
 #include "core/rpeaks_math.h"
+#include "core/rpeaks_place.h"
 #include "core/rpeaks_plan.h"
 
 namespace physioclr::cpu {

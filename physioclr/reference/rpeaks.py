@@ -1,4 +1,4 @@
-"""detect_rpeaks, step by step. The constants and their reasons are in csrc/core/rpeaks_math.h."""
+"""detect_rpeaks, step by step. The constants and their reasons are in csrc/core/rpeaks_constants.h."""
 
 from itertools import pairwise
 
