@@ -87,7 +87,7 @@ bool physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, S
 // Makes augment use at most this level of vector code (0 plain, 1 AVX2, 2 AVX-512); returns the level now in use.
 int limit_simd(int level);
 // hybrid_contrastive_loss in three steps, computed in T = float or double. E is how embeddings and their gradients are
-// stored: T, or with T = float a 16-bit type (core/half.h), widened a row at a time. `anchor`, `features`, `group` (null:
+// stored: T, or with T = float a 16-bit type (core/elements.h), widened a row at a time. `anchor`, `features`, `group` (null:
 // every row its own record), `stats` and `counts` of all N rows; `views` (V, n, D) and the gradients of the
 // n = end - begin rows that this process owns. Nothing of size N x N or n x N is allocated.
 //

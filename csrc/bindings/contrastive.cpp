@@ -1,5 +1,5 @@
 #include "bindings/bindings.h"
-#include "core/half.h"
+#include "core/elements.h"
 #include "ops.h"
 
 namespace physioclr {
@@ -24,10 +24,10 @@ void backward(Address grad_loss, Address anchor, int64_t n, int64_t d, Address v
 }
 
 // By the number that ops/_launch/contrastive.py gives to a dtype: float32, float64, float16, bfloat16.
-constexpr decltype(&rows<float, float>) kRows[] = {rows<float, float>, rows<double, double>, rows<float, Float16>,
-                                                   rows<float, BFloat16>};
+constexpr decltype(&rows<float, float>) kRows[] = {rows<float, float>, rows<double, double>, rows<float, Half>,
+                                                   rows<float, BFloat>};
 constexpr decltype(&backward<float, float>) kBackward[] = {backward<float, float>, backward<double, double>,
-                                                           backward<float, Float16>, backward<float, BFloat16>};
+                                                           backward<float, Half>, backward<float, BFloat>};
 
 }  // namespace
 

@@ -40,13 +40,13 @@
   PHYSIOCLR_CONTRASTIVE_FUSED_E(Half, __VA_ARGS__) \
   PHYSIOCLR_CONTRASTIVE_FUSED_E(BFloat, __VA_ARGS__)
 
-// Calls f(mode, safe) with both as compile-time constants.
-#define PHYSIOCLR_CONTRAST_VARIANTS(SETTINGS, T, CALL)                                \
-  switch (static_cast<int>((SETTINGS).mode) * 2 + (needs_maxima<T>(SETTINGS) ? 1 : 0)) { \
-    case 0: CALL(0, false); break;                                                    \
-    case 1: CALL(0, true); break;                                                     \
-    case 2: CALL(1, false); break;                                                    \
-    case 3: CALL(1, true); break;                                                     \
-    case 4: CALL(2, false); break;                                                    \
-    default: CALL(2, true);                                                           \
+// CALL(mode, safe) with both as compile-time constants.
+#define PHYSIOCLR_CONTRAST_VARIANTS(MODE, SAFE, CALL)      \
+  switch (static_cast<int>(MODE) * 2 + ((SAFE) ? 1 : 0)) { \
+    case 0: CALL(0, false); break;                         \
+    case 1: CALL(0, true); break;                          \
+    case 2: CALL(1, false); break;                         \
+    case 3: CALL(1, true); break;                          \
+    case 4: CALL(2, false); break;                         \
+    default: CALL(2, true);                                \
   }

@@ -20,7 +20,7 @@
 #endif
 
 #include "core/contrastive_math.h"
-#include "core/half.h"
+#include "core/elements.h"
 #include "core/threads.h"
 #include "cpu/contrastive_tile.h"
 #include "cpu/panels.h"
@@ -36,7 +36,7 @@ const T* widen(const E* x, int64_t n, std::vector<T>& buffer) {
     return x;
   } else {
     buffer.resize(n);
-    for (int64_t k = 0; k < n; ++k) buffer[k] = static_cast<T>(x[k]);
+    for (int64_t k = 0; k < n; ++k) buffer[k] = to_compute(x[k]);
     return buffer.data();
   }
 }
@@ -289,13 +289,13 @@ void contrastive_backward(const double* grad_loss, Matrix<const E> anchor, const
       for (int64_t k = 0; k < d; ++k) {
         const double u = view[k] * inv[v];
         g[k] += q * u;
-        gv[k] = static_cast<E>(static_cast<T>(*grad_loss * q * (h[k] - t[v] * u) * inv[v]));
+        from_compute(static_cast<T>(*grad_loss * q * (h[k] - t[v] * u) * inv[v]), gv[k]);
       }
     }
     double along, gg;
     dot(h.data(), g.data(), d, &along, &gg);
     for (int64_t k = 0; k < d; ++k)
-      grad_anchor[i * d + k] = static_cast<E>(static_cast<T>(*grad_loss * (g[k] - along * h[k]) * pb.inv_norm[i]));
+      from_compute(static_cast<T>(*grad_loss * (g[k] - along * h[k]) * pb.inv_norm[i]), grad_anchor[i * d + k]);
   }
 }
 
@@ -306,8 +306,8 @@ void contrastive_backward(const double* grad_loss, Matrix<const E> anchor, const
                                            const int64_t*, int64_t, int64_t, const ContrastSettings&, const double*,   \
                                            const int64_t*, E*, E*);
 PHYSIOCLR_INSTANTIATE(float, float)
-PHYSIOCLR_INSTANTIATE(float, Float16)
-PHYSIOCLR_INSTANTIATE(float, BFloat16)
+PHYSIOCLR_INSTANTIATE(float, Half)
+PHYSIOCLR_INSTANTIATE(float, BFloat)
 PHYSIOCLR_INSTANTIATE(double, double)
 template void contrastive_finish<float>(const double*, const int64_t*, int64_t, int64_t, Contrast, float*, int64_t*);
 template void contrastive_finish<double>(const double*, const int64_t*, int64_t, int64_t, Contrast, double*, int64_t*);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/contrastive_instances.h"
 #include "core/macros.h"
 #include "cpu/simd_math.h"
 #include "ops.h"
@@ -177,24 +178,14 @@ inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const
 }
 
 // The two entries below are compiled for every instruction set with all their variants inlined (core/macros.h).
-#define PHYSIOCLR_VARIANTS(CALL)                          \
-  switch (static_cast<int>(mode) * 2 + (safe ? 1 : 0)) { \
-    case 0: CALL(0, false); break;                        \
-    case 1: CALL(0, true); break;                         \
-    case 2: CALL(1, false); break;                        \
-    case 3: CALL(1, true); break;                         \
-    case 4: CALL(2, false); break;                        \
-    default: CALL(2, true);                               \
-  }
-
 #define PHYSIOCLR_TILE_ENTRIES(T)                                                                                  \
   PHYSIOCLR_SIMD static void tile_sums(const PairTile<T>& t, Contrast mode, bool safe, const RowSums<T>& row,      \
                                        const RowSums<T>* col) {                                                    \
-    PHYSIOCLR_VARIANTS(PHYSIOCLR_SUMS_##T)                                                                         \
+    PHYSIOCLR_CONTRAST_VARIANTS(mode, safe, PHYSIOCLR_SUMS_##T)                                                    \
   }                                                                                                                \
   PHYSIOCLR_SIMD static void tile_coefficients(const PairTile<T>& t, Contrast mode, bool safe, const T* a_i,       \
                                                const T* b_i, const T* a_j, const T* b_j) {                         \
-    PHYSIOCLR_VARIANTS(PHYSIOCLR_COEF_##T)                                                                         \
+    PHYSIOCLR_CONTRAST_VARIANTS(mode, safe, PHYSIOCLR_COEF_##T)                                                    \
   }
 #define PHYSIOCLR_SUMS_float(M, S) add_sums<float, M, S>(t, row, col)
 #define PHYSIOCLR_SUMS_double(M, S) add_sums<double, M, S>(t, row, col)

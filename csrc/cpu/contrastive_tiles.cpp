@@ -87,7 +87,7 @@ template <class T>
 void contrastive_tile_sums(const ContrastTile<T>& tile, const ContrastSettings& set, double* row_state,
                            double* col_state) {
 #define CALL(M, S) sums<T, M, S>(tile, set, row_state, col_state)
-  PHYSIOCLR_CONTRAST_VARIANTS(set, T, CALL)
+  PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
 }
 
@@ -122,7 +122,7 @@ template <class T>
 void contrastive_tile_coefficients(const ContrastTile<T>& tile, const ContrastSettings& set, const T* w_i,
                                    const T* w_j) {
 #define CALL(M, S) coefficients<T, M, S>(tile, set, w_i, w_j)
-  PHYSIOCLR_CONTRAST_VARIANTS(set, T, CALL)
+  PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
 }
 

@@ -38,7 +38,7 @@ void contrastive_tile_sums(const ContrastTile<T>& tile, const ContrastSettings& 
   if (col_state)                                                                                          \
     contrastive_col_sums_kernel<T, M, S><<<blocks(tile.cols, kColLanes), dim3(kColLanes, kColGroups), 0,  \
                                            as_stream(stream)>>>(tile, set, col_state)
-  PHYSIOCLR_CONTRAST_VARIANTS(set, T, CALL)
+  PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
   check(cudaGetLastError(), "hybrid_contrastive_loss (sums)");
 }
@@ -80,7 +80,7 @@ void contrastive_tile_coefficients(const ContrastTile<T>& tile, const ContrastSe
   const dim3 grid(blocks(tile.cols, kListThreads), static_cast<unsigned>(tile.rows));
 #define CALL(M, S) \
   contrastive_coefficients_kernel<T, M, S><<<grid, kListThreads, 0, as_stream(stream)>>>(tile, set, w_i, w_j)
-  PHYSIOCLR_CONTRAST_VARIANTS(set, T, CALL)
+  PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
   check(cudaGetLastError(), "hybrid_contrastive_loss backward (coefficients)");
 }
