@@ -198,3 +198,47 @@ def test_info_names_the_backend():
     archs, _, driver = said.removeprefix("yes (").partition("), driver: ")
     assert all(a.startswith("sm_") for a in archs.split())
     assert driver == "none found" if _core.cuda_driver_version() == 0 else driver.startswith("CUDA ")
+
+
+# ---- what a launch asks the native side for first: csrc/ops.h augment_workspace, detect_rpeaks_workspace,
+# contrastive_fused_plan, driver_version, device_name ------------------------------------------------------------------
+
+cuda_build = pytest.mark.skipif(not _core.has_cuda(), reason="this build has no CUDA kernels")
+
+
+@cuda_build
+def test_scratch_of_augment():
+    one = _core.augment_workspace(1, 1, 12, 9)
+    assert one >= 9 * 4 and one % 16 == 0  # at least the R peaks; each record's part begins aligned
+    assert _core.augment_workspace(2, 3, 12, 9) == 6 * one
+    assert _core.augment_workspace(1, 1, 12, 90) > one > _core.augment_workspace(1, 1, 1, 9)
+    assert _core.augment_workspace(1, 0, 12, 9) == 0
+
+
+@cuda_build
+@pytest.mark.parametrize("records, leads, samples, fs", [(1, 1, 5000, 500.0), (3, 12, 5000, 500.0), (2, 1, 700, 50.0)])
+def test_scratch_of_detect_rpeaks(records, leads, samples, fs):
+    size = _core.detect_rpeaks_workspace(records, leads, samples, fs)
+    working = samples // max(1, round(fs / 125))  # samples of a lead at the working rate, float32
+    assert size >= records * leads * working * 4
+    assert _core.detect_rpeaks_workspace(records + 1, leads, samples, fs) > size
+    assert _core.detect_rpeaks_workspace(records, leads + 1, samples, fs) > size
+    assert _core.detect_rpeaks_workspace(records, leads, 2 * samples, fs) > 1.5 * size
+    assert _core.detect_rpeaks_workspace(0, leads, samples, fs) == 0
+
+
+@cuda_build
+@pytest.mark.parametrize("width, features", [(0, 50), (257, 50), (256, 0), (256, 65)])
+def test_sizes_that_the_fused_loss_leaves_to_the_tiles(width, features):
+    assert _core.contrastive_tiles.fused_plan(width, features) == (0, 0)
+
+
+def test_devices_that_are_not_there():
+    count = _core.cuda_device_count()
+    assert (_core.cuda_driver_version() > 0) >= (count > 0)  # no device without a driver
+    for absent in (-1, count):
+        with pytest.raises(RuntimeError, match="device_name: " if _core.has_cuda() else "built without CUDA"):
+            _core.cuda_device_name(absent)
+    if _core.has_cuda() and count == 0:
+        with pytest.raises(RuntimeError, match="hybrid_contrastive_loss"):
+            _core.contrastive_tiles.fused_plan(256, 50)
