@@ -28,7 +28,7 @@ static void tile_sums(const ContrastTile<T>& t, const ContrastSettings& set, dou
 #define CALL(M, S)                                                                                        \
   hostsim::launch(cuda::contrastive_row_sums_kernel<T, M, S>, {rows}, {16}, t, set, row);  \
   hostsim::launch(cuda::contrastive_col_sums_kernel<T, M, S>, {cols}, {8, 4}, t, set, col)
-  PHYSIOCLR_CONTRAST_VARIANTS(set, T, CALL)
+  PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
 }
 
@@ -36,7 +36,7 @@ template <class T>
 static void tile_coefficients(const ContrastTile<T>& t, const ContrastSettings& set, const T* w_i, const T* w_j) {
   const dim3 grid{static_cast<unsigned>((t.cols + 7) / 8), static_cast<unsigned>(t.rows)};
 #define CALL(M, S) hostsim::launch(cuda::contrastive_coefficients_kernel<T, M, S>, grid, {8}, t, set, w_i, w_j)
-  PHYSIOCLR_CONTRAST_VARIANTS(set, T, CALL)
+  PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
 }
 
