@@ -42,6 +42,27 @@ PHYSIOCLR_HD float despiked(const T* x, int64_t samples, int64_t i, int64_t w) {
   return (a - a) + (c - c) == 0.0f ? m : b;
 }
 
+// Sum of the samples of a working sample, sample(0..step). Four are added as two pairs, which vectors can do as well: CPU
+// and GPU add in the same order.
+template <class Sample>
+PHYSIOCLR_HD float sum_of_step(Sample sample, int64_t step) {
+  float sum = sample(0);
+  if (step % 4 == 0) {
+    sum = (sum + sample(1)) + (sample(2) + sample(3));
+    for (int64_t j = 4; j < step; j += 4) sum += (sample(j) + sample(j + 1)) + (sample(j + 2) + sample(j + 3));
+  } else {
+    for (int64_t j = 1; j < step; ++j) sum += sample(j);
+  }
+  return sum;
+}
+
+// Working sample i: the mean of `step` samples without spikes. Missing if one of them is.
+template <class T>
+PHYSIOCLR_HD float mean_of_step(const T* x, int64_t samples, int64_t i, int64_t step, int64_t w) {
+  const auto sample = [=](int64_t j) { return despiked(x, samples, i * step + j, w); };
+  return sum_of_step(sample, step) * (1.0f / static_cast<float>(step));
+}
+
 // The R wave before the dominant dip of an RS complex, see kRS: its maximum, or -1. y: n working samples at fw; lo:
 // where the complex may begin; first: the first dip, to be set.
 PHYSIOCLR_HD int64_t r_before(const float* y, int64_t n, double fw, int64_t lo, int64_t dip, float base, float z,
