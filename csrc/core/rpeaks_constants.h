@@ -73,7 +73,7 @@ constexpr double kRS = 0.045, kBroadRS = 0.12, kNotch = 0.06, kFall = 0.12, kBro
 // cannot vote: the quarter would be the earlier of two.
 constexpr float kVote = 0.25f;
 constexpr int kVoters = 3;
-constexpr float kDip = 0.7f, kProminence = 0.13f, kBroadProminence = 0.03f, kProminenceRise = 7.0f;
+constexpr float kDip = 0.7f, kProminence = 0.13f, kBroadProminence = 0.015f, kProminenceRise = 7.0f;
 // The index is the middle of the top of the wave, of the samples within kTop of its height from its extremum at full
 // rate: noise and slow ST segments move it less than the extremum, flat tops have one. Half window of the search (s).
 constexpr double kFine = 0.024;
