@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,10 +157,10 @@ DETECTORS: dict[str, Callable[[], Callable]] = {
 }
 
 
-def evaluate(detect: Callable, data: Path, name: str, list_records: bool) -> str:
+def evaluate(detect: Callable, of: Iterable[Record], list_records: bool) -> str:
     totals = {t: np.zeros(3, int) for t in TOLERANCES}  # pairs, detections, marks
     failures = 0
-    for record in records(data, name):
+    for record in of:
         try:
             found = scored(detect(record.ecg, record.fs), record)
         except Exception:
@@ -265,7 +265,7 @@ def main() -> None:
         for name in args.sets:
             if name == "ludb12" and detector != "ours":
                 continue
-            print(f"{detector:25s} {name:7s} | {evaluate(detect, args.data, name, args.records)}", flush=True)
+            print(f"{detector:25s} {name:7s} | {evaluate(detect, records(args.data, name), args.records)}", flush=True)
             if name == "ludb12":
                 print(f"{detector:25s} {name:7s} | {hindsight(detect, args.data)}", flush=True)
 
