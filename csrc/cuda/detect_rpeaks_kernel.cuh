@@ -64,6 +64,7 @@ __device__ inline int vote(const float* slow, int leads, const RpeaksPlan& p, in
   const unsigned all = 0xffffffffu;
   const int lane = threadIdx.x % 32, span = static_cast<int>(span_of(kBroadRS, p.fw));
   const int first = lo > span ? lo - span : 0, n = hi - first + 1;
+  __syncwarp();  // lane 0 has read the sum
   for (int i = lane; i < n; i += 32) sum[i] = 0;
   __syncwarp();
   float total = 0;
