@@ -3,9 +3,9 @@
 // and with the same roundings whatever the width, so that every processor gets the same numbers.
 
 constexpr int kV = kBytes / 4;
-constexpr int kTileVectors = kV == 16 ? 4 : 16 / (kV < 8 ? 4 : 8);  // sums of a tile of the envelope stay in registers
-constexpr int kTile = kTileVectors * kV;
-static_assert(kTile <= kExcess && kRowLanes % kV == 0, "others rely on it");
+constexpr int kTile = kTileVectors * kV;  // envelope samples
+constexpr int kAtOnce = 2 * kTileVectors;  // vectors of the sum of the envelopes
+static_assert(kTile <= kExcess && kAtOnce * kV <= kExcess && kRowLanes % kV == 0, "others rely on it");
 
 using Vf = float __attribute__((vector_size(kBytes)));
 using Vi = int32_t __attribute__((vector_size(kBytes)));
@@ -15,6 +15,14 @@ using UnalignedVs = Vs __attribute__((aligned(2), may_alias));
 
 INLINE Vf load(const float* x) { return *reinterpret_cast<const UnalignedVf*>(x); }
 INLINE Vs load(const int16_t* x) { return *reinterpret_cast<const UnalignedVs*>(x); }
+// The same, and not again at each use: loads are what the envelope has most of.
+INLINE Vf loaded(const float* x) {
+  Vf v = load(x);
+#if PHYSIOCLR_ISA >= 3
+  asm("" : "+v"(v));
+#endif
+  return v;
+}
 INLINE void store(float* y, Vf v) { *reinterpret_cast<UnalignedVf*>(y) = v; }
 INLINE Vf splat(float x) { return x - Vf{}; }
 // float(i + l) in lane l.
@@ -27,12 +35,14 @@ template <class V>
 INLINE V most(V a, V b) {
   return a < b ? b : a;
 }
+#if PHYSIOCLR_ISA >= 3  // GCC makes a comparison and a choice of some
+INLINE Vf least(Vf a, Vf b) { return _mm256_min_ps(a, b); }
+INLINE Vf most(Vf a, Vf b) { return _mm256_max_ps(b, a); }
+#endif
 
 // a * b + c, rounded once.
 INLINE Vf fused_multiply_add(Vf a, Vf b, Vf c) {
-#if PHYSIOCLR_ISA == 4
-  return _mm512_fmadd_ps(a, b, c);
-#elif PHYSIOCLR_ISA == 3
+#if PHYSIOCLR_ISA >= 3
   return _mm256_fmadd_ps(a, b, c);
 #elif defined(__FP_FAST_FMAF)
   Vf out;
@@ -52,9 +62,7 @@ INLINE Vf fused_multiply_add(Vf a, Vf b, Vf c) {
 }
 
 INLINE Vf square_root(Vf x) {
-#if PHYSIOCLR_ISA == 4
-  return _mm512_sqrt_ps(x);
-#elif PHYSIOCLR_ISA == 3
+#if PHYSIOCLR_ISA >= 3
   return _mm256_sqrt_ps(x);
 #elif defined(__SSE2__)
   return _mm_sqrt_ps(x);
@@ -253,7 +261,7 @@ template <int kWide>
 INLINE void add_tap(const float* after, const float* before, const float* c, Sums* s) {
 #pragma GCC unroll 4
   for (int v = 0; v < kTileVectors; ++v) {
-    const Vf r = load(after + v * kV), l = load(before + v * kV), sum = r + l, difference = r - l;
+    const Vf r = loaded(after + v * kV), l = loaded(before + v * kV), sum = r + l, difference = r - l;
 #pragma GCC unroll 2
     for (int b = 0; b < kWide; ++b) {
       s->even[b][v] = fused_multiply_add(splat(c[2 * b]), sum, s->even[b][v]);
@@ -321,34 +329,37 @@ INLINE void maximum_and_mean(const float* x, int64_t n, float* top, float* mean)
 void envelopes(const float* const half[2], const Plan& p, int64_t k0, int64_t k1, float floor, const uint8_t* missing,
                float* const env[2], float* maxima, float* means, int64_t stride, Ahead* ahead) {
   const int64_t start = p.block_begin(k0), stop = p.block_begin(k1);
+  const int lines = static_cast<int>(p.step * p.hop * kTile * 4 / 64);
   const Vf low = splat(floor);
-  for (int64_t k = k0; k < k1; ++k) {
-    const int64_t begin = p.block_begin(k), end = p.block_begin(k + 1);
-    for (int64_t i = begin; i < end; i += kTile) {
-      ahead->some(p.step * p.hop * kTile / 16);
-      const float *x = half[0] + (i - start), *between = half[1] + (i - start);
-      Sums s = {};
+  for (int64_t i = start; i < stop; i += kTile) {
+    ahead->some(lines);
+    const float *x = half[0] + (i - start), *between = half[1] + (i - start);
+    Sums s = {};
 #pragma GCC unroll 4
-      for (int v = 0; v < kTileVectors; ++v)
-        for (int b = 0; b < kBands; ++b) s.even[b][v] = splat(p.taps[2 * b]) * load(x + v * kV);
-      if (p.hop == 2) {
-        add_taps(between, between - 1, 1, 2, p, &s);
-        add_taps(x + 1, x - 1, 2, 2, p, &s);
-      } else {
-        add_taps(x + 1, x - 1, 1, 1, p, &s);
-      }
-      float here[kBands][kTile];
-      const bool whole = i + kTile <= stop;  // what goes beyond the block is overwritten by the next
-      for (int b = 0; b < kBands; ++b) {
-        float* out = whole ? env[b] + i : here[b];
+    for (int v = 0; v < kTileVectors; ++v)
+      for (int b = 0; b < kBands; ++b) s.even[b][v] = splat(p.taps[2 * b]) * load(x + v * kV);
+    if (p.hop == 2) {
+      add_taps(between, between - 1, 1, 2, p, &s);
+      add_taps(x + 1, x - 1, 2, 2, p, &s);
+    } else {
+      add_taps(x + 1, x - 1, 1, 1, p, &s);
+    }
+    float here[kBands][kTile];
+    const bool whole = i + kTile <= stop;
+#pragma GCC unroll 2
+    for (int b = 0; b < kBands; ++b) {
+      float* out = whole ? env[b] + i : here[b];
 #pragma GCC unroll 4
-        for (int v = 0; v < kTileVectors; ++v) {
-          const Vf root = square_root(s.even[b][v] * s.even[b][v] + s.odd[b][v] * s.odd[b][v]);
-          store(out + v * kV, root < low ? Vf{} : root);
-        }
-        if (!whole) std::memcpy(env[b] + i, here[b], (end - i) * sizeof(float));
+      for (int v = 0; v < kTileVectors; ++v) {
+        const Vf root = square_root(s.even[b][v] * s.even[b][v] + s.odd[b][v] * s.odd[b][v]);
+        store(out + v * kV, root < low ? Vf{} : root);
       }
     }
+    if (!whole)
+      for (int b = 0; b < kBands; ++b) std::memcpy(env[b] + i, here[b], (stop - i) * sizeof(float));
+  }
+  for (int64_t k = k0; k < k1; ++k) {
+    const int64_t begin = p.block_begin(k), end = p.block_begin(k + 1);
     for (int b = 0; b < kBands; ++b) {
       if (missing)
         for (int64_t i = begin; i < end; ++i)
@@ -367,41 +378,54 @@ INLINE void exchange(Vf* a, int i, int j) {
 }
 
 // The q-th quantile of n sorted values, as quantile.
-INLINE Vf quantile_of(const Vf* v, int n, float q) {
+template <int n>
+INLINE Vf quantile_of(const Vf* v, float q) {
   const float pos = q * static_cast<float>(n - 1);
   const int a = static_cast<int>(pos), b = a + 1 < n ? a + 1 : n - 1;
   return v[a] + (pos - static_cast<float>(a)) * (v[b] - v[a]);
 }
 
-// The values of the blocks around k, kV rows at once, sorted; from the n-th on infinity.
-INLINE int near_blocks(const float* value, int64_t blocks, int64_t stride, int64_t k, Vf* v) {
+// Sorts the values of the blocks around k, kV rows at once; from the n-th on infinity.
+template <int n>
+INLINE void near_blocks(const float* value, int64_t stride, int64_t k, Vf* v) {
   static_assert(kAside == 2, "a sorting network of 5");
-  int n = 0;
-  for (int j = 0; j < 5; ++j) {
-    const int64_t at = k + j - 2;
-    const bool inside = at >= 0 && at < blocks;
-    v[j] = inside ? load(value + at * stride) : splat(HUGE_VALF);
-    n += inside;
-  }
+  const int64_t first = k < kAside ? 0 : k - kAside;
+  for (int j = 0; j < 5; ++j) v[j] = j < n ? load(value + (first + j) * stride) : splat(HUGE_VALF);
   exchange(v, 0, 1), exchange(v, 3, 4), exchange(v, 2, 4), exchange(v, 2, 3), exchange(v, 1, 4);
   exchange(v, 0, 3), exchange(v, 0, 2), exchange(v, 1, 3), exchange(v, 1, 2);
-  return n;
+}
+
+// Levels and, before they are made to add up to 1, weights of block k, which has n blocks around it: as near_level,
+// block_mean and contrast.
+template <int n>
+INLINE void contrasts(const float* maxima, const float* means, int64_t k, int64_t rows, int64_t stride,
+                      float* level, float* weight) {
+  for (int64_t r = 0; r < rows; r += kV) {
+    Vf v[5];
+    near_blocks<n>(maxima + r, stride, k, v);
+    Vf top = quantile_of<n>(v, kQuantile);
+    if (n > 1) top = most(kSecond * v[n > 1 ? n - 2 : 0], top);
+    near_blocks<n>(means + r, stride, k, v);
+    const Vf mean = quantile_of<n>(v, 0.5f), c = mean > 0 ? top / mean - kQuiet : Vf{};
+    store(level + k * stride + r, top);
+    store(weight + k * stride + r, top > 0 ? (c > 0 ? c * c : Vf{}) + kLeast : Vf{});
+  }
 }
 
 void weights(const float* maxima, const float* means, int64_t blocks, int64_t k0, int64_t k1, int64_t rows,
              int64_t stride, float* level, float* weight) {
   for (int64_t k = k0; k < k1; ++k) {
-    float *levels = level + k * stride, *shares = weight + k * stride;
-    for (int64_t r = 0; r < rows; r += kV) {  // as near_level, block_mean and contrast
-      Vf v[5];
-      const int n = near_blocks(maxima + r, blocks, stride, k, v);
-      Vf top = quantile_of(v, n, kQuantile);
-      if (n > 1) top = most(kSecond * v[n - 2], top);
-      const Vf mean = quantile_of(v, near_blocks(means + r, blocks, stride, k, v), 0.5f);
-      const Vf c = mean > 0 ? top / mean - kQuiet : Vf{};
-      store(levels + r, top);
-      store(shares + r, top > 0 ? (c > 0 ? c * c : Vf{}) + kLeast : Vf{});
+    const int64_t first = std::max<int64_t>(k - kAside, 0), last = std::min(k + kAside, blocks - 1);
+    switch (last - first + 1) {
+      case 1: contrasts<1>(maxima, means, k, rows, stride, level, weight); break;
+      case 2: contrasts<2>(maxima, means, k, rows, stride, level, weight); break;
+      case 3: contrasts<3>(maxima, means, k, rows, stride, level, weight); break;
+      case 4: contrasts<4>(maxima, means, k, rows, stride, level, weight); break;
+      default: contrasts<5>(maxima, means, k, rows, stride, level, weight);
     }
+  }
+  for (int64_t k = k0; k < k1; ++k) {
+    float *levels = level + k * stride, *shares = weight + k * stride;
     float total = 0, common = 0;  // shares that add up to 1, times common level over own level
     for (int64_t r = 0; r < rows; ++r) {
       total += shares[r];
@@ -424,17 +448,16 @@ INLINE void add_rows(const float* env, int64_t env_stride, const float* w, const
   Vf sum[kVectors] = {};
   for (int64_t r = 0; r < rows; ++r, env += env_stride) {
     const Vf own = splat(w[r]), slope = splat(next[r] - w[r]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) sum[v] += load(env + v * kV) * (own + past[v] * slope);
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) store(out + v * kV, sum[v]);
 }
 
 // The weights are interpolated between the centres of the blocks as at_centres does.
 void fuse(const float* env, int64_t env_stride, const float* weight, int64_t rows, int64_t stride, const Plan& p,
           int64_t k0, int64_t k1, float* fused, float* maxima, float* means) {
-  constexpr int kAtOnce = 4;
   const int64_t begin = p.block_begin(k0), end = p.block_begin(k1);
   const Vi lanes = lane_numbers();
   for (int64_t k = k0 > 0 ? k0 - 1 : 0; k < p.blocks && p.ramp[k] < end; ++k) {
@@ -442,6 +465,7 @@ void fuse(const float* env, int64_t env_stride, const float* weight, int64_t row
     const int64_t from = std::max(p.ramp[k], begin), to = std::min(p.ramp[k + 1], end);
     for (int64_t i = from; i < to; i += kAtOnce * kV) {
       Vf past[kAtOnce];
+#pragma GCC unroll 8
       for (int v = 0; v < kAtOnce; ++v) {
         const Vf at = position(i + v * kV, lanes) / p.block - 0.5f;
         past[v] = most(at, Vf{}) - static_cast<float>(k);
