@@ -52,7 +52,7 @@ struct Scratch {  // of one record, reused for the next
     for (Local& l : local) {
       for (auto& half : l.padded) half.fit(length + 2 * p.pad + kExcess);
       for (auto* v : {&l.sum, &l.clean})
-        v->fit(2 * static_cast<int64_t>(std::max(kRefine * p.fw, kFine * p.fs)) + 3);
+        v->fit(2 * static_cast<int64_t>(std::max((kRefine + kBroadRS) * p.fw, kFine * p.fs)) + 3);
       for (auto* v : {&l.base, &l.share}) v->fit(leads);
       const int64_t range = team > 1 ? std::min(p.m, kSomeSamples) : p.m;
       l.flag.fit(range + 8);
@@ -182,8 +182,27 @@ bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& 
   return true;
 }
 
-// The R peak near a maximum of the envelope, see r_wave, and then the middle of its top at full rate. Of several leads:
-// their weighted sum, each with the sign that it has at the dominant deflection.
+// Of several leads: where most of them, from the front, have their R wave near t (see kVote), or `otherwise`.
+inline int64_t vote(const Scratch& s, const Plan& p, const Local& own, int64_t leads, int64_t t, int64_t lo, int64_t hi,
+                    float z, int64_t otherwise) {
+  const int64_t first = std::max<int64_t>(0, lo - span_of(kBroadRS, p.fw));
+  float *votes = own.sum.data(), total = 0;
+  std::fill(votes, votes + (hi - first + 1), 0.0f);
+  for (int64_t l = 0; l < leads; ++l) {
+    if (!(own.share[l] > 0)) continue;
+    const float* y = s.slow.data() + l * p.n;
+    float base;
+    bool up;
+    const int64_t at = r_wave(y, p.n, p.fw, t, z, &base, &up);
+    const float weight = own.share[l] * std::fabs(y[at] - base);
+    votes[at - first] += weight;
+    total += weight;
+  }
+  return total > 0 ? first + voted(votes, hi - first + 1, total) : otherwise;
+}
+
+// The R peak near a maximum of the envelope, see r_wave and first_wave, and then the middle of its top at full rate. Of
+// several leads: their weighted sum, each with the sign that it has at the wave.
 template <class T>
 int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, const Scratch& s, Local& own, int64_t peak,
                float z) {
@@ -200,6 +219,7 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, const 
     const int64_t lo = std::max<int64_t>(0, t - half), hi = std::min(p.n - 1, t + half);
     float* sum = own.sum.data();
     std::fill(sum, sum + (hi - lo + 1), 0.0f);
+    int voters = 0;
     for (int64_t l = 0; l < leads; ++l) {
       const float* y = s.slow.data() + l * p.n;
       float w = 0;
@@ -207,15 +227,14 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, const 
         w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, peak, s.stride);
       own.share[l] = w;
       if (!(w > 0)) continue;
+      ++voters;
       const float mean = own.base[l] = mean_of(y, std::max<int64_t>(0, t - wide), std::min(p.n - 1, t + wide));
-      for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * deflection(y[i] - mean);
+      for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * std::fabs(y[i] - mean);
     }
     const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
-    float most = 0;
-    for (int64_t i = lo; i <= hi; ++i) {
-      const float dt = static_cast<float>(i - t), d = sum[i - lo] / (1.0f + taper * dt * dt);
-      if (d > most) most = d, coarse = i;
-    }
+    bool broad;
+    coarse = lo + first_wave(sum, hi - lo + 1, t - lo, taper, p.fw, &broad);
+    if (broad && voters >= kVoters) coarse = vote(s, p, own, leads, t, lo, hi, z, coarse);
     for (int64_t l = 0; l < leads; ++l) {
       if (!(own.share[l] > 0)) continue;
       const float d = s.slow[l * p.n + coarse] - own.base[l];
