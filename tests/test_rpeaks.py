@@ -165,6 +165,20 @@ def test_reversed_leads_give_the_same_beats(rng):
     np.testing.assert_array_equal(found(signs * ecg, 500), want)
 
 
+@pytest.mark.parametrize("leads, early, expected", [(8, 4, 0.0), (8, 1, 0.05), (2, 1, None)])
+def test_leads_that_peak_apart_vote(rng, leads, early, expected):
+    """The first quarter of the votes of a broad complex decides; two leads have no vote."""
+    times = np.arange(0.5, 9.6, 0.8)
+    first, truth = beats_at(times, 10, 500, ((0, 0.02, 1.0), (0.05, 0.02, 0.4), *WAVES[4:]))
+    late, _ = beats_at(times, 10, 500, ((0, 0.02, 0.4), (0.05, 0.02, 1.0), *WAVES[4:]))
+    ecg = np.stack([first] * early + [late] * (leads - early)) + 0.002 * rng.normal(size=(leads, len(first)))
+    got = found(ecg, 500)
+    np.testing.assert_array_equal(got, reference.detect_rpeaks(ecg[None].astype(np.float32), 500)[0][0][: len(truth)])
+    if expected is not None:
+        assert near(got, truth + int(expected * 500), 4)
+    assert len(got) == len(truth)
+
+
 @pytest.mark.parametrize("fs", [250, 360, 500])
 def test_pieces_give_the_beats_of_the_whole(rng, fs):
     seconds, piece, overlap = 220, 80, 10

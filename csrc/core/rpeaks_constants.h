@@ -48,9 +48,8 @@ constexpr int kMostGaps = 40;  // candidates lie kSeparation apart: at most 2 kS
 constexpr float kEarly = 0.75f, kEarlyCost = 0.3f, kEarlyRise = 35.0f, kLate = 1.35f, kLateCost = 1.0f;
 constexpr int kLookBack = 6;  // candidates: at least kLookBack * kSeparation = 1.1 s
 // Refinement. kRefine, kBaseline: half window around the envelope's maximum and half window of the mean that stands for
-// the baseline (s). kInverted: how much larger than the positive deflection the negative one must be to be dominant, in
-// one lead or over the leads. kTaper: how quickly, in noise, deflections away from the envelope's maximum lose weight
-// (per s^2).
+// the baseline (s). kInverted: how much larger than the positive deflection of a lead the negative one must be to be
+// dominant. kTaper: how quickly, in noise, deflections away from the envelope's maximum lose weight (per s^2).
 constexpr double kRefine = 0.07, kBaseline = 0.12;
 constexpr float kInverted = 1.5f, kTaper = 20000.0f;
 // Where the negative deflection dominates, a positive one before it is the R wave of an RS complex if it is a wave of
@@ -59,6 +58,12 @@ constexpr float kInverted = 1.5f, kTaper = 20000.0f;
 // broad complex (wider than kBroad at half its depth: paced, bundle branch block) develops slowly, so that the R wave
 // may be small and early: kBroadRS, kBroadProminence. kFall: where the height from which the wave falls is sought. In s.
 constexpr double kRS = 0.045, kBroadRS = 0.12, kNotch = 0.06, kFall = 0.12, kBroad = 0.055, kWidest = 0.2;
+// Several leads: the first wave of their sum, with at least kDip of the largest. Where that is broad the leads peak far
+// apart, and so it is put to the vote: each lead has its own R wave, by the rule above, and votes for it with what it
+// deflects there. The R wave comes first, so the first quarter of the votes decides (kVote). Fewer than kVoters leads
+// cannot vote: the quarter would be the earlier of two.
+constexpr float kVote = 0.25f;
+constexpr int kVoters = 3;
 constexpr float kDip = 0.7f, kProminence = 0.13f, kBroadProminence = 0.03f, kProminenceRise = 7.0f;
 // The index is the middle of the top of the wave, of the samples within kTop of its height from its extremum at full
 // rate: noise and slow ST segments move it less than the extremum, flat tops have one. Half window of the search (s).

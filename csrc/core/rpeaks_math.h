@@ -107,14 +107,15 @@ PHYSIOCLR_HD float contrast(float level, float mean) {
   return level > 0 ? (c > 0 ? c * c : 0.0f) + kLeast : 0.0f;
 }
 
-// Linear interpolation between the centres of the blocks.
-PHYSIOCLR_HD float at_centres(const float* value, int64_t blocks, float block, int64_t t) {
+// Linear interpolation between the centres of the blocks, whose values are `stride` apart.
+PHYSIOCLR_HD float at_centres(const float* value, int64_t blocks, float block, int64_t t, int64_t stride = 1) {
   float pos = static_cast<float>(t) / block - 0.5f;
   if (pos < 0) pos = 0;
   int64_t a = static_cast<int64_t>(pos);
   if (a > blocks - 1) a = blocks - 1;
   const int64_t b = a + 1 < blocks ? a + 1 : a;
-  return value[a] + (pos - static_cast<float>(a)) * (value[b] - value[a]);
+  const float at = value[a * stride];
+  return at + (pos - static_cast<float>(a)) * (value[b * stride] - at);
 }
 
 PHYSIOCLR_HD float evidence(float amp, float z) {

@@ -9,9 +9,6 @@
 
 namespace physioclr::rpeaks {
 
-// How much a deflection d from the baseline counts in the sum over several leads.
-PHYSIOCLR_HD float deflection(float d) { return d > 0 ? d : -d / kInverted; }
-
 // Mean of y[lo..hi]. Four partial sums, always added in the same order.
 PHYSIOCLR_HD float mean_of(const float* y, int64_t lo, int64_t hi) {
   float a = 0, b = 0, c = 0, d = 0;
@@ -40,6 +37,27 @@ PHYSIOCLR_HD float despiked(const T* x, int64_t samples, int64_t i, int64_t w) {
   const float a = static_cast<float>(x[i - w]), c = static_cast<float>(x[i + w]);
   const float low = a < c ? a : c, high = a < c ? c : a, m = b < low ? low : b > high ? high : b;
   return (a - a) + (c - c) == 0.0f ? m : b;
+}
+
+// Sum of the samples of a working sample, sample(0..step). Four are added as two pairs, which vectors can do as well: CPU
+// and GPU add in the same order.
+template <class Sample>
+PHYSIOCLR_HD float sum_of_step(Sample sample, int64_t step) {
+  float sum = sample(0);
+  if (step % 4 == 0) {
+    sum = (sum + sample(1)) + (sample(2) + sample(3));
+    for (int64_t j = 4; j < step; j += 4) sum += (sample(j) + sample(j + 1)) + (sample(j + 2) + sample(j + 3));
+  } else {
+    for (int64_t j = 1; j < step; ++j) sum += sample(j);
+  }
+  return sum;
+}
+
+// Working sample i: the mean of `step` samples without spikes. Missing if one of them is.
+template <class T>
+PHYSIOCLR_HD float mean_of_step(const T* x, int64_t samples, int64_t i, int64_t step, int64_t w) {
+  const auto sample = [=](int64_t j) { return despiked(x, samples, i * step + j, w); };
+  return sum_of_step(sample, step) * (1.0f / static_cast<float>(step));
 }
 
 // The R wave before the dominant dip of an RS complex, see kRS: its maximum, or -1. y: n working samples at fw; lo:
@@ -99,6 +117,36 @@ PHYSIOCLR_HD int64_t r_wave(const float* y, int64_t n, double fw, int64_t t, flo
   crest = r_before(y, n, fw, lo, dip, *base, z, &first);
   *up = crest >= 0;
   return *up ? crest : first;
+}
+
+// Of several leads: which of sum[0..n), how far they all deflect from their baselines around `mid`, is the first wave of
+// the complex. taper: how much less counts what lies away from mid. *broad: whether the complex is.
+PHYSIOCLR_HD int64_t first_wave(const float* sum, int64_t n, int64_t mid, float taper, double fw, bool* broad) {
+  const auto at = [=](int64_t i) {
+    const float dt = static_cast<float>(i - mid);
+    return taper > 0 ? sum[i] / (1.0f + taper * dt * dt) : sum[i];
+  };
+  float most = 0;
+  int64_t top = mid;
+  for (int64_t i = 0; i < n; ++i)
+    if (const float d = at(i); d > most) most = d, top = i;
+  int64_t l = top, r = top;
+  while (l > 0 && sum[l] >= 0.5f * sum[top]) --l;
+  while (r < n - 1 && sum[r] >= 0.5f * sum[top]) ++r;
+  *broad = static_cast<double>(r - l) >= kBroad * fw;
+  for (int64_t i = 1; i < top; ++i)
+    if (const float d = at(i); d >= kDip * most && d >= at(i - 1) && d > at(i + 1)) return i;
+  return top;
+}
+
+// Where the votes, one or more at each of n places, reach the share kVote of their total.
+PHYSIOCLR_HD int64_t voted(const float* votes, int64_t n, float total) {
+  float sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    sum += votes[i];
+    if (sum >= kVote * total) return i;
+  }
+  return n - 1;
 }
 
 // Index of the middle of the top of v[0..n), which is a wave of this height: see kTop. Missing values are -infinity.

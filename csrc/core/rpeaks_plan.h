@@ -49,6 +49,7 @@ struct Plan {
   double fs, fw, fe;         // the three rates
   float block;
   std::vector<Wavelet> bands;
+  std::vector<float> taps;    // even and odd tap of the first band, then of the second (0 beyond its reach), for each k
   std::vector<int64_t> ramp;  // first sample at or after the centre of each block, then n
   int pad = 0;
 
@@ -71,6 +72,10 @@ struct Plan {
     ramp.push_back(m);
     for (const double centre : kCentre) bands.emplace_back(centre, fw);
     for (const Wavelet& w : bands) pad = std::max(pad, w.reach);
+    static_assert(kBands == 2 && kCentre[0] <= kCentre[1], "the first wavelet is the longer one");
+    for (int k = 0; k <= pad; ++k)
+      for (const Wavelet& w : bands)
+        for (const std::vector<float>* part : {&w.even, &w.odd}) taps.push_back(k <= w.reach ? (*part)[k] : 0.0f);
   }
 
   int64_t separation() const { return std::max<int64_t>(1, std::llround(kSeparation * fe)); }  // of candidates

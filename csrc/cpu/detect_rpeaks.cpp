@@ -17,13 +17,15 @@ namespace physioclr::cpu {
 namespace {
 
 constexpr int64_t kLong = 1 << 18;  // samples of a record that are worth a team of threads
+constexpr int64_t kMostAhead = 1 << 16;  // samples that are fetched ahead
 
 struct Local {  // of one thread
   Buffer<float> padded[2];  // even and odd working samples of some blocks, or all of them in the first
   Buffer<float> sum, clean, base, share, window;
   Buffer<uint8_t> flag;
-  float near[kNeighbours], largest;
-  bool finite;
+  float near[kNeighbours];
+  uint32_t largest;  // bits of a magnitude
+  float* half(const Plan& p, int h) const { return padded[h].data() + p.pad; }
 };
 
 constexpr int64_t kSomeBlocks = 64;           // what a thread takes at a time of a long record
@@ -33,8 +35,10 @@ struct Scratch {  // of one record, reused for the next
   int team;                                   // threads that work on it together
   std::vector<Local> local;
   Buffer<float> slow, env;                    // (leads, n) at the working rate, (leads, bands, m)
-  Buffer<float> weight, lead_level;           // (leads, bands, blocks)
-  Buffer<float> maxima, means;                // (bands, blocks)
+  int64_t stride;                             // rows, rounded up
+  Buffer<float> weight, row_level;            // (blocks, rows): a row is a lead and band
+  Buffer<float> row_maxima, row_means;
+  Buffer<float> maxima, means;                // (blocks)
   Buffer<float> fused, level, noise, origin, gain;
   Buffer<float> amp, z, doubt, rhythm;        // of the candidates
   Buffer<double> value;
@@ -46,19 +50,21 @@ struct Scratch {  // of one record, reused for the next
     const int64_t part = static_cast<int64_t>(static_cast<float>(std::min(kSomeBlocks, p.blocks) + 2) * p.block) + 2;
     const int64_t most = p.m / 2 + 2, length = std::min(p.m, team > 1 ? part : p.m);
     for (Local& l : local) {
-      for (auto& half : l.padded) half.fit(length + 2 * p.pad + kTile);
+      for (auto& half : l.padded) half.fit(length + 2 * p.pad + kExcess);
       for (auto* v : {&l.sum, &l.clean})
-        v->fit(2 * static_cast<int64_t>(std::max(kRefine * p.fw, kFine * p.fs)) + 3);
+        v->fit(2 * static_cast<int64_t>(std::max((kRefine + kBroadRS) * p.fw, kFine * p.fs)) + 3);
       for (auto* v : {&l.base, &l.share}) v->fit(leads);
       const int64_t range = team > 1 ? std::min(p.m, kSomeSamples) : p.m;
       l.flag.fit(range + 8);
       l.window.fit(range + 2 * p.separation() + 1);
     }
     slow.fit(leads * p.n);
-    env.fit(leads * kBands * p.m);
-    for (auto* v : {&weight, &lead_level}) v->fit(leads * kBands * p.blocks);
-    for (auto* v : {&maxima, &means}) v->fit(kBands * p.blocks);
-    fused.fit(p.m);
+    env.fit(leads * kBands * p.m + kExcess);
+    stride = row_stride(leads);
+    for (auto* v : {&weight, &row_level, &row_maxima, &row_means}) v->fit(stride * p.blocks);
+    for (auto* v : {&row_maxima, &row_means}) std::fill_n(v->data(), stride * p.blocks, 0.0f);
+    for (auto* v : {&maxima, &means}) v->fit(p.blocks);
+    fused.fit(p.m + kExcess);
     missing.fit(p.n);
     for (auto* v : {&level, &noise}) v->fit(p.blocks);
     for (auto* v : {&origin, &gain}) v->fit(leads);
@@ -82,109 +88,121 @@ struct Scratch {  // of one record, reused for the next
   }
 };
 
-// The lead at the working rate, less its first valid value, in y. Returns the largest magnitude, 0 if nothing is valid.
-template <class T>
-float work_rate(const T* x, int64_t samples, const Plan& p, Scratch& s, float* y, float* origin, bool* gaps) {
-  for (Local& l : s.local) l.finite = true, l.largest = 0;
-  s.over(p.n, kSomeSamples, [&](int64_t begin, int64_t end, Local& l) {
-    means(x, samples, p, begin, end, y);
-    l.finite = l.finite && all_finite(y + begin, end - begin);
-  });
-  *gaps = !std::all_of(s.local.begin(), s.local.end(), [](const Local& l) { return l.finite; });
-  if (*gaps) return bridge(y, p.n, s.missing.data(), origin);
-  *origin = y[0];
-  s.over(p.n, kSomeSamples, [&](int64_t begin, int64_t end, Local& l) {
-    l.largest = std::max(l.largest, subtract(y + begin, end - begin, *origin));
-  });
-  float largest = 0;
-  for (const Local& l : s.local) largest = std::max(largest, l.largest);
-  return largest;
-}
+inline auto means_for(const float*) { return rpeaks_front().means_float; }
+inline auto means_for(const int16_t*) { return rpeaks_front().means_int16; }
 
-// Asks for n samples from x on, up to the end of the batch, so that they arrive while the lead before is worked on.
+// The lead at the working rate, less its first valid value, in y, and, where one thread works, also in its two halves.
+// Returns the largest magnitude, 0 if nothing is valid.
 template <class T>
-void fetch_ahead(const T* x, const T* end, int64_t n) {
-  constexpr int64_t kLine = 64 / sizeof(T), kMostBytes = 1 << 18;
-  for (const T* last = std::min(end, x + std::min<int64_t>(n, kMostBytes / sizeof(T))); x < last; x += kLine)
-    __builtin_prefetch(x, 0, 2);
+float work_rate(const T* x, int64_t samples, const Plan& p, Scratch& s, float* y, float* origin, bool* gaps,
+                Ahead* ahead) {
+  const auto means = means_for(x);
+  *origin = mean_of_step(x, samples, 0, p.step, p.spike);
+  float* const half[2] = {s.local[0].half(p, 0), s.local[0].half(p, 1)};
+  const bool apart = s.team == 1 && p.hop == 2;
+  for (Local& l : s.local) l.largest = 0;
+  s.over(p.n, kSomeSamples, [&](int64_t begin, int64_t end, Local& l) {
+    const uint32_t bits = means(x, samples, p, begin, end, *origin, y, apart ? half : nullptr, ahead);
+    l.largest = std::max(l.largest, bits);
+  });
+  uint32_t largest = 0;
+  for (const Local& l : s.local) largest = std::max(largest, l.largest);
+  *gaps = largest >= kMissing;
+  if (!*gaps) {
+    float top;
+    std::memcpy(&top, &largest, sizeof top);
+    return top;
+  }
+  s.over(p.n, kSomeSamples, [&](int64_t begin, int64_t end, Local&) {
+    constexpr int64_t kSome = 128;
+    for (int64_t i = begin; i < end; i += kSome) {
+      const int64_t to = std::min(i + kSome, end);
+      if (means(x, samples, p, i, to, 0.0f, y, nullptr, ahead) < kMissing) continue;
+      for (int64_t k = i; k < to; ++k) y[k] = mean_of_step(x, samples, k, p.step, p.spike);
+    }
+  });
+  return bridge(y, p.n, s.missing.data(), origin);
 }
 
 // Envelopes of every lead and band, and their sum in s.fused. `end`: of the batch. Returns false if no lead has a
 // signal.
 template <class T>
 bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& p, Scratch& s) {
+  const RpeaksFront& front = rpeaks_front();
   bool any = false;
   for (int64_t l = 0; l < leads; ++l) {
     float* y = s.slow.data() + l * p.n;
-    float* env = s.env.data() + l * kBands * p.m;
-    float* levels = s.lead_level.data() + l * kBands * p.blocks;
-    float* weights = s.weight.data() + l * kBands * p.blocks;
+    float* env[kBands];
+    for (int b = 0; b < kBands; ++b) env[b] = s.env.data() + (l * kBands + b) * p.m;
+    float *maxima = s.row_maxima.data() + l * kBands, *means = s.row_means.data() + l * kBands;
     bool gaps = false;
-    if (s.team == 1) fetch_ahead(x + (l + 1) * samples, end, samples);
-    float largest = work_rate(x + l * samples, samples, p, s, y, &s.origin[l], &gaps);
+    // While one thread works on a lead, the next one is fetched.
+    const T* next = x + (l + 1) * samples;
+    Ahead ahead(next, s.team == 1 && next < end ? std::min(end, next + std::min(samples, kMostAhead)) : next);
+    float largest = work_rate(x + l * samples, samples, p, s, y, &s.origin[l], &gaps, &ahead);
     any = any || largest > 0;
     s.gain[l] = 1;
+    bool apart = s.team == 1 && p.hop == 2 && !gaps;
     if (largest > 1e15f || largest < 1e-12f) {  // its squares would leave the range of float32
       s.gain[l] = largest > 1e-37f ? 1 / largest : 0.0f;
       for (int64_t i = 0; i < p.n; ++i) y[i] *= s.gain[l];
       largest *= s.gain[l];
+      apart = false;
     }
     if (!(largest > 0)) {  // flat, or nothing valid
       std::fill(y, y + p.n, 0.0f);
-      std::fill(env, env + kBands * p.m, 0.0f);
-      std::fill(levels, levels + kBands * p.blocks, 0.0f);
-      std::fill(weights, weights + kBands * p.blocks, 0.0f);
+      for (float* e : env) std::fill(e, e + p.m, 0.0f);
+      for (int64_t k = 0; k < p.blocks; ++k)
+        for (int b = 0; b < kBands; ++b) maxima[k * s.stride + b] = means[k * s.stride + b] = 0;
       continue;
     }
     const float floor = 4e-6f * largest;  // rounding of the wavelet's sums
     s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local& local) {
       const int64_t begin = p.block_begin(k0), n = p.block_begin(k1) - begin;
-      const float* centre[2] = {local.padded[0].data() + p.pad, local.padded[1].data() + p.pad};
-      for (int64_t h = 0; h < p.hop; ++h) take_apart(y, p, begin, n, h, local.padded[h].data() + p.pad);
-      for (int b = 0; b < kBands; ++b) {
-        float* e = env + b * p.m + begin;
-        envelope(centre, p.hop, n, p.bands[b], floor, e);
-        if (gaps)
-          for (int64_t i = 0; i < n; ++i)
-            if (s.missing[(begin + i) * p.hop]) e[i] = 0;
-        block_statistics(env + b * p.m, p, k0, k1, &s.maxima[b * p.blocks], &s.means[b * p.blocks]);
+      float* const half[2] = {local.half(p, 0), local.half(p, 1)};
+      for (int64_t h = 0; h < p.hop; ++h) {
+        if (apart)
+          continue_ends(y, p, h, half[h]);
+        else
+          take_apart(y, p, begin, n, h, half[h]);
       }
-    });
-    s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local& local) {
-      for (int b = 0; b < kBands; ++b)
-        for (int64_t k = k0, r = b * p.blocks; k < k1; ++k) {
-          levels[r + k] = near_level(&s.maxima[r], p.blocks, k, local.near);
-          weights[r + k] = contrast(levels[r + k], block_mean(&s.means[r], p.blocks, k, local.near));
-        }
+      front.envelopes(half, p, k0, k1, floor, gaps ? s.missing.data() : nullptr, env, maxima, means, s.stride, &ahead);
     });
   }
   if (!any) return false;
   const int64_t rows = leads * kBands;
   s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local&) {
-    for (int64_t k = k0; k < k1; ++k) {  // shares that add up to 1, times common level over own level
-      float total = 0, common = 0;
-      for (int64_t r = 0; r < rows; ++r) {
-        total += s.weight[r * p.blocks + k];
-        common += s.weight[r * p.blocks + k] * s.lead_level[r * p.blocks + k];
-      }
-      const float scale = total > 0 ? common / (total * total) : 0.0f;
-      for (int64_t r = 0; r < rows; ++r) {
-        float& w = s.weight[r * p.blocks + k];
-        w = w > 0 ? w * scale / s.lead_level[r * p.blocks + k] : 0.0f;
-      }
-    }
+    front.weights(s.row_maxima.data(), s.row_means.data(), p.blocks, k0, k1, rows, s.stride, s.row_level.data(),
+                  s.weight.data());
   });
   s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local&) {
-    std::fill(s.fused.data() + p.block_begin(k0), s.fused.data() + p.block_begin(k1), 0.0f);
-    for (int64_t r = 0; r < rows; ++r)
-      add_weighted(s.env.data() + r * p.m, s.weight.data() + r * p.blocks, p, k0, k1, s.fused.data());
-    block_statistics(s.fused.data(), p, k0, k1, s.maxima.data(), s.means.data());
+    front.fuse(s.env.data(), p.m, s.weight.data(), rows, s.stride, p, k0, k1, s.fused.data(), s.maxima.data(),
+               s.means.data());
   });
   return true;
 }
 
-// The R peak near a maximum of the envelope, see r_wave, and then the middle of its top at full rate. Of several leads:
-// their weighted sum, each with the sign that it has at the dominant deflection.
+// Of several leads: where most of them, from the front, have their R wave near t (see kVote), or `otherwise`.
+inline int64_t vote(const Scratch& s, const Plan& p, const Local& own, int64_t leads, int64_t t, int64_t lo, int64_t hi,
+                    float z, int64_t otherwise) {
+  const int64_t first = std::max<int64_t>(0, lo - span_of(kBroadRS, p.fw));
+  float *votes = own.sum.data(), total = 0;
+  std::fill(votes, votes + (hi - first + 1), 0.0f);
+  for (int64_t l = 0; l < leads; ++l) {
+    if (!(own.share[l] > 0)) continue;
+    const float* y = s.slow.data() + l * p.n;
+    float base;
+    bool up;
+    const int64_t at = r_wave(y, p.n, p.fw, t, z, &base, &up);
+    const float weight = own.share[l] * std::fabs(y[at] - base);
+    votes[at - first] += weight;
+    total += weight;
+  }
+  return total > 0 ? first + voted(votes, hi - first + 1, total) : otherwise;
+}
+
+// The R peak near a maximum of the envelope, see r_wave and first_wave, and then the middle of its top at full rate. Of
+// several leads: their weighted sum, each with the sign that it has at the wave.
 template <class T>
 int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, const Scratch& s, Local& own, int64_t peak,
                float z) {
@@ -201,22 +219,22 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, const 
     const int64_t lo = std::max<int64_t>(0, t - half), hi = std::min(p.n - 1, t + half);
     float* sum = own.sum.data();
     std::fill(sum, sum + (hi - lo + 1), 0.0f);
+    int voters = 0;
     for (int64_t l = 0; l < leads; ++l) {
       const float* y = s.slow.data() + l * p.n;
       float w = 0;
       for (int b = 0; b < kBands; ++b)
-        w += at_centres(s.weight.data() + (l * kBands + b) * p.blocks, p.blocks, p.block, peak);
+        w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, peak, s.stride);
       own.share[l] = w;
       if (!(w > 0)) continue;
+      ++voters;
       const float mean = own.base[l] = mean_of(y, std::max<int64_t>(0, t - wide), std::min(p.n - 1, t + wide));
-      for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * deflection(y[i] - mean);
+      for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * std::fabs(y[i] - mean);
     }
     const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
-    float most = 0;
-    for (int64_t i = lo; i <= hi; ++i) {
-      const float dt = static_cast<float>(i - t), d = sum[i - lo] / (1.0f + taper * dt * dt);
-      if (d > most) most = d, coarse = i;
-    }
+    bool broad;
+    coarse = lo + first_wave(sum, hi - lo + 1, t - lo, taper, p.fw, &broad);
+    if (broad && voters >= kVoters) coarse = vote(s, p, own, leads, t, lo, hi, z, coarse);
     for (int64_t l = 0; l < leads; ++l) {
       if (!(own.share[l] > 0)) continue;
       const float d = s.slow[l * p.n + coarse] - own.base[l];

@@ -1,7 +1,6 @@
 #pragma once
-// The stages of detect_rpeaks.cpp that go over the samples of one lead: median and mean down to the working rate,
-// wavelet envelope, block statistics, weighted sum, separate maxima. Vectorised with fixed lanes and without fused
-// multiply-add, so that every processor gets the same numbers.
+// What detect_rpeaks.cpp has of its own beside the front end (cpu/rpeaks_front.h): memory, gaps, separate maxima, sums at
+// full rate. Vectorised without fused multiply-add, so that every processor gets the same numbers.
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -19,14 +18,13 @@
 #include "core/rpeaks_math.h"
 #include "core/rpeaks_place.h"
 #include "core/rpeaks_plan.h"
+#include "cpu/rpeaks_front.h"
 
 namespace physioclr::cpu {
 namespace {
 
 using namespace rpeaks;
 using rpeaks::Plan;  // not that of augment
-
-constexpr int kTile = 32;  // working samples
 
 // Memory that is written before it is read: growing does not touch it, so that its pages come to the threads that use
 // them. Large ones ask for huge pages: of a day, the faults of small ones would take a third of the time.
@@ -84,45 +82,6 @@ inline void despike(const T* x, int64_t samples, int64_t begin, int64_t n, int64
   }
 }
 
-// Working samples begin..end, means of `step` samples without spikes; a mean with a missing sample is missing. kStep: a
-// common step, or 0.
-template <int kStep, class T>
-inline void means_of(const T* x, int64_t samples, const Plan& p, int64_t begin, int64_t end, float* y) {
-  constexpr int64_t kMostStep = 32;  // 4000 Hz
-  const int64_t step = kStep ? kStep : p.step;
-  float clean[kTile * kMostStep] = {}, out[kTile];
-  const float scale = 1.0f / static_cast<float>(step);
-  for (int64_t i0 = begin; i0 < end; i0 += kTile) {
-    const int64_t m = std::min<int64_t>(kTile, end - i0);
-    despike(x, samples, i0 * step, m * step, p.spike, clean);
-    for (int64_t i = 0; i < kTile; ++i) {
-      float sum = clean[i * step];
-      for (int64_t k = 1; k < step; ++k) sum += clean[i * step + k];
-      out[i] = sum * scale;
-    }
-    std::memcpy(y + i0, out, m * sizeof(float));
-  }
-}
-
-template <class T>
-inline void means_by_step(const T* x, int64_t samples, const Plan& p, int64_t begin, int64_t end, float* y) {
-  if (p.step == 2)
-    means_of<2>(x, samples, p, begin, end, y);
-  else if (p.step == 3)
-    means_of<3>(x, samples, p, begin, end, y);
-  else if (p.step == 4)
-    means_of<4>(x, samples, p, begin, end, y);
-  else
-    means_of<0>(x, samples, p, begin, end, y);
-}
-
-PHYSIOCLR_SIMD void means(const float* x, int64_t samples, const Plan& p, int64_t begin, int64_t end, float* y) {
-  means_by_step(x, samples, p, begin, end, y);
-}
-PHYSIOCLR_SIMD void means(const int16_t* x, int64_t samples, const Plan& p, int64_t begin, int64_t end, float* y) {
-  means_by_step(x, samples, p, begin, end, y);
-}
-
 // Adds to sum[0..n) the samples from `begin` on without spikes, less origin, times scale. Missing ones add nothing, or,
 // of the only lead, become -infinity. False if all are missing.
 template <class T>
@@ -146,8 +105,6 @@ PHYSIOCLR_SIMD bool add_lead(const int16_t* x, int64_t samples, int64_t begin, i
                              float gain, float weight, bool only, float* clean, float* sum) {
   return add_samples(x, samples, begin, n, spike, origin, gain, weight, only, clean, sum);
 }
-
-PHYSIOCLR_SIMD bool all_finite(const float* x, int64_t n) { return finite_samples(x, n); }
 
 // y -= origin; returns the largest magnitude of the results.
 PHYSIOCLR_SIMD float subtract(float* y, int64_t n, float origin) {
@@ -188,46 +145,6 @@ inline float bridge(float* y, int64_t n, uint8_t* missing, float* origin) {
   return subtract(y, n, 0.0f);
 }
 
-// A vector type of GCC and Clang: plain arrays of sums are not kept in registers over the loop of taps, and take four
-// times as long. The element arithmetic, and so the result, is that of scalars on every processor.
-using Vec = float __attribute__((vector_size(32), aligned(4), may_alias));
-constexpr int kVecs = kTile / 8;
-
-// a and b: the sums of kVecs vectors. after, before: the samples k to the right and to the left.
-inline void add_tap(const float* after, const float* before, float c, float s, Vec* a, Vec* b) {
-  for (int v = 0; v < kVecs; ++v) {
-    const Vec r = reinterpret_cast<const Vec*>(after)[v], l = reinterpret_cast<const Vec*>(before)[v];
-    a[v] += c * (r + l);
-    b[v] += s * (r - l);
-  }
-}
-
-// n values of the envelope, one each `hop` working samples. y[0]: working samples 0, hop, 2 hop ...; y[1]: those
-// between. Both go on beyond their ends: the last tile is whole, its excess is dropped.
-PHYSIOCLR_SIMD void envelope(const float* const y[2], int64_t hop, int64_t n, const Wavelet& w, float floor,
-                             float* env) {
-  for (int64_t i0 = 0; i0 < n; i0 += kTile) {
-    Vec a[kVecs], b[kVecs] = {};
-    const float *x = y[0] + i0, *between = y[1] + i0;
-    for (int v = 0; v < kVecs; ++v) a[v] = w.even[0] * reinterpret_cast<const Vec*>(x)[v];
-    if (hop == 1) {
-      for (int k = 1; k <= w.reach; ++k) add_tap(x + k, x - k, w.even[k], w.odd[k], a, b);
-    } else {
-      for (int k = 1; k <= w.reach; k += 2)
-        add_tap(between + k / 2, between - k / 2 - 1, w.even[k], w.odd[k], a, b);
-      for (int k = 2; k <= w.reach; k += 2) add_tap(x + k / 2, x - k / 2, w.even[k], w.odd[k], a, b);
-    }
-    float e[kTile];
-    for (int v = 0; v < kVecs; ++v) a[v] = a[v] * a[v] + b[v] * b[v];
-    std::memcpy(e, a, sizeof e);
-    for (int i = 0; i < kTile; ++i) {
-      const float root = std::sqrt(e[i]);
-      e[i] = root < floor ? 0.0f : root;
-    }
-    std::memcpy(env + i0, e, std::min<int64_t>(kTile, n - i0) * sizeof(float));
-  }
-}
-
 PHYSIOCLR_SIMD void split(const float* y, int64_t hop, int64_t n, float* out) {
   if (hop == 2)
     for (int64_t i = 0; i < n; ++i) out[i] = y[2 * i];
@@ -235,71 +152,21 @@ PHYSIOCLR_SIMD void split(const float* y, int64_t hop, int64_t n, float* out) {
     std::memcpy(out, y, n * sizeof(float));
 }
 
-// out[i] for i in -pad..n+pad+kTile: working sample hop * (begin + i) + h, the outermost ones repeated beyond the record.
+// out[i] for i in -pad..n+pad+kExcess: working sample hop * (begin + i) + h, the outermost ones repeated beyond the record.
 inline void take_apart(const float* y, const Plan& p, int64_t begin, int64_t n, int64_t h, float* out) {
   const int64_t count = (p.n - h + p.hop - 1) / p.hop;  // such samples in the record
-  const int64_t lo = std::clamp<int64_t>(-begin, -p.pad, n + p.pad + kTile);
-  const int64_t hi = std::clamp<int64_t>(count - begin, lo, n + p.pad + kTile);
+  const int64_t lo = std::clamp<int64_t>(-begin, -p.pad, n + p.pad + kExcess);
+  const int64_t hi = std::clamp<int64_t>(count - begin, lo, n + p.pad + kExcess);
   std::fill(out - p.pad, out + lo, y[0]);
   split(y + p.hop * (begin + lo) + h, p.hop, hi - lo, out + lo);
-  std::fill(out + hi, out + n + p.pad + kTile, y[p.n - 1]);
+  std::fill(out + hi, out + n + p.pad + kExcess, y[p.n - 1]);
 }
 
-// Maximum and sum of n values >= 0. Sixteen partial sums, always added in the same order, so that every processor
-// agrees.
-inline void maximum_and_sum(const float* x, int64_t n, float* top, float* sum) {
-  Vec m[2] = {}, a[2] = {};
-  const auto take = [&](const float* from) {
-    for (int v = 0; v < 2; ++v) {
-      const Vec e = reinterpret_cast<const Vec*>(from)[v];
-      m[v] = m[v] < e ? e : m[v];
-      a[v] += e;
-    }
-  };
-  int64_t i = 0;
-  for (; i + 16 <= n; i += 16) take(x + i);
-  float rest[16] = {};
-  std::memcpy(rest, x + i, (n - i) * sizeof(float));
-  take(rest);
-  a[0] += a[1];
-  m[0] = m[0] < m[1] ? m[1] : m[0];
-  float s[8], t[8];
-  std::memcpy(s, a, sizeof s);
-  std::memcpy(t, m, sizeof t);
-  for (int half = 4; half > 0; half /= 2)
-    for (int l = 0; l < half; ++l) {
-      t[l] = t[l] < t[l + half] ? t[l + half] : t[l];
-      s[l] += s[l + half];
-    }
-  *top = t[0];
-  *sum = s[0];
-}
-
-// Maximum and mean of each of the blocks k0..k1.
-PHYSIOCLR_SIMD void block_statistics(const float* env, const Plan& p, int64_t k0, int64_t k1, float* maxima,
-                                     float* means) {
-  for (int64_t k = k0; k < k1; ++k) {
-    const int64_t begin = p.block_begin(k), end = p.block_begin(k + 1);
-    maximum_and_sum(env + begin, end - begin, maxima + k, means + k);
-    means[k] = end > begin ? means[k] / static_cast<float>(end - begin) : 0.0f;
-  }
-}
-
-// fused += env * weight in the blocks k0..k1, the weight interpolated between the centres of the blocks as at_centres
-// does.
-PHYSIOCLR_SIMD void add_weighted(const float* env, const float* weight, const Plan& p, int64_t k0, int64_t k1,
-                                 float* fused) {
-  const int64_t begin = p.block_begin(k0), end = p.block_begin(k1);
-  for (int64_t k = k0 > 0 ? k0 - 1 : 0; k < p.blocks && p.ramp[k] < end; ++k) {
-    const float w = weight[k], slope = weight[k + 1 < p.blocks ? k + 1 : k] - w, at = static_cast<float>(k);
-    const int32_t from = static_cast<int32_t>(std::max(p.ramp[k], begin));
-    const int32_t to = static_cast<int32_t>(std::min(p.ramp[k + 1], end));
-    for (int32_t i = from; i < to; ++i) {
-      float pos = static_cast<float>(i) / p.block - 0.5f;
-      pos = pos < 0 ? 0 : pos;
-      fused[i] += env[i] * (w + (pos - at) * slope);
-    }
-  }
+// The same beyond the ends of the record alone.
+inline void continue_ends(const float* y, const Plan& p, int64_t h, float* out) {
+  std::fill(out - p.pad, out, y[0]);
+  const int64_t count = (p.n - h + p.hop - 1) / p.hop;
+  std::fill(out + count, out + p.m + p.pad + kExcess, y[p.n - 1]);
 }
 
 // flag[i]: whether e[i] > 0 is the largest within +-sep (of equals the first), for i in 0..n. window[0..n + 2 sep]: e

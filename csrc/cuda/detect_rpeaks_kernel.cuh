@@ -37,6 +37,39 @@ __device__ inline bool is_candidate(const float* e, const RpeaksPlan& p, int i) 
   return true;
 }
 
+// As vote of the CPU; a lane works on one lead, and lane 0 adds the votes in the order of the leads. sum: of kMostWindow.
+__device__ inline int vote(const float* slow, int leads, const RpeaksPlan& p, int t, int lo, int hi, float z,
+                           const float* share, float* sum, int otherwise) {
+  const unsigned all = 0xffffffffu;
+  const int lane = threadIdx.x % 32, span = static_cast<int>(span_of(kBroadRS, p.fw));
+  const int first = lo > span ? lo - span : 0, n = hi - first + 1;
+  for (int i = lane; i < n; i += 32) sum[i] = 0;
+  __syncwarp();
+  float total = 0;
+  for (int l0 = 0; l0 < leads; l0 += 32) {
+    const int l = l0 + lane;
+    int at = first;
+    float weight = 0;
+    if (l < leads && share[l] > 0) {
+      const float* y = slow + static_cast<int64_t>(l) * p.n;
+      float base;
+      bool up;
+      at = static_cast<int>(r_wave(y, p.n, p.fw, t, z, &base, &up));
+      weight = share[l] * fabsf(y[at] - base);
+    }
+    for (int k = 0; k < 32; ++k) {
+      const int where = __shfl_sync(all, at, k);
+      const float much = __shfl_sync(all, weight, k);
+      if (lane == 0) sum[where - first] += much;
+      total += much;
+    }
+  }
+  int coarse = otherwise;
+  if (lane == 0 && total > 0) coarse = first + static_cast<int>(voted(sum, n, total));
+  __syncwarp();
+  return __shfl_sync(all, coarse, 0);
+}
+
 // As refine of the CPU; a warp works on one beat. base, share: scratch of one float a lead; sum: of kMostWindow.
 template <class T>
 __device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWork& work, int64_t row, int peak, float z,
@@ -65,27 +98,23 @@ __device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWo
                           t + p.baseline < p.n ? t + p.baseline : p.n - 1);
     }
     __syncwarp();
-    const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
-    float most = 0;
     for (int i = lo + lane; i <= hi; i += 32) {
       float v = 0;
       for (int l = 0; l < leads; ++l)
-        if (share[l] > 0) v += share[l] * deflection(slow[static_cast<int64_t>(l) * p.n + i] - base[l]);
-      const float dt = static_cast<float>(i - t), d = v / (1.0f + taper * dt * dt);
-      if (d > most) {
-        most = d;
-        coarse = i;
-      }
+        if (share[l] > 0) v += share[l] * fabsf(slow[static_cast<int64_t>(l) * p.n + i] - base[l]);
+      sum[i - lo] = v;
     }
-    for (int by = 16; by > 0; by /= 2) {  // the first of the largest
-      const float other = __shfl_xor_sync(all, most, by);
-      const int where = __shfl_xor_sync(all, coarse, by);
-      if (other > most || (other == most && where < coarse)) {
-        most = other;
-        coarse = where;
-      }
+    __syncwarp();
+    bool broad = false;
+    if (lane == 0) {
+      const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
+      coarse = lo + static_cast<int>(first_wave(sum, hi - lo + 1, t - lo, taper, p.fw, &broad));
+      int voters = 0;
+      for (int l = 0; l < leads; ++l) voters += share[l] > 0;
+      broad = broad && voters >= kVoters;
     }
-    if (!(most > 0)) coarse = t;
+    coarse = __shfl_sync(all, coarse, 0);
+    if (__any_sync(all, broad)) coarse = vote(slow, leads, p, t, lo, hi, z, share, sum, coarse);
     for (int l = 0; l < leads; ++l)
       if (share[l] > 0) height += share[l] * fabsf(slow[static_cast<int64_t>(l) * p.n + coarse] - base[l]);
     __syncwarp();  // every lane has read the shares

@@ -1,8 +1,8 @@
 #pragma once
 // detect_rpeaks on the device, first kernel: one block a lead makes its working rate, bridges its gaps and computes its
 // envelopes and weights. The method is told at the head of csrc/cpu/detect_rpeaks.cpp, and every decision here is that of
-// core/rpeaks_math.h in the same order of operations, so the beats are the CPU's, index for index (the library is
-// compiled without fused multiply-add for that). Bodies only, no launch, so that this file also compiles for the host.
+// core/rpeaks_math.h in the same order of operations, so the beats are the CPU's, index for index (products and sums are
+// fused only where fmaf says so). Bodies only, no launch, so that this file also compiles for the host.
 #include <cstdint>
 
 #include "core/reconstruction_math.h"
@@ -95,13 +95,11 @@ __device__ bool work_rate(const T* x, const RpeaksPlan& p, float* raw, float* y)
     }
     __syncthreads();
     for (int i = tid; i < count; i += threads) {
-      int j = i * p.step;
-      float sum = raw[j + j / 32];
-      for (int k = 1; k < p.step; ++k) {
-        ++j;
-        sum += raw[j + j / 32];
-      }
-      const float v = sum * scale;
+      const auto sample = [=](int64_t k) {
+        const int j = i * p.step + static_cast<int>(k);
+        return raw[j + j / 32];
+      };
+      const float v = sum_of_step(sample, p.step) * scale;
       y[i0 + i] = v;
       gap = gap || !is_finite(v);
     }
@@ -175,8 +173,8 @@ __device__ inline void envelope_tile(float (*half)[kEnvTile + 2 * kMostReach], c
 #pragma unroll
         for (int w = 0; w < kBands; ++w)
           if (w == 0 || k <= p.reach[w]) {
-            a[w] += p.even[w][k] * (r + l);
-            b[w] += p.odd[w][k] * (r - l);
+            a[w] = fmaf(p.even[w][k], r + l, a[w]);
+            b[w] = fmaf(p.odd[w][k], r - l, b[w]);
           }
       }
 #pragma unroll

@@ -15,7 +15,7 @@ EARLY, EARLY_COST, EARLY_RISE, LATE, LATE_COST, LOOK_BACK = 0.75, 0.3, 35.0, 1.3
 HISS, DOUBT = 0.2, 80.0
 REFINE, BASELINE, INVERTED, TAPER, FINE, TOP = 0.07, 0.12, 1.5, 20000.0, 0.024, 0.25
 RS, BROAD_RS, NOTCH, FALL, BROAD, WIDEST = 0.045, 0.12, 0.06, 0.12, 0.055, 0.2
-DIP, PROMINENCE, BROAD_PROMINENCE, PROMINENCE_RISE = 0.7, 0.13, 0.03, 7.0
+DIP, PROMINENCE, BROAD_PROMINENCE, PROMINENCE_RISE, VOTE, VOTERS = 0.7, 0.13, 0.03, 7.0, 0.25, 3
 POOR, EVEN, UNEVEN, UNEASY, LARGEST, BESIDE = 0.9, 0.12, 0.45, 0.08, 2.0, 0.2
 
 
@@ -194,19 +194,22 @@ def choose(t, amp, z, doubt, rhythm, fe):
 
 
 def refine(leads, slow, weight, t, z, step, fs, single):
-    """The middle of the top of the dominant deflection around working sample t."""
+    """The middle of the top of the R wave around working sample t."""
     half, wide, fw = int(REFINE * fs / step), int(BASELINE * fs / step), fs / step
-    lo = max(0, t - half)
     base = [y[max(0, t - wide) : t + wide + 1].mean() for y in slow]
-    near = [y[lo : t + half + 1] - b for y, b in zip(slow, base, strict=True)]
-    near = near[0] if single else sum(w * np.maximum(d, -d / INVERTED) for w, d in zip(weight, near, strict=True))
-    tapered = near / (1 + 0.5 * TAPER * z * ((lo + np.arange(len(near)) - t) / fw) ** 2)
-    up, down = max(tapered.max(), 0), min(tapered.min(), 0)
-    positive = not single or up * INVERTED >= -down
-    coarse = t if up == down else lo + (tapered.argmax() if positive else tapered.argmin())
-    if not positive:
-        wave, dip = r_before(slow[0], fw, lo, coarse, base[0], z)
-        positive, coarse = wave >= 0, wave if wave >= 0 else dip
+    if single:
+        coarse, positive = r_wave(slow[0], fw, t, z, base[0])
+    else:
+        lo, positive = max(0, t - half), True
+        total = sum(w * np.abs(y[lo : t + half + 1] - b) for y, w, b in zip(slow, weight, base, strict=True))
+        first, broad = first_wave(total, t - lo, z, fw)
+        coarse = lo + first
+        if broad and (weight > 0).sum() >= VOTERS:
+            at = np.array([r_wave(y, fw, t, z, b)[0] for y, b in zip(slow, base, strict=True)])
+            votes = weight * [abs(y[k] - b) for y, k, b in zip(slow, at, base, strict=True)]
+            order = np.argsort(at)
+            if votes.sum() > 0:
+                coarse = at[order][np.searchsorted(votes[order].cumsum(), VOTE * votes.sum())]
     height = sum(w * abs(y[coarse] - b) for y, w, b in zip(slow, weight, base, strict=True))
     centre, fine = coarse * step + step // 2, int(FINE * fs + 0.5)
     lo = max(0, centre - fine)
@@ -228,6 +231,36 @@ def refine(leads, slow, weight, t, z, step, fs, single):
         if a > 0 and b + 1 < len(total):
             break
     return lo + (a + b) // 2
+
+
+def around(values, lo, t, z, fw):
+    """The values from working sample lo on with less weight away from t, in noise."""
+    return values / (1 + 0.5 * TAPER * z * ((lo + np.arange(len(values)) - t) / fw) ** 2)
+
+
+def r_wave(y, fw, t, z, base):
+    """Of one lead: working sample of the wave meant by the index, and whether it is positive."""
+    lo = max(0, t - int(REFINE * fw))
+    tapered = around(y[lo : t + int(REFINE * fw) + 1] - base, lo, t, z, fw)
+    up, down = max(tapered.max(), 0), min(tapered.min(), 0)
+    if up * INVERTED >= -down:
+        return (lo + int(tapered.argmax()) if up > 0 else t), True
+    wave, dip = r_before(y, fw, lo, lo + int(tapered.argmin()), base, z)
+    return (wave, True) if wave >= 0 else (dip, False)
+
+
+def first_wave(total, mid, z, fw):
+    """Index of the first of the large maxima of several leads' deflections; whether the complex is broad."""
+    tapered = around(total, 0, mid, z, fw)
+    left = right = top = int(tapered.argmax()) if tapered.max() > 0 else mid
+    while left > 0 and total[left] >= total[top] / 2:
+        left -= 1
+    while right < len(total) - 1 and total[right] >= total[top] / 2:
+        right += 1
+    large = [
+        i for i in range(1, top) if tapered[i - 1] <= tapered[i] > tapered[i + 1] and tapered[i] >= DIP * tapered[top]
+    ]
+    return large[0] if large else top, right - left >= BROAD * fw
 
 
 def r_before(y, fw, lo, dip, base, z):

@@ -21,16 +21,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .. import nn
-from ..nn.losses import global_mean
 from . import checkpoint
 from .config import UNTRAINED, Config
 from .dataset import Batch, Sampler, Segments, iterate
 from .distributed import World, world
 from .metrics import MetricsFile, draw_loss, read_metrics
+from .objective import Objective, Pass
 from .resident import training_source
 from .run import CONFIG, INFO, METRICS, PICTURE, RECORDS, SPACE, build_model, choose_device
 from .views import make_views
@@ -103,34 +102,6 @@ def pretrain(
         return trainer.train(progress, stop_after)
 
 
-class Pass(torch.nn.Module):
-    """One pass of the model over rows of a batch: what DistributedDataParallel wraps and what a chunk goes through.
-
-    Takes a dict of tensors with a row per segment: anchor, and second (its other view), target, valid and rpeaks where
-    the method has them. Returns the embeddings of anchor and second, the squared errors of each row's reconstruction,
-    and the predicted features. `counts` gathers how many samples those are of, (all, around R peaks).
-    """
-
-    def __init__(self, model: nn.PhysioCLR, amp: bool):
-        super().__init__()
-        self.model, self.amp, self.counts = model, amp, [0, 0]
-
-    def forward(self, rows: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        model, anchor = self.model, rows["anchor"]
-        with torch.autocast(anchor.device.type, torch.bfloat16, enabled=self.amp):
-            embeddings, tokens = model.project(*(rows[k] for k in ("anchor", "second") if k in rows))
-            decoded = None if model.decoder is None else model.decoder(tokens, anchor.shape[2])
-            predicted = [] if model.predictor is None else [model.predict(tokens).float()]
-        out = [e.float() for e in embeddings]
-        if decoded is not None:
-            sums = model.loss.reconstruction_sums(
-                decoded.signal, rows["target"], rows["valid"] & decoded.made, rows["rpeaks"]
-            )
-            self.counts = [self.counts[0] + sums.count.sum(), self.counts[1] + sums.peak_count.sum()]
-            out += [sums.squares, sums.peak_squares] if model.loss.beta else [sums.squares]
-        return tuple(out + predicted)
-
-
 class Trainer:
     """One process of a run. `pretrain` is the way to use it."""
 
@@ -158,9 +129,6 @@ class Trainer:
         self.optimizer = adam(
             self.model.parameters(), config.lr, (config.beta1, config.beta2), weight_decay=config.weight_decay
         )
-        labels = self.segments.labels[np.unique(self.segments.pairs[:, 0])]
-        positives = labels.sum(0)
-        self.positive_weight = torch.from_numpy(((len(labels) - positives) / np.maximum(positives, 1)).clip(max=20))
         self.step, self.seconds = 0, 0.0
         if self.last_good is not None:
             self._load(self.last_good)
@@ -168,6 +136,7 @@ class Trainer:
             self.model.encoder.compile()
         self.source = training_source(self.segments, self.device) if self.steps else self.segments
         self.one_pass = Pass(self.model, config.amp)
+        self.loss = Objective(config, self.segments, self.one_pass, world.group)
         self.forward = world.wrap(self.one_pass)
 
     # ---- the run folder -------------------------------------------------------------------------------------------
@@ -346,58 +315,6 @@ class Trainer:
             loss(*self.forward(rows)).backward()
         return terms
 
-    def loss(self, outputs: tuple[Tensor, ...], batch: Batch, terms: dict[str, Any], logged: bool) -> Tensor:
-        """The loss of what `Pass` returned for a batch; its parts go into `terms`."""
-        c, group, h = self.config, self.world.group, outputs[0]
-        if c.method == "supervised":
-            view = h[batch.pair]
-            positive = self.positive_weight.to(h.device)
-            errors = F.binary_cross_entropy_with_logits(h, batch.labels, pos_weight=positive, reduction="none")
-            count = torch.tensor(errors.numel(), device=h.device)
-            loss = global_mean(errors.sum(), count, group)
-        elif c.method == "simclr":
-            view = outputs[1]
-            loss = nn.nt_xent(h, view, batch.group, tau=c.tau, process_group=group)
-        elif c.method == "cmsc":
-            view = h[batch.pair]
-            loss = nn.info_nce(h[0::2], h[1::2], batch.group[0::2], tau=c.tau, process_group=group)
-        else:
-            views = list(outputs[1:2] if c.shuffle else ()) + ([h[batch.pair]] if c.adjacent else [])
-            view = views[0]
-            loss, stats = self.model.loss.contrastive(h, torch.stack(views), self._features(batch), batch.group, group)
-            terms |= {"contrastive": loss.detach(), **_means(stats)}
-            if self.model.decoder is not None:
-                squares = outputs[1 + c.shuffle :][: 2 if c.beta else 1]
-                for name, weight, rows, count in zip(
-                    ("reconstruction", "peak"), (c.alpha, c.beta), squares, self.one_pass.counts, strict=False
-                ):
-                    terms[name] = global_mean(rows.sum(), count, group)
-                    loss = loss + weight * terms[name]
-                    terms[name] = terms[name].detach()
-            if self.model.predictor is not None:
-                terms["prediction"] = self.prediction_error(outputs[-1], batch.features)
-                loss = loss + c.gamma * terms["prediction"]
-                terms["prediction"] = terms["prediction"].detach()
-        terms["loss"] = loss.detach()
-        if logged:
-            terms["alignment"], terms["uniformity"] = nn.alignment_uniformity(h.detach(), view.detach())
-        return loss
-
-    def prediction_error(self, predicted: Tensor, features: Tensor) -> Tensor:
-        """Mean squared error of the predicted features, 1 for predicting the mean; rows without any feature are out."""
-        variance = float(self.segments.feature_space.explained_variance.mean())
-        known = (features != 0).any(1)
-        errors = torch.where(known[:, None], predicted - features / math.sqrt(variance or 1.0), 0.0).square()
-        count = known.sum() * features.shape[1]
-        return global_mean(errors.sum(), count, self.world.group)
-
-    def _features(self, batch: Batch) -> Tensor:
-        """The rows that decide on pairs. Without feature pairs (delta is then 1): directions of which no two agree."""
-        if self.config.feature_pairs:
-            return batch.features
-        generator = torch.Generator().manual_seed(int(batch.sample_id[0]))
-        return torch.randn((len(batch.features), 16), generator=generator).to(batch.features)
-
     def _check_finite(self, what: str, value: float, batches: list[Batch]) -> None:
         if math.isfinite(value):
             return
@@ -415,13 +332,6 @@ class Trainer:
     def _report(self, what: str, value: float, records: list[str]) -> None:
         report = {"step": self.step + 1, what: str(value), "records": records, "last_good": str(self.last_good or "")}
         checkpoint.write_atomically(self.out / "diverged.json", json.dumps(report, indent=1))
-
-
-def _means(stats: Any) -> dict[str, float]:
-    """Positives and negatives per anchor, and the number of rows that were skipped."""
-    return {name: float(getattr(stats, name).float().mean()) for name in ("positives", "negatives")} | {
-        "skipped": float(stats.skipped)
-    }
 
 
 def _crc(ids: list[str]) -> int:
