@@ -34,7 +34,7 @@ class Pass(torch.nn.Module):
             embeddings, tokens = model.project(*(rows[k] for k in ("anchor", "second") if k in rows))
             decoded = None if model.decoder is None else model.decoder(tokens, anchor.shape[2])
             predicted = [] if model.predictor is None else [model.predict(tokens).float()]
-        out = [e.float() for e in embeddings]
+        out = list(embeddings)  # in their own dtype: the contrastive term sums in float32 whatever they are
         if decoded is not None:
             sums = model.loss.reconstruction_sums(
                 decoded.signal, rows["target"], rows["valid"] & decoded.made, rows["rpeaks"]
@@ -63,7 +63,7 @@ class Objective:
         if c.method == "supervised":
             view = h[batch.pair]
             positive = self.positive_weight.to(h.device)
-            errors = F.binary_cross_entropy_with_logits(h, batch.labels, pos_weight=positive, reduction="none")
+            errors = F.binary_cross_entropy_with_logits(h.float(), batch.labels, pos_weight=positive, reduction="none")
             count = torch.tensor(errors.numel(), device=h.device)
             loss = global_mean(errors.sum(), count, group)
         elif c.method == "simclr":
