@@ -28,6 +28,8 @@ from tables import cross_tables, labelled_tables
 import physioclr as pc
 from physioclr.train import Config, pretrain, probe
 
+# Pairs by features and average beats, fewer of them; one view, no decoder, so that a step costs what one of cmsc costs
+BEATS = {"mode": "supcon", "delta": 0.4, "beat_weight": 2.0, "shuffle": False, "alpha": 0.0, "beta": 0.0}
 METHODS = {
     "random": {"method": "random"},
     "cmsc": {"method": "cmsc"},
@@ -46,6 +48,10 @@ METHODS = {
     "physioclr-predict": {"gamma": 1.0},
     "physioclr-predict-no-reconstruction": {"gamma": 1.0, "alpha": 0.0, "beta": 0.0},
     "physioclr-predict-no-reconstruction-longer": {"gamma": 1.0, "alpha": 0.0, "beta": 0.0, "steps": 400},
+    "physioclr-beats": BEATS,
+    "physioclr-beats-longer": {**BEATS, "steps": 400},
+    "physioclr-beats-shuffle-longer": {**BEATS, "shuffle": True, "steps": 400},
+    "physioclr-beats-features-longer": {**BEATS, "beat_weight": 0.0, "steps": 400},  # the same without the beats
     "supervised": {"method": "supervised", "scheme": "ptbxl_superclass"},
 }
 QUICK = ("random", "cmsc", "physioclr")
