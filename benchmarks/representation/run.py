@@ -28,8 +28,8 @@ from tables import cross_tables, labelled_tables
 import physioclr as pc
 from physioclr.train import Config, pretrain, probe
 
-# Pairs by features and average beats, fewer of them; one view, no decoder, so that a step costs what one of cmsc costs
-BEATS = {"mode": "supcon", "delta": 0.4, "beat_weight": 2.0, "shuffle": False, "alpha": 0.0, "beta": 0.0}
+# Pairs by features and average beats; one view, no decoder, so that a step costs what one of cmsc costs
+BEATS = {"mode": "supcon", "beat_weight": 2.0, "shuffle": False, "alpha": 0.0, "beta": 0.0}
 METHODS = {
     "random": {"method": "random"},
     "cmsc": {"method": "cmsc"},

@@ -21,7 +21,7 @@ BEFORE, AFTER = 0.3, 0.5  # seconds around the R peak: P to T at usual rates
 RATE = 100.0  # Hz at least; faster signals are averaged down to the next whole step above it
 COMPONENTS, CLIP = 30, 5.0
 FIT_PAIRS = 1000  # enough for 30 components
-BLOCK = 512  # segments whose beats are gathered at a time
+BLOCK = 1024  # segments whose beats are gathered at a time
 FORMAT = "physioclr BeatSpace 1"
 
 
@@ -41,19 +41,24 @@ def average_beat(ecg: Tensor, rpeaks: Tensor, fs: float) -> Tensor:
     if step > 1:
         ecg = F.avg_pool1d(ecg, step)
     before, after = round(BEFORE * fs / step), round(AFTER * fs / step)
-    blocks = zip(ecg.split(BLOCK), rpeaks.split(BLOCK), strict=True)
-    return torch.cat([_mean_beat(x, p.long() // step, before, after) for x, p in blocks])
+    blocks = zip(ecg.split(BLOCK), rpeaks.long().split(BLOCK), strict=True)
+    return torch.cat([_mean_beat(x, r // step, before, before + after) for x, r in blocks])
 
 
-def _mean_beat(ecg: Tensor, rpeaks: Tensor, before: int, after: int) -> Tensor:
-    if ecg.shape[2] < before + after:
-        return ecg.new_full((len(ecg), ecg.shape[1], before + after), torch.nan)
-    windows = ecg.unfold(2, before + after, 1)  # (N, L, starts, W), a view
+def _mean_beat(ecg: Tensor, rpeaks: Tensor, before: int, width: int) -> Tensor:
+    if ecg.shape[2] < width:
+        return ecg.new_full((*ecg.shape[:2], width), torch.nan)
+    windows = ecg.unfold(2, width, 1)  # (N, L, starts, width), a view
     start = rpeaks - before
     inside = (rpeaks >= 0) & (start >= 0) & (start < windows.shape[2])
-    rows = torch.arange(len(ecg), device=ecg.device)[:, None]
-    beats = windows[rows, :, torch.where(inside, start, 0)]  # (N, P, L, W)
-    return torch.where(inside[:, :, None, None], beats, torch.nan).nanmean(1)
+    row, column = inside.nonzero(as_tuple=True)
+    beats = windows[row, :, start[row, column]]
+    known = torch.isfinite(beats)
+    total, count = (
+        torch.segment_reduce(x, "sum", lengths=inside.sum(1), axis=0)
+        for x in (torch.where(known, beats, 0.0), known.to(beats.dtype))
+    )
+    return torch.where(count > 0, total / count, torch.nan)
 
 
 class BeatSpace:
