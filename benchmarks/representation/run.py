@@ -50,11 +50,11 @@ METHODS = {
     "physioclr-predict-no-reconstruction-longer": {"gamma": 1.0, "alpha": 0.0, "beta": 0.0, "steps": 400},
     "physioclr-beats": BEATS,
     "physioclr-beats-longer": {**BEATS, "steps": 400},
-    "physioclr-beats-shuffle-longer": {**BEATS, "shuffle": True, "steps": 400},
-    "physioclr-beats-features-longer": {**BEATS, "beat_weight": 0.0, "steps": 400},  # the same without the beats
+    "physioclr-beats-fewer-longer": {**BEATS, "delta": 0.4, "steps": 400},
+    "physioclr-beats-off-longer": {**BEATS, "beat_weight": 0.0, "steps": 400},  # pairs by the features alone
     "supervised": {"method": "supervised", "scheme": "ptbxl_superclass"},
 }
-QUICK = ("random", "cmsc", "physioclr")
+QUICK = ("random", "cmsc", "physioclr", "physioclr-beats")
 SCHEME, RHYTHM = "ptbxl_superclass", "ludb_rhythm"
 CELL = ("method", "seed", "cell", "steps", "seconds", "loss", "positives", "auroc_10", "auroc_100")
 # A small encoder at 100 Hz, so that a step takes a tenth of a second of one core
