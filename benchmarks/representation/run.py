@@ -28,7 +28,7 @@ from tables import cross_tables, labelled_tables
 import physioclr as pc
 from physioclr.train import Config, pretrain, probe
 
-# Pairs by features and average beats; one view, no decoder, so that a step costs what one of cmsc costs
+# As --config beats: pairs by features and average beats; one view and no decoder, a step costs little more than cmsc's
 BEATS = {"mode": "supcon", "beat_weight": 2.0, "shuffle": False, "alpha": 0.0, "beta": 0.0}
 METHODS = {
     "random": {"method": "random"},

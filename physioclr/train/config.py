@@ -13,6 +13,7 @@ import yaml
 
 METHODS = ("physioclr", "simclr", "cmsc", "supervised", "features", "random")
 UNTRAINED = ("features", "random")
+NAMED = ("fast", "beats", "published")  # configs/
 
 # What may differ between a run and its continuation: nothing here changes the steps already made or still to come,
 # except that a longer run moves the end of a cosine schedule.
@@ -157,8 +158,8 @@ class Config:
 
     @classmethod
     def load(cls, path: str | Path) -> Config:
-        """Read a YAML file, or a configuration of this package by name: "fast" or "published"."""
-        if str(path) in ("fast", "published"):
+        """Read a YAML file, or a configuration of this package by name: "fast", "beats" or "published"."""
+        if str(path) in NAMED:
             file = resources.files("physioclr.train") / "configs" / f"{path}.yaml"
         else:
             file = Path(path)
