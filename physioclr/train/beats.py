@@ -19,8 +19,8 @@ from .checkpoint import write_atomically
 
 BEFORE, AFTER = 0.3, 0.5  # seconds around the R peak: P to T at usual rates
 RATE = 100.0  # Hz at least; faster signals are averaged down to the next whole step above it
-COMPONENTS, CLIP = 30, 5.0
-FIT_PAIRS = 1000  # enough for 30 components
+COMPONENTS, CLIP = 100, 5.0
+FIT_PAIRS = 1000  # enough for 100 components
 BLOCK = 1024  # segments whose beats are gathered at a time
 FORMAT = "physioclr BeatSpace 1"
 
