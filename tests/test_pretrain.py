@@ -339,6 +339,8 @@ def test_too_high_a_learning_rate_diverges_with_an_error(store, tmp_path):
         },
         {"shuffle": False, "beta": 0.0, "chunk": 5},
         {"gamma": 0.5, "chunk": 3},
+        {"beat_weight": 2.0, "mode": "supcon"},
+        {"beat_weight": 2.0, "chunk": 3, "resident": True},
         {"gamma": 0.5, "beta": 0.0},
         {"gamma": 0.5, "alpha": 0.0, "beta": 0.0},
         {"accumulate": 2, "amp": True, "optimizer": "adam", "norm": "group"},
