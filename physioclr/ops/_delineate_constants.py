@@ -15,6 +15,10 @@ BLOCK = 20  # beats averaged together: enough to suppress noise, few enough (10-
 BEFORE, AFTER = 0.45, 0.80  # s around the centre of a beat that the average covers: PR up to 0.4, QT up to 0.75
 CLUSTERS = 4  # QRS shapes told apart in a block
 
+# Pacing spikes are taken out before anything is measured: readers begin the QRS complex after them.
+SPIKE_HALF = 0.006  # s from the peak of a spike to where the line goes on
+SPIKE_BEFORE, SPIKE_AFTER = 0.16, 0.02  # s around the R peak that are searched
+
 # QRS. Fractions are of the steepest slope of the complex.
 QRS_SLOPE = 0.008  # s on either side in the slope: short against the 20-40 ms of a QRS flank
 QRS_BEFORE, QRS_AFTER = 0.11, 0.20  # s searched around the R peak, which may be any of the deflections

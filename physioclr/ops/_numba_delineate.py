@@ -35,7 +35,7 @@ from ._numba_waves import (
 # Numba keeps compiled code as long as the text of this file is the same, but the code also holds what it took from the
 # other three. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py, _numba_scalar.py
 # and _numba_waves.py, one after the other.
-SOURCES = "5f2e44929c2cf17c"
+SOURCES = "a14667d95f2dd9ee"
 
 # rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
 P_ON, P_PEAK, P_OFF, ON, OFF, T_ON, T_PEAK, T_OFF, CENTRE, LABEL, RR = range(11)
@@ -367,7 +367,7 @@ def delineate_lead(x, fs, rpeaks, out, y, s, g, bad, wave, rr, mean, count, ms, 
         beats += 1
     if beats == 0 or len(x) < 0.2 * fs:
         return
-    n, missing = prepare(x, q, u, y, s, bad)
+    n, missing = prepare(x, rpeaks, beats, fs, q, u, y, s, bad)
     if n == 0:
         return
     slopes(s, n, width(C.QRS_SLOPE, fi), g)

@@ -45,7 +45,7 @@ class Signal:
 
 
 def resample(x, fs):
-    """(y, missing, fi, scale, shift): the lead at about 250 Hz (None: flat); input index = position * scale + shift."""
+    """(y, missing, fi, scale, shift): the lead at about 250 Hz (None: all missing); index = position * scale + shift."""
     if fs >= 200:
         q = max(1, int(fs / C.INTERNAL_RATE + 0.5))
         groups = x[: len(x) // q * q].reshape(-1, q)
@@ -65,7 +65,27 @@ def resample(x, fs):
         return None, missing, fi, scale, shift
     there = np.flatnonzero(~missing)
     y = np.interp(np.arange(len(y)), there, y[there])
-    return (None if np.ptp(y) == 0 else y - y[0]), missing, fi, scale, shift
+    return y, missing, fi, scale, shift
+
+
+def remove_spikes(x, fs, rpeaks, y):
+    """A straight line across each pacing spike before an R peak: x shows it, y (means of q samples of x) is changed."""
+    h, q = samples_in(C.SPIKE_HALF, fs), len(x) // len(y)
+    for r in rpeaks:
+        first, last = r - samples_in(C.SPIKE_BEFORE, fs), r + samples_in(C.SPIKE_AFTER, fs)
+        for i in range(max(first, 2 * h), min(last, len(y) * q - 2 * h)):
+            if is_spike(*x[i - 2 * h : i + 2 * h + 1 : h].astype(np.float32)):
+                left, right = max(0, (i - h) // q), min(len(y) - 1, (i + h) // q)
+                y[left : right + 1] = np.linspace(y[left], y[right], right - left + 1)
+
+
+def is_spike(far_left, left, peak, right, far_right):
+    """Whether the middle of five samples, 6 ms apart, is the peak of a pacing spike."""
+    height = min(abs(peak - left), abs(peak - right))
+    before, after, across = abs(left - far_left), abs(far_right - right), abs(right - left)
+    low = height >= 0.2 and max(before, after, across) <= np.float32(0.35) * height  # out of a level line, and back
+    high = height >= 0.4 and before <= np.float32(0.2) * height  # the QRS complex may follow at once
+    return (peak - left) * (peak - right) > 0 and (low or high)
 
 
 def qrs_edge(g, r, stop, step, steepest, steep, gap, edge, run, factor, fi):
@@ -402,6 +422,11 @@ def delineate_lead(x, fs, rpeaks):
     y, missing, fi, scale, shift = resample(x, fs)
     if y is None:
         return out
+    if scale >= 1:
+        remove_spikes(x, fs, rpeaks, y)
+    if np.ptp(y) == 0:
+        return out
+    y = y - y[0]
     signal = Signal(y, fi, missing)
     g = np.abs(signal.slope(samples_in(C.QRS_SLOPE, fi)))
     beats = []
