@@ -47,7 +47,7 @@ T_ON_EDGE, T_OFF_EDGE = 0.25, 0.26  # fractions of the steepest slope of the fla
 T_ON_REACH, T_OFF_REACH = 0.20, 0.18  # s from the peak, at most
 T_SECOND, T_SECOND_REACH = 0.85, 0.14  # least height of a second phase, as a share of the first; s from the peak
 T_SECOND_LEAST = 0.05  # mV, least height of the first phase: beside a flat T wave the next bump is a U wave or noise
-T_ON_PRIOR, T_ON_WEIGHT = -0.110, 0.3  # s from the peak at 60 per minute, and the weight of the measurement
+T_ON_PRIOR, T_ON_WEIGHT = -0.108, 0.3  # s from the peak at 60 per minute, and the weight of the measurement
 T_OFF_PRIOR, T_OFF_WEIGHT = 0.080, 0.85
 T_OWN_ON, T_OWN_OFF = 0.2, 0.6  # share of a beat's own deviation, times the coherence of the beats
 
@@ -61,7 +61,7 @@ P_ON_EDGE, P_OFF_EDGE = 0.20, 0.40
 P_REACH = 0.09  # s from the peak, at most: P waves last 60 to 160 ms
 P_SECOND, P_SECOND_REACH, P_SECOND_LEAST = 0.7, 0.06, 0.0
 P_ON_PRIOR, P_ON_WEIGHT = -0.052, 0.5
-P_OFF_PRIOR, P_OFF_WEIGHT = 0.052, 0.5
+P_OFF_PRIOR, P_OFF_WEIGHT = 0.047, 0.5
 P_OWN_ON, P_OWN_OFF = 0.3, 0.3
 P_COHERENCE, P_IRREGULAR = 0.45, 1.0  # coherence must exceed the first + the second x irregularity of the rhythm
 P_SHARE = 0.2  # least prominence of a beat's P, as a share of the average's
