@@ -27,7 +27,7 @@ using rpeaks::Plan;  // not that of augment
 namespace {
 namespace base {
 #define PHYSIOCLR_ISA 0
-constexpr int kBytes = 16;
+constexpr int kBytes = 16, kTileVectors = 4;
 #include "cpu/rpeaks_front_body.h"
 #undef PHYSIOCLR_ISA
 }  // namespace base
@@ -39,7 +39,7 @@ constexpr int kBytes = 16;
 namespace {
 namespace v3 {
 #define PHYSIOCLR_ISA 3
-constexpr int kBytes = 32;
+constexpr int kBytes = 32, kTileVectors = 2;
 #include "cpu/rpeaks_front_body.h"
 #undef PHYSIOCLR_ISA
 }  // namespace v3
@@ -50,7 +50,7 @@ constexpr int kBytes = 32;
 namespace {
 namespace v4 {
 #define PHYSIOCLR_ISA 4
-constexpr int kBytes = 64;
+constexpr int kBytes = 32, kTileVectors = 4;  // 32 registers; wider vectors would straddle cache lines more often
 #include "cpu/rpeaks_front_body.h"
 #undef PHYSIOCLR_ISA
 }  // namespace v4

@@ -3,9 +3,9 @@
 // and with the same roundings whatever the width, so that every processor gets the same numbers.
 
 constexpr int kV = kBytes / 4;
-constexpr int kTileVectors = kV == 16 ? 4 : 16 / (kV < 8 ? 4 : 8);  // sums of a tile of the envelope stay in registers
-constexpr int kTile = kTileVectors * kV;
-static_assert(kTile <= kExcess && kRowLanes % kV == 0, "others rely on it");
+constexpr int kTile = kTileVectors * kV;  // envelope samples
+constexpr int kAtOnce = 2 * kTileVectors;  // vectors of the sum of the envelopes
+static_assert(kTile <= kExcess && kAtOnce * kV <= kExcess && kRowLanes % kV == 0, "others rely on it");
 
 using Vf = float __attribute__((vector_size(kBytes)));
 using Vi = int32_t __attribute__((vector_size(kBytes)));
@@ -15,6 +15,14 @@ using UnalignedVs = Vs __attribute__((aligned(2), may_alias));
 
 INLINE Vf load(const float* x) { return *reinterpret_cast<const UnalignedVf*>(x); }
 INLINE Vs load(const int16_t* x) { return *reinterpret_cast<const UnalignedVs*>(x); }
+// The same, and not again at each use: loads are what the envelope has most of.
+INLINE Vf loaded(const float* x) {
+  Vf v = load(x);
+#if PHYSIOCLR_ISA >= 3
+  asm("" : "+v"(v));
+#endif
+  return v;
+}
 INLINE void store(float* y, Vf v) { *reinterpret_cast<UnalignedVf*>(y) = v; }
 INLINE Vf splat(float x) { return x - Vf{}; }
 // float(i + l) in lane l.
@@ -27,12 +35,14 @@ template <class V>
 INLINE V most(V a, V b) {
   return a < b ? b : a;
 }
+#if PHYSIOCLR_ISA >= 3  // GCC makes a comparison and a choice of some
+INLINE Vf least(Vf a, Vf b) { return _mm256_min_ps(a, b); }
+INLINE Vf most(Vf a, Vf b) { return _mm256_max_ps(b, a); }
+#endif
 
 // a * b + c, rounded once.
 INLINE Vf fused_multiply_add(Vf a, Vf b, Vf c) {
-#if PHYSIOCLR_ISA == 4
-  return _mm512_fmadd_ps(a, b, c);
-#elif PHYSIOCLR_ISA == 3
+#if PHYSIOCLR_ISA >= 3
   return _mm256_fmadd_ps(a, b, c);
 #elif defined(__FP_FAST_FMAF)
   Vf out;
@@ -52,9 +62,7 @@ INLINE Vf fused_multiply_add(Vf a, Vf b, Vf c) {
 }
 
 INLINE Vf square_root(Vf x) {
-#if PHYSIOCLR_ISA == 4
-  return _mm512_sqrt_ps(x);
-#elif PHYSIOCLR_ISA == 3
+#if PHYSIOCLR_ISA >= 3
   return _mm256_sqrt_ps(x);
 #elif defined(__SSE2__)
   return _mm_sqrt_ps(x);
@@ -90,6 +98,13 @@ struct Turned {
   static constexpr int at(int l) { return (l + by) % kV; }
 };
 
+template <int offset>
+struct EachSecondInLane {  // the same in each 16 bytes, which is faster
+  static constexpr int at(int l) { return l % 4 / 2 * kV + l / 4 * 4 + l % 2 * 2 + offset; }
+};
+struct LanesInOrder {
+  static constexpr int at(int l) { return l % (kV / 4) * 4 + l / (kV / 4); }
+};
 struct Interleaved {
   static constexpr int at(int l) { return l / 2 + l % 2 * kV; }
 };
@@ -101,26 +116,37 @@ template <class V>
 INLINE V pair_sums(V a, V b) {
   return pick<EachSecond<0>>(a, b) + pick<EachSecond<1>>(a, b);
 }
+template <class V>
+INLINE V lane_pair_sums(V a, V b) {
+  return pick<EachSecondInLane<0>>(a, b) + pick<EachSecondInLane<1>>(a, b);
+}
+template <class V>
+INLINE V quad_sums(V a, V b, V c, V d) {
+  const V v = lane_pair_sums(lane_pair_sums(a, b), lane_pair_sums(c, d));
+  return pick<LanesInOrder>(v, v);
+}
 INLINE Vf third_sums(Vf a, Vf b, Vf c) {
   const Vf first = pick<EachThirdOfRest<0>>(pick<EachThirdOfTwo<0>>(a, b), c);
   const Vf second = pick<EachThirdOfRest<1>>(pick<EachThirdOfTwo<1>>(a, b), c);
   return first + second + pick<EachThirdOfRest<2>>(pick<EachThirdOfTwo<2>>(a, b), c);
 }
 
-// kV samples from x on without spikes. *lost collects bits where a sample is not finite.
-INLINE Vf clean(const float* x, int64_t w, Vi* lost) {
+// kV samples from x on without spikes. They are added to *all, which is finite only if each of them is.
+INLINE Vf clean(const float* x, int64_t w, Vf* all) {
   const Vf a = load(x - w), b = load(x), c = load(x + w);
-  *lost |= reinterpret_cast<Vi>(b - b);
+  *all += b;
   return most(least(a, c), least(b, most(a, c)));
 }
 // kV sums of kStep samples each, from x on; in the order of sum_of_step.
 template <int kStep>
-INLINE Vf step_sums(const float* x, int64_t w, Vi* lost) {
-  if constexpr (kStep == 1) return clean(x, w, lost);
-  if constexpr (kStep == 2) return pair_sums(clean(x, w, lost), clean(x + kV, w, lost));
-  if constexpr (kStep == 3) return third_sums(clean(x, w, lost), clean(x + kV, w, lost), clean(x + 2 * kV, w, lost));
-  if constexpr (kStep == 4) return pair_sums(step_sums<2>(x, w, lost), step_sums<2>(x + 2 * kV, w, lost));
-  if constexpr (kStep == 8) return pair_sums(step_sums<4>(x, w, lost), step_sums<4>(x + 4 * kV, w, lost));
+INLINE Vf step_sums(const float* x, int64_t w, Vf* all) {
+  if constexpr (kStep == 1) return clean(x, w, all);
+  if constexpr (kStep == 2) return pair_sums(clean(x, w, all), clean(x + kV, w, all));
+  if constexpr (kStep == 3) return third_sums(clean(x, w, all), clean(x + kV, w, all), clean(x + 2 * kV, w, all));
+  if constexpr (kStep == 4)
+    return quad_sums(clean(x, w, all), clean(x + kV, w, all), clean(x + 2 * kV, w, all),
+                     clean(x + 3 * kV, w, all));
+  if constexpr (kStep == 8) return pair_sums(step_sums<4>(x, w, all), step_sums<4>(x + 4 * kV, w, all));
 }
 
 // The same of int16, all of it exact: medians as int16, two in an int32, sums as int32.
@@ -138,7 +164,7 @@ INLINE Vi clean_pair_sums(const int16_t* x, int64_t w) {
 }
 INLINE Vf floats(Vi v) { return __builtin_convertvector(v, Vf); }
 template <int kStep>
-INLINE Vf step_sums(const int16_t* x, int64_t w, Vi* lost) {
+INLINE Vf step_sums(const int16_t* x, int64_t w, Vf* all) {
   if constexpr (kStep == 1) {
     const Pairs p = clean(x, w);
     return floats(pick<Interleaved>(p.first, p.second));
@@ -150,7 +176,7 @@ INLINE Vf step_sums(const int16_t* x, int64_t w, Vi* lost) {
                       floats(pick<Interleaved>(q.first, q.second)));
   }
   if constexpr (kStep == 4) return floats(pair_sums(clean_pair_sums(x, w), clean_pair_sums(x + 2 * kV, w)));
-  if constexpr (kStep == 8) return pair_sums(step_sums<4>(x, w, lost), step_sums<4>(x + 4 * kV, w, lost));
+  if constexpr (kStep == 8) return pair_sums(step_sums<4>(x, w, all), step_sums<4>(x + 4 * kV, w, all));
 }
 
 INLINE uint32_t magnitude_bits(float v) {
@@ -186,22 +212,23 @@ INLINE uint32_t means_of(const T* x, int64_t samples, const Plan& p, int64_t beg
     const int64_t room = samples - w - kReads, last = std::min(end - kOut, room / step) & ~int64_t{1};
     if (room >= 0 && i <= last) {
       const Vf factor = splat(scale), zero = splat(origin);
-      Vi lost{}, top{};
+      Vf all[2] = {};
+      Vi top{};
       for (int64_t s = i * step - w; s < i * step; ++s)
         if (is_missing(x[s])) largest = kMissing;
       for (;;) {
         const T* from = x + i * step;
         ahead->some(kOut * kStep * sizeof(T) / 64);
-        const Vf a = step_sums<kStep>(from, w, &lost) * factor - zero;
-        const Vf b = step_sums<kStep>(from + kV * kStep, w, &lost) * factor - zero;
+        const Vf a = step_sums<kStep>(from, w, &all[0]) * factor - zero;
+        const Vf b = step_sums<kStep>(from + kV * kStep, w, &all[1]) * factor - zero;
         store(y + i, a);
         store(y + i + kV, b);
         if (half) {
           store(half[0] + i / 2, pick<EachSecond<0>>(a, b));
           store(half[1] + i / 2, pick<EachSecond<1>>(a, b));
         }
-        const Vi bits = most(reinterpret_cast<Vi>(a) & 0x7fffffff, reinterpret_cast<Vi>(b) & 0x7fffffff);
-        top = most(top, bits | (lost & 0x7f800000));
+        top = most(top, reinterpret_cast<Vi>(a) & 0x7fffffff);
+        top = most(top, reinterpret_cast<Vi>(b) & 0x7fffffff);
         i += kOut;
         if (i > last) {
           if (i >= last + kOut) break;
@@ -209,7 +236,11 @@ INLINE uint32_t means_of(const T* x, int64_t samples, const Plan& p, int64_t beg
         }
       }
       i = last + kOut;
-      for (int l = 0; l < kV; ++l) largest = std::max(largest, static_cast<uint32_t>(top[l]));
+      all[0] += all[1];
+      for (int l = 0; l < kV; ++l) {
+        largest = std::max(largest, static_cast<uint32_t>(top[l]));
+        if (is_missing(all[0][l])) largest = kMissing;  // or their sum is too large: the other way decides
+      }
       for (int64_t s = i * step; s < i * step + w; ++s)
         if (is_missing(x[s])) largest = kMissing;
     }
@@ -253,7 +284,7 @@ template <int kWide>
 INLINE void add_tap(const float* after, const float* before, const float* c, Sums* s) {
 #pragma GCC unroll 4
   for (int v = 0; v < kTileVectors; ++v) {
-    const Vf r = load(after + v * kV), l = load(before + v * kV), sum = r + l, difference = r - l;
+    const Vf r = loaded(after + v * kV), l = loaded(before + v * kV), sum = r + l, difference = r - l;
 #pragma GCC unroll 2
     for (int b = 0; b < kWide; ++b) {
       s->even[b][v] = fused_multiply_add(splat(c[2 * b]), sum, s->even[b][v]);
@@ -321,34 +352,37 @@ INLINE void maximum_and_mean(const float* x, int64_t n, float* top, float* mean)
 void envelopes(const float* const half[2], const Plan& p, int64_t k0, int64_t k1, float floor, const uint8_t* missing,
                float* const env[2], float* maxima, float* means, int64_t stride, Ahead* ahead) {
   const int64_t start = p.block_begin(k0), stop = p.block_begin(k1);
+  const int lines = static_cast<int>(p.step * p.hop * kTile * 4 / 64);
   const Vf low = splat(floor);
-  for (int64_t k = k0; k < k1; ++k) {
-    const int64_t begin = p.block_begin(k), end = p.block_begin(k + 1);
-    for (int64_t i = begin; i < end; i += kTile) {
-      ahead->some(p.step * p.hop * kTile / 16);
-      const float *x = half[0] + (i - start), *between = half[1] + (i - start);
-      Sums s = {};
+  for (int64_t i = start; i < stop; i += kTile) {
+    ahead->some(lines);
+    const float *x = half[0] + (i - start), *between = half[1] + (i - start);
+    Sums s = {};
 #pragma GCC unroll 4
-      for (int v = 0; v < kTileVectors; ++v)
-        for (int b = 0; b < kBands; ++b) s.even[b][v] = splat(p.taps[2 * b]) * load(x + v * kV);
-      if (p.hop == 2) {
-        add_taps(between, between - 1, 1, 2, p, &s);
-        add_taps(x + 1, x - 1, 2, 2, p, &s);
-      } else {
-        add_taps(x + 1, x - 1, 1, 1, p, &s);
-      }
-      float here[kBands][kTile];
-      const bool whole = i + kTile <= stop;  // what goes beyond the block is overwritten by the next
-      for (int b = 0; b < kBands; ++b) {
-        float* out = whole ? env[b] + i : here[b];
+    for (int v = 0; v < kTileVectors; ++v)
+      for (int b = 0; b < kBands; ++b) s.even[b][v] = splat(p.taps[2 * b]) * load(x + v * kV);
+    if (p.hop == 2) {
+      add_taps(between, between - 1, 1, 2, p, &s);
+      add_taps(x + 1, x - 1, 2, 2, p, &s);
+    } else {
+      add_taps(x + 1, x - 1, 1, 1, p, &s);
+    }
+    float here[kBands][kTile];
+    const bool whole = i + kTile <= stop;
+#pragma GCC unroll 2
+    for (int b = 0; b < kBands; ++b) {
+      float* out = whole ? env[b] + i : here[b];
 #pragma GCC unroll 4
-        for (int v = 0; v < kTileVectors; ++v) {
-          const Vf root = square_root(s.even[b][v] * s.even[b][v] + s.odd[b][v] * s.odd[b][v]);
-          store(out + v * kV, root < low ? Vf{} : root);
-        }
-        if (!whole) std::memcpy(env[b] + i, here[b], (end - i) * sizeof(float));
+      for (int v = 0; v < kTileVectors; ++v) {
+        const Vf root = square_root(s.even[b][v] * s.even[b][v] + s.odd[b][v] * s.odd[b][v]);
+        store(out + v * kV, root < low ? Vf{} : root);
       }
     }
+    if (!whole)
+      for (int b = 0; b < kBands; ++b) std::memcpy(env[b] + i, here[b], (stop - i) * sizeof(float));
+  }
+  for (int64_t k = k0; k < k1; ++k) {
+    const int64_t begin = p.block_begin(k), end = p.block_begin(k + 1);
     for (int b = 0; b < kBands; ++b) {
       if (missing)
         for (int64_t i = begin; i < end; ++i)
@@ -367,41 +401,54 @@ INLINE void exchange(Vf* a, int i, int j) {
 }
 
 // The q-th quantile of n sorted values, as quantile.
-INLINE Vf quantile_of(const Vf* v, int n, float q) {
+template <int n>
+INLINE Vf quantile_of(const Vf* v, float q) {
   const float pos = q * static_cast<float>(n - 1);
   const int a = static_cast<int>(pos), b = a + 1 < n ? a + 1 : n - 1;
   return v[a] + (pos - static_cast<float>(a)) * (v[b] - v[a]);
 }
 
-// The values of the blocks around k, kV rows at once, sorted; from the n-th on infinity.
-INLINE int near_blocks(const float* value, int64_t blocks, int64_t stride, int64_t k, Vf* v) {
+// Sorts the values of the blocks around k, kV rows at once; from the n-th on infinity.
+template <int n>
+INLINE void near_blocks(const float* value, int64_t stride, int64_t k, Vf* v) {
   static_assert(kAside == 2, "a sorting network of 5");
-  int n = 0;
-  for (int j = 0; j < 5; ++j) {
-    const int64_t at = k + j - 2;
-    const bool inside = at >= 0 && at < blocks;
-    v[j] = inside ? load(value + at * stride) : splat(HUGE_VALF);
-    n += inside;
-  }
+  const int64_t first = k < kAside ? 0 : k - kAside;
+  for (int j = 0; j < 5; ++j) v[j] = j < n ? load(value + (first + j) * stride) : splat(HUGE_VALF);
   exchange(v, 0, 1), exchange(v, 3, 4), exchange(v, 2, 4), exchange(v, 2, 3), exchange(v, 1, 4);
   exchange(v, 0, 3), exchange(v, 0, 2), exchange(v, 1, 3), exchange(v, 1, 2);
-  return n;
+}
+
+// Levels and, before they are made to add up to 1, weights of block k, which has n blocks around it: as near_level,
+// block_mean and contrast.
+template <int n>
+INLINE void contrasts(const float* maxima, const float* means, int64_t k, int64_t rows, int64_t stride,
+                      float* level, float* weight) {
+  for (int64_t r = 0; r < rows; r += kV) {
+    Vf v[5];
+    near_blocks<n>(maxima + r, stride, k, v);
+    Vf top = quantile_of<n>(v, kQuantile);
+    if (n > 1) top = most(kSecond * v[n > 1 ? n - 2 : 0], top);
+    near_blocks<n>(means + r, stride, k, v);
+    const Vf mean = quantile_of<n>(v, 0.5f), c = mean > 0 ? top / mean - kQuiet : Vf{};
+    store(level + k * stride + r, top);
+    store(weight + k * stride + r, top > 0 ? (c > 0 ? c * c : Vf{}) + kLeast : Vf{});
+  }
 }
 
 void weights(const float* maxima, const float* means, int64_t blocks, int64_t k0, int64_t k1, int64_t rows,
              int64_t stride, float* level, float* weight) {
   for (int64_t k = k0; k < k1; ++k) {
-    float *levels = level + k * stride, *shares = weight + k * stride;
-    for (int64_t r = 0; r < rows; r += kV) {  // as near_level, block_mean and contrast
-      Vf v[5];
-      const int n = near_blocks(maxima + r, blocks, stride, k, v);
-      Vf top = quantile_of(v, n, kQuantile);
-      if (n > 1) top = most(kSecond * v[n - 2], top);
-      const Vf mean = quantile_of(v, near_blocks(means + r, blocks, stride, k, v), 0.5f);
-      const Vf c = mean > 0 ? top / mean - kQuiet : Vf{};
-      store(levels + r, top);
-      store(shares + r, top > 0 ? (c > 0 ? c * c : Vf{}) + kLeast : Vf{});
+    const int64_t first = std::max<int64_t>(k - kAside, 0), last = std::min(k + kAside, blocks - 1);
+    switch (last - first + 1) {
+      case 1: contrasts<1>(maxima, means, k, rows, stride, level, weight); break;
+      case 2: contrasts<2>(maxima, means, k, rows, stride, level, weight); break;
+      case 3: contrasts<3>(maxima, means, k, rows, stride, level, weight); break;
+      case 4: contrasts<4>(maxima, means, k, rows, stride, level, weight); break;
+      default: contrasts<5>(maxima, means, k, rows, stride, level, weight);
     }
+  }
+  for (int64_t k = k0; k < k1; ++k) {
+    float *levels = level + k * stride, *shares = weight + k * stride;
     float total = 0, common = 0;  // shares that add up to 1, times common level over own level
     for (int64_t r = 0; r < rows; ++r) {
       total += shares[r];
@@ -424,17 +471,16 @@ INLINE void add_rows(const float* env, int64_t env_stride, const float* w, const
   Vf sum[kVectors] = {};
   for (int64_t r = 0; r < rows; ++r, env += env_stride) {
     const Vf own = splat(w[r]), slope = splat(next[r] - w[r]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) sum[v] += load(env + v * kV) * (own + past[v] * slope);
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) store(out + v * kV, sum[v]);
 }
 
 // The weights are interpolated between the centres of the blocks as at_centres does.
 void fuse(const float* env, int64_t env_stride, const float* weight, int64_t rows, int64_t stride, const Plan& p,
           int64_t k0, int64_t k1, float* fused, float* maxima, float* means) {
-  constexpr int kAtOnce = 4;
   const int64_t begin = p.block_begin(k0), end = p.block_begin(k1);
   const Vi lanes = lane_numbers();
   for (int64_t k = k0 > 0 ? k0 - 1 : 0; k < p.blocks && p.ramp[k] < end; ++k) {
@@ -442,6 +488,7 @@ void fuse(const float* env, int64_t env_stride, const float* weight, int64_t row
     const int64_t from = std::max(p.ramp[k], begin), to = std::min(p.ramp[k + 1], end);
     for (int64_t i = from; i < to; i += kAtOnce * kV) {
       Vf past[kAtOnce];
+#pragma GCC unroll 8
       for (int v = 0; v < kAtOnce; ++v) {
         const Vf at = position(i + v * kV, lanes) / p.block - 0.5f;
         past[v] = most(at, Vf{}) - static_cast<float>(k);
