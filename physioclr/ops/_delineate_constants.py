@@ -60,8 +60,10 @@ P_NEAR, P_OTHER = 0.03, 0.3
 P_ON_EDGE, P_OFF_EDGE = 0.20, 0.40
 P_REACH = 0.09  # s from the peak, at most: P waves last 60 to 160 ms
 P_SECOND, P_SECOND_REACH, P_SECOND_LEAST = 0.7, 0.06, 0.0
+# A positive phase so high, relative to the negative one after it, is the peak of the wave (V1: the right atrium first).
+P_FIRST, P_FIRST_REACH = 0.6, 0.07  # s between the two
 P_ON_PRIOR, P_ON_WEIGHT = -0.052, 0.5
-P_OFF_PRIOR, P_OFF_WEIGHT = 0.047, 0.5
+P_OFF_PRIOR, P_OFF_WEIGHT = 0.049, 0.5
 P_OWN_ON, P_OWN_OFF = 0.3, 0.3
 P_COHERENCE, P_IRREGULAR = 0.45, 1.0  # coherence must exceed the first + the second x irregularity of the rhythm
 P_SHARE = 0.2  # least prominence of a beat's P, as a share of the average's

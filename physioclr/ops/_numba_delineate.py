@@ -36,7 +36,7 @@ from ._numba_waves import (
 # Numba keeps compiled code as long as the text of this file is the same, but the code also holds what it took from the
 # others. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py, _delineate_weights.py,
 # _numba_scalar.py, _numba_waves.py and _numba_qrs.py, one after the other.
-SOURCES = "8fd3263e212ba5c6"
+SOURCES = "3a37e1d00e60a962"
 
 # rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
 P_ON, P_PEAK, P_OFF, ON, OFF, T_ON, T_PEAK, T_OFF, CENTRE, LABEL, RR = range(11)
@@ -322,6 +322,35 @@ def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, qrs, mean, count, 
 
 
 @jit
+def prefer_first_phase(ms, n, low, on, fi, found, a, t, d):
+    """Where a positive phase precedes the negative peak of the average's P (a, found), the wave is measured from it."""
+    peak, size = a[0], found[2]
+    keep_before, keep_after = found[4], found[5]
+    first = larger(low, int(peak - 2.0 * C.P_FIRST_REACH * fi))
+    measure_wave(
+        ms,
+        n,
+        P_WAVE,
+        low,
+        on,
+        first,
+        int(peak),
+        peak - 0.5 * C.P_FIRST_REACH * fi,
+        C.P_SPREAD * fi,
+        1.0,
+        fi,
+        found,
+        t,
+        d,
+    )
+    if t[0] >= 0 and found[3] > 0.0 and found[2] >= C.P_FIRST * size and peak - t[0] <= C.P_FIRST_REACH * fi:
+        for i in range(5):
+            a[i] = t[i]
+    else:
+        found[2], found[3], found[4], found[5] = size, -1.0, keep_before, keep_after
+
+
+@jit
 def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean, count, ms, found, t, a):
     """The P waves, given the T waves: none at all unless the beats repeat them."""
     before = width(C.BEFORE, fi)
@@ -335,6 +364,8 @@ def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean,
             on - C.P_TYPICAL * fi, C.P_SPREAD * fi, 0.0, fi, found, a, count,
         )  # fmt: skip
         have_p = a[0] >= 0
+        if have_p and found[3] < 0.0:
+            prefer_first_phase(ms, before, low, int(on), fi, found, a, t, count)
         if have_p:
             add_second_phase(ms, before, P_WAVE, low, int(on), fi, found, a, count)
             sign, size = found[3], found[2]

@@ -213,6 +213,15 @@ def add_second_phase(signal, kind, wave, first, last):
                 wave["feet"][side], wave["second"][side] = foot, True
 
 
+def prefer_first_phase(signal, wave, low, on):
+    """Where a positive phase precedes the negative peak of the average's P, the wave is measured from that one."""
+    reach, peak, k = C.P_FIRST_REACH * signal.fi, wave["peak"], C.P_SPREAD * signal.fi
+    first = find_wave(signal, "p", low, on, max(low, int(peak - 2 * reach)), peak, peak - 0.5 * reach, k, 1.0)
+    if first is None or first["sign"] < 0 or peak - first["peak"] > reach:
+        return wave
+    return first if first["prominence"] >= C.P_FIRST * wave["prominence"] else wave
+
+
 def alike(signal, beats):
     """The largest group of beats whose QRS complexes correlate with the group's first one."""
     h, groups = samples_in(0.06, signal.fi), []
@@ -417,6 +426,8 @@ def delineate_block(signal, beats, block):
         p_mean = find_wave(
             template, "p", low, int(on), low, int(on - C.P_LATEST * fi), on - C.P_TYPICAL * fi, C.P_SPREAD * fi
         )
+        if p_mean is not None and p_mean["sign"] < 0:
+            p_mean = prefer_first_phase(template, p_mean, low, int(on))
         if p_mean is not None:
             add_second_phase(template, "p", p_mean, low, int(on))
             size = p_mean["prominence"]
