@@ -308,6 +308,7 @@ __global__ void __launch_bounds__(32 * WM * WN)
     PHYSIOCLR_CONTRAST_VARIANTS(set.mode, safe, CALL)
 #undef CALL
   }
+  wait_for_copies();  // a strip without tiles has not waited for its rows, and they lie where the sums go
   __syncthreads();
   double* part = reinterpret_cast<double*>(shared);  // [row][part of the columns][kRowState]
   constexpr int kParts = 4 * WN;
@@ -359,7 +360,7 @@ __global__ void __launch_bounds__(32 * WM * WN)
   const PairScale<float> scale(set);
   const bool safe = needs_maxima<float>(set);
   const float factor = static_cast<float>(exp(-*log_tn) / kCoefficientScale);
-  for (int first = 0; first < t.count; first += FLUSH) {
+  for (int first = 0; first == 0 || first < t.count; first += FLUSH) {  // a strip without tiles writes zeros
     const int last = Tile::kParts == 2 && first + FLUSH < t.count ? first + FLUSH : t.count;
     float out[2][Tile::kOut][4];
     Tile::template clear<Tile::kOut>(out);
