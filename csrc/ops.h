@@ -25,15 +25,16 @@ struct ContrastTile {
   const int32_t *id_i, *id_j;
 };
 
-// What the fused version multiplies, all in `padded` = fused_padded(N) rows, of which those past N have id -1.
-template <class E>
+// What the fused version multiplies, all in `padded` = fused_padded(N) rows, of which those past N have id -1. X: Half,
+// BFloat or SplitHalf.
+template <class X>
 struct ContrastRows {
-  E* x;         // (padded, dk): embeddings times a power of 2; dk 128 or 256
-  Half* f;      // (padded, 2 fk): unit features times kFeatureScale, high parts and low parts; fk a multiple of 16
-  float* r;     // (padded): |h| = x r
-  int32_t* id;  // (padded)
+  typename Operand<X>::Number* x;  // (padded, dk): embeddings times a power of 2; SplitHalf (padded, 2 dk): high, low parts
+  Half* f;                         // (padded, 2 fk): unit features times kFeatureScale, high parts and low parts
+  float* r;                        // (padded): |h| = x r
+  int32_t* id;                     // (padded)
   int64_t padded;
-  int dk, fk;
+  int dk, fk;  // 128 or 256; a multiple of 16
 };
 
 // A batch (records, leads, samples) of one element type. scale: mV per unit of int16 samples, one for each lead
@@ -146,20 +147,21 @@ void contrastive_row_gradients(const double* grad_loss, Matrix<const E> anchor, 
                                const double* stats, const int64_t* counts, const double* log_tn,
                                const ContrastSettings& settings, E* grad_anchor, E* grad_views);
 
-// The fused version (CUDA; on the CPU plain loops over the same operands, to test the kernels and their caller): 16-bit
-// embeddings, a fixed shift (needs_maxima false), d <= 256, f <= 64. The other steps are those of the tile version.
+// The fused version (CUDA; on the CPU plain loops over the same operands, to test the kernels and their caller): d <= 256,
+// f <= 64. X is what is multiplied: 16-bit embeddings as they are; float32 ones as SplitHalf, with float32's accuracy, or
+// as Half, which has the significand of TF32. The other steps are those of the tile version.
 //
 // Writes `rows`, padded as it says, and inv_norm (N). group (N): group numbers.
-template <class E>
+template <class E, class X>
 void contrastive_fused_prepare(Matrix<const E> anchor, Matrix<const float> features, const int32_t* group,
-                               const ContrastRows<E>& rows, double* inv_norm);
+                               const ContrastRows<X>& rows, double* inv_norm);
 // state (strips, end - begin, kRowState) of the rows [begin, end), the columns dealt out to the strips.
-template <class E>
-void contrastive_fused_sums(const ContrastRows<E>& rows, const ContrastSettings& settings, int64_t begin, int64_t end,
+template <class X>
+void contrastive_fused_sums(const ContrastRows<X>& rows, const ContrastSettings& settings, int64_t begin, int64_t end,
                             int64_t strips, double* state);
 // grad_h (strips, end - begin, d) as contrastive_row_gradients takes it. w: scratch (padded, 2).
-template <class E>
-void contrastive_fused_gradient(const ContrastRows<E>& rows, const ContrastSettings& settings, int64_t begin,
+template <class X>
+void contrastive_fused_gradient(const ContrastRows<X>& rows, const ContrastSettings& settings, int64_t begin,
                                 int64_t end, int64_t strips, const double* stats, const int64_t* counts, int64_t n,
                                 int64_t n_views, const double* log_tn, float* w, int64_t d, float* grad_h);
 
@@ -225,19 +227,20 @@ void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int3
 void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality,
                    void* scratch, void* stream);
 
-// The fused version on the current device: rows per block (0: it cannot, use the tile version) and its processors.
+// The fused version on the current device: rows per block (0: it cannot, use the tile version) and its processors. split:
+// with operands SplitHalf.
 struct ContrastPlan {
   int64_t block_rows, processors;
 };
-ContrastPlan contrastive_fused_plan(int64_t d, int64_t f);
-template <class E>
+ContrastPlan contrastive_fused_plan(int64_t d, int64_t f, bool split);
+template <class E, class X>
 void contrastive_fused_prepare(Matrix<const E> anchor, Matrix<const float> features, const int32_t* group,
-                               const ContrastRows<E>& rows, double* inv_norm, void* stream);
-template <class E>
-void contrastive_fused_sums(const ContrastRows<E>& rows, const ContrastSettings& settings, int64_t begin, int64_t end,
+                               const ContrastRows<X>& rows, double* inv_norm, void* stream);
+template <class X>
+void contrastive_fused_sums(const ContrastRows<X>& rows, const ContrastSettings& settings, int64_t begin, int64_t end,
                             int64_t strips, double* state, void* stream);
-template <class E>
-void contrastive_fused_gradient(const ContrastRows<E>& rows, const ContrastSettings& settings, int64_t begin,
+template <class X>
+void contrastive_fused_gradient(const ContrastRows<X>& rows, const ContrastSettings& settings, int64_t begin,
                                 int64_t end, int64_t strips, const double* stats, const int64_t* counts, int64_t n,
                                 int64_t n_views, const double* log_tn, float* w, int64_t d, float* grad_h, void* stream);
 

@@ -188,7 +188,7 @@ def pretrain(
     store: StoreArg,
     run: Annotated[Path, typer.Option("--out", help="Run folder: configuration, metrics, checkpoints, loss curve.")],
     method: Annotated[str | None, typer.Option(help="physioclr, simclr, cmsc, supervised, features or random.")] = None,
-    config: Annotated[str, typer.Option(help="A YAML file, or `fast` or `published`.")] = "fast",
+    config: Annotated[str, typer.Option(help="A YAML file, or `fast`, `beats` or `published`.")] = "fast",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, over the configuration.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint of the run folder.")] = False,
 ) -> None:

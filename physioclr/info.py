@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
+import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +27,33 @@ def _cpu_name() -> str:
 
 
 def _numba_cache() -> str:
-    """Whether the compiled delineation and features lie ready, so that the first call need not wait for Numba."""
-    package = Path(__file__).parent
-    folders = [package / "ops" / "__pycache__"]
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        folders.append(Path(os.environ["NUMBA_CACHE_DIR"]))
-    found = sum(1 for f in folders if f.is_dir() for _ in f.rglob("_numba_*.nbc"))
-    return f"warm ({found} compiled functions)" if found else "cold (the first call of delineate compiles for a while)"
+    """Whether the compiled delineation and features lie ready, so that the first call need not wait for Numba.
+
+    Files of earlier sources stay in the cache but are never loaded again: an index counts if it holds the digest of its
+    source file (in older Numba the time of its last change) and Numba's version.
+    """
+    package, fresh = Path(__file__).parent / "ops", set()
+    for f in _numba_indices(package):
+        source = package / f"{f.name.partition('.')[0]}.py"
+        if f".py{sys.version_info[0]}{sys.version_info[1]}." in f.name and source.is_file() and _is_of(f, source):
+            fresh.add(f.name.partition("-")[0])
+    if "_numba_delineate.delineate_range" in fresh:
+        return f"warm ({len(fresh)} compiled functions)"
+    return "cold (the first call of delineate compiles for a while)"
+
+
+def _numba_indices(package: Path) -> list[Path]:
+    """The index files of Numba's cache that belong to files of this folder."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")  # a folder for each source there, its name ends with the source's folder
+    folder = Path(chosen) if chosen else package / "__pycache__"
+    return [f for f in folder.rglob("_numba_*.nbi") if not chosen or f.parent.name.startswith(package.name)]
+
+
+def _is_of(index: Path, source: Path) -> bool:
+    content, changed = index.read_bytes(), source.stat().st_mtime
+    stamps = (hashlib.sha256(source.read_bytes()).digest(), struct.pack(">d", changed))
+    version = importlib.metadata.version("numba").encode()
+    return version in content[:64] and any(stamp in content for stamp in stamps)
 
 
 def _cuda() -> str:

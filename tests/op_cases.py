@@ -100,10 +100,10 @@ class Case:
 EVERY = pc.Augment(**ONE_FIELD)
 
 
-def _loss(mode: str, dtype: torch.dtype) -> Callable[[Inputs], Any]:
+def _loss(mode: str, dtype: torch.dtype, **settings: float) -> Callable[[Inputs], Any]:
     def forward(x: Inputs) -> Any:
-        anchor, views = x.anchor.to(dtype), x.views.to(dtype)
-        loss, stats = pc.hybrid_contrastive_loss(anchor, views, x.features, x.group, mode=mode, return_stats=True)
+        inputs = x.anchor.to(dtype), x.views.to(dtype), x.features, x.group
+        loss, stats = pc.hybrid_contrastive_loss(*inputs, mode=mode, **settings, return_stats=True)
         return (loss, *stats)
 
     return forward
@@ -150,8 +150,11 @@ CASES = [
     *(
         Case(f"hybrid_contrastive_loss {mode} {str(dtype)[6:]}", LOSS_OPS, _loss(mode, dtype),
              grad=("anchor", "views"), tolerance=1e-2 if dtype == torch.bfloat16 else 1e-4, cupy=False)
-        for mode in ("ratio", "supcon", "soft") for dtype in (torch.float32, torch.bfloat16)
+        # float64 goes by tiles, the others through the fused kernels
+        for mode in ("ratio", "supcon", "soft") for dtype in (torch.float32, torch.bfloat16, torch.float64)
     ),
+    Case("hybrid_contrastive_loss soft float32, small tau", LOSS_OPS,
+         _loss("soft", torch.float32, tau=0.01, tau_s=0.02), grad=("anchor", "views"), tolerance=1e-3, cupy=False),
     Case("peak_reconstruction_loss", ("peak_reconstruction_loss", "peak_reconstruction_loss_bwd"),
          lambda x: pc.peak_reconstruction_loss(x.ecg.roll(3, 2) if isinstance(x.ecg, torch.Tensor) else x.ecg, x.ecg,
                                                x.rpeaks, x.fs), grad=("ecg",), tolerance=1e-5),

@@ -11,6 +11,11 @@ def test_fast_is_the_default():
     assert Config.load("fast") == Config()
 
 
+def test_beats_is_the_default_with_other_pairs():
+    pairs = {"mode": "supcon", "beat_weight": 2.0, "shuffle": False, "alpha": 0.0, "beta": 0.0}
+    assert Config.load("beats") == Config(**pairs)
+
+
 def test_published():
     c = Config.load("published")
     assert (c.encoder, c.width, c.layers, c.heads, c.ffn) == ("transformer", 768, 12, 8, 3072)

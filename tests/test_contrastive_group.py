@@ -35,6 +35,7 @@ def check_against_one_process(ranks, group, dtype, **settings):
     loss.backward()
     tol = 1e-6 if dtype == torch.float64 else 1e-4
     assert loss.dtype == whole.dtype and abs(loss - whole) <= tol * abs(whole)
+    tol = 2**-8 if dtype == torch.bfloat16 else tol  # where a gradient was rounded the other way
     for got, want in ((a.grad, anchor.grad[own]), (v.grad, views.grad[:, own])):
         assert (got - want).norm() <= tol * want.norm()
     assert torch.equal(stats.positives, all_stats.positives[own])
@@ -82,7 +83,7 @@ def worker(rank, init, results):
         dist.init_process_group("gloo", init_method=init, rank=rank, world_size=4, timeout=timeout)
         groups = {4: dist.group.WORLD, 3: dist.new_group([0, 1, 2]), 2: dist.new_group([0, 1])}
         for mode in ("ratio", "supcon", "soft"):
-            for dtype in (torch.float64, torch.float32):
+            for dtype in (torch.float64, torch.float32, torch.bfloat16):
                 for ranks in (r for r in SIZES if rank < r):
                     for tau in (0.1, 0.01):
                         settings = {"mode": mode, "tau": tau, "pair_reduction": "mean" if ranks == 3 else "sum"}

@@ -210,6 +210,21 @@ def test_matches_reference(case, fs):
         np.testing.assert_array_equal(v, getattr(expected, f), err_msg=f)
 
 
+@pytest.mark.parametrize("fs", [250, 500, 1000])
+@pytest.mark.parametrize("height", [0.5, -2.0])
+def test_the_qrs_begins_after_a_pacing_spike(fs, height):
+    s = synthetic_ecg(fs=fs, seconds=8, noise=1e-4, bundle_branch_block=True, qrs=0.15, p_absent=True)
+    x = s.ecg.copy()
+    for on in s.truth["qrs_on"].astype(int) - int(0.03 * fs):
+        x[on : on + max(1, round(0.002 * fs))] += height
+    got, plain = pc.delineate(x[None], fs, s.rpeaks[None]), pc.delineate(s.ecg[None], fs, s.rpeaks[None])
+    expected = reference.delineate(x[None], fs, s.rpeaks[None])
+    for f in FIELDS:
+        np.testing.assert_array_equal(getattr(got, f), getattr(expected, f), err_msg=f)
+        if f[0] != "p":
+            np.testing.assert_array_equal(getattr(got, f), getattr(plain, f), err_msg=f)
+
+
 def test_flat_and_missing_leads_have_no_waves():
     x = np.stack([np.zeros(2000), np.full(2000, 1.7), np.full(2000, np.nan), np.full(2000, np.inf)])
     d = pc.delineate(x, 500, np.tile([100, 600, 1100], (4, 1)))
@@ -391,8 +406,12 @@ def test_pool_raises_what_a_piece_raises(threads):
 
 def test_the_compiled_code_is_of_these_sources():
     ops = Path(pc.__file__).parent / "ops"
-    text = b"".join((ops / f).read_bytes() for f in ("_delineate_constants.py", "_numba_scalar.py", "_numba_waves.py"))
+    names = ("delineate_constants", "delineate_weights", "numba_scalar", "numba_waves", "numba_qrs")
+    text = b"".join((ops / f"_{name}.py").read_bytes() for name in names)
     assert f'SOURCES = "{hashlib.sha256(text).hexdigest()[:16]}"' in (ops / "_numba_delineate.py").read_text()
+    digest = hashlib.sha256((ops / "_numba_scalar.py").read_bytes()).hexdigest()[:16]
+    for name in ("_numba_features.py", "_numba_leads.py"):
+        assert f'SOURCES = "{digest}"' in (ops / name).read_text()
 
 
 FORKED = """

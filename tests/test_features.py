@@ -16,7 +16,7 @@ from torch.library import opcheck
 
 import physioclr as pc
 from physioclr import reference
-from physioclr.ops import _numba_leads
+from physioclr.ops import _numba_scalar
 from physioclr.ops._launch.features import resample
 
 # ---- against the definition ---------------------------------------------------------------------------------------
@@ -177,19 +177,20 @@ def test_pacing_spikes(twelve):
 
 
 def test_what_a_pacing_spike_is():
+    def spikes(x):
+        return _numba_scalar.spikes(x, 3)
+
     ramp = np.maximum(np.arange(100) - 50, 0).astype(np.float32)
     spike = np.where(np.isin(np.arange(100), (49, 50)), 1.0, 0.0).astype(np.float32)
     triangle = np.maximum(1 - np.abs(np.arange(100) - 50) / 10, 0).astype(np.float32)  # a QRS complex of 40 ms
-    assert _numba_leads.spikes(0.25 * spike) and _numba_leads.spikes(5 - 0.25 * spike)
-    assert not _numba_leads.spikes(0.15 * spike)
-    assert not _numba_leads.spikes(0.25 * spike - 0.04 * ramp)  # a low one only on a level line
-    assert _numba_leads.spikes(0.8 * spike - 0.04 * ramp)  # a high one even where the QRS complex follows at once
-    assert not _numba_leads.spikes(
-        0.8 * spike - np.float32(0.1) * np.arange(100, dtype=np.float32)
-    )  # but not on a slope
-    assert not _numba_leads.spikes(3 * triangle) and not _numba_leads.spikes(-triangle)
+    assert spikes(0.25 * spike) and spikes(5 - 0.25 * spike)
+    assert not spikes(0.15 * spike)
+    assert not spikes(0.25 * spike - 0.04 * ramp)  # a low one only on a level line
+    assert spikes(0.8 * spike - 0.04 * ramp)  # a high one even where the QRS complex follows at once
+    assert not spikes(0.8 * spike - np.float32(0.1) * np.arange(100, dtype=np.float32))  # but not on a slope
+    assert not spikes(3 * triangle) and not spikes(-triangle)
     spike[46:48] = np.nan
-    assert not _numba_leads.spikes(spike)
+    assert not spikes(spike)
 
 
 def shipped():

@@ -1,7 +1,11 @@
 """What importing costs, and that the kernels survive a fork: each in a fresh interpreter."""
 
+import hashlib
+import importlib.metadata
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +83,27 @@ def test_info_says_what_there_is():
     assert values["physioclr"] == pc.__version__
     assert values["cuda"].startswith(("yes (sm_", "no ("))
     assert values["numba cache"].startswith(("warm", "cold"))
+
+
+def test_info_counts_compiled_code_of_these_sources_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    folder, ops = tmp_path / "ops_0", Path(pc.__file__).parent / "ops"
+    folder.mkdir()
+    python, numba = "py{}{}".format(*sys.version_info[:2]), importlib.metadata.version("numba")
+
+    def write(name, version, stamp):
+        (folder / f"{name}.{python}.nbi").write_bytes(pickle.dumps(version) + pickle.dumps((stamp, {})))
+
+    def digest(name):
+        return hashlib.sha256((ops / name).read_bytes()).digest()
+
+    write("_numba_delineate.delineate_range-1", numba, hashlib.sha256(b"an earlier text").digest())
+    write("_numba_delineate.delineate_range-2", "0.1", digest("_numba_delineate.py"))
+    write("_numba_features.features_range-1", numba, digest("_numba_features.py"))
+    (folder / "_numba_delineate.delineate_range-1.1.nbc").write_bytes(b"")
+    assert pc.info()["numba cache"].startswith("cold")
+    write("_numba_delineate.delineate_range-3", numba, digest("_numba_delineate.py"))
+    assert pc.info()["numba cache"] == "warm (2 compiled functions)"
 
 
 @pytest.mark.parametrize("op", [n for n in _launch.__all__ if getattr(getattr(_launch, n), "host_only", False)])

@@ -60,3 +60,15 @@ def test_comparisons_are_between_equal_budgets(tables):
     assert ("physioclr-longer", "cmsc-longer") in pairs and ("physioclr-longer", "cmsc") not in pairs
     assert ("physioclr", "cmsc") in pairs and ("cmsc", "features alone") in pairs
     assert all(a != b for a, b in pairs)
+
+
+def test_ablations_are_compared_with_the_whole_they_are_of(tables):
+    pairs = tables.comparisons(
+        ["cmsc-longer", "physioclr-longer", "physioclr-beats-longer", "physioclr-beats-off-longer"]
+    )
+    assert ("physioclr-beats-longer", "physioclr-beats-off-longer") in pairs
+    assert ("physioclr-beats-longer", "cmsc-longer") in pairs and (
+        "physioclr-longer",
+        "physioclr-beats-longer",
+    ) in pairs
+    assert len(pairs) == len(set(pairs))

@@ -1,7 +1,6 @@
 """Accuracy of R-peak detectors on annotated databases: sensitivity, positive predictive value and F1 at 150 and 50 ms.
 
     python benchmarks/accuracy/rpeaks.py DATA [--sets mitdb qtdb ludb nstdb ludb12] [--detectors ours ...] [--records]
-    python benchmarks/accuracy/rpeaks.py DATA --quality --overlap
 
 DATA holds the PhysioNet folders mitdb, qtdb, nstdb and ludb. Every beat of every record counts, over a whole set,
 except within ventricular flutter ("[" to "]"), where neither marks nor detections count. mitdb, nstdb, qtdb: first lead
@@ -10,16 +9,13 @@ because the outer beats of these records are unmarked. ludb12: all leads fused, 
 how many records one of their leads alone, chosen with the marks at hand, would have done better on.
 A detector that raises has found nothing. --records lists each record's missed and false beats at 150 ms, and those
 that are only wrong at 50 ms.
-
---quality and --overlap print two properties of ours instead: `quality` on nstdb by signal-to-noise ratio, and how many
-beats of mitdb and nstdb are others when a record is cut into pieces that overlap.
 """
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,10 +153,10 @@ DETECTORS: dict[str, Callable[[], Callable]] = {
 }
 
 
-def evaluate(detect: Callable, data: Path, name: str, list_records: bool) -> str:
+def evaluate(detect: Callable, of: Iterable[Record], list_records: bool) -> str:
     totals = {t: np.zeros(3, int) for t in TOLERANCES}  # pairs, detections, marks
     failures = 0
-    for record in records(data, name):
+    for record in of:
         try:
             found = scored(detect(record.ecg, record.fs), record)
         except Exception:
@@ -196,64 +192,13 @@ def hindsight(detect: Callable, data: Path) -> str:
     return "records where the best single lead in hindsight is better: " + " | ".join(cells)
 
 
-def show_quality(data: Path) -> None:
-    """`quality` by signal-to-noise ratio: of whole records, and of the 10 s pieces of their noisy stretches."""
-    print("quality          | whole | 10 s pieces of the noisy stretches: mean, 10 % and 90 % quantile")
-    for record in records(data, "nstdb"):
-        fs, ten = record.fs, 10 * record.fs
-        starts = [fs * (s + 10 * k) for s in range(300, 1800, 240) for k in range(12)]  # 2 minutes of noise in each 4
-        pieces = np.array([record.ecg[s : s + ten] for s in starts if s + ten <= len(record.ecg)])
-        noisy = pc.detect_rpeaks(pieces, fs).quality
-        whole = pc.detect_rpeaks(record.ecg[None], fs).quality[0]
-        low, high = np.quantile(noisy, [0.1, 0.9])
-        print(f"{record.name:16s} |  {whole:.2f} | {noisy.mean():.2f} {low:.2f} {high:.2f}")
-
-
-def of_pieces(detect: Callable, record: Record, piece: int, overlap: int) -> np.ndarray:
-    """Beats of pieces of `piece` seconds with `overlap` seconds in common, each up to the middle of what it shares."""
-    fs, samples, beats = record.fs, len(record.ecg), []
-    for start in range(0, samples, (piece - overlap) * fs):
-        end = start + piece * fs
-        found = start + detect(record.ecg[start:end], fs)
-        low, high = start + overlap * fs // 2 if start else 0, end - overlap * fs // 2 if end < samples else samples
-        beats.append(found[(found >= low) & (found < high)])
-        if end >= samples:
-            break
-    return np.concatenate(beats)
-
-
-def show_overlap(data: Path, piece: int = 60, overlaps: tuple[int, ...] = (10, 14)) -> None:
-    """Beats that are in the whole record or in its pieces, not in both."""
-    detect = ours()
-    heads = " | ".join(f"differ with {o} s of overlap" for o in overlaps)
-    print(f"pieces of {piece} s   |  beats | {heads}")
-    for name in ("mitdb", "nstdb"):
-        totals: dict[str, np.ndarray] = {}
-        for record in records(data, name):
-            whole = detect(record.ecg, record.fs)
-            cut = [of_pieces(detect, record, piece, o) for o in overlaps]
-            row = np.array([len(whole), *(len(np.setxor1d(whole, c)) for c in cut)])
-            key = record.name if name == "nstdb" else name
-            totals[key] = totals.get(key, 0) + row
-        for key, row in totals.items():
-            print(f"{key:16s} | {row[0]:6d} | " + " | ".join(f"{d}" for d in row[1:]))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--sets", nargs="+", default=["mitdb", "qtdb", "ludb", "nstdb", "ludb12"])
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=list(DETECTORS))
     parser.add_argument("--records", action="store_true")
-    parser.add_argument("--quality", action="store_true")
-    parser.add_argument("--overlap", action="store_true")
     args = parser.parse_args()
-    if args.quality:
-        show_quality(args.data)
-    if args.overlap:
-        show_overlap(args.data)
-    if args.quality or args.overlap:
-        return
     warnings.filterwarnings("ignore")  # the peers' own
     print(f"{'detector':25s} {'set':7s} |   150 ms: Se PPV F1   |   50 ms: Se PPV F1")
     for detector in args.detectors:
@@ -265,7 +210,7 @@ def main() -> None:
         for name in args.sets:
             if name == "ludb12" and detector != "ours":
                 continue
-            print(f"{detector:25s} {name:7s} | {evaluate(detect, args.data, name, args.records)}", flush=True)
+            print(f"{detector:25s} {name:7s} | {evaluate(detect, records(args.data, name), args.records)}", flush=True)
             if name == "ludb12":
                 print(f"{detector:25s} {name:7s} | {hindsight(detect, args.data)}", flush=True)
 

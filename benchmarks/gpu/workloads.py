@@ -153,10 +153,20 @@ def loss_inputs(device, n, dtype):
     return anchor, views, normal(device, n, 50)
 
 
-def setup_loss(n: int, dtype: torch.dtype) -> Callable:
+def setup_loss(n: int, dtype: torch.dtype, precision: str = "highest", **settings: Any) -> Callable:
     def setup(device, scale):
         anchor, views, features = loss_inputs(device, scaled(n, scale), dtype)
-        return lambda: torch.autograd.grad(pc.hybrid_contrastive_loss(anchor, views, features), (anchor, views))
+
+        def run():
+            before = torch.get_float32_matmul_precision()
+            torch.set_float32_matmul_precision(precision)
+            try:
+                loss = pc.hybrid_contrastive_loss(anchor, views, features, **settings)
+                return torch.autograd.grad(loss, (anchor, views))
+            finally:
+                torch.set_float32_matmul_precision(before)
+
+        return run
 
     return setup
 
@@ -226,12 +236,20 @@ WORKLOADS = [
              lambda s: scaled(32768, s) * (200.0 + 120.0), lambda s: 100 * square(32768)(s), eager_neighbors),
     *(
         Workload(
-            f"hybrid loss forward + backward, N {n}, D 256, {str(dtype)[6:]}", ("hybrid_contrastive_loss",),
-            setup_loss(n, dtype), lambda s, n=n, dtype=dtype: scaled(n, s) * (256.0 * 6 * dtype.itemsize + 200),
+            f"hybrid loss forward + backward, N {n}, D 256, {form}", ("hybrid_contrastive_loss",),
+            setup_loss(n, dtype, **how), lambda s, n=n, dtype=dtype: scaled(n, s) * (256.0 * 6 * dtype.itemsize + 200),
             # two N x N products of depth 256 (symmetric: half of each), one more in the backward pass for the gradient
-            lambda s, n=n: square(n)(s) * 256 * 2 * 2, eager_loss(n, dtype) if n <= 16384 else None, n <= 8192,
+            lambda s, n=n: square(n)(s) * 256 * 2 * 2, eager_loss(n, dtype) if peer else None, peer and n <= 8192,
         )
-        for n, dtype in ((8192, torch.float32), (8192, torch.bfloat16), (65536, torch.bfloat16))
+        for n, form, dtype, how, peer in (
+            (8192, "float32", torch.float32, {}, True),
+            (8192, "float32 as TF32", torch.float32, {"precision": "high"}, False),
+            (8192, "bfloat16", torch.bfloat16, {}, True),
+            (65536, "float32", torch.float32, {}, False),
+            (65536, "float32 as TF32", torch.float32, {"precision": "high"}, False),
+            (65536, "bfloat16", torch.bfloat16, {}, False),
+            (65536, "bfloat16, tau 0.01", torch.bfloat16, {"tau": 0.01}, False),
+        )
     ),
     Workload("peak loss forward + backward, 2048 x 12 x 2500",
              ("peak_reconstruction_loss", "peak_reconstruction_loss_bwd"), setup_peak_loss,

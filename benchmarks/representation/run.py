@@ -28,6 +28,8 @@ from tables import cross_tables, labelled_tables
 import physioclr as pc
 from physioclr.train import Config, pretrain, probe
 
+# As --config beats: pairs by features and average beats; one view and no decoder, a step costs little more than cmsc's
+BEATS = {"mode": "supcon", "beat_weight": 2.0, "shuffle": False, "alpha": 0.0, "beta": 0.0}
 METHODS = {
     "random": {"method": "random"},
     "cmsc": {"method": "cmsc"},
@@ -46,9 +48,13 @@ METHODS = {
     "physioclr-predict": {"gamma": 1.0},
     "physioclr-predict-no-reconstruction": {"gamma": 1.0, "alpha": 0.0, "beta": 0.0},
     "physioclr-predict-no-reconstruction-longer": {"gamma": 1.0, "alpha": 0.0, "beta": 0.0, "steps": 400},
+    "physioclr-beats": BEATS,
+    "physioclr-beats-longer": {**BEATS, "steps": 400},
+    "physioclr-beats-fewer-longer": {**BEATS, "delta": 0.4, "steps": 400},
+    "physioclr-beats-off-longer": {**BEATS, "beat_weight": 0.0, "steps": 400},  # pairs by the features alone
     "supervised": {"method": "supervised", "scheme": "ptbxl_superclass"},
 }
-QUICK = ("random", "cmsc", "physioclr")
+QUICK = ("random", "cmsc", "physioclr", "physioclr-beats")
 SCHEME, RHYTHM = "ptbxl_superclass", "ludb_rhythm"
 CELL = ("method", "seed", "cell", "steps", "seconds", "loss", "positives", "auroc_10", "auroc_100")
 # A small encoder at 100 Hz, so that a step takes a tenth of a second of one core

@@ -82,7 +82,8 @@ def _difference(a: dict[int, ProbeScores], b: dict[int, ProbeScores], fraction: 
 
 def comparisons(names: list[str]) -> list[tuple[str, str]]:
     """Which rows are compared: each encoder with CMSC of as many steps, the untrained one and the features; the whole
-    method with each of its ablations. With and without the features beside the embedding."""
+    method, and the one whose pairs use average beats, with each of its ablations. With and without the features beside
+    the embedding."""
     pairs = []
     for prefix in ("", FEATURES):
         encoders = [n for n in names if n not in ALONE and n.startswith(FEATURES) == bool(prefix)]
@@ -92,6 +93,8 @@ def comparisons(names: list[str]) -> list[tuple[str, str]]:
             pairs += [(name, prefix + other) for other in ("cmsc" + longer, "random")] + [(name, "features alone")]
             if method.startswith("physioclr-"):
                 pairs.append((prefix + "physioclr" + longer, name))
+            if method.startswith("physioclr-beats-"):
+                pairs.append((prefix + "physioclr-beats" + longer, name))
     return [(a, b) for a, b in dict.fromkeys(pairs) if a in names and b in names and a != b]
 
 

@@ -101,49 +101,49 @@ void define(py::module_ m) {
   });
 }
 
-// For the 16-bit embeddings alone.
-template <class E>
+// Of embeddings E that are multiplied as X.
+template <class E, class X>
 void define_fused(py::module_ m) {
   const auto rows = [](Address x, Address f, Address r, Address id, int64_t padded, int dk, int fk) {
-    return ContrastRows<E>{ptr<E>(x), ptr<Half>(f), ptr<float>(r), ptr<int32_t>(id), padded, dk, fk};
+    return ContrastRows<X>{ptr<typename Operand<X>::Number>(x), ptr<Half>(f), ptr<float>(r), ptr<int32_t>(id), padded, dk, fk};
   };
-  m.def("fused_prepare", [rows](int device, Address stream, Address anchor, int64_t n, int64_t d, Address features,
+  m.def("prepare", [rows](int device, Address stream, Address anchor, int64_t n, int64_t d, Address features,
                                 int64_t f, Address group, Address x, Address split, Address r, Address id,
                                 int64_t padded, int dk, int fk, Address inv_norm) {
     const Matrix<const E> a{ptr<const E>(anchor), n, d};
     const Matrix<const float> b{ptr<const float>(features), n, f};
-    const ContrastRows<E> out = rows(x, split, r, id, padded, dk, fk);
+    const ContrastRows<X> out = rows(x, split, r, id, padded, dk, fk);
     py::gil_scoped_release nogil;
     if (device < 0)
-      cpu::contrastive_fused_prepare<E>(a, b, ptr<const int32_t>(group), out, ptr<double>(inv_norm));
+      cpu::contrastive_fused_prepare<E, X>(a, b, ptr<const int32_t>(group), out, ptr<double>(inv_norm));
     else
-      cuda::contrastive_fused_prepare<E>(a, b, ptr<const int32_t>(group), out, ptr<double>(inv_norm), ptr<void>(stream));
+      cuda::contrastive_fused_prepare<E, X>(a, b, ptr<const int32_t>(group), out, ptr<double>(inv_norm), ptr<void>(stream));
   });
-  m.def("fused_sums", [rows](int device, Address stream, Address x, Address split, Address r, Address id,
+  m.def("sums", [rows](int device, Address stream, Address x, Address split, Address r, Address id,
                              int64_t padded, int dk, int fk, int64_t begin, int64_t end, int64_t strips, Address state,
                              int mode, bool mean_pairs, double tau, double tau_s, double delta) {
-    const ContrastRows<E> in = rows(x, split, r, id, padded, dk, fk);
+    const ContrastRows<X> in = rows(x, split, r, id, padded, dk, fk);
     const ContrastSettings set = settings(mode, mean_pairs, tau, tau_s, delta);
     py::gil_scoped_release nogil;
     if (device < 0)
-      cpu::contrastive_fused_sums<E>(in, set, begin, end, strips, ptr<double>(state));
+      cpu::contrastive_fused_sums<X>(in, set, begin, end, strips, ptr<double>(state));
     else
-      cuda::contrastive_fused_sums<E>(in, set, begin, end, strips, ptr<double>(state), ptr<void>(stream));
+      cuda::contrastive_fused_sums<X>(in, set, begin, end, strips, ptr<double>(state), ptr<void>(stream));
   });
-  m.def("fused_gradient", [rows](int device, Address stream, Address x, Address split, Address r, Address id,
+  m.def("gradient", [rows](int device, Address stream, Address x, Address split, Address r, Address id,
                                  int64_t padded, int dk, int fk, int64_t begin, int64_t end, int64_t strips,
                                  Address stats, Address counts, int64_t n, int64_t n_views, Address log_tn, Address w,
                                  int64_t d, Address grad_h, int mode, bool mean_pairs, double tau, double tau_s,
                                  double delta) {
-    const ContrastRows<E> in = rows(x, split, r, id, padded, dk, fk);
+    const ContrastRows<X> in = rows(x, split, r, id, padded, dk, fk);
     const ContrastSettings set = settings(mode, mean_pairs, tau, tau_s, delta);
     py::gil_scoped_release nogil;
     if (device < 0)
-      cpu::contrastive_fused_gradient<E>(in, set, begin, end, strips, ptr<const double>(stats),
+      cpu::contrastive_fused_gradient<X>(in, set, begin, end, strips, ptr<const double>(stats),
                                          ptr<const int64_t>(counts), n, n_views, ptr<const double>(log_tn),
                                          ptr<float>(w), d, ptr<float>(grad_h));
     else
-      cuda::contrastive_fused_gradient<E>(in, set, begin, end, strips, ptr<const double>(stats),
+      cuda::contrastive_fused_gradient<X>(in, set, begin, end, strips, ptr<const double>(stats),
                                           ptr<const int64_t>(counts), n, n_views, ptr<const double>(log_tn),
                                           ptr<float>(w), d, ptr<float>(grad_h), ptr<void>(stream));
   });
@@ -151,17 +151,20 @@ void define_fused(py::module_ m) {
 
 }  // namespace
 
-// Submodules by the dtype of the embeddings.
+// Submodules by the dtype of the embeddings; those of the fused version by that and by what is multiplied.
 void bind_contrastive_tiles(py::module_& m) {
   py::module_ all = m.def_submodule("contrastive_tiles");
   define<float, float>(all.def_submodule("float32"));
   define<double, double>(all.def_submodule("float64"));
   define<float, Half>(all.def_submodule("float16"));
   define<float, BFloat>(all.def_submodule("bfloat16"));
-  define_fused<Half>(all.attr("float16"));
-  define_fused<BFloat>(all.attr("bfloat16"));
-  all.def("fused_plan", [](int64_t d, int64_t f) {
-    const cuda::ContrastPlan plan = cuda::contrastive_fused_plan(d, f);
+  py::module_ fused = all.def_submodule("fused");
+  define_fused<Half, Half>(fused.def_submodule("float16"));
+  define_fused<BFloat, BFloat>(fused.def_submodule("bfloat16"));
+  define_fused<float, SplitHalf>(fused.def_submodule("float32"));
+  define_fused<float, Half>(fused.def_submodule("tf32"));
+  all.def("fused_plan", [](int64_t d, int64_t f, bool split) {
+    const cuda::ContrastPlan plan = cuda::contrastive_fused_plan(d, f, split);
     return py::make_tuple(plan.block_rows, plan.processors);
   });
 }

@@ -28,17 +28,23 @@
   PHYSIOCLR_CONTRASTIVE_TILES_T(float, __VA_ARGS__)          \
   PHYSIOCLR_CONTRASTIVE_TILES_T(double, __VA_ARGS__)
 
-#define PHYSIOCLR_CONTRASTIVE_FUSED_E(E, ...)                                                                          \
-  template void contrastive_fused_prepare<E>(Matrix<const E>, Matrix<const float>, const int32_t*,                     \
-                                             const ContrastRows<E>&, double * __VA_ARGS__);                            \
-  template void contrastive_fused_sums<E>(const ContrastRows<E>&, const ContrastSettings&, int64_t, int64_t, int64_t,  \
+#define PHYSIOCLR_CONTRASTIVE_FUSED_E(E, X, ...)                                                                       \
+  template void contrastive_fused_prepare<E, X>(Matrix<const E>, Matrix<const float>, const int32_t*,                  \
+                                                const ContrastRows<X>&, double * __VA_ARGS__);
+#define PHYSIOCLR_CONTRASTIVE_FUSED_X(X, ...)                                                                          \
+  template void contrastive_fused_sums<X>(const ContrastRows<X>&, const ContrastSettings&, int64_t, int64_t, int64_t,  \
                                           double * __VA_ARGS__);                                                       \
-  template void contrastive_fused_gradient<E>(const ContrastRows<E>&, const ContrastSettings&, int64_t, int64_t,       \
+  template void contrastive_fused_gradient<X>(const ContrastRows<X>&, const ContrastSettings&, int64_t, int64_t,       \
                                               int64_t, const double*, const int64_t*, int64_t, int64_t, const double*, \
                                               float*, int64_t, float * __VA_ARGS__);
-#define PHYSIOCLR_CONTRASTIVE_FUSED(...)           \
-  PHYSIOCLR_CONTRASTIVE_FUSED_E(Half, __VA_ARGS__) \
-  PHYSIOCLR_CONTRASTIVE_FUSED_E(BFloat, __VA_ARGS__)
+#define PHYSIOCLR_CONTRASTIVE_FUSED(...)                     \
+  PHYSIOCLR_CONTRASTIVE_FUSED_E(Half, Half, __VA_ARGS__)     \
+  PHYSIOCLR_CONTRASTIVE_FUSED_E(BFloat, BFloat, __VA_ARGS__) \
+  PHYSIOCLR_CONTRASTIVE_FUSED_E(float, SplitHalf, __VA_ARGS__) \
+  PHYSIOCLR_CONTRASTIVE_FUSED_E(float, Half, __VA_ARGS__)    \
+  PHYSIOCLR_CONTRASTIVE_FUSED_X(Half, __VA_ARGS__)           \
+  PHYSIOCLR_CONTRASTIVE_FUSED_X(BFloat, __VA_ARGS__)         \
+  PHYSIOCLR_CONTRASTIVE_FUSED_X(SplitHalf, __VA_ARGS__)
 
 // CALL(mode, safe) with both as compile-time constants.
 #define PHYSIOCLR_CONTRAST_VARIANTS(MODE, SAFE, CALL)      \

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/elements.h"
 #include "core/macros.h"
 
 namespace physioclr {
@@ -44,17 +45,20 @@ struct PairScale {
 PHYSIOCLR_HD bool is_pair(int32_t i, int32_t j) { return i != j && (i | j) >= 0; }
 
 // The sums of one row over some of its pairs. sum: ratio {positives, negatives, -}, supcon {all, -, s over positives},
-// soft {all, targets, targets * s}. Sums 0 and 1 are relative to exp(shift / tau). SAFE keeps running maxima as shifts,
+// soft {all, targets, targets * s}. Sums 0 and 1 are relative to exp(shift / tau): safe sums keep running maxima as shifts,
 // otherwise the shift is 1, the largest cosine.
-template <class T, bool SAFE>
+template <class T>
 struct PairSums {
   T sum[3] = {0, 0, 0};
-  T shift[2] = {SAFE ? T(-2) : T(1), SAFE ? T(-2) : T(1)};  // -2: below every cosine
+  T shift[2];
   int32_t positives = 0, pairs = 0;
 
-  template <int MODE>
+  explicit PHYSIOCLR_HD PairSums(bool safe) { shift[0] = shift[1] = safe ? T(-2) : T(1); }  // -2: below every cosine
+
+  template <int MODE, bool SAFE>
   PHYSIOCLR_HD T term(int q, T x, T k) {
-    if (SAFE && x > shift[q]) {
+    if (!SAFE) return pow2((x - T(1)) * k);
+    if (x > shift[q]) {
       const T scale = pow2((shift[q] - x) * k);
       sum[q] *= scale;
       if (MODE == 2 && q == 1) sum[2] *= scale;
@@ -63,7 +67,7 @@ struct PairSums {
     return pow2((x - shift[q]) * k);
   }
   // A pair of rows (is_pair) with cosine s and similarity f.
-  template <int MODE>
+  template <int MODE, bool SAFE>
   PHYSIOCLR_HD void add(T s, T f, const PairScale<T>& scale) {
     const bool positive = f >= scale.delta;
     ++pairs;
@@ -71,10 +75,10 @@ struct PairSums {
     if (MODE == 0) {
       if (SAFE) {
         if (positive) {  // constant indices keep the sums in registers
-          const T e = term<MODE>(0, s, scale.kt);
+          const T e = term<MODE, SAFE>(0, s, scale.kt);
           sum[0] += e;
         } else {
-          const T e = term<MODE>(1, s, scale.kt);
+          const T e = term<MODE, SAFE>(1, s, scale.kt);
           sum[1] += e;
         }
       } else {
@@ -84,12 +88,12 @@ struct PairSums {
       }
       return;
     }
-    const T e = term<MODE>(0, s, scale.kt);
+    const T e = term<MODE, SAFE>(0, s, scale.kt);
     sum[0] += e;
     if (MODE == 1) {
       sum[2] += positive ? s : T(0);
     } else {
-      const T w = term<MODE>(1, f, scale.kts);
+      const T w = term<MODE, SAFE>(1, f, scale.kts);
       sum[1] += w;
       sum[2] += w * s;
     }
@@ -99,8 +103,8 @@ struct PairSums {
 // PairSums as they are stored and combined: kRowState doubles {sum 0..2, shift 0..1, positives, pairs}.
 constexpr int kRowState = 7;
 
-template <class T, bool SAFE>
-PHYSIOCLR_HD void store_state(const PairSums<T, SAFE>& x, double* state) {
+template <class T>
+PHYSIOCLR_HD void store_state(const PairSums<T>& x, double* state) {
   for (int q = 0; q < 3; ++q) state[q] = static_cast<double>(x.sum[q]);
   for (int q = 0; q < 2; ++q) state[3 + q] = static_cast<double>(x.shift[q]);
   state[5] = x.positives;
@@ -127,10 +131,29 @@ PHYSIOCLR_HD void merge_state(const ContrastSettings& set, double* state, const 
   state[6] += other[6];
 }
 
-// The fused version's operands: features times 16 as two float16, coefficients times 1024 tau n. Rows are padded to whole
-// blocks of 128 and one more, because the owned rows may begin anywhere.
+// The fused version's operands: rows of embeddings times a power of 2, so that their length lies between kRowScale / 2 and
+// kRowScale (far from float16's smallest numbers), unit features times 16, coefficients times 1024 tau n. Rows are padded
+// to whole blocks of 128 and one more, because the owned rows may begin anywhere.
 constexpr float kFeatureScale = 16.0f;
-constexpr double kCoefficientScale = 1024.0;
+constexpr int kRowExponent = 8;
+constexpr float kRowScale = 1 << kRowExponent;
+constexpr double kCoefficientScale = 1024.0 * kRowScale;  // a coefficient meets 1 / kRowScale before it is rounded
+// What the tensor cores multiply: numbers of 16 bits as they are, or (SplitHalf) the sum of two float16, 22 bits together.
+struct SplitHalf {};
+template <class X>
+struct Operand {
+  using Number = X;
+  static constexpr int kParts = 1;
+};
+template <>
+struct Operand<SplitHalf> {
+  using Number = Half;
+  static constexpr int kParts = 2;
+};
+PHYSIOCLR_HD void split(float x, Half& high, Half& low) {
+  from_compute(x, high);
+  from_compute(x - to_compute(high), low);
+}
 PHYSIOCLR_HD int64_t fused_padded(int64_t n) { return (n + 127) / 128 * 128 + 128; }
 
 struct LogSum {  // log of a sum of w exp(x), any x

@@ -32,12 +32,21 @@ constexpr float kQuiet = 2.0f, kLeast = 0.01f;
 // noise = mean / level of the fused envelope: 0.10 to 0.15 in a clean ECG, 0.3 at 0 dB, 0.42 in white noise; z is what
 // exceeds kCalm. Evidence for a beat: (amplitude / level - threshold) / width, both rising with z, as the amplitudes of
 // noise do, and bounded to +-kEvidence so that no artefact outweighs its neighbours. T waves lie near 0.2 of the level,
-// small ventricular beats near 0.45.
+// small ventricular beats near 0.45. In noise even a maximum as high as a beat is one less often (the odds fall from 20
+// to 1 without to 2 to 1 at z = 0.15), and one far above the level no more often: the upper bound falls by kEvidenceFall
+// times z.
 constexpr float kCalm = 0.16f;
-constexpr float kThreshold = 0.31f, kThresholdRise = 1.5f, kWidth = 0.1f, kWidthRise = 1.4f, kEvidence = 2.5f;
+constexpr float kThreshold = 0.31f, kThresholdRise = 0.8f, kWidth = 0.1f, kWidthRise = 0.7f;
+constexpr float kEvidence = 2.5f, kEvidenceFall = 5.0f;
+// In noise the envelope at 18 Hz over that at 10 Hz tells a QRS complex (above kSharpRatio) from electrode motion and T
+// waves: evidence of kSharp times the relative difference, from kLeastSharp (broad complexes are beats too) to kMostSharp,
+// beyond which it falls again (muscle noise and pacing spikes are sharper than complexes). In full from z = kSharpNoise
+// on; over kSharpFade above kHiss it goes, as white noise is sharp.
+constexpr float kSharp = 0.75f, kSharpRatio = 0.85f, kLeastSharp = -0.3f, kMostSharp = 0.5f;
+constexpr float kSharpNoise = 0.06f, kSharpFade = 0.05f;
 // Where noise exceeds kHiss and the candidates are of very different height, there may be no ECG at all: evidence is
 // reduced by kDoubt times both. At 300 beats a minute the noise measure is as high, but all candidates are alike.
-constexpr float kHiss = 0.2f, kDoubt = 80.0f;
+constexpr float kHiss = 0.2f, kDoubt = 100.0f;
 // Local rhythm: the median interval within kSpan seconds, first between clear candidates (amplitude above kClear), then
 // between the beats that the first pass chose. Bounds in seconds.
 constexpr float kClear = 0.6f, kSpan = 3.0f, kRhythmDefault = 0.8f, kRhythmMin = 0.2f, kRhythmMax = 1.6f;
@@ -45,13 +54,13 @@ constexpr int kMostGaps = 40;  // candidates lie kSeparation apart: at most 2 kS
 // An interval below kEarly of the local rhythm costs kEarlyCost per quarter of it, more in noise, where an early "beat"
 // is more often an artefact than an ectopic beat. One above kLate costs up to twice kLateCost: the search-back of a
 // classical detector.
-constexpr float kEarly = 0.75f, kEarlyCost = 0.3f, kEarlyRise = 35.0f, kLate = 1.35f, kLateCost = 1.0f;
+constexpr float kEarly = 0.8f, kEarlyCost = 0.2f, kEarlyRise = 25.0f, kLate = 1.35f, kLateCost = 1.0f;
 constexpr int kLookBack = 6;  // candidates: at least kLookBack * kSeparation = 1.1 s
 // Refinement. kRefine, kBaseline: half window around the envelope's maximum and half window of the mean that stands for
 // the baseline (s). kInverted: how much larger than the positive deflection of a lead the negative one must be to be
 // dominant. kTaper: how quickly, in noise, deflections away from the envelope's maximum lose weight (per s^2).
 constexpr double kRefine = 0.07, kBaseline = 0.12;
-constexpr float kInverted = 1.5f, kTaper = 20000.0f;
+constexpr float kInverted = 1.5f, kTaper = 40000.0f;
 // Where the negative deflection dominates, a positive one before it is the R wave of an RS complex if it is a wave of
 // its own: a maximum at most kRS before the first dip of the complex (one with at least kDip of the largest), and
 // higher than what precedes it within kNotch by kProminence of the fall that follows, more in noise. The deflection of a
@@ -64,7 +73,7 @@ constexpr double kRS = 0.045, kBroadRS = 0.12, kNotch = 0.06, kFall = 0.12, kBro
 // cannot vote: the quarter would be the earlier of two.
 constexpr float kVote = 0.25f;
 constexpr int kVoters = 3;
-constexpr float kDip = 0.7f, kProminence = 0.13f, kBroadProminence = 0.03f, kProminenceRise = 7.0f;
+constexpr float kDip = 0.7f, kProminence = 0.13f, kBroadProminence = 0.015f, kProminenceRise = 7.0f;
 // The index is the middle of the top of the wave, of the samples within kTop of its height from its extremum at full
 // rate: noise and slow ST segments move it less than the extremum, flat tops have one. Half window of the search (s).
 constexpr double kFine = 0.024;

@@ -119,8 +119,19 @@ PHYSIOCLR_HD float at_centres(const float* value, int64_t blocks, float block, i
 }
 
 PHYSIOCLR_HD float evidence(float amp, float z) {
-  const float s = (amp - kThreshold - kThresholdRise * z) / (kWidth + kWidthRise * z);
-  return s > kEvidence ? kEvidence : s < -kEvidence ? -kEvidence : s;
+  const float s = (amp - kThreshold - kThresholdRise * z) / (kWidth + kWidthRise * z), most = kEvidence - kEvidenceFall * z;
+  const float top = most > 0 ? most : 0.0f;
+  return s > top ? top : s < -kEvidence ? -kEvidence : s;
+}
+
+// Evidence, in noise, from the sharpness of a candidate; low, high: the envelopes of the two bands there.
+PHYSIOCLR_HD float sharpness(float low, float high, float z) {
+  const float sum = high + kSharpRatio * low, fade = 1.0f - (z - kHiss) / kSharpFade;
+  if (!(sum > 0) || !(fade > 0)) return 0;
+  const float part = z < kSharpNoise ? z / kSharpNoise : fade < 1 ? fade : 1.0f;
+  float d = 2.0f * (high - kSharpRatio * low) / sum;
+  if (d > kMostSharp) d = 2 * kMostSharp - d;
+  return kSharp * part * (d < kLeastSharp ? kLeastSharp : d);
 }
 
 // What to take off the evidence of candidate i because its surroundings look like noise alone.
@@ -207,8 +218,8 @@ PHYSIOCLR_HD float link_cost(const int32_t* t, const float* z, const float* rhyt
 }
 
 // Marks in `beat` the sequence of candidates with the most evidence less the cost of its intervals (dynamic
-// programming) and returns its length; *worth: its value. z: noise above kCalm at each candidate; doubt: see there;
-// cost(i, j): link_cost. value, back: scratch of n. Double, because over a day the sum would outgrow the digits of
+// programming) and returns its length; *worth: its value. z: noise above kCalm at each candidate; doubt: what to take
+// off its evidence; cost(i, j): link_cost. value, back: scratch of n. Double, because over a day the sum would outgrow the digits of
 // float32.
 template <class Cost>
 PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* z, const float* doubt, int64_t n, float fe,

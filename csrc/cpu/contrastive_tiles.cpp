@@ -24,17 +24,17 @@ template <class T, int MODE, bool SAFE>
 void sums(const ContrastTile<T>& t, const ContrastSettings& set, double* row_state, double* col_state) {
   const PairScale<T> scale(set);
   double state[kRowState];
-  const auto add = [&](PairSums<T, SAFE>& x, int64_t r, int64_t c) {
-    if (is_pair(t.id_i[r], t.id_j[c])) x.template add<MODE>(t.s[r * t.cols + c], t.f[r * t.cols + c], scale);
+  const auto add = [&](PairSums<T>& x, int64_t r, int64_t c) {
+    if (is_pair(t.id_i[r], t.id_j[c])) x.template add<MODE, SAFE>(t.s[r * t.cols + c], t.f[r * t.cols + c], scale);
   };
   for (int64_t r = 0; r < t.rows; ++r) {
-    PairSums<T, SAFE> x;
+    PairSums<T> x(SAFE);
     for (int64_t c = 0; c < t.cols; ++c) add(x, r, c);
     store_state(x, state);
     merge_state(set, row_state + r * kRowState, state);
   }
   for (int64_t c = 0; col_state && c < t.cols; ++c) {
-    PairSums<T, SAFE> x;
+    PairSums<T> x(SAFE);
     for (int64_t r = 0; r < t.rows; ++r) add(x, r, c);
     store_state(x, state);
     merge_state(set, col_state + c * kRowState, state);

@@ -185,6 +185,26 @@ bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& 
   return true;
 }
 
+// How much lead l counts at envelope sample t.
+inline float share_at(const Scratch& s, const Plan& p, int64_t l, int64_t t) {
+  float w = 0;
+  for (int b = 0; b < kBands; ++b)
+    w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, t, s.stride);
+  return w;
+}
+
+// See sharpness. Of several leads: the sum of their envelopes.
+inline float sharpness_at(const Scratch& s, const Plan& p, int64_t leads, int64_t t, float z) {
+  if (!(z > 0)) return 0;
+  float low = 0, high = 0;
+  for (int64_t l = 0; l < leads; ++l) {
+    const float w = leads == 1 ? 1.0f : share_at(s, p, l, t), *env = s.env.data() + l * kBands * p.m + t;
+    low += w * env[0];
+    high += w * env[p.m];
+  }
+  return sharpness(low, high, z);
+}
+
 // Of several leads: where most of them, from the front, have their R wave near t (see kVote), or `otherwise`.
 inline int64_t vote(const Scratch& s, const Plan& p, const Local& own, int64_t leads, int64_t t, int64_t lo, int64_t hi,
                     float z, int64_t otherwise) {
@@ -225,10 +245,7 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, const 
     int voters = 0;
     for (int64_t l = 0; l < leads; ++l) {
       const float* y = s.slow.data() + l * p.n;
-      float w = 0;
-      for (int b = 0; b < kBands; ++b)
-        w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, peak, s.stride);
-      own.share[l] = w;
+      const float w = own.share[l] = share_at(s, p, l, peak);
       if (!(w > 0)) continue;
       ++voters;
       const float mean = own.base[l] = mean_of(y, std::max<int64_t>(0, t - wide), std::min(p.n - 1, t + wide));
@@ -294,7 +311,9 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const P
     }
   });
   s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local&) {
-    for (int64_t i = begin; i < end; ++i) s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe);
+    for (int64_t i = begin; i < end; ++i)
+      s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe) -
+                   sharpness_at(s, p, leads, s.cand[i], s.z[i]);
   });
   const auto cost = [&](int64_t i, int64_t j) {
     return link_cost(s.cand.data(), s.z.data(), s.rhythm.data(), i, j, fe);

@@ -56,9 +56,9 @@ __global__ void contrastive_row_sums_kernel(ContrastTile<T> t, ContrastSettings 
   const int64_t r = blockIdx.x;
   const int tid = threadIdx.x;
   const int32_t id = t.id_i[r];
-  PairSums<T, SAFE> x;
+  PairSums<T> x(SAFE);
   for (int64_t c = tid; c < t.cols; c += blockDim.x)
-    if (is_pair(id, t.id_j[c])) x.template add<MODE>(t.s[r * t.cols + c], t.f[r * t.cols + c], scale);
+    if (is_pair(id, t.id_j[c])) x.template add<MODE, SAFE>(t.s[r * t.cols + c], t.f[r * t.cols + c], scale);
   store_state(x, part[tid]);
   __syncthreads();
   for (int k = blockDim.x / 2; k > 0; k /= 2) {
@@ -75,11 +75,11 @@ __global__ void contrastive_col_sums_kernel(ContrastTile<T> t, ContrastSettings 
   const PairScale<T> scale(set);
   const int lane = threadIdx.x, group = threadIdx.y;
   const int64_t c = static_cast<int64_t>(blockIdx.x) * blockDim.x + lane;
-  PairSums<T, SAFE> x;
+  PairSums<T> x(SAFE);
   if (c < t.cols) {
     const int32_t id = t.id_j[c];
     for (int64_t r = group; r < t.rows; r += blockDim.y)
-      if (is_pair(t.id_i[r], id)) x.template add<MODE>(t.s[r * t.cols + c], t.f[r * t.cols + c], scale);
+      if (is_pair(t.id_i[r], id)) x.template add<MODE, SAFE>(t.s[r * t.cols + c], t.f[r * t.cols + c], scale);
   }
   store_state(x, part[group][lane]);
   __syncthreads();

@@ -37,12 +37,34 @@ __device__ inline bool is_candidate(const float* e, const RpeaksPlan& p, int i) 
   return true;
 }
 
+// As share_at of the CPU. weight: of the lead.
+__device__ inline float share_at(const float* weight, const RpeaksPlan& p, int t) {
+  float w = 0;
+  for (int b = 0; b < kBands; ++b) w += at_centres(weight + static_cast<int64_t>(b) * p.blocks, p.blocks, p.block, t);
+  return w;
+}
+
+// As sharpness_at of the CPU. weights, env: of the record.
+__device__ inline float sharpness_at(const float* weights, const float* env, int leads, const RpeaksPlan& p, int t,
+                                     float z) {
+  if (!(z > 0)) return 0;
+  float low = 0, high = 0;
+  for (int l = 0; l < leads; ++l) {
+    const float w = leads == 1 ? 1.0f : share_at(weights + static_cast<int64_t>(l) * kBands * p.blocks, p, t);
+    const float* e = env + static_cast<int64_t>(l) * kBands * p.m + t;
+    low += w * e[0];
+    high += w * e[p.m];
+  }
+  return sharpness(low, high, z);
+}
+
 // As vote of the CPU; a lane works on one lead, and lane 0 adds the votes in the order of the leads. sum: of kMostWindow.
 __device__ inline int vote(const float* slow, int leads, const RpeaksPlan& p, int t, int lo, int hi, float z,
                            const float* share, float* sum, int otherwise) {
   const unsigned all = 0xffffffffu;
   const int lane = threadIdx.x % 32, span = static_cast<int>(span_of(kBroadRS, p.fw));
   const int first = lo > span ? lo - span : 0, n = hi - first + 1;
+  __syncwarp();  // lane 0 has read the sum
   for (int i = lane; i < n; i += 32) sum[i] = 0;
   __syncwarp();
   float total = 0;
@@ -89,10 +111,7 @@ __device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWo
   } else {
     const int lo = t > p.refine ? t - p.refine : 0, hi = t + p.refine < p.n ? t + p.refine : p.n - 1;
     for (int l = lane; l < leads; l += 32) {
-      float w = 0;
-      for (int b = 0; b < kBands; ++b)
-        w += at_centres(work.weight + ((row + l) * kBands + b) * p.blocks, p.blocks, p.block, peak);
-      share[l] = w;
+      const float w = share[l] = share_at(work.weight + (row + l) * kBands * p.blocks, p, peak);
       if (w > 0)
         base[l] = mean_of(slow + static_cast<int64_t>(l) * p.n, t > p.baseline ? t - p.baseline : 0,
                           t + p.baseline < p.n ? t + p.baseline : p.n - 1);
@@ -240,7 +259,8 @@ __global__ void __launch_bounds__(kRecordThreads)
     mark[i] = amp[i] > kClear;
   }
   __syncthreads();
-  for (int i = tid; i < n; i += threads) doubts[i] = doubt(cand, amp, z, n, i, p.fe);
+  for (int i = tid; i < n; i += threads)
+    doubts[i] = doubt(cand, amp, z, n, i, p.fe) - sharpness_at(weights, env, leads, p, cand[i], z[i]);
 
   for (int pass = 0; pass < 2; ++pass) {
     if (tid < kRhythmThreads)

@@ -74,6 +74,16 @@ __device__ __forceinline__ uint32_t pack(float low, float high, Half) {
   return r;
 }
 
+// Number k of the two.
+__device__ __forceinline__ float half_of(uint32_t pair, int k, Half) {
+  float x = 0;
+#ifdef PHYSIOCLR_TENSOR_CORES
+  const uint16_t bits = static_cast<uint16_t>(k ? pair >> 16 : pair);
+  asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+#endif
+  return x;
+}
+
 #else  // the host, one thread per lane
 
 template <class E>
@@ -84,7 +94,7 @@ uint32_t pack(float low, float high, E) {
   return static_cast<uint32_t>(x.bits) | static_cast<uint32_t>(y.bits) << 16;
 }
 template <class E>
-float half_of(uint32_t pair, int k) {
+float half_of(uint32_t pair, int k, E) {
   return to_compute(E{static_cast<uint16_t>(k ? pair >> 16 : pair)});
 }
 template <class E>
@@ -100,7 +110,7 @@ void mma(float* c, const uint32_t* a, const uint32_t* b, E) {
     for (unsigned k = 0; k < 16; ++k) {
       const uint32_t x = __atomic_load_n(&mine[row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2], __ATOMIC_RELAXED);
       const uint32_t y = __atomic_load_n(&mine[col * 4 + k % 8 / 2][4 + k / 8], __ATOMIC_RELAXED);
-      sum += half_of<E>(x, k % 2) * half_of<E>(y, k % 2);
+      sum += half_of(x, k % 2, E()) * half_of(y, k % 2, E());
     }
     c[e] += sum;
   }

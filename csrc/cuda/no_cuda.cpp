@@ -84,19 +84,19 @@ void detect_rpeaks(Cube<const int16_t>, double, Matrix<int32_t>, int32_t*, float
 int64_t augment_workspace(int64_t, int64_t, int64_t, int64_t) noexcept { return 0; }
 void augment(const Signal&, const AugmentCall&, const Signal&, int32_t*, int32_t*, void*, void*) { none(); }
 void augment_bwd(const Signal&, const AugmentCall&, const Signal&, void*, void*) { none(); }
-ContrastPlan contrastive_fused_plan(int64_t, int64_t) { none(); }
-template <class E>
-void contrastive_fused_prepare(Matrix<const E>, Matrix<const float>, const int32_t*, const ContrastRows<E>&, double*,
+ContrastPlan contrastive_fused_plan(int64_t, int64_t, bool) { none(); }
+template <class E, class X>
+void contrastive_fused_prepare(Matrix<const E>, Matrix<const float>, const int32_t*, const ContrastRows<X>&, double*,
                                void*) {
   none();
 }
-template <class E>
-void contrastive_fused_sums(const ContrastRows<E>&, const ContrastSettings&, int64_t, int64_t, int64_t, double*,
+template <class X>
+void contrastive_fused_sums(const ContrastRows<X>&, const ContrastSettings&, int64_t, int64_t, int64_t, double*,
                             void*) {
   none();
 }
-template <class E>
-void contrastive_fused_gradient(const ContrastRows<E>&, const ContrastSettings&, int64_t, int64_t, int64_t,
+template <class X>
+void contrastive_fused_gradient(const ContrastRows<X>&, const ContrastSettings&, int64_t, int64_t, int64_t,
                                 const double*, const int64_t*, int64_t, int64_t, const double*, float*, int64_t, float*,
                                 void*) {
   none();

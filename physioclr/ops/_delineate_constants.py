@@ -15,6 +15,10 @@ BLOCK = 20  # beats averaged together: enough to suppress noise, few enough (10-
 BEFORE, AFTER = 0.45, 0.80  # s around the centre of a beat that the average covers: PR up to 0.4, QT up to 0.75
 CLUSTERS = 4  # QRS shapes told apart in a block
 
+# Pacing spikes are taken out before anything is measured: readers begin the QRS complex after them.
+SPIKE_HALF = 0.006  # s from the peak of a spike to where the line goes on
+SPIKE_BEFORE, SPIKE_AFTER = 0.16, 0.02  # s around the R peak that are searched
+
 # QRS. Fractions are of the steepest slope of the complex.
 QRS_SLOPE = 0.008  # s on either side in the slope: short against the 20-40 ms of a QRS flank
 QRS_BEFORE, QRS_AFTER = 0.11, 0.20  # s searched around the R peak, which may be any of the deflections
@@ -43,7 +47,7 @@ T_ON_EDGE, T_OFF_EDGE = 0.25, 0.26  # fractions of the steepest slope of the fla
 T_ON_REACH, T_OFF_REACH = 0.20, 0.18  # s from the peak, at most
 T_SECOND, T_SECOND_REACH = 0.85, 0.14  # least height of a second phase, as a share of the first; s from the peak
 T_SECOND_LEAST = 0.05  # mV, least height of the first phase: beside a flat T wave the next bump is a U wave or noise
-T_ON_PRIOR, T_ON_WEIGHT = -0.110, 0.3  # s from the peak at 60 per minute, and the weight of the measurement
+T_ON_PRIOR, T_ON_WEIGHT = -0.108, 0.3  # s from the peak at 60 per minute, and the weight of the measurement
 T_OFF_PRIOR, T_OFF_WEIGHT = 0.080, 0.85
 T_OWN_ON, T_OWN_OFF = 0.2, 0.6  # share of a beat's own deviation, times the coherence of the beats
 
@@ -56,8 +60,10 @@ P_NEAR, P_OTHER = 0.03, 0.3
 P_ON_EDGE, P_OFF_EDGE = 0.20, 0.40
 P_REACH = 0.09  # s from the peak, at most: P waves last 60 to 160 ms
 P_SECOND, P_SECOND_REACH, P_SECOND_LEAST = 0.7, 0.06, 0.0
+# A positive phase so high, relative to the negative one after it, is the peak of the wave (V1: the right atrium first).
+P_FIRST, P_FIRST_REACH = 0.6, 0.07  # s between the two
 P_ON_PRIOR, P_ON_WEIGHT = -0.052, 0.5
-P_OFF_PRIOR, P_OFF_WEIGHT = 0.052, 0.5
+P_OFF_PRIOR, P_OFF_WEIGHT = 0.049, 0.5
 P_OWN_ON, P_OWN_OFF = 0.3, 0.3
 P_COHERENCE, P_IRREGULAR = 0.45, 1.0  # coherence must exceed the first + the second x irregularity of the rhythm
 P_SHARE = 0.2  # least prominence of a beat's P, as a share of the average's

@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit, types
 
 from . import _delineate_constants as C
+from ._numba_qrs import qrs_correction
 from ._numba_scalar import jit, jit_sum, larger, prefix_sums, smaller
 from ._numba_waves import (
     P_WAVE,
@@ -33,9 +34,9 @@ from ._numba_waves import (
 )
 
 # Numba keeps compiled code as long as the text of this file is the same, but the code also holds what it took from the
-# other three. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py, _numba_scalar.py
-# and _numba_waves.py, one after the other.
-SOURCES = "5f2e44929c2cf17c"
+# others. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py, _delineate_weights.py,
+# _numba_scalar.py, _numba_waves.py and _numba_qrs.py, one after the other.
+SOURCES = "3a37e1d00e60a962"
 
 # rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
 P_ON, P_PEAK, P_OFF, ON, OFF, T_ON, T_PEAK, T_OFF, CENTRE, LABEL, RR = range(11)
@@ -144,8 +145,8 @@ def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, mean, count, 
 
 
 @jit
-def settle_qrs(wave, b0, b1, on, off, have, fi):
-    """Boundaries of the beats from the average's (offsets on, off from the centre), their own, and the prior."""
+def settle_qrs(y, s, n, wave, b0, b1, qrs, have, fi, d):
+    """Boundaries of the beats from the average's (qrs, see block_t), their own, the prior and the correction."""
     own_on, own_off, group = 0.0, 0.0, 0
     for k in range(b0, b1):
         if wave[LABEL, k] == 1.0:
@@ -157,10 +158,15 @@ def settle_qrs(wave, b0, b1, on, off, have, fi):
             continue
         a, b = wave[ON, k] - wave[CENTRE, k], wave[OFF, k] - wave[CENTRE, k]
         if have and wave[LABEL, k] == 1.0:
-            a = on + C.QRS_OWN * clip(a - own_on / group, 0.02 * fi)
-            b = off + C.QRS_OWN * clip(b - own_off / group, 0.02 * fi)
-        wave[ON, k] = wave[CENTRE, k] + C.QRS_ON_WEIGHT * a + (1.0 - C.QRS_ON_WEIGHT) * C.QRS_ON_PRIOR * fi
-        wave[OFF, k] = wave[CENTRE, k] + C.QRS_OFF_WEIGHT * b + (1.0 - C.QRS_OFF_WEIGHT) * C.QRS_OFF_PRIOR * fi
+            a = qrs[0] + C.QRS_OWN * clip(a - own_on / group, 0.02 * fi)
+            b = qrs[1] + C.QRS_OWN * clip(b - own_off / group, 0.02 * fi)
+            more_on, more_off = qrs[2], qrs[3]
+        else:
+            c = int(wave[CENTRE, k] + 0.5)
+            more_on, more_off = qrs_correction(y, s, n, c, wave[ON, k] - c, wave[OFF, k] - c, fi, d)
+        a = C.QRS_ON_WEIGHT * a + (1.0 - C.QRS_ON_WEIGHT) * C.QRS_ON_PRIOR * fi + more_on
+        b = C.QRS_OFF_WEIGHT * b + (1.0 - C.QRS_OFF_WEIGHT) * C.QRS_OFF_PRIOR * fi + more_off
+        wave[ON, k], wave[OFF, k] = wave[CENTRE, k] + a, wave[CENTRE, k] + b
 
 
 @jit
@@ -259,7 +265,10 @@ def block_rhythm(wave, b0, b1, rr):
 
 @jit
 def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, qrs, mean, count, ms, g, found, t, a):
-    """Averages the alike beats; QRS (qrs: onset, offset from the centre; returns whether there is one) and T waves."""
+    """Averages the alike beats; their QRS complex and the T waves of all beats. Returns whether there is a QRS complex.
+
+    qrs: its onset and offset from the centre, and the corrections of the two.
+    """
     before, total = width(C.BEFORE, fi), width(C.BEFORE, fi) + width(C.AFTER, fi)
     have, have_t, sign, share = group >= 2, False, 0.0, 0.0
     if have:
@@ -271,6 +280,7 @@ def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, qrs, mean, count, 
         have = found[0] >= 0
         qrs[0], qrs[1] = found[0] - c, found[1] - c
         if have:
+            qrs[2], qrs[3] = qrs_correction(mean[first:total], ms, size, c, qrs[0], qrs[1], fi, count)
             low = int(found[1] + C.T_FIRST * fi)
             high = int(smaller(c + C.T_LAST * root_rr * fi, hi - first - C.T_BEFORE_QRS * fi))
             measure_wave(
@@ -312,6 +322,35 @@ def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, qrs, mean, count, 
 
 
 @jit
+def prefer_first_phase(ms, n, low, on, fi, found, a, t, d):
+    """Where a positive phase precedes the negative peak of the average's P (a, found), the wave is measured from it."""
+    peak, size = a[0], found[2]
+    keep_before, keep_after = found[4], found[5]
+    first = larger(low, int(peak - 2.0 * C.P_FIRST_REACH * fi))
+    measure_wave(
+        ms,
+        n,
+        P_WAVE,
+        low,
+        on,
+        first,
+        int(peak),
+        peak - 0.5 * C.P_FIRST_REACH * fi,
+        C.P_SPREAD * fi,
+        1.0,
+        fi,
+        found,
+        t,
+        d,
+    )
+    if t[0] >= 0 and found[3] > 0.0 and found[2] >= C.P_FIRST * size and peak - t[0] <= C.P_FIRST_REACH * fi:
+        for i in range(5):
+            a[i] = t[i]
+    else:
+        found[2], found[3], found[4], found[5] = size, -1.0, keep_before, keep_after
+
+
+@jit
 def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean, count, ms, found, t, a):
     """The P waves, given the T waves: none at all unless the beats repeat them."""
     before = width(C.BEFORE, fi)
@@ -325,6 +364,8 @@ def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean,
             on - C.P_TYPICAL * fi, C.P_SPREAD * fi, 0.0, fi, found, a, count,
         )  # fmt: skip
         have_p = a[0] >= 0
+        if have_p and found[3] < 0.0:
+            prefer_first_phase(ms, before, low, int(on), fi, found, a, t, count)
         if have_p:
             add_second_phase(ms, before, P_WAVE, low, int(on), fi, found, a, count)
             sign, size = found[3], found[2]
@@ -367,7 +408,7 @@ def delineate_lead(x, fs, rpeaks, out, y, s, g, bad, wave, rr, mean, count, ms, 
         beats += 1
     if beats == 0 or len(x) < 0.2 * fs:
         return
-    n, missing = prepare(x, q, u, y, s, bad)
+    n, missing = prepare(x, rpeaks, beats, fs, q, u, y, s, bad)
     if n == 0:
         return
     slopes(s, n, width(C.QRS_SLOPE, fi), g)
@@ -394,7 +435,7 @@ def delineate_lead(x, fs, rpeaks, out, y, s, g, bad, wave, rr, mean, count, ms, 
         group = label_beats(y, n, wave, b0, b1, fi, seed, missing, bad)
         have = block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, rr, mean, count, ms, g, found, t, a)
         block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, rr, mean, count, ms, found, t, a)
-        settle_qrs(wave, b0, b1, rr[0], rr[1], have, fi)
+        settle_qrs(y, s, n, wave, b0, b1, rr, have, fi, count)
     for k in range(beats):
         if wave[P_OFF, k] > wave[ON, k]:
             wave[P_OFF, k] = larger(wave[ON, k], wave[P_PEAK, k])

@@ -16,6 +16,8 @@ from numba import boolean, float32, float64, int32, int64, intp, njit, types, ui
 
 from ._numba_scalar import larger, smaller
 
+SOURCES = "4971329340c3f3ee"  # as in _numba_delineate: the cached code holds code of _numba_scalar.py
+
 jit = njit(nogil=True, cache=True)
 # Sums that the compiler may reorder, so that it uses SIMD. Only plain sums: where it may reorder, it also takes the
 # d - d inside math.isfinite for 0, NaN or not.

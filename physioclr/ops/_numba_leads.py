@@ -5,43 +5,15 @@ Scalar code like that of `_numba_features`; times in samples of a 500 Hz record.
 
 import math
 
-import numpy as np
 from numba import float32, int32, types, uint8
 
 from ._numba_features import array, jit, jit_range
-from ._numba_scalar import larger, smaller
+from ._numba_scalar import larger, smaller, spikes
+
+SOURCES = "4971329340c3f3ee"  # as in _numba_delineate: the cached code holds code of _numba_scalar.py
 
 SPIKE_FROM, SPIKE_TO = 80, 10  # a ventricular pacing spike lies from 160 ms before the R peak to 20 ms after it
-SPIKE_LOW, SPIKE_HIGH = np.float32(0.2), np.float32(0.4)  # mV
-SPIKE_SIDE, SPIKE_BEFORE = np.float32(0.35), np.float32(0.2)  # steps beside the spike, relative to its height
-ZERO = np.float32(0.0)
-
-
-@jit
-def spikes(w):
-    """How many samples of w (6 more on each side) look like a pacing spike: 6 ms wide at most, and out of a level line.
-
-    After a low spike the line must be level again, or it may be a notch; after a high one the QRS complex may begin at
-    once. The level before tells it from a narrow QRS complex, whose slopes go on beyond 6 ms. Without branches, for
-    SIMD; comparisons with a missing sample are false.
-    """
-    hits = np.int32(0)
-    for i in range(w.size - 12):
-        centre = w[i + 6]
-        left, right = centre - w[i + 3], centre - w[i + 9]
-        up, down = abs(left), abs(right)
-        height = up if up < down else down
-        before = abs(w[i + 3] - w[i])
-        side = SPIKE_SIDE * height
-        low = (
-            (height >= SPIKE_LOW)
-            & (before <= side)
-            & (abs(w[i + 9] - w[i + 12]) <= side)
-            & (abs(w[i + 3] - w[i + 9]) <= side)
-        )
-        high = (height >= SPIKE_HIGH) & (before <= SPIKE_BEFORE * height)
-        hits += np.int32((left * right > ZERO) & (low | high))
-    return hits
+SPIKE_HALF = 3  # from its peak to where the line goes on
 
 
 @jit
@@ -51,7 +23,7 @@ def leads_with_spike(record, r, first, stop, step):
     seen = 0
     if b - a > 12:
         for lead in range(first, stop, step):
-            if spikes(record[lead, a:b]) > 0:
+            if spikes(record[lead, a:b], SPIKE_HALF) > 0:
                 seen += 1
     return seen
 

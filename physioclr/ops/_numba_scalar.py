@@ -1,16 +1,22 @@
-"""How the scalar functions are compiled, sums, and the two operations that every target must have.
+"""How the scalar functions are compiled, sums, pacing spikes, and the two operations that every target must have.
 
 max() and min() of two numbers do not compile for CUDA in every Numba (in 0.68 its own target refuses them, the
 numba-cuda package takes them), so the scalar code has its own. Numba's cache looks at the text of the caller's file
-alone: after a change here remove the `__pycache__` beside this file.
+alone: the callers name the digest of this file (SOURCES).
 """
 
+import numpy as np
 from numba import njit
 
 jit = njit(nogil=True, error_model="numpy")
 # Sums that the compiler may reorder, so that it uses SIMD. Only plain sums: where it may reorder, it also takes the
 # d - d inside math.isfinite for 0, NaN or not.
 jit_sum = njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+
+
+SPIKE_LOW, SPIKE_HIGH = np.float32(0.2), np.float32(0.4)  # mV
+SPIKE_SIDE, SPIKE_BEFORE = np.float32(0.35), np.float32(0.2)  # steps beside the spike, relative to its height
+ZERO = np.float32(0.0)
 
 
 @jit
@@ -53,3 +59,28 @@ def prefix_sums(v, n, s):
     s[0] = 0.0
     for i in range(4 * m, n):
         s[i + 1] = s[i] + v[i]
+
+
+@jit
+def spikes(w, h):
+    """How many samples of w (2 h more on each side) look like a pacing spike: h = 6 ms wide, out of a level line.
+
+    After a low spike the line must be level again, or it may be a
+    notch; after a high one the QRS complex may begin at once. The level before tells it from a narrow QRS complex,
+    whose slopes go on. Without branches, for SIMD; comparisons with a missing sample are false.
+    """
+    m = w.size - 4 * h
+    hits = np.int32(0)
+    if m <= 0:
+        return hits
+    w0, w1, w2, w3, w4 = w[:m], w[h : h + m], w[2 * h : 2 * h + m], w[3 * h : 3 * h + m], w[4 * h : 4 * h + m]
+    for i in range(m):
+        left, right = w2[i] - w3[i], w2[i] - w1[i]
+        up, down = abs(left), abs(right)
+        height = up if up < down else down
+        before = abs(w1[i] - w0[i])
+        side = SPIKE_SIDE * height
+        low = (height >= SPIKE_LOW) & (before <= side) & (abs(w3[i] - w4[i]) <= side) & (abs(w1[i] - w3[i]) <= side)
+        high = (height >= SPIKE_HIGH) & (before <= SPIKE_BEFORE * height)
+        hits += np.int32((left * right > ZERO) & (low | high))
+    return hits

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from . import _delineate_constants as C
-from ._numba_scalar import jit, larger, prefix_sums, smaller, total_of
+from ._numba_scalar import jit, larger, prefix_sums, smaller, spikes, total_of
 
 P_WAVE, T_WAVE = np.int64(0), np.int64(1)  # not literals, or Numba would compile the functions for each
 
@@ -80,8 +80,26 @@ def fill_gaps(y, n, bad):
 
 
 @jit
-def prepare(x, q, u, y, s, bad):
-    """Resamples x to the internal rate. y: samples relative to the first, gaps interpolated; s: their prefix sums.
+def remove_spikes(x, rpeaks, beats, fs, q, y, n):
+    """Draws a line across the pacing spikes before the R peaks. x at the rate fs shows them, y (x averaged by q) is
+    changed."""
+    h = width(C.SPIKE_HALF, fs)
+    for k in range(beats):
+        a = larger(0, rpeaks[k] - width(C.SPIKE_BEFORE, fs) - 2 * h)
+        b = smaller(n * q, rpeaks[k] + width(C.SPIKE_AFTER, fs) + 2 * h)
+        if b - a <= 4 * h or spikes(x[a:b], h) == 0:
+            continue
+        for i in range(a + 2 * h, b - 2 * h):
+            if spikes(x[i - 2 * h : i + 2 * h + 1], h) > 0:
+                left, right = larger(0, (i - h) // q), smaller(n - 1, (i + h) // q)
+                for j in range(left + 1, right):
+                    y[j] = y[left] + (y[right] - y[left]) * (j - left) / (right - left)
+
+
+@jit
+def prepare(x, rpeaks, beats, fs, q, u, y, s, bad):
+    """Resamples x to the internal rate. y: samples relative to the first, gaps interpolated, pacing spikes removed; s:
+    their prefix sums.
 
     Returns the number of samples, 0 if nothing is there or the lead is flat, and whether samples are missing (then bad
     holds their prefix counts).
@@ -115,6 +133,8 @@ def prepare(x, q, u, y, s, bad):
                 y[i] = total / m if m > 0 else math.nan
         if not fill_gaps(y, n, bad):
             return 0, True
+    if u == 1:
+        remove_spikes(x, rpeaks, beats, fs, q, y, n)
     first, flat = y[0] if n > 0 else 0.0, True
     for i in range(n):
         y[i] -= first

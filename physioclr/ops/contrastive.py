@@ -53,9 +53,10 @@ def hybrid_contrastive_loss(
     be normalised; an all-zero embedding stays zero and gets no gradient. float16 and bfloat16 are computed in float32,
     float64 in float64. Not twice differentiable.
 
-    On a CUDA device nothing waits for the device, and the same inputs give the same bits. float16 and bfloat16 (D up to
-    256, F up to 64, tau and tau_s 0.05 or more, compute capability 8.0 or newer) run on tensor cores, with the
-    coefficients of the gradient rounded to that dtype.
+    On a CUDA device nothing waits for the device, and the same inputs give the same bits. With D up to 256 and F up to
+    64 all dtypes but float64 run on tensor cores (compute capability 8.0 or newer; float32 with D above 128: 9.0).
+    float16 and bfloat16 round the coefficients of the gradient to that dtype. float32 keeps its accuracy, unless
+    `torch.backends.cuda.matmul` allows TF32: embeddings and coefficients are then rounded to its 11 significant bits.
 
     Args:
         anchor: (N, D) torch tensor, the embeddings. Gradient.

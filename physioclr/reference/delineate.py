@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from ..ops import _delineate_constants as C
+from ..ops import _delineate_weights as W
 from ..ops._arrays import check_lead
 from ..ops._types import Delineation, rpeaks_index
 
@@ -45,7 +46,7 @@ class Signal:
 
 
 def resample(x, fs):
-    """(y, missing, fi, scale, shift): the lead at about 250 Hz (None: flat); input index = position * scale + shift."""
+    """(y, missing, fi, scale, shift): the lead at about 250 Hz (None: all missing); index = position scale + shift."""
     if fs >= 200:
         q = max(1, int(fs / C.INTERNAL_RATE + 0.5))
         groups = x[: len(x) // q * q].reshape(-1, q)
@@ -65,7 +66,27 @@ def resample(x, fs):
         return None, missing, fi, scale, shift
     there = np.flatnonzero(~missing)
     y = np.interp(np.arange(len(y)), there, y[there])
-    return (None if np.ptp(y) == 0 else y - y[0]), missing, fi, scale, shift
+    return y, missing, fi, scale, shift
+
+
+def remove_spikes(x, fs, rpeaks, y):
+    """A straight line across each pacing spike before an R peak: x shows it, y (means of q samples of x) is changed."""
+    h, q = samples_in(C.SPIKE_HALF, fs), len(x) // len(y)
+    for r in rpeaks:
+        first, last = r - samples_in(C.SPIKE_BEFORE, fs), r + samples_in(C.SPIKE_AFTER, fs)
+        for i in range(max(first, 2 * h), min(last, len(y) * q - 2 * h)):
+            if is_spike(*x[i - 2 * h : i + 2 * h + 1 : h].astype(np.float32)):
+                left, right = max(0, (i - h) // q), min(len(y) - 1, (i + h) // q)
+                y[left : right + 1] = np.linspace(y[left], y[right], right - left + 1)
+
+
+def is_spike(far_left, left, peak, right, far_right):
+    """Whether the middle of five samples, 6 ms apart, is the peak of a pacing spike."""
+    height = min(abs(peak - left), abs(peak - right))
+    before, after, across = abs(left - far_left), abs(far_right - right), abs(right - left)
+    low = height >= 0.2 and max(before, after, across) <= np.float32(0.35) * height  # out of a level line, and back
+    high = height >= 0.4 and before <= np.float32(0.2) * height  # the QRS complex may follow at once
+    return (peak - left) * (peak - right) > 0 and (low or high)
 
 
 def qrs_edge(g, r, stop, step, steepest, steep, gap, edge, run, factor, fi):
@@ -192,6 +213,15 @@ def add_second_phase(signal, kind, wave, first, last):
                 wave["feet"][side], wave["second"][side] = foot, True
 
 
+def prefer_first_phase(signal, wave, low, on):
+    """Where a positive phase precedes the negative peak of the average's P, the wave is measured from that one."""
+    reach, peak, k = C.P_FIRST_REACH * signal.fi, wave["peak"], C.P_SPREAD * signal.fi
+    first = find_wave(signal, "p", low, on, max(low, int(peak - 2 * reach)), peak, peak - 0.5 * reach, k, 1.0)
+    if first is None or first["sign"] < 0 or peak - first["peak"] > reach:
+        return wave
+    return first if first["prominence"] >= C.P_FIRST * wave["prominence"] else wave
+
+
 def alike(signal, beats):
     """The largest group of beats whose QRS complexes correlate with the group's first one."""
     h, groups = samples_in(0.06, signal.fi), []
@@ -290,19 +320,51 @@ def settle_wave(beat, kind, own, mean, share, root_rr, fi):
         beat[f"{kind}_{edge}"] = position
 
 
-def settle_qrs(block, group, mean, fi):
-    """The same for the QRS complexes; mean: onset and offset of the average from the centre, or None."""
+def qrs_inputs(signal, c, on, off):
+    """What the correction sees of a QRS complex around sample c: slopes and values every 8 ms, onset and offset from c.
+
+    None where there is nothing to see.
+    """
+    steps = np.arange(W.FIRST, W.FIRST + W.POINTS)
+    at = np.clip(c + np.floor(steps * W.STEP * signal.fi + 0.5).astype(int), 0, signal.n - 1)
+    g, v = np.abs(signal.slope(samples_in(C.QRS_SLOPE, signal.fi)))[at], signal.y[at]
+    if g.max() == 0 or np.ptp(v) == 0:
+        return None
+    slopes = g / (g + W.HALF * g.max()) - 0.5
+    values = W.SCALE * (v - v[: W.LEVEL].mean()) / np.ptp(v)
+    return np.concatenate([slopes, values, [on / signal.fi * W.UNIT + 1.2, off / signal.fi * W.UNIT - 1.2]])
+
+
+def qrs_correction(signal, c, on, off):
+    """What a small network, fitted to the readers' marks, adds to the onset and the offset, in samples."""
+    x = qrs_inputs(signal, c, on, off)
+    if x is None:
+        return np.zeros(2)
+    hidden = W.HIDDEN @ x + W.HIDDEN_BIAS
+    out = W.OUT @ (hidden / (1 + np.abs(hidden))) + W.OUT_BIAS
+    return np.clip(out, -W.LIMIT, W.LIMIT) * signal.fi
+
+
+def settle_qrs(signal, block, group, mean):
+    """The same for the QRS complexes; mean: the average, its centre, onset and offset from there; or None."""
+    fi = signal.fi
     own = {e: sum(b["qrs_" + e] - b["centre"] for b in group) / max(1, len(group)) for e in ("on", "off")}
     members = [id(b) for b in group]
+    common = None if mean is None else qrs_correction(*mean)
     for beat in block:
         if beat["qrs_on"] is None:
             continue
+        raw, offsets = [beat["qrs_on"] - beat["centre"], beat["qrs_off"] - beat["centre"]], []
+        mine = mean is not None and id(beat) in members
+        c = int(beat["centre"] + 0.5)
+        more = common if mine else qrs_correction(signal, c, beat["qrs_on"] - c, beat["qrs_off"] - c)
         for side, edge in enumerate(("on", "off")):
-            offset = beat["qrs_" + edge] - beat["centre"]
-            if mean is not None and id(beat) in members:
-                offset = mean[side] + C.QRS_OWN * float(np.clip(offset - own[edge], -0.02 * fi, 0.02 * fi))
+            offset = raw[side]
+            if mine:
+                offset = mean[2 + side] + C.QRS_OWN * float(np.clip(offset - own[edge], -0.02 * fi, 0.02 * fi))
             weight, prior = getattr(C, f"QRS_{edge.upper()}_WEIGHT"), getattr(C, f"QRS_{edge.upper()}_PRIOR")
-            beat["qrs_" + edge] = beat["centre"] + weight * offset + (1 - weight) * prior * fi
+            offsets.append(weight * offset + (1 - weight) * prior * fi + more[side])
+        beat["qrs_on"], beat["qrs_off"] = beat["centre"] + offsets[0], beat["centre"] + offsets[1]
 
 
 def delineate_block(signal, beats, block):
@@ -325,14 +387,14 @@ def delineate_block(signal, beats, block):
         g = np.abs(template.slope(samples_in(C.QRS_SLOPE, fi)))
         found = find_qrs(g, c, c - samples_in(C.QRS_BEFORE, fi), c + samples_in(C.QRS_AFTER, fi), C.QRS_NOISE_MEAN, fi)
         if found is not None:
-            qrs = found[0] - c, found[1] - c
+            qrs = template, c, found[0] - c, found[1] - c
             high = int(min(c + C.T_LAST * root_rr * fi, hi - first - C.T_BEFORE_QRS * fi))
             t_mean = find_wave(
                 template, "t", int(found[1]), hi - first, int(found[1] + C.T_FIRST * fi), high,
                 c + C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi,
             )  # fmt: skip
         if t_mean is not None:
-            add_second_phase(template, "t", t_mean, int(qrs[1] + c), hi - first)
+            add_second_phase(template, "t", t_mean, int(qrs[3] + c), hi - first)
             lo, right = int(t_mean["feet"][0]), min(hi - 1 - first, int(t_mean["feet"][1]))
             r = coherence(signal, group, beats, before, mean, lo + first, right + first, False)
             t_share = min(1.0, max(0.0, r))
@@ -358,12 +420,14 @@ def delineate_block(signal, beats, block):
     present, size = len(group) < 3, 0.0
     if qrs is not None:
         mean, lo, _ = average(signal, group, beats, 0, before, before)
-        on = before + qrs[0]
+        on = before + qrs[2]
         low = max(lo, int(on - C.P_EARLIEST * fi))
         template = Signal(mean, fi)
         p_mean = find_wave(
             template, "p", low, int(on), low, int(on - C.P_LATEST * fi), on - C.P_TYPICAL * fi, C.P_SPREAD * fi
         )
+        if p_mean is not None and p_mean["sign"] < 0:
+            p_mean = prefer_first_phase(template, p_mean, low, int(on))
         if p_mean is not None:
             add_second_phase(template, "p", p_mean, low, int(on))
             size = p_mean["prominence"]
@@ -390,7 +454,7 @@ def delineate_block(signal, beats, block):
         own = find_wave(signal, "p", int(low), int(on), int(low), int(on - C.P_LATEST * fi), centre, spread, sign)
         if own is not None and own["score"] >= C.P_SHARE * size:
             settle_wave(beat, "p", own, mine, p_share, 1.0, fi)
-    settle_qrs(block, group, qrs, fi)
+    settle_qrs(signal, block, group, qrs)
 
 
 def delineate_lead(x, fs, rpeaks):
@@ -402,6 +466,11 @@ def delineate_lead(x, fs, rpeaks):
     y, missing, fi, scale, shift = resample(x, fs)
     if y is None:
         return out
+    if scale >= 1:
+        remove_spikes(x, fs, rpeaks, y)
+    if np.ptp(y) == 0:
+        return out
+    y = y - y[0]
     signal = Signal(y, fi, missing)
     g = np.abs(signal.slope(samples_in(C.QRS_SLOPE, fi)))
     beats = []

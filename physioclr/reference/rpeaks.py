@@ -9,13 +9,14 @@ CENTRES, CYCLES, SUPPORT = (10.0, 18.0), 0.5, 3.0
 SPIKE, SHORTEST, SEPARATION, REFRACTORY = 0.004, 0.4, 0.18, 0.19
 BLOCK, ASIDE, WIDE, QUANTILE, SECOND, FLOOR, WIDE_QUANTILE = 1.0, 2, 4, 0.6, 0.7, 0.65, 0.75
 QUIET, LEAST = 2.0, 0.01
-CALM, THRESHOLD, THRESHOLD_RISE, WIDTH, WIDTH_RISE, EVIDENCE = 0.16, 0.31, 1.5, 0.1, 1.4, 2.5
+CALM, THRESHOLD, THRESHOLD_RISE, WIDTH, WIDTH_RISE, EVIDENCE, EVIDENCE_FALL = 0.16, 0.31, 0.8, 0.1, 0.7, 2.5, 5.0
+SHARP, SHARP_RATIO, LEAST_SHARP, MOST_SHARP, SHARP_NOISE, SHARP_FADE = 0.75, 0.85, -0.3, 0.5, 0.06, 0.05
 CLEAR, SPAN, RHYTHM_DEFAULT, RHYTHM_MIN, RHYTHM_MAX, MOST_GAPS = 0.6, 3.0, 0.8, 0.2, 1.6, 32
-EARLY, EARLY_COST, EARLY_RISE, LATE, LATE_COST, LOOK_BACK = 0.75, 0.3, 35.0, 1.35, 1.0, 6
-HISS, DOUBT = 0.2, 80.0
-REFINE, BASELINE, INVERTED, TAPER, FINE, TOP = 0.07, 0.12, 1.5, 20000.0, 0.024, 0.25
+EARLY, EARLY_COST, EARLY_RISE, LATE, LATE_COST, LOOK_BACK = 0.8, 0.2, 25.0, 1.35, 1.0, 6
+HISS, DOUBT = 0.2, 100.0
+REFINE, BASELINE, INVERTED, TAPER, FINE, TOP = 0.07, 0.12, 1.5, 40000.0, 0.024, 0.25
 RS, BROAD_RS, NOTCH, FALL, BROAD, WIDEST = 0.045, 0.12, 0.06, 0.12, 0.055, 0.2
-DIP, PROMINENCE, BROAD_PROMINENCE, PROMINENCE_RISE, VOTE, VOTERS = 0.7, 0.13, 0.03, 7.0, 0.25, 3
+DIP, PROMINENCE, BROAD_PROMINENCE, PROMINENCE_RISE, VOTE, VOTERS = 0.7, 0.13, 0.015, 7.0, 0.25, 3
 POOR, EVEN, UNEVEN, UNEASY, LARGEST, BESIDE = 0.9, 0.12, 0.45, 0.08, 2.0, 0.2
 
 
@@ -56,10 +57,12 @@ def detect_record(record, fs):
     z = np.maximum(at_centres(noise, block, t) - CALM, 0)
     level = at_centres(level, block, t)
     amp = np.divide(fused[t], level, out=np.ones(len(t)), where=level > 0)
+    share = weight.reshape(len(leads), len(CENTRES), -1).sum(axis=1)
+    low, high = (sum(e[t] * at_centres(w, block, t) for e, w in zip(env[b::2], share, strict=True)) for b in (0, 1))
+    off = doubt(t, amp, z, fe) - sharpness(low, high, z)
     beat = amp > CLEAR
     for _ in range(2):
-        beat, worth = choose(t, amp, z, doubt(t, amp, z, fe), local_rhythm(t, beat, fe), fe)
-    share = weight.reshape(len(leads), len(CENTRES), -1).sum(axis=1)
+        beat, worth = choose(t, amp, z, off, local_rhythm(t, beat, fe), fe)
     beats = []
     for k in np.flatnonzero(beat):
         w = np.array([at_centres(v, block, t[k]) for v in share]) if len(record) > 1 else np.ones(1)
@@ -163,6 +166,14 @@ def doubt(t, amp, z, fe):
     return DOUBT * np.maximum(z - HISS, 0) * (1 - np.array(mean))
 
 
+def sharpness(low, high, z):
+    """Evidence, in noise, from the envelopes of the two bands at the candidates."""
+    total = high + SHARP_RATIO * low
+    d = np.divide(2 * (high - SHARP_RATIO * low), total, out=np.zeros_like(total), where=total > 0)
+    part = np.clip(np.minimum(z / SHARP_NOISE, 1 - (z - HISS) / SHARP_FADE), 0, 1)
+    return SHARP * part * np.maximum(np.minimum(d, 2 * MOST_SHARP - d), LEAST_SHARP)
+
+
 def interval_cost(ratio, z):
     if ratio < EARLY:
         return (EARLY_COST + EARLY_RISE * z) * (EARLY - ratio) / 0.25
@@ -171,7 +182,8 @@ def interval_cost(ratio, z):
 
 def choose(t, amp, z, doubt, rhythm, fe):
     """Marks the candidates of the sequence with the most evidence less the cost of its intervals; its value."""
-    evidence = np.clip((amp - THRESHOLD - THRESHOLD_RISE * z) / (WIDTH + WIDTH_RISE * z), -EVIDENCE, EVIDENCE)
+    most = np.maximum(EVIDENCE - EVIDENCE_FALL * z, 0)
+    evidence = np.clip((amp - THRESHOLD - THRESHOLD_RISE * z) / (WIDTH + WIDTH_RISE * z), -EVIDENCE, most)
     value, back = np.zeros(len(t)), np.full(len(t), -1)
     for i in range(len(t)):
         best, origin = 0.0, -1  # a sequence may start here

@@ -13,6 +13,7 @@ import yaml
 
 METHODS = ("physioclr", "simclr", "cmsc", "supervised", "features", "random")
 UNTRAINED = ("features", "random")
+NAMED = ("fast", "beats", "published")  # configs/
 
 # What may differ between a run and its continuation: nothing here changes the steps already made or still to come,
 # except that a longer run moves the end of a cosine schedule.
@@ -65,6 +66,7 @@ class Config:
     feature_set: str = _key("segment", "the 59 columns per segment, or all 159", choices=("segment", "all"))
     feature_weights: str = _key("default", "column weights of the feature space", choices=("default", "released"))
     feature_components: int = _key(50, "dimensions of the feature space", low=1)
+    beat_weight: float = _key(0.0, "average beat beside the features in the similarity; 0: features alone", low=0)
 
     # ---- views
     augment: str = _key("leads", "leads: random lead masking (published); preserving: Augment.preserving()",
@@ -111,6 +113,8 @@ class Config:
             raise ValueError("shuffle and adjacent are both false; physioclr needs at least one view")
         if not self.feature_pairs and self.mode == "soft":
             raise ValueError("feature_pairs is false with mode 'soft', whose targets are the feature similarities")
+        if not self.feature_pairs and self.beat_weight:
+            raise ValueError("feature_pairs is false with beat_weight above 0, which is of the feature pairs")
         if not self.feature_leads:
             raise ValueError("feature_leads is empty; it must name at least one lead")
 
@@ -154,8 +158,8 @@ class Config:
 
     @classmethod
     def load(cls, path: str | Path) -> Config:
-        """Read a YAML file, or a configuration of this package by name: "fast" or "published"."""
-        if str(path) in ("fast", "published"):
+        """Read a YAML file, or a configuration of this package by name: "fast", "beats" or "published"."""
+        if str(path) in NAMED:
             file = resources.files("physioclr.train") / "configs" / f"{path}.yaml"
         else:
             file = Path(path)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .. import nn
 from ..nn.losses import global_mean
+from .beats import BeatSpace, average_beat
 from .config import Config
 from .dataset import Batch, Segments
 
@@ -34,7 +35,7 @@ class Pass(torch.nn.Module):
             embeddings, tokens = model.project(*(rows[k] for k in ("anchor", "second") if k in rows))
             decoded = None if model.decoder is None else model.decoder(tokens, anchor.shape[2])
             predicted = [] if model.predictor is None else [model.predict(tokens).float()]
-        out = [e.float() for e in embeddings]
+        out = list(embeddings)  # in their own dtype: the contrastive term sums in float32 whatever they are
         if decoded is not None:
             sums = model.loss.reconstruction_sums(
                 decoded.signal, rows["target"], rows["valid"] & decoded.made, rows["rpeaks"]
@@ -47,15 +48,18 @@ class Pass(torch.nn.Module):
 class Objective:
     """The loss of a batch, of whatever method the configuration names, over all processes of the run.
 
-    segments: of the training, with their fitted feature space; one_pass: what made the outputs, for its counts.
+    segments: of the training, with their fitted feature space; one_pass: what made the outputs, for its counts;
+    beat_space: where the configuration compares average beats.
     """
 
-    def __init__(self, config: Config, segments: Segments, one_pass: Pass, group: Any = None):
+    def __init__(
+        self, config: Config, segments: Segments, one_pass: Pass, beat_space: BeatSpace | None = None, group: Any = None
+    ):
         self.config, self.one_pass, self.group = config, one_pass, group
         labels = segments.labels[np.unique(segments.pairs[:, 0])]
         positives = labels.sum(0)
         self.positive_weight = torch.from_numpy(((len(labels) - positives) / np.maximum(positives, 1)).clip(max=20))
-        self.feature_space = segments.feature_space
+        self.feature_space, self.beat_space, self.fs = segments.feature_space, beat_space, segments.fs
 
     def __call__(self, outputs: tuple[Tensor, ...], batch: Batch, terms: dict[str, Any], logged: bool) -> Tensor:
         """The loss of what `Pass` returned for a batch; its parts go into `terms`."""
@@ -63,7 +67,7 @@ class Objective:
         if c.method == "supervised":
             view = h[batch.pair]
             positive = self.positive_weight.to(h.device)
-            errors = F.binary_cross_entropy_with_logits(h, batch.labels, pos_weight=positive, reduction="none")
+            errors = F.binary_cross_entropy_with_logits(h.float(), batch.labels, pos_weight=positive, reduction="none")
             count = torch.tensor(errors.numel(), device=h.device)
             loss = global_mean(errors.sum(), count, group)
         elif c.method == "simclr":
@@ -103,7 +107,15 @@ class Objective:
         return global_mean(errors.sum(), count, self.group)
 
     def pair_features(self, batch: Batch) -> Tensor:
-        """The rows that decide on pairs. Without feature pairs (delta is then 1): directions of which no two agree."""
+        """The rows whose cosine decides on pairs: features, and beside them the average beats if they are compared.
+
+        Features and beats each have a mean square length of 1 before the weight of the beats. Without feature pairs
+        (delta is then 1): directions of which no two agree.
+        """
+        if self.beat_space is not None:
+            length = math.sqrt(float(self.feature_space.explained_variance.sum()) or 1.0)
+            beats = self.beat_space.transform(average_beat(batch.ecg, batch.rpeaks, self.fs))
+            return torch.cat((batch.features / length, self.config.beat_weight * beats), dim=1)
         if self.config.feature_pairs:
             return batch.features
         generator = torch.Generator().manual_seed(int(batch.sample_id[0]))

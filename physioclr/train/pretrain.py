@@ -25,13 +25,14 @@ from torch import Tensor
 
 from .. import nn
 from . import checkpoint
+from .beats import BeatSpace, fit_beats
 from .config import UNTRAINED, Config
 from .dataset import Batch, Sampler, Segments, iterate
 from .distributed import World, world
 from .metrics import MetricsFile, draw_loss, read_metrics
 from .objective import Objective, Pass
 from .resident import training_source
-from .run import CONFIG, INFO, METRICS, PICTURE, RECORDS, SPACE, build_model, choose_device
+from .run import BEATS, CONFIG, INFO, METRICS, PICTURE, RECORDS, SPACE, build_model, choose_device
 from .views import make_views
 
 Progress = Callable[[dict[str, Any]], Any]
@@ -136,7 +137,7 @@ class Trainer:
             self.model.encoder.compile()
         self.source = training_source(self.segments, self.device) if self.steps else self.segments
         self.one_pass = Pass(self.model, config.amp)
-        self.loss = Objective(config, self.segments, self.one_pass, world.group)
+        self.loss = Objective(config, self.segments, self.one_pass, self.beat_space, world.group)
         self.forward = world.wrap(self.one_pass)
 
     # ---- the run folder -------------------------------------------------------------------------------------------
@@ -198,11 +199,19 @@ class Trainer:
         features = self.segments.training_features()
         space = physioclr.FeatureSpace.fit(features, self.config.feature_components, self.config.feature_weights)
         space.save(self.out / SPACE)  # and loaded from there, so that a resumed run has the same bits
+        if self.compares_beats:
+            self.segments.feature_space = space
+            fit_beats(self.segments).save(self.out / BEATS)
+
+    @property
+    def compares_beats(self) -> bool:
+        return self.config.method == "physioclr" and self.config.beat_weight > 0
 
     def _load_space(self) -> None:
         import physioclr
 
         self.segments.feature_space = physioclr.FeatureSpace.load(self.out / SPACE)
+        self.beat_space = BeatSpace.load(self.out / BEATS) if self.compares_beats else None
 
     def _load(self, folder: Path) -> None:
         checkpoint.load_weights(folder, self.model)

@@ -4,6 +4,7 @@ config.yaml          every key of the configuration
 run.json             what the network expects: leads, rate, high-pass, input SD; the store; versions; parameters
 records.txt          ids of the training records, one a line
 feature_space.npz    the feature space fitted on them
+beat_space.npz       the same for their average beats, where beat_weight is above 0
 metrics.csv, loss.png
 checkpoints/step_*/  model.safetensors, optimizer.pt, state.json
 """
@@ -21,8 +22,8 @@ from .. import nn
 from . import checkpoint
 from .config import Config
 
-CONFIG, INFO, RECORDS, SPACE, METRICS, PICTURE = (
-    "config.yaml", "run.json", "records.txt", "feature_space.npz", "metrics.csv", "loss.png",
+CONFIG, INFO, RECORDS, SPACE, BEATS, METRICS, PICTURE = (
+    "config.yaml", "run.json", "records.txt", "feature_space.npz", "beat_space.npz", "metrics.csv", "loss.png",
 )  # fmt: skip
 
 PRETRAINED = "pretrained"

@@ -1,17 +1,17 @@
 """hybrid_contrastive_loss on CUDA: by tiles, of which torch.mm makes the cosines, or by fused kernels.
 
 `Tiles` is the version for every dtype and width: kernels of `_core` do everything to a tile but the products. `Fused`
-does the products too, on tensor cores, for 16-bit embeddings of at most 256 columns, 64 features and a tau of 0.05 or
-more. All of it is queued on torch's current stream, nothing waits for the device, nothing is N x N, and every sum has a
-fixed order. The kernels exist for the host too, so that the tests drive this file on any machine; the CPU's own version
-is `_core.contrastive_rows`.
+does the products too, on tensor cores, for embeddings of at most 256 columns and 64 features, but not float64. All of
+it is queued on torch's current stream, nothing waits for the device, nothing is N x N, and every sum has a fixed order.
+The kernels exist for the host too, so that the tests drive this file on any machine; the CPU's own version is
+`_core.contrastive_rows`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -32,14 +32,26 @@ def group_numbers(group: torch.Tensor | None, n: int, device: torch.device) -> t
     return torch.searchsorted(group.sort().values, group, out_int32=True)
 
 
+def tf32_allowed() -> bool:
+    """Whether torch lets CUDA's float32 matrix products round their operands to TF32 (it does not unless told to)."""
+    matmul = torch.backends.cuda.matmul
+    if hasattr(matmul, "fp32_precision"):  # torch 2.9; its older names warn there, or raise if the new one was set
+        return matmul.fp32_precision == "tf32"
+    return matmul.allow_tf32
+
+
+def stored_dtype(anchor, views, compute: str) -> str:
+    """Embeddings of one dtype are read as they are, otherwise as the compute dtype."""
+    return dtype_name(anchor) if dtype_name(anchor) == dtype_name(views) else compute
+
+
 class Rows(ABC):
     """The inputs of one call, made ready; `safe` where running maxima are needed."""
 
     def __init__(self, xp: Arrays, anchor, views, features, group, row_offset: int, settings: tuple):
         tau, delta, mode, tau_s, pair_reduction = settings
         self.xp, self.dtype = xp, contrastive_checks(anchor, views, features, group, *settings, row_offset)
-        same = dtype_name(anchor) == dtype_name(views)
-        self.stored = dtype_name(anchor) if same else self.dtype
+        self.stored = stored_dtype(anchor, views, self.dtype)
         self.call = getattr(_core.contrastive_tiles, self.stored)
         self.anchor, self.views = xp.contiguous(anchor, self.stored), xp.contiguous(views, self.stored)
         self.features = xp.contiguous(features, self.dtype)
@@ -142,58 +154,79 @@ class Tiles(Rows):
         return grad
 
 
-class Fused(Rows):
-    """The loss by kernels that keep cosines and coefficients on the chip; the columns are dealt out to `strips`."""
+class Plan(NamedTuple):
+    """How the fused kernels take a call. operands: a submodule of `_core.contrastive_tiles.fused`, what they multiply.
 
-    def __init__(self, *args: Any, strips: int):
-        self.strips = strips
+    "float16", "bfloat16": the embeddings as they are. "float32": float32 embeddings as the sum of two float16, which
+    keeps float32's accuracy. "tf32": float32 embeddings rounded to the 11 significant bits of TF32, in float16.
+    """
+
+    operands: str
+    strips: int  # the columns are dealt out to so many
+
+
+class Fused(Rows):
+    """The loss by kernels that keep cosines and coefficients on the chip."""
+
+    def __init__(self, *args: Any, plan: Plan):
+        self.plan = plan
+        self.fused = getattr(_core.contrastive_tiles.fused, plan.operands)
         super().__init__(*args)
 
     @staticmethod
-    def strips_for(xp: Arrays, anchor, views, features, settings: tuple) -> int:
-        """Into how many strips to deal the columns so that every processor has work; 0: the kernels do not apply."""
-        tau, _, mode, tau_s, _ = settings
-        small = tau < 0.05 or (mode == "soft" and tau_s < 0.05)
-        wide = dtype_name(anchor) not in ("float16", "bfloat16") or dtype_name(views) != dtype_name(anchor)
-        if xp.device < 0 or small or wide or 0 in views.shape[1:]:
-            return 0
-        block_rows, processors = _core.contrastive_tiles.fused_plan(anchor.shape[1], features.shape[1])
+    def operands(anchor, views) -> str | None:
+        """What the kernels would multiply; None for a dtype that they do not take."""
+        wide = "float64" in (dtype_name(anchor), dtype_name(views))
+        stored = stored_dtype(anchor, views, "float64" if wide else "float32")
+        if stored == "float32" and tf32_allowed():
+            return "tf32"
+        return None if stored == "float64" else stored
+
+    @classmethod
+    def plan_for(cls, xp: Arrays, anchor, views, features) -> Plan | None:
+        """With enough strips that every processor has work; None where the kernels do not apply."""
+        operands = cls.operands(anchor, views)
+        if xp.device < 0 or operands is None or 0 in views.shape[1:]:
+            return None
+        plan = _core.contrastive_tiles.fused_plan(anchor.shape[1], features.shape[1], operands == "float32")
+        block_rows, processors = plan
         if block_rows == 0:
-            return 0
+            return None
         blocks = -(-views.shape[1] // block_rows)
-        return max(1, min(8, -(-2 * processors // blocks)))
+        return Plan(operands, max(1, min(8, -(-2 * processors // blocks))))
 
     def prepare(self) -> None:
         padded = (self.n + 127) // 128 * 128 + 128  # fused_padded of csrc/core/contrastive_math.h
         dk, fk = 128 if self.d <= 128 else 256, (self.f + 15) // 16 * 16
-        empty = self.xp.empty
-        self.operands = (
-            empty((padded, dk), self.stored), empty((padded, 2 * fk), "float16"), empty((padded,), "float32"),
-            empty((padded,), "int32"),
+        split, empty = self.plan.operands == "float32", self.xp.empty
+        number = "bfloat16" if self.plan.operands == "bfloat16" else "float16"
+        self.operand_rows = (
+            empty((padded, 2 * dk if split else dk), number), empty((padded, 2 * fk), "float16"),
+            empty((padded,), "float32"), empty((padded,), "int32"),
         )  # fmt: skip
-        self.rows = (*(x.data_ptr() for x in self.operands), padded, dk, fk)
-        self.call.fused_prepare(
+        self.rows = (*(x.data_ptr() for x in self.operand_rows), padded, dk, fk)
+        self.fused.prepare(
             *self.where, *self.inputs, self.features.data_ptr(), self.f, self.id.data_ptr(), *self.rows,
             self.inv_norm.data_ptr(),
         )  # fmt: skip
 
     def sums(self) -> torch.Tensor:
-        state = self.xp.empty((self.strips, self.own, ROW_STATE), "float64")
-        self.call.fused_sums(
-            *self.where, *self.rows, self.begin, self.end, self.strips, state.data_ptr(), *self.settings
+        state = self.xp.empty((self.plan.strips, self.own, ROW_STATE), "float64")
+        self.fused.sums(
+            *self.where, *self.rows, self.begin, self.end, self.plan.strips, state.data_ptr(), *self.settings
         )
         return state
 
     def gradient(self, stats: torch.Tensor, counts: torch.Tensor, log_tn: torch.Tensor) -> torch.Tensor:
-        weights = self.xp.empty((len(self.operands[0]), 2), "float32")
-        grad = self.xp.empty((self.strips, self.own, self.d), "float32")
+        weights = self.xp.empty((len(self.operand_rows[0]), 2), "float32")
+        grad = self.xp.empty((self.plan.strips, self.own, self.d), "float32")
         self.call.weights(
             *self.where, stats.data_ptr(), counts.data_ptr(), self.n, self.n_views, log_tn.data_ptr(),
             weights.data_ptr(), *self.settings,
         )  # fmt: skip
-        self.call.fused_gradient(
-            *self.where, *self.rows, self.begin, self.end, self.strips, stats.data_ptr(), counts.data_ptr(), self.n,
-            self.n_views, log_tn.data_ptr(), weights.data_ptr(), self.d, grad.data_ptr(), *self.settings,
+        self.fused.gradient(
+            *self.where, *self.rows, self.begin, self.end, self.plan.strips, stats.data_ptr(), counts.data_ptr(),
+            self.n, self.n_views, log_tn.data_ptr(), weights.data_ptr(), self.d, grad.data_ptr(), *self.settings,
         )  # fmt: skip
         return grad
 
@@ -201,8 +234,8 @@ class Fused(Rows):
 def version(xp: Arrays, anchor, views, features, group, settings: tuple, row_offset: int) -> Rows:
     """The fused version where it applies, otherwise the tiles."""
     arguments = xp, anchor, views, features, group, row_offset, settings
-    strips = Fused.strips_for(xp, anchor, views, features, settings)
-    return Fused(*arguments, strips=strips) if strips else Tiles(*arguments)
+    plan = Fused.plan_for(xp, anchor, views, features)
+    return Fused(*arguments, plan=plan) if plan else Tiles(*arguments)
 
 
 def contrastive_rows(
