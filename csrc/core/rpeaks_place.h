@@ -152,14 +152,15 @@ PHYSIOCLR_HD int64_t voted(const float* votes, int64_t n, float total) {
 // Index of the middle of the top of v[0..n), which is a wave of this height: see kTop. Missing values are -infinity.
 PHYSIOCLR_HD int64_t middle_of_top(const float* v, int64_t n, float height) {
   int64_t top = 0;
+  float most = v[0];
   for (int64_t i = 1; i < n; ++i)
-    if (v[i] > v[top]) top = i;
+    if (v[i] > most) most = v[i], top = i;
   int64_t a = top, b = top;
   float drop = kTop * height;
   for (int tries = 0; tries < 3; ++tries, drop *= 0.5f) {  // of a broad wave less of the top fits in
     a = b = top;
-    while (a > 0 && v[a - 1] >= v[top] - drop) --a;
-    while (b + 1 < n && v[b + 1] >= v[top] - drop) ++b;
+    while (a > 0 && v[a - 1] >= most - drop) --a;
+    while (b + 1 < n && v[b + 1] >= most - drop) ++b;
     if (a > 0 && b + 1 < n) break;
   }
   return (a + b) / 2;

@@ -28,7 +28,6 @@ struct Local {  // of one thread
   float* half(const Plan& p, int h) const { return padded[h].data() + p.pad; }
 };
 
-constexpr int64_t kSomeBlocks = 64;           // what a thread takes at a time of a long record
 constexpr int64_t kSomeSamples = 1 << 14, kSomeCandidates = 256;
 
 struct Scratch {  // of one record, reused for the next
@@ -38,7 +37,7 @@ struct Scratch {  // of one record, reused for the next
   int64_t stride;                             // rows, rounded up
   Buffer<float> weight, row_level;            // (blocks, rows): a row is a lead and band
   Buffer<float> row_maxima, row_means;
-  Buffer<float> maxima, means;                // (blocks)
+  Buffer<float> maxima, means;                // (blocks), of the sum, with infinities around
   Buffer<float> fused, level, noise, origin, gain;
   Buffer<float> amp, z, doubt, rhythm;        // of the candidates
   Buffer<double> value;
@@ -63,10 +62,14 @@ struct Scratch {  // of one record, reused for the next
     stride = row_stride(leads);
     for (auto* v : {&weight, &row_level, &row_maxima, &row_means}) v->fit(stride * p.blocks);
     for (auto* v : {&row_maxima, &row_means}) std::fill_n(v->data(), stride * p.blocks, 0.0f);
-    for (auto* v : {&maxima, &means}) v->fit(p.blocks);
+    for (auto* v : {&maxima, &means}) {
+      v->fit(p.blocks + 2 * kExcess);
+      std::fill_n(v->data(), kExcess, HUGE_VALF);
+      std::fill_n(v->data() + kExcess + p.blocks, kExcess, HUGE_VALF);
+    }
     fused.fit(p.m + kExcess);
     missing.fit(p.n);
-    for (auto* v : {&level, &noise}) v->fit(p.blocks);
+    for (auto* v : {&level, &noise}) v->fit(p.blocks + kExcess);
     for (auto* v : {&origin, &gain}) v->fit(leads);
     for (auto* v : {&amp, &z, &doubt, &rhythm}) v->fit(most);
     value.fit(most);
@@ -176,8 +179,8 @@ bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& 
                   s.weight.data());
   });
   s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local&) {
-    front.fuse(s.env.data(), p.m, s.weight.data(), rows, s.stride, p, k0, k1, s.fused.data(), s.maxima.data(),
-               s.means.data());
+    front.fuse(s.env.data(), p.m, s.weight.data(), rows, s.stride, p, k0, k1, s.fused.data(),
+               s.maxima.data() + kExcess, s.means.data() + kExcess);
   });
   return true;
 }
@@ -278,9 +281,11 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const P
   *quality = 0;
   if (static_cast<double>(p.n) < kShortest * p.fw || leads == 0 || !fuse(x, end, leads, samples, p, s)) return 0;
   s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local& local) {
+    const float *maxima = s.maxima.data() + kExcess, *means = s.means.data() + kExcess;
+    if (p.blocks > 2 * kWide) return rpeaks_front().levels(maxima, means, p.blocks, k0, k1, &s.level[0], &s.noise[0]);
     for (int64_t k = k0; k < k1; ++k) {
-      s.level[k] = block_level(s.maxima.data(), p.blocks, k, local.near);
-      const float mean = block_mean(s.means.data(), p.blocks, k, local.near);
+      s.level[k] = block_level(maxima, p.blocks, k, local.near);
+      const float mean = block_mean(means, p.blocks, k, local.near);
       s.noise[k] = s.level[k] > 0 ? mean / s.level[k] : 0.0f;
     }
   });

@@ -408,14 +408,29 @@ INLINE Vf quantile_of(const Vf* v, float q) {
   return v[a] + (pos - static_cast<float>(a)) * (v[b] - v[a]);
 }
 
+template <int size>
+INLINE void sort(Vf* v) {
+  static_assert(size == 5 || size == 9, "as sort5 and sort9");
+  if (size == 5) {
+    exchange(v, 0, 1), exchange(v, 3, 4), exchange(v, 2, 4), exchange(v, 2, 3), exchange(v, 1, 4);
+    exchange(v, 0, 3), exchange(v, 0, 2), exchange(v, 1, 3), exchange(v, 1, 2);
+  } else {
+    constexpr int e = size == 9 ? 8 : 0, d = size == 9 ? 7 : 0, c = size == 9 ? 6 : 0, b = size == 9 ? 5 : 0;
+    exchange(v, 0, 3), exchange(v, 1, d), exchange(v, 2, b), exchange(v, 4, e), exchange(v, 0, d), exchange(v, 2, 4);
+    exchange(v, 3, e), exchange(v, b, c), exchange(v, 0, 2), exchange(v, 1, 3), exchange(v, 4, b), exchange(v, d, e);
+    exchange(v, 1, 4), exchange(v, 3, c), exchange(v, b, d), exchange(v, 0, 1), exchange(v, 2, 4), exchange(v, 3, b);
+    exchange(v, c, e), exchange(v, 2, 3), exchange(v, 4, b), exchange(v, c, d), exchange(v, 1, 2), exchange(v, 3, 4);
+    exchange(v, b, c);
+  }
+}
+
 // Sorts the values of the blocks around k, kV rows at once; from the n-th on infinity.
 template <int n>
 INLINE void near_blocks(const float* value, int64_t stride, int64_t k, Vf* v) {
   static_assert(kAside == 2, "a sorting network of 5");
   const int64_t first = k < kAside ? 0 : k - kAside;
   for (int j = 0; j < 5; ++j) v[j] = j < n ? load(value + (first + j) * stride) : splat(HUGE_VALF);
-  exchange(v, 0, 1), exchange(v, 3, 4), exchange(v, 2, 4), exchange(v, 2, 3), exchange(v, 1, 4);
-  exchange(v, 0, 3), exchange(v, 0, 2), exchange(v, 1, 3), exchange(v, 1, 2);
+  sort<5>(v);
 }
 
 // Levels and, before they are made to add up to 1, weights of block k, which has n blocks around it: as near_level,
@@ -462,6 +477,43 @@ void weights(const float* maxima, const float* means, int64_t blocks, int64_t k0
   }
 }
 
+// ---- levels of the sum, kV blocks at once -------------------------------------------------------------------------------
+
+// The values of the blocks within `aside` of each block k.., sorted; their number in each lane.
+template <int aside>
+INLINE Vi near_each(const float* value, int64_t blocks, int64_t k, Vf* v) {
+  for (int j = 0; j < 2 * aside + 1; ++j) v[j] = load(value + k + j - aside);
+  sort<2 * aside + 1>(v);
+  const Vi at = static_cast<int32_t>(k) + lane_numbers();
+  const Vi last = least(at + aside, Vi{} + static_cast<int32_t>(blocks - 1)), first = most(at - aside, Vi{});
+  return last - first + 1;
+}
+
+// quantile_of in each lane, of as many values as the lane has: between aside + 1 and 2 aside + 1.
+template <int n, int most_values>
+INLINE Vf quantile_each(const Vf* v, Vi count, float q) {
+  const Vf own = quantile_of<n>(v, q);
+  if constexpr (n < most_values) return count == n ? own : quantile_each<n + 1, most_values>(v, count, q);
+  return own;
+}
+
+// As block_level and block_mean. There are at least 2 kWide + 1 blocks.
+void levels(const float* maxima, const float* means, int64_t blocks, int64_t k0, int64_t k1, float* level,
+            float* noise) {
+  static_assert(kAside == 2 && kWide == 4 && kSomeBlocks % kV == 0, "networks of 5 and 9; parts begin with a vector");
+  for (int64_t k = k0; k < k1; k += kV) {
+    Vf v[9];
+    Vi count = near_each<2>(maxima, blocks, k, v);
+    const Vf second = kSecond * (count == 5 ? v[3] : count == 4 ? v[2] : v[1]);
+    Vf top = most(second, quantile_each<3, 5>(v, count, kQuantile));
+    count = near_each<4>(maxima, blocks, k, v);
+    top = most(kFloor * quantile_each<5, 9>(v, count, kWideQuantile), top);
+    count = near_each<2>(means, blocks, k, v);
+    store(level + k, top);
+    store(noise + k, top > 0 ? quantile_each<3, 5>(v, count, 0.5f) / top : Vf{});
+  }
+}
+
 // ---- sum of the envelopes --------------------------------------------------------------------------------------------
 
 // kVectors vectors of fused from sample i on. w: the weights of this block, next: of the next one.
@@ -504,4 +556,4 @@ void fuse(const float* env, int64_t env_stride, const float* weight, int64_t row
     maximum_and_mean(fused + p.block_begin(k), p.block_begin(k + 1) - p.block_begin(k), maxima + k, means + k);
 }
 
-const RpeaksFront kFront = {means_float, means_int16, envelopes, weights, fuse};
+const RpeaksFront kFront = {means_float, means_int16, envelopes, weights, fuse, levels};
