@@ -406,7 +406,7 @@ def test_pool_raises_what_a_piece_raises(threads):
 
 def test_the_compiled_code_is_of_these_sources():
     ops = Path(pc.__file__).parent / "ops"
-    names = ("delineate_constants", "delineate_weights", "numba_scalar", "numba_waves", "numba_qrs")
+    names = ("delineate_constants", "delineate_weights", "numba_scalar", "numba_waves", "numba_qrs", "numba_beats")
     text = b"".join((ops / f"_{name}.py").read_bytes() for name in names)
     assert f'SOURCES = "{hashlib.sha256(text).hexdigest()[:16]}"' in (ops / "_numba_delineate.py").read_text()
     digest = hashlib.sha256((ops / "_numba_scalar.py").read_bytes()).hexdigest()[:16]

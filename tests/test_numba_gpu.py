@@ -91,7 +91,7 @@ def test_resampling_filter_is_scipys(up, down):
 
 def test_the_compiled_code_is_of_these_sources():
     ops = Path(pc.__file__).parent / "ops"
-    names = ["delineate_constants", "delineate_weights", "numba_scalar", "numba_waves", "numba_qrs"]
+    names = ["delineate_constants", "delineate_weights", "numba_scalar", "numba_waves", "numba_qrs", "numba_beats"]
     names += ["numba_delineate", "numba_features", "numba_leads"]
     digest = hashlib.sha256(b"".join((ops / f"_{name}.py").read_bytes() for name in names)).hexdigest()[:16]
     assert f'SOURCES = "{digest}"' in (ops / "_numba_cuda.py").read_text()

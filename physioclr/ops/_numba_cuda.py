@@ -19,9 +19,9 @@ from ._numba_leads import mean_of_leads, paced_record
 from ._numba_waves import fill_gaps, internal_factors, width
 
 # As in _numba_delineate: the cached kernels hold code of these files, in this order: _delineate_constants.py,
-# _delineate_weights.py, _numba_scalar.py, _numba_waves.py, _numba_qrs.py, _numba_delineate.py, _numba_features.py,
-# _numba_leads.py.
-SOURCES = "aed61a63ad9b1f2f"
+# _delineate_weights.py, _numba_scalar.py, _numba_waves.py, _numba_qrs.py, _numba_beats.py, _numba_delineate.py,
+# _numba_features.py, _numba_leads.py.
+SOURCES = "a8c93ca945812c61"
 
 FLAT_SCRATCH = C.BLOCK + 16  # float64 beside the long arrays: RR intervals, and the findings about a wave (6, 5 and 5)
 

@@ -17,8 +17,26 @@ import numpy as np
 from numba import njit, types
 
 from . import _delineate_constants as C
+from ._numba_beats import (
+    CENTRE,
+    LABEL,
+    OFF,
+    ON,
+    P_OFF,
+    P_ON,
+    P_PEAK,
+    ROWS,
+    RR,
+    T_OFF,
+    T_ON,
+    T_PEAK,
+    average,
+    block_rhythm,
+    coherence,
+    label_beats,
+)
 from ._numba_qrs import qrs_correction
-from ._numba_scalar import jit, jit_sum, larger, prefix_sums, smaller
+from ._numba_scalar import jit, larger, smaller
 from ._numba_waves import (
     P_WAVE,
     T_WAVE,
@@ -35,113 +53,8 @@ from ._numba_waves import (
 
 # Numba keeps compiled code as long as the text of this file is the same, but the code also holds what it took from the
 # others. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py, _delineate_weights.py,
-# _numba_scalar.py, _numba_waves.py and _numba_qrs.py, one after the other.
-SOURCES = "3a37e1d00e60a962"
-
-# rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
-P_ON, P_PEAK, P_OFF, ON, OFF, T_ON, T_PEAK, T_OFF, CENTRE, LABEL, RR = range(11)
-ROWS = 11
-
-
-@jit
-def label_beats(y, n, wave, b0, b1, fi, seed, missing, bad):
-    """Groups beats b0 .. b1 - 1 by the shape of the QRS; wave[LABEL] = 1 for the largest group, otherwise 0."""
-    h = width(0.06, fi)
-    m = 2 * h + 1
-    groups = 0
-    for k in range(b0, b1):
-        wave[LABEL, k] = -1.0
-        c = int(wave[CENTRE, k] + 0.5)
-        if wave[ON, k] < 0 or c - h < 0 or c + h >= n:
-            continue
-        if missing:  # bad: prefix counts of the missing samples; a gap is bridged by a line, which is no wave
-            gone = bad[smaller(n, c + width(C.WHOLE_AFTER, fi))] - bad[larger(0, c - width(C.WHOLE_BEFORE, fi))]
-            if gone > C.WHOLE * fi:
-                continue
-        best, label = C.QRS_ALIKE, -1
-        for g in range(groups):
-            d = int(wave[CENTRE, seed[0, g]] + 0.5)
-            a, b, aa, bb, ab = 0.0, 0.0, 0.0, 0.0, 0.0
-            one, two = y[c - h : c + h + 1], y[d - h : d + h + 1]
-            for j in range(m):
-                p, q = one[j], two[j]
-                a += p
-                b += q
-                aa += p * p
-                bb += q * q
-                ab += p * q
-            scale = (aa - a * a / m) * (bb - b * b / m)
-            r = (ab - a * b / m) / math.sqrt(scale) if scale > 0.0 else 0.0
-            if r > best:
-                best, label = r, g
-        if label < 0 and groups < C.CLUSTERS:
-            label = groups
-            seed[0, groups], seed[1, groups] = k, 0
-            groups += 1
-        if label >= 0:
-            seed[1, label] += 1
-        wave[LABEL, k] = label
-    largest = 0
-    for g in range(1, groups):
-        if seed[1, g] > seed[1, largest]:
-            largest = g
-    for k in range(b0, b1):
-        wave[LABEL, k] = 1.0 if groups > 0 and wave[LABEL, k] == largest else 0.0
-    return seed[1, largest] if groups > 0 else 0
-
-
-@jit
-def level_before(s, on, fi):
-    """Mean of the 20 ms before the QRS."""
-    left = larger(0, on - width(0.02, fi))
-    return (s[on + 1] - s[left]) / (on + 1 - left)
-
-
-@jit
-def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, mean, count, ms):
-    """Mean of the alike beats over the samples first .. last - 1 of the window (the centre is sample `before`).
-
-    Each beat contributes from the end of the T wave before it to the next QRS, relative to its level before the QRS.
-    ms: prefix sums of the mean from `first` on. Where fewer than half of the beats contribute, the nearest value is
-    carried on; returns the range of samples that have enough (lo, hi).
-    """
-    group = 0
-    mean[first:last] = 0.0
-    count[first : last + 1] = 0.0
-    for k in range(b0, b1):
-        if wave[LABEL, k] != 1.0:
-            continue
-        group += 1
-        at = int(wave[CENTRE, k] + 0.5) - before
-        on = int(wave[ON, k])
-        level = level_before(s, on, fi)
-        lo, hi = larger(first, -at), smaller(last, n - at)
-        if k > 0:
-            lo = larger(lo, int(wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.3 * fi) - at)
-        if k < beats - 1 and wave[ON, k + 1] >= 0:
-            hi = smaller(hi, int(wave[ON, k + 1] - 0.01 * fi) - at)
-        if lo < hi:
-            count[lo] += 1.0  # differences first, summed below
-            count[hi] -= 1.0
-            into, own = mean[lo:hi], y[at + lo : at + hi]  # from 0 on: an index that may be negative is not vectorised
-            for j in range(len(into)):
-                into[j] += own[j] - level
-    beats_here, enough = 0.0, larger(1.0, 0.5 * group)
-    for j in range(first, last):
-        beats_here += count[j]
-        count[j] = beats_here
-    lo, hi = before, before
-    while lo > first and count[lo - 1] >= enough:
-        lo -= 1
-    while hi < last and count[hi] >= enough:
-        hi += 1
-    into, own = mean[lo:hi], count[lo:hi]
-    for j in range(len(into)):
-        into[j] /= own[j]
-    mean[first:lo] = mean[lo] if lo < hi else 0.0
-    mean[hi:last] = mean[hi - 1] if lo < hi else 0.0
-    prefix_sums(mean[first:last], last - first, ms)
-    return lo, hi
+# _numba_scalar.py, _numba_waves.py, _numba_qrs.py and _numba_beats.py, one after the other.
+SOURCES = "6630d7b7c55f9a5e"
 
 
 @jit
@@ -193,74 +106,6 @@ def settle_wave(wave, k, kind, t, a, have, share, root_rr, fi):
         wave[first, k] = peak + a[1] - a[0]
     if two_off:
         wave[first + 2, k] = peak + a[2] - a[0]
-
-
-@jit_sum
-def level_and_trend(v, half):
-    """Sum of v, and its sum weighted with the distance from its middle."""
-    level, trend = 0.0, 0.0
-    for j in range(len(v)):
-        level += v[j]
-        trend += v[j] * (j - half)
-    return level, trend
-
-
-@jit_sum
-def power_and_product(v, level, trend, w, level_w, trend_w, half):
-    """<v, v> and <v, w>, each freed from its linear trend."""
-    power, product = 0.0, 0.0
-    for j in range(len(v)):
-        a, b = v[j] - level - trend * (j - half), w[j] - level_w - trend_w * (j - half)
-        power += a * a
-        product += a * b
-    return power, product
-
-
-@jit
-def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t):
-    """Mean correlation of a beat's window lo .. hi with the other beats' mean, each freed from its linear trend.
-
-    sum_k <z_k, p_-k> / sum_k <z_k, z_k>, z_k the windows, p_-k the mean of all but k.
-    """
-    m = hi - lo + 1
-    lo, hi = lo + first, hi + first
-    if m < 4:
-        return 0.0
-    half, tt = 0.5 * (m - 1), m * (m * m - 1.0) / 12.0  # tt: the sum of the squared distances from the middle
-    usual = mean[lo : lo + m]
-    level_w, trend_w = level_and_trend(usual, half)
-    level_w, trend_w = level_w / m, trend_w / tt
-    shared, power, group = 0.0, 0.0, 0
-    for k in range(b0, b1):
-        at = int(wave[CENTRE, k] + 0.5) - before
-        if wave[LABEL, k] != 1.0 or at + lo < 0 or at + hi >= n:
-            continue
-        if after_t and k > 0 and wave[T_OFF, k - 1] > at + lo + 2:
-            continue
-        own = y[at + lo : at + lo + m]
-        level, trend = level_and_trend(own, half)
-        p, q = power_and_product(own, level / m, trend / tt, usual, level_w, trend_w, half)
-        power += p
-        shared += q
-        group += 1
-    if group < 2 or power <= 0.0:
-        return 0.0
-    return (group * shared / power - 1.0) / (group - 1.0)
-
-
-@jit
-def block_rhythm(wave, b0, b1, rr):
-    """Median RR (s) of the beats b0 .. b1 - 1, and the median change of RR as a share of it."""
-    m = 0
-    for k in range(larger(b0, 1), b1):
-        rr[m] = wave[RR, k]
-        m += 1
-    typical = median_of(rr, m) if m > 0 else 0.9
-    m = 0
-    for k in range(larger(b0, 1), b1 - 1):
-        rr[m] = abs(wave[RR, k + 1] - wave[RR, k])
-        m += 1
-    return typical, median_of(rr, m) / typical
 
 
 @jit
