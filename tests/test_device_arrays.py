@@ -159,7 +159,7 @@ CALLS = {
 
 
 def test_every_array_op_is_listed():
-    """hybrid_contrastive_loss takes torch tensors alone; the others of API.md take every library's arrays."""
+    """hybrid_contrastive_loss takes torch tensors alone; all other operations take every library's arrays."""
     from physioclr.ops import _launch
 
     launched = {name for name in _launch.__all__ if name in pc.__all__}

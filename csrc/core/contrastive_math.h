@@ -225,7 +225,7 @@ PHYSIOCLR_HD double log_second_weight(const double* stats, const int64_t* count,
   return -stats[1] - (set.mean_pairs && count[0] ? log(static_cast<double>(count[0])) : 0.0);
 }
 
-// Weights w[2] of a row: METHOD section 4's 1 / (tau n neg_i) and c_i / (tau n pos_i); 1 / (tau n Z_i) and
+// Weights w[2] of a row: 1 / (tau n neg_i) and c_i / (tau n pos_i); 1 / (tau n Z_i) and
 // 1 / (tau n |P_i + views|) (supcon) or 1 / (tau n W_i) (soft). log_tn: log(tau n). Fast: linear, times the exp(1 / tau)
 // that the shift takes away. Safe: tau log of it, so that exp((s + w) / tau) <= 1.
 template <class T>

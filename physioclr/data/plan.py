@@ -83,7 +83,8 @@ def make_plan(src: Path, dest: Path, fs: float) -> Plan:
     plan["block"] = block = min(max(-(-n // 64), BLOCK_SIZES[0]), BLOCK_SIZES[1])
     try:
         if not n:
-            raise ValueError(f"src is {str(src)!r}; it must have WFDB records (.hea files) in or below it")
+            what = "WFDB records (.hea files) in or below it, links to folders aside"
+            raise ValueError(f"src is {str(src)!r}; it must have {what}")
         if file.is_file():
             _same_plan(file, plan)
         else:
