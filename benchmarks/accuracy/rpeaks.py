@@ -192,6 +192,19 @@ def hindsight(detect: Callable, data: Path) -> str:
     return "records where the best single lead in hindsight is better: " + " | ".join(cells)
 
 
+def installed(names: Iterable[str]) -> Iterator[tuple[str, Callable]]:
+    """Begins the table; then each detector that can be imported, by name. One that cannot gets a line that says so."""
+    warnings.filterwarnings("ignore")  # the peers' own
+    print(f"{'detector':25s} {'set':7s} |   150 ms: Se PPV F1   |   50 ms: Se PPV F1")
+    for detector in names:
+        try:
+            detect = DETECTORS[detector]()
+        except ImportError as e:
+            print(f"{detector:25s} left out: {e}")
+            continue
+        yield detector, detect
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -199,14 +212,7 @@ def main() -> None:
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=list(DETECTORS))
     parser.add_argument("--records", action="store_true")
     args = parser.parse_args()
-    warnings.filterwarnings("ignore")  # the peers' own
-    print(f"{'detector':25s} {'set':7s} |   150 ms: Se PPV F1   |   50 ms: Se PPV F1")
-    for detector in args.detectors:
-        try:
-            detect = DETECTORS[detector]()
-        except ImportError as e:
-            print(f"{detector:25s} left out: {e}")
-            continue
+    for detector, detect in installed(args.detectors):
         for name in args.sets:
             if name == "ludb12" and detector != "ours":
                 continue

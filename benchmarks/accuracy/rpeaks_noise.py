@@ -13,7 +13,6 @@ bw and ma, at -6 to 12 dB. Printed as by rpeaks.py.
 from __future__ import annotations
 
 import argparse
-import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -116,15 +115,8 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=list(DETECTORS))
     args = parser.parse_args()
-    warnings.filterwarnings("ignore")  # the peers' own
     made = {name: list(SETS[name](args.data)) for name in args.sets}
-    print(f"{'detector':25s} {'set':7s} |   150 ms: Se PPV F1   |   50 ms: Se PPV F1")
-    for detector in args.detectors:
-        try:
-            detect = DETECTORS[detector]()
-        except ImportError as e:
-            print(f"{detector:25s} left out: {e}")
-            continue
+    for detector, detect in rpeaks.installed(args.detectors):
         for name, records in made.items():
             print(f"{detector:25s} {name:7s} | {rpeaks.evaluate(detect, records, False)}", flush=True)
 

@@ -37,13 +37,13 @@
   template void contrastive_fused_gradient<X>(const ContrastRows<X>&, const ContrastSettings&, int64_t, int64_t,       \
                                               int64_t, const double*, const int64_t*, int64_t, int64_t, const double*, \
                                               float*, int64_t, float * __VA_ARGS__);
-#define PHYSIOCLR_CONTRASTIVE_FUSED(...)                     \
-  PHYSIOCLR_CONTRASTIVE_FUSED_E(Half, Half, __VA_ARGS__)     \
-  PHYSIOCLR_CONTRASTIVE_FUSED_E(BFloat, BFloat, __VA_ARGS__) \
+#define PHYSIOCLR_CONTRASTIVE_FUSED(...)                       \
+  PHYSIOCLR_CONTRASTIVE_FUSED_E(Half, Half, __VA_ARGS__)       \
+  PHYSIOCLR_CONTRASTIVE_FUSED_E(BFloat, BFloat, __VA_ARGS__)   \
   PHYSIOCLR_CONTRASTIVE_FUSED_E(float, SplitHalf, __VA_ARGS__) \
-  PHYSIOCLR_CONTRASTIVE_FUSED_E(float, Half, __VA_ARGS__)    \
-  PHYSIOCLR_CONTRASTIVE_FUSED_X(Half, __VA_ARGS__)           \
-  PHYSIOCLR_CONTRASTIVE_FUSED_X(BFloat, __VA_ARGS__)         \
+  PHYSIOCLR_CONTRASTIVE_FUSED_E(float, Half, __VA_ARGS__)      \
+  PHYSIOCLR_CONTRASTIVE_FUSED_X(Half, __VA_ARGS__)             \
+  PHYSIOCLR_CONTRASTIVE_FUSED_X(BFloat, __VA_ARGS__)           \
   PHYSIOCLR_CONTRASTIVE_FUSED_X(SplitHalf, __VA_ARGS__)
 
 // CALL(mode, safe) with both as compile-time constants.

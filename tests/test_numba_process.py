@@ -1,0 +1,115 @@
+"""The Numba ops as parts of a process: the thread pool, forks, Numba's cache and the first call."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import synthetic_ecg
+
+import physioclr as pc
+from physioclr.ops import _pool
+
+
+@pytest.fixture
+def threads():
+    n = _pool._core.num_threads()
+    yield _pool._core.set_num_threads
+    _pool._core.set_num_threads(n)
+
+
+def test_results_do_not_depend_on_threads(threads):
+    s = [synthetic_ecg(seconds=4, rate=r, noise=0.01) for r in range(50, 130, 2)]
+    ecg = np.stack([one.ecg for one in s])
+    peaks = np.full((len(s), 12), -1)
+    for b, one in enumerate(s):
+        peaks[b, : len(one.rpeaks)] = one.rpeaks
+    threads(1)
+    one = pc.delineate(ecg, 500, peaks)
+    threads(4)
+    for a, b in zip(one, pc.delineate(ecg, 500, peaks), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 100])
+def test_pool_covers_the_range_once(threads, n):
+    threads(3)
+    seen = np.zeros(n, int)
+
+    def f(a, b):
+        seen[a:b] += 1
+
+    callers = [threading.Thread(target=_pool.run, args=(f, n)) for _ in range(3)]
+    for c in callers:
+        c.start()
+    for c in callers:
+        c.join()
+    assert (seen == 3).all()
+
+
+def test_pool_raises_what_a_piece_raises(threads):
+    threads(3)
+
+    def f(a, b):
+        if a <= 50 < b:
+            raise KeyError("piece")
+
+    with pytest.raises(KeyError, match="piece"):
+        _pool.run(f, 100)
+    _pool.run(lambda a, b: None, 100)
+
+
+def test_the_compiled_code_is_of_these_sources():
+    ops = Path(pc.__file__).parent / "ops"
+    names = ("delineate_constants", "delineate_weights", "numba_scalar", "numba_waves", "numba_qrs", "numba_beats")
+    text = b"".join((ops / f"_{name}.py").read_bytes() for name in names)
+    assert f'SOURCES = "{hashlib.sha256(text).hexdigest()[:16]}"' in (ops / "_numba_delineate.py").read_text()
+    digest = hashlib.sha256((ops / "_numba_scalar.py").read_bytes()).hexdigest()[:16]
+    for name in ("_numba_features.py", "_numba_leads.py"):
+        assert f'SOURCES = "{digest}"' in (ops / name).read_text()
+
+
+FORKED = """
+import os, sys, numpy as np, physioclr as pc
+from physioclr import _core
+assert "numba" not in sys.modules and "torch" not in sys.modules
+_core.set_num_threads(3)
+x, r = np.random.default_rng(0).normal(size=(64, 1000)).astype(np.float32), np.tile([200, 500, 800], (64, 1))
+expected = pc.delineate(x, 500, r)
+pid = os.fork()
+if pid == 0:
+    _core.set_num_threads(3)
+    ok = all((a == b).all() for a, b in zip(expected, pc.delineate(x, 500, r)))
+    os._exit(0 if ok else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+print("same")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_works_in_a_forked_child_and_imports_numba_late():
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "same\n", done.stderr
+
+
+FIRST_CALL = """
+import time
+import numpy as np, physioclr as pc
+x, r = np.zeros((1, 12, 5000), np.float32), np.array([[500, 1000, 1500]])
+start = time.process_time()
+pc.{call}
+print(time.process_time() - start)
+"""
+
+
+@pytest.mark.parametrize("call", ["delineate(x, 500, r)", "physio_features(x, 500, r)"])
+def test_first_call_of_a_process_is_quick_once_the_cache_is_warm(call):
+    for _ in range(2):  # the first fills the cache, if nothing else has
+        done = subprocess.run([sys.executable, "-c", FIRST_CALL.format(call=call)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert pc.info()["numba cache"].startswith("warm")
+    assert float(done.stdout) < 2.0  # s of this process, imports of Numba included
