@@ -1,19 +1,51 @@
 #pragma once
-// READ FIRST. The kernel interface: one signature per op, implemented once per backend, in the same order in both.
-// Addresses are borrowed, arrays C-contiguous, shapes checked by the caller (physioclr/ops/_launch). `stream` is a
-// cudaStream_t as void*. No function here allocates device memory or synchronises: scratch comes from the caller.
+// READ FIRST. The kernel interface: one struct per kernel says what it takes, PHYSIOCLR_CALLS at the end lists them all by
+// the name that they have in Python, and every backend has one `run` for each. Addresses are borrowed, arrays
+// C-contiguous, shapes checked by the caller (physioclr/ops). `stream` is a cudaStream_t as void*. No kernel allocates
+// device memory or synchronises: scratch comes from the caller. cpu::run returns false where the data are refused.
 #include <cstdint>
 #include <string>
 
 #include "core/augment_plan.h"
 #include "core/contrastive_math.h"
 #include "core/elements.h"
+#include "core/fields.h"
 #include "core/views.h"
 
 namespace physioclr {
 
 enum class Similarity : int32_t { kCosine = 0, kRbf = 1 };
 enum class SimilarityOut : int32_t { kFloat = 0, kMask = 1, kPacked = 2 };  // float32, bool bytes, np.packbits order
+
+// S = cos(a_i, b_j) or exp(-|a_i - b_j|^2 * inv_two_sigma2), written as `form` says; mask = S >= threshold.
+// False, with `out` unspecified, if a feature is NaN or infinite. CUDA does not look, because it would synchronise: such a
+// row gives NaN, and 0 in a mask.
+struct SimilarityCall {
+  Matrix<const float> a, b;
+  Similarity kind;
+  float inv_two_sigma2;
+  SimilarityOut form;
+  float threshold;
+  float* scale;  // scratch of a.rows + b.rows
+  void* out;
+  PHYSIOCLR_FIELDS(a, b, kind, inv_two_sigma2, form, threshold, scale, out)
+};
+
+// The k rows of b most similar to each row of a, best first, ties by the lower index: index and similarity (a.rows, k),
+// -1 and NaN where there are fewer. own: b is a; then neither the row itself nor one of its group counts. False if a
+// feature is NaN or infinite; on CUDA a pair whose similarity is NaN is no neighbour. Nothing of size N x M is allocated.
+struct NeighborsCall {
+  Matrix<const float> a, b;
+  bool own;
+  Similarity kind;
+  float inv_two_sigma2;
+  const int64_t* group;  // or null
+  int64_t k;
+  float* scale;  // scratch of a.rows + b.rows, for CUDA
+  int64_t* index;
+  float* similarity;
+  PHYSIOCLR_FIELDS(a, b, own, kind, inv_two_sigma2, group, k, scale, index, similarity)
+};
 
 // One tile of pairs of the loss: s (rows, cols) are cosines of embeddings, f (rows, cols) of features; id: group numbers
 // of its rows and columns (core/contrastive_math.h).
@@ -49,11 +81,6 @@ struct Signal {
 
 namespace cpu {
 
-// S = cos(a_i, b_j) or exp(-|a_i - b_j|^2 * inv_two_sigma2), written as SimilarityOut says; mask = S >= threshold.
-// scale: scratch of a.rows + b.rows. Returns false, with `out` unspecified, if a feature is NaN or infinite.
-bool physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
-                       SimilarityOut form, float threshold, float* scale, void* out);
-
 // Sum of squared errors over the windows [r - half, r + half] around the R peaks (their union), all leads, per record:
 // sum[b], count[b]. T is float or double. A sample where x is not finite is left out. rpeaks: (records, P), rising, padded
 // with -1. Returns false if an R peak is outside the record or out of order.
@@ -79,11 +106,6 @@ void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx);
 // For the tests of the generator: n blocks of counters (4 words each) under one key; the normal of each word.
 void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words);
 void normals(const uint32_t* words, int64_t n, float* out);
-// The k rows of b most similar to each row of a, best first, ties by the lower index: index and similarity (a.rows, k),
-// -1 and NaN where there are fewer. self: b is a; then neither the row itself nor one of its group (may be null) counts.
-// Returns false if a feature is NaN or infinite. Nothing of size N x M is allocated.
-bool physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, Similarity kind, float inv_two_sigma2,
-                      const int64_t* group, int64_t k, int64_t* index, float* similarity);
 
 // Makes augment use at most this level of vector code (0 plain, 1 AVX2, 2 AVX-512); returns the level now in use.
 int limit_simd(int level);
@@ -169,14 +191,6 @@ void contrastive_fused_gradient(const ContrastRows<X>& rows, const ContrastSetti
 
 namespace cuda {
 
-// As cpu::, without the check for NaN (it would synchronise): a row with NaN or Inf gives NaN, and 0 in a mask.
-void physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
-                       SimilarityOut form, float threshold, float* scale, void* out, void* stream);
-
-// As cpu::, without the check for NaN: a pair whose similarity is NaN is no neighbour. scale: scratch of a.rows + b.rows.
-void physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, Similarity kind, float inv_two_sigma2,
-                      const int64_t* group, int64_t k, float* scale, int64_t* index, float* similarity, void* stream);
-
 // As cpu::, without the check of the R peaks (those outside the record are ignored).
 template <class T>
 void peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
@@ -251,4 +265,24 @@ bool compiled() noexcept;        // false in a build without nvcc
 const char* archs() noexcept;    // CMAKE_CUDA_ARCHITECTURES of the build, "" without nvcc
 
 }  // namespace cuda
+
+// ---- every kernel: its name in Python, its struct ----
+
+#define PHYSIOCLR_PAIR_CALLS(X)      \
+  X(physio_similarity, SimilarityCall) \
+  X(physio_neighbors, NeighborsCall)
+
+#define PHYSIOCLR_CALLS(X) \
+  PHYSIOCLR_PAIR_CALLS(X)
+
+#define PHYSIOCLR_DECLARE(name, ...)              \
+  namespace cpu {                                 \
+  bool run(const __VA_ARGS__& call);              \
+  }                                               \
+  namespace cuda {                                \
+  void run(const __VA_ARGS__& call, void* stream); \
+  }
+PHYSIOCLR_CALLS(PHYSIOCLR_DECLARE)
+#undef PHYSIOCLR_DECLARE
+
 }  // namespace physioclr

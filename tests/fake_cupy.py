@@ -163,11 +163,12 @@ class Kernels:
         if not callable(real):
             return real
 
-        def launch(*args):
-            assert args[-2:] == (current, stream_of(current)), f"{name} is not given the current device and its stream"
+        def launch(*args, **fields):
+            where = args if fields else args[-2:]
+            assert where == (current, stream_of(current)), f"{name} is not given the current device and its stream"
             assert current > 0, f"{name} is launched without xp.guard()"
             self.launched.append(name)
-            return real(*args[:-2], -1, 0)
+            return real(-1, 0, **fields) if fields else real(*args[:-2], -1, 0)
 
         return launch
 
@@ -181,6 +182,6 @@ def install(monkeypatch: Any) -> Kernels:
     monkeypatch.setitem(sys.modules, "cupy", module())
     monkeypatch.setattr(arrays, "_core", kernels)
     for name, m in list(sys.modules.items()):
-        if name.startswith("physioclr.ops._launch.") and hasattr(m, "_core"):
+        if name.startswith("physioclr.ops.") and hasattr(m, "_core"):
             monkeypatch.setattr(m, "_core", kernels)
     return kernels

@@ -161,8 +161,9 @@ CALLS = {
 def test_every_array_op_is_listed():
     """hybrid_contrastive_loss takes torch tensors alone; all other operations take every library's arrays."""
     from physioclr.ops import _launch
+    from physioclr.ops._operator import OPERATORS
 
-    launched = {name for name in _launch.__all__ if name in pc.__all__}
+    launched = {name for name in (*_launch.__all__, *OPERATORS) if name in pc.__all__}
     assert launched == set(CALLS)
 
 
@@ -187,7 +188,9 @@ def test_other_devices_are_refused():
 @pytest.mark.skipif(_core.has_cuda(), reason="this build has CUDA kernels")
 def test_the_native_stub_says_the_same():
     with pytest.raises(RuntimeError, match=r"built without CUDA.*PHYSIOCLR_CUDA=ON"):
-        _core.physio_similarity(0, 1, 0, 1, 1, 0, 0.0, 0, 0.0, 0, 0, 0, 0)
+        _core.physio_similarity(
+            0, 0, a=(0, 1, 1), b=(0, 1, 1), kind=0, inv_two_sigma2=0.0, form=0, threshold=0.0, scale=0, out=0
+        )
 
 
 def test_info_names_the_backend():

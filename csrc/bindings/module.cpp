@@ -1,4 +1,4 @@
-#include "bindings/bindings.h"
+#include "bindings/bind.h"
 #include "core/threads.h"
 #include "ops.h"
 
@@ -13,11 +13,12 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("num_threads", &threads);
   m.def("set_num_threads", &set_threads);
   threads();  // registers the fork handler before anybody can fork
+#define PHYSIOCLR_BIND(name, ...) bind<__VA_ARGS__>(m, #name);
+  PHYSIOCLR_CALLS(PHYSIOCLR_BIND)
+#undef PHYSIOCLR_BIND
   bind_rpeaks(m);
-  bind_similarity(m);
   bind_reconstruction(m);
   bind_augment(m);
   bind_contrastive(m);
   bind_contrastive_tiles(m);
-  bind_neighbors(m);
 }

@@ -39,12 +39,15 @@ PHYSIOCLR_SIMD bool any_above(const float* s, int64_t n, float bound) {
 
 }  // namespace
 
-bool physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, Similarity kind, float inv_two_sigma2,
-                      const int64_t* group, int64_t k, int64_t* index, float* similarity) {
-  const bool cosine = kind == Similarity::kCosine;
-  const PackedRows pa(a, cosine), pb(self ? Matrix<const float>{b.data, 0, b.cols} : b, cosine);
+bool run(const NeighborsCall& call) {
+  const Matrix<const float> a = call.a, b = call.b;
+  const bool own = call.own;
+  const int64_t* const group = call.group;
+  const int64_t k = call.k;
+  const bool cosine = call.kind == Similarity::kCosine;
+  const PackedRows pa(a, cosine), pb(own ? Matrix<const float>{b.data, 0, b.cols} : b, cosine);
   if (!pa.finite || !pb.finite) return false;
-  const PackedRows& right = self ? pa : pb;
+  const PackedRows& right = own ? pa : pb;
   const int64_t blocks = (a.rows + kRows - 1) / kRows, keep = std::min(k, b.rows);
   const int team = a.rows * b.rows * a.cols < 1'000'000 ? 1 : threads();
   std::vector<std::vector<Candidate>> heaps(a.rows);
@@ -67,7 +70,7 @@ bool physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, S
           for (int64_t c = 0; c < nj; ++c) {
             const int64_t j = j0 + c;
             const bool full = static_cast<int64_t>(heap.size()) == keep;
-            if ((full && !(s[c] > heap.front().key)) || (self && (i == j || (group && group[i] == group[j])))) continue;
+            if ((full && !(s[c] > heap.front().key)) || (own && (i == j || (group && group[i] == group[j])))) continue;
             if (full) {
               std::pop_heap(heap.begin(), heap.end(), better);
               heap.back() = {s[c], j};
@@ -83,9 +86,9 @@ bool physio_neighbors(Matrix<const float> a, Matrix<const float> b, bool self, S
         std::sort_heap(heap.begin(), heap.end(), better);
         const auto found = static_cast<int64_t>(heap.size());
         for (int64_t q = 0; q < k; ++q) {
-          index[i * k + q] = q < found ? heap[q].index : -1;
+          call.index[i * k + q] = q < found ? heap[q].index : -1;
           const float key = q < found ? heap[q].key : std::numeric_limits<float>::quiet_NaN();
-          similarity[i * k + q] = cosine ? key : std::exp(key * inv_two_sigma2);
+          call.similarity[i * k + q] = cosine ? key : std::exp(key * call.inv_two_sigma2);
         }
         std::vector<Candidate>().swap(heap);
       }

@@ -138,16 +138,18 @@ void advise_huge(void* p, int64_t bytes) {
 
 }  // namespace
 
-bool physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity kind, float inv_two_sigma2,
-                       SimilarityOut form, float threshold, float*, void* out) {
-  const bool cosine = kind == Similarity::kCosine, same = a.data == b.data && a.rows == b.rows;
+bool run(const SimilarityCall& call) {
+  const Matrix<const float> a = call.a, b = call.b;
+  const SimilarityOut form = call.form;
+  const bool cosine = call.kind == Similarity::kCosine, same = a.data == b.data && a.rows == b.rows;
   const PackedRows pa(a, cosine), pb(same ? Matrix<const float>{b.data, 0, b.cols} : b, cosine);
   if (!pa.finite || !pb.finite) return false;
   const PackedRows& right = same ? pa : pb;
   const int64_t width = form == SimilarityOut::kFloat ? b.rows * 4 : form == SimilarityOut::kMask ? b.rows : (b.rows + 7) / 8;
   const bool stream = a.rows * width >= kStreamBytes;
-  if (stream) advise_huge(out, a.rows * width);
-  const Job job{a, b, cosine, inv_two_sigma2, form, threshold, pa.norm.data(), right.norm.data(), out, stream};
+  if (stream) advise_huge(call.out, a.rows * width);
+  const Job job{a, b, cosine, call.inv_two_sigma2, form, call.threshold, pa.norm.data(), right.norm.data(), call.out,
+                stream};
 
   const int64_t ti = (a.rows + kTile - 1) / kTile, tj = (b.rows + kTile - 1) / kTile;
   const int team = a.rows * b.rows * a.cols < 1'000'000 ? 1 : threads();
@@ -160,7 +162,7 @@ bool physio_similarity(Matrix<const float> a, Matrix<const float> b, Similarity 
         const int64_t i0 = p * kTile, j0 = q * kTile;
         const int64_t ni = std::min(kTile, pa.total - i0), nj = std::min(kTile, right.total - j0);
         gemm_panels(pa.panel(i0), right.panel(j0), a.cols, ni, nj, tile.get(), kTile);
-        if (!cosine) to_rbf(tile.get(), ni, job.norm_a + i0, job.norm_b + j0, inv_two_sigma2);
+        if (!cosine) to_rbf(tile.get(), ni, job.norm_a + i0, job.norm_b + j0, job.inv_two_sigma2);
         emit(job, tile.get(), i0, j0, a.rows, b.rows);
         if (same && p != q) {
           transpose(tile.get(), turned.get());

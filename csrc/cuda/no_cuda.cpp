@@ -13,14 +13,10 @@ namespace {
 }
 }  // namespace
 
-void physio_similarity(Matrix<const float>, Matrix<const float>, Similarity, float, SimilarityOut, float, float*, void*,
-                       void*) {
-  none();
-}
-void physio_neighbors(Matrix<const float>, Matrix<const float>, bool, Similarity, float, const int64_t*, int64_t, float*,
-                      int64_t*, float*, void*) {
-  none();
-}
+#define PHYSIOCLR_NONE(name, ...) \
+  void run(const __VA_ARGS__&, void*) { none(); }
+PHYSIOCLR_CALLS(PHYSIOCLR_NONE)
+
 template <class T>
 void peak_reconstruction_loss_fwd(Cube<const T>, Cube<const T>, Matrix<const int32_t>, int64_t, double*, int64_t*,
                                   void*) {

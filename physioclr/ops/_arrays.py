@@ -44,11 +44,13 @@ class Arrays:
 
     def contiguous(self, x: Any, dtype: str) -> Any:
         """x itself where it already is C-contiguous of this dtype, otherwise a converted copy."""
+        if x.flags.c_contiguous and dtype_name(x) == dtype:
+            return x
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes inf, which the ops treat as missing or refuse
             return np.ascontiguousarray(x, dtype=dtype).reshape(x.shape)
 
     def dtype(self, x: Any) -> str:
-        return x.dtype.name
+        return dtype_name(x)
 
     def address(self, x: Any) -> int:
         return x.ctypes.data
@@ -79,8 +81,39 @@ class Arrays:
         """Makes the device current while a kernel is launched."""
         return contextlib.nullcontext()
 
+    def view(self, x: Any) -> Any:
+        """An array as `_core` takes it for a field with a shape: NumPy's own, or (address, *shape)."""
+        return x
 
-class TorchArrays(Arrays):
+    def pointer(self, x: Any) -> Any:
+        """An array, or None, as `_core` takes it for a field without a shape."""
+        return 0 if x is None else x
+
+    def run(self, kernel: Callable[..., bool], **fields: Any) -> bool:
+        """A kernel of `_core` on this device; False if it refused the data."""
+        return kernel(-1, 0, **fields)
+
+
+NUMPY = Arrays()
+
+
+class OnDevice(Arrays):
+    """What arrays that are not NumPy's have in common."""
+
+    def view(self, x):
+        return (self.address(x), *x.shape)
+
+    def pointer(self, x):
+        return 0 if x is None else self.address(x)
+
+    def run(self, kernel, **fields):
+        if self.device < 0:
+            return kernel(-1, 0, **fields)
+        with self.guard():
+            return kernel(self.device, self.stream, **fields)
+
+
+class TorchArrays(OnDevice):
     name = "torch"
 
     def __init__(self, like: Any):
@@ -99,9 +132,6 @@ class TorchArrays(Arrays):
 
     def contiguous(self, x, dtype):
         return x.detach().to(getattr(self._torch, dtype)).contiguous()
-
-    def dtype(self, x):
-        return str(x.dtype).removeprefix("torch.")
 
     def address(self, x):
         return x.data_ptr()
@@ -131,7 +161,7 @@ class TorchArrays(Arrays):
         return self._torch.cuda.device(self._device) if self.device >= 0 else contextlib.nullcontext()
 
 
-class CupyArrays(Arrays):
+class CupyArrays(OnDevice):
     name = "cupy"
 
     def __init__(self, like: Any):
@@ -179,6 +209,17 @@ def kind_of(x: Any) -> str:
     return "torch" if "torch" in roots else "cupy" if "cupy" in roots else "numpy"
 
 
+_DTYPE_NAMES: dict[Any, str] = {}  # making them costs NumPy a microsecond
+
+
+def dtype_name(x: Any) -> str:
+    """The dtype of an array of any library, as NumPy names it ("bfloat16" where it has no name)."""
+    name = _DTYPE_NAMES.get(x.dtype)
+    if name is None:
+        name = _DTYPE_NAMES[x.dtype] = str(x.dtype).removeprefix("torch.")
+    return name
+
+
 def is_torch(x: Any) -> bool:
     """Whether x is a torch tensor. Cheap, and torch.compile can trace it."""
     return "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor)
@@ -213,6 +254,8 @@ def to_cupy(x: Any, name: str) -> Any:
 
 def arrays_of(x: Any, name: str) -> tuple[Arrays, Any]:
     """The library of the first array of a call, and that array, taken over without a copy."""
+    if type(x) is np.ndarray:
+        return NUMPY, native_bytes(x)
     kind = kind_of(x)
     if kind == "torch":
         return TorchArrays(x), x
@@ -228,13 +271,13 @@ def arrays_of(x: Any, name: str) -> tuple[Arrays, Any]:
                 raise TypeError(
                     f"{name} is on DLPack device {tuple(x.__dlpack_device__())}; it must be on the CPU or a CUDA device"
                 )
-            return Arrays(), np.from_dlpack(x)
+            return NUMPY, np.from_dlpack(x)
         x = np.asarray(x)
     except ValueError as e:  # ragged lists
         raise ValueError(f"{name} cannot be read as an array: {e}") from None
     except (BufferError, RuntimeError) as e:  # DLPack: a dtype that NumPy does not have
         raise TypeError(f"{name} cannot be read as a NumPy array: {e}") from None
-    return Arrays(), native_bytes(x)
+    return NUMPY, native_bytes(x)
 
 
 def native_bytes(x: np.ndarray) -> np.ndarray:
@@ -267,7 +310,7 @@ def check_ndim(x: Any, name: str, ndims: tuple[int, ...], shape: str) -> None:
 
 
 def check_dtype(x: Any, name: str, allowed: tuple[str, ...]) -> None:
-    dtype = str(x.dtype).removeprefix("torch.")
+    dtype = dtype_name(x)
     if dtype not in allowed:
         raise TypeError(f"{name} has dtype {dtype}; it must be one of {', '.join(allowed)}")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ._arrays import FLOATS, arrays_of, check_dtype, check_int, is_torch
 from ._feature_names import BEAT_NAMES, FEATURE_NAMES, SEGMENT_NAMES
-from ._launch.similarity import median_distance
+from .similarity import median_distance
 
 CLIP = 5.0
 ROWS = 16384  # rows worked on at a time: a training set may be larger than the memory left

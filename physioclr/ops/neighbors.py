@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from . import _launch
-from ._arrays import arrays_of, is_torch
+from .. import _core
+from ._arrays import Arrays, check_dtype, check_int, check_shape
+from ._operator import operator
+from .similarity import METRICS, check_pairs, default_sigma, refuse_missing
 
 
 class Neighbors(NamedTuple):
@@ -17,6 +19,35 @@ class Neighbors(NamedTuple):
 
     index: Any
     similarity: Any
+
+
+def _results(a: Any, b: Any, k: int, kernel: str, group: Any) -> tuple:
+    check_pairs(a, b, kernel)
+    if group is not None:
+        if b is not None:
+            raise ValueError("group is given together with b; it must be None then, because it names the rows of a")
+        check_shape(group, "group", (a.shape[0],), "one record id per row of a")
+        check_dtype(group, "group", ("int64", "int32"))
+    shape = a.shape[0], check_int(k, "k", 1)
+    return (shape, "int64"), (shape, "float32")
+
+
+@operator(
+    "physio_neighbors(Tensor a, Tensor? b, int k, str metric='cosine', Tensor? group=None) -> (Tensor, Tensor)",
+    _results,
+)
+def _neighbors(xp: Arrays, out: tuple[Any, Any], a: Any, b: Any, k: int, kernel: str, group: Any) -> None:
+    a = xp.contiguous(a, "float32")
+    own, b = b is None, a if b is None else xp.contiguous(b, "float32")
+    group = None if group is None else xp.contiguous(group, "int64")
+    if not xp.run(
+        _core.physio_neighbors,
+        a=xp.view(a), b=xp.view(b), own=own, kind=METRICS[kernel],
+        inv_two_sigma2=0.5 / default_sigma(xp, a) ** 2 if kernel == "rbf" else 0.0,
+        group=xp.pointer(group), k=int(k), scale=xp.pointer(xp.empty((len(a) + len(b),), "float32")),
+        index=xp.pointer(out[0]), similarity=xp.pointer(out[1]),
+    ):  # fmt: skip
+        refuse_missing(xp, a)
 
 
 def physio_neighbors(a: Any, b: Any = None, *, k: int, kernel: str = "cosine", group: Any = None) -> Neighbors:
@@ -40,13 +71,4 @@ def physio_neighbors(a: Any, b: Any = None, *, k: int, kernel: str = "cosine", g
         ValueError: shapes that do not fit, NaN or infinite features (on a CUDA device such a row is nobody's neighbour
             and has none: the check would have to wait for the device), k below 1, group together with b.
     """
-    if is_torch(a):
-        import torch
-
-        from ._torch import neighbors as op
-
-        group = None if group is None else torch.as_tensor(group, device=a.device)
-        return Neighbors(*op.physio_neighbors(a, b, k, kernel, group))
-    xp, a = arrays_of(a, "a")
-    b, group = (None if x is None else xp.adopt(x, name) for x, name in ((b, "b"), (group, "group")))
-    return Neighbors(*_launch.physio_neighbors(xp, a, b, k, kernel, group))
+    return Neighbors(*_neighbors(a, b, k, kernel, group))

@@ -28,8 +28,8 @@ static void compare(int64_t n, int64_t m, int64_t f, int64_t k, bool cosine, boo
   hostsim::launch(cuda::neighbors_kernel, {static_cast<unsigned>((n + cuda::kPairTile - 1) / cuda::kPairTile)},
                   {cuda::kPairSide, cuda::kPairSide}, a.get(), n, b, m, f, self, cosine, inv, ids, k, scale.get(), scale_b,
                   index.get(), similarity.get());
-  cpu::physio_neighbors({a.get(), n, f}, {b, m, f}, self, cosine ? Similarity::kCosine : Similarity::kRbf, inv, ids, k,
-                        index2.get(), similarity2.get());
+  cpu::run(NeighborsCall{{a.get(), n, f}, {b, m, f}, self, cosine ? Similarity::kCosine : Similarity::kRbf, inv, ids, k,
+                         nullptr, index2.get(), similarity2.get()});
   for (int64_t i = 0; i < n * k; ++i) {
     if ((similarity[i] == similarity[i]) != (similarity2[i] == similarity2[i])) ++hostsim::failures;
     if (similarity[i] == similarity[i]) hostsim::expect_near(similarity[i], similarity2[i], 1e-6, "similarity", i);

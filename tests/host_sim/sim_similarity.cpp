@@ -22,8 +22,8 @@ static void compare(int64_t n, int64_t m, int64_t f, bool cosine, int form) {
   const unsigned gy = static_cast<unsigned>((n + cuda::kPairTile - 1) / cuda::kPairTile);
   hostsim::launch(cuda::similarity_kernel, {gx, gy}, {cuda::kPairSide, cuda::kPairSide}, a.get(), n, b.get(), m, f, cosine, inv,
                   form, threshold, scale.get(), scale.get() + n, static_cast<void*>(got.get()));
-  cpu::physio_similarity({a.get(), n, f}, {b.get(), m, f}, cosine ? Similarity::kCosine : Similarity::kRbf, inv,
-                         static_cast<SimilarityOut>(form), threshold, cpu_scale.get(), want.get());
+  cpu::run(SimilarityCall{{a.get(), n, f}, {b.get(), m, f}, cosine ? Similarity::kCosine : Similarity::kRbf, inv,
+                          static_cast<SimilarityOut>(form), threshold, cpu_scale.get(), want.get()});
   for (int64_t i = 0; i < n * width; ++i) {
     if (form == 0)
       hostsim::expect_near(reinterpret_cast<float*>(got.get())[i], reinterpret_cast<float*>(want.get())[i], 2e-6, "S", i);

@@ -27,10 +27,8 @@ from .contrastive import (
 )
 from .delineate import delineate, delineate_shape
 from .features import MEAN_LEAD, features_shape, physio_features
-from .neighbors import neighbors_shape, physio_neighbors
 from .reconstruction import check_peak_loss, compute_dtype, peak_reconstruction_loss, peak_reconstruction_loss_bwd
 from .rpeaks import detect_rpeaks, rpeaks_shape
-from .similarity import physio_similarity, similarity_shape
 
 __all__ = [
     "FLOATS",
@@ -53,16 +51,12 @@ __all__ = [
     "detect_rpeaks",
     "features_shape",
     "gather_shape",
-    "neighbors_shape",
     "peak_reconstruction_loss",
     "peak_reconstruction_loss_bwd",
     "physio_features",
-    "physio_neighbors",
-    "physio_similarity",
     "plan_text",
     "rpeaks_shape",
     "shuffle_beats",
     "shuffle_beats_bwd",
     "shuffle_plan",
-    "similarity_shape",
 ]

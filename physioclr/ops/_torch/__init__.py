@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from .._arrays import TorchArrays
+from .._operator import OPERATORS, Operator
 
 LIB = torch.library.Library("physioclr", "DEF")  # operators die with this object, so the module keeps it
 
@@ -54,4 +55,55 @@ def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:
     return {"setup_context": lambda ctx, inputs, output: None, "backward": backward}
 
 
-from . import augment, contrastive, delineate, features, neighbors, reconstruction, rpeaks, similarity
+OVERLOADS: dict[str, Any] = {}
+
+
+def register(op: Operator) -> None:
+    """`torch.ops.physioclr.<name>`, with its fake and autograd kernels."""
+
+    def kernel(*args: Any) -> Any:
+        args = op.complete(args)
+        return op.run(TorchArrays(args[0]), *args)
+
+    def fake(*args: Any) -> Any:
+        args = op.complete(args)
+        out = tuple([args[0].new_empty(s, dtype=getattr(torch, d)) for s, d in op.results(*args)])
+        return out if op.several else out[0]
+
+    LIB.define(op.schema)
+    for device in ("CPU", "CUDA"):
+        LIB.impl(op.name, kernel, device)
+    torch.library.register_fake(f"physioclr::{op.name}", fake, lib=LIB)
+    if op.backward is not None:
+        torch.library.register_autograd(f"physioclr::{op.name}", op.backward, setup_context=op.setup_context, lib=LIB)
+    OVERLOADS[op.name] = getattr(torch.ops.physioclr, op.name).default
+
+
+def call(op: Operator, args: tuple[Any, ...]) -> Any:
+    """The operator with a tensor first. Wrong arguments raise our own errors, not the dispatcher's."""
+    first, given = args[0], list(args)
+    for k in op.arrays:
+        x = given[k]
+        if x is None:
+            continue
+        if not isinstance(x, torch.Tensor) or x.device != first.device:
+            x = given[k] = TorchArrays(first).adopt(x, op.names[k])
+        if op.backward is None and x.requires_grad:  # the results carry no gradient
+            given[k] = x.detach()
+    if torch.compiler.is_compiling():  # checked once, while tracing
+        op.results(*given)
+        return OVERLOADS[op.name](*given)
+    try:
+        return OVERLOADS[op.name](*given)
+    except (RuntimeError, TypeError):
+        try:
+            op.results(*given)  # where the dispatcher refused an argument, this names it
+        except (TypeError, ValueError) as e:
+            raise e from None
+        raise
+
+
+for _op in OPERATORS.values():
+    register(_op)
+
+from . import augment, contrastive, delineate, features, reconstruction, rpeaks
