@@ -19,6 +19,7 @@ import numpy as np
 from .. import _core
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
+INTEGERS = ("int64", "int32", "int16", "uint8")  # of R peaks, record ids and the like
 DLPACK_HOST, DLPACK_CUDA = (1, 3), (2, 13)  # DLDeviceType: kDLCPU, kDLCUDAHost; kDLCUDA, kDLCUDAManaged
 
 
@@ -351,6 +352,35 @@ def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}")
     return value
+
+
+def check_rpeaks(rpeaks: Any, records: int) -> None:
+    """What shape and dtype tell of the R peaks of a batch; every op that takes them checks them here."""
+    check_dtype(rpeaks, "rpeaks", INTEGERS)
+    check_ndim(rpeaks, "rpeaks", (2,), "(records, beats)")
+    check_shape(rpeaks, "rpeaks", (records, rpeaks.shape[1]), "one row for each record")
+
+
+def usable_rpeaks(xp: Arrays, rpeaks: Any, samples: int) -> Any:
+    """R peaks as the kernels take them, int32: each row rising sample indices, then -1 to its end.
+
+    Before the cast, or 2**32 + 50 would be sample 50. On a CUDA device nothing is looked at, because that would wait for
+    the device: the kernels pass over what is not in order.
+
+    Raises:
+        ValueError: an index out of range or out of order.
+    """
+    if xp.device < 0:
+        r = np.asarray(xp.to_numpy(rpeaks))
+        there = r >= 0
+        bad = (r < -1) | (r >= samples)
+        bad[:, 1:] |= there[:, 1:] & (~there[:, :-1] | (r[:, 1:] <= r[:, :-1]))
+        if bad.any():
+            b, k = np.argwhere(bad)[0]
+            raise ValueError(
+                f"rpeaks[{b}, {k}] is {r[b, k]}; each row must be rising sample indices from 0 to {samples - 1}, then -1"
+            )
+    return xp.contiguous(rpeaks, "int32")
 
 
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
