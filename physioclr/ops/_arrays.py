@@ -364,8 +364,8 @@ def check_rpeaks(rpeaks: Any, records: int) -> None:
 def usable_rpeaks(xp: Arrays, rpeaks: Any, samples: int) -> Any:
     """R peaks as the kernels take them, int32: each row rising sample indices, then -1 to its end.
 
-    Before the cast, or 2**32 + 50 would be sample 50. On a CUDA device nothing is looked at, because that would wait for
-    the device: the kernels pass over what is not in order.
+    Before the cast, or 2**32 + 50 would be sample 50. On a CUDA device nothing is looked at, because that would wait
+    for the device: the kernels pass over what is not in order.
 
     Raises:
         ValueError: an index out of range or out of order.
@@ -378,7 +378,8 @@ def usable_rpeaks(xp: Arrays, rpeaks: Any, samples: int) -> Any:
         if bad.any():
             b, k = np.argwhere(bad)[0]
             raise ValueError(
-                f"rpeaks[{b}, {k}] is {r[b, k]}; each row must be rising sample indices from 0 to {samples - 1}, then -1"
+                f"rpeaks[{b}, {k}] is {r[b, k]}; "
+                f"each row must be rising sample indices from 0 to {samples - 1}, then -1"
             )
     return xp.contiguous(rpeaks, "int32")
 
