@@ -16,8 +16,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
 #define PHYSIOCLR_BIND(name, ...) bind<__VA_ARGS__>(m, #name);
   PHYSIOCLR_CALLS(PHYSIOCLR_BIND)
 #undef PHYSIOCLR_BIND
-  bind_rpeaks(m);
-  bind_reconstruction(m);
+  m.def("detect_rpeaks_workspace", &cuda::detect_rpeaks_workspace);
   bind_augment(m);
   bind_contrastive(m);
   bind_contrastive_tiles(m);

@@ -43,6 +43,10 @@ class Arrays:
     def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
         return np.empty(shape, dtype)
 
+    def rows(self, x: Any) -> tuple[Any, ...]:
+        """The rows of an array of ours, as results of an op."""
+        return tuple(x)
+
     def contiguous(self, x: Any, dtype: str) -> Any:
         """x itself where it already is C-contiguous of this dtype, otherwise a converted copy."""
         if x.flags.c_contiguous and dtype_name(x) == dtype:
@@ -83,7 +87,10 @@ class Arrays:
         return contextlib.nullcontext()
 
     def view(self, x: Any) -> Any:
-        """An array as `_core` takes it for a field with a shape: NumPy's own, or (address, *shape)."""
+        """An array as `_core` takes it for a field with a shape: NumPy's own, or (address, *shape, owner).
+
+        The owner goes along so that a converted copy lives as long as the call.
+        """
         return x
 
     def pointer(self, x: Any) -> Any:
@@ -102,10 +109,10 @@ class OnDevice(Arrays):
     """What arrays that are not NumPy's have in common."""
 
     def view(self, x):
-        return (self.address(x), *x.shape)
+        return (self.address(x), *x.shape, x)
 
     def pointer(self, x):
-        return 0 if x is None else self.address(x)
+        return 0 if x is None else (self.address(x), x)
 
     def run(self, kernel, **fields):
         if self.device < 0:
@@ -130,6 +137,12 @@ class TorchArrays(OnDevice):
 
     def empty(self, shape, dtype):
         return self._torch.empty(shape, dtype=getattr(self._torch, dtype), device=self._device)
+
+    def rows(self, x):
+        """Each with a storage of its own: torch forbids an operator's results to share one."""
+        if self.device >= 0:
+            return tuple(row.clone() for row in x)
+        return tuple(self._torch.from_numpy(row) for row in x.numpy())
 
     def contiguous(self, x, dtype):
         return x.detach().to(getattr(self._torch, dtype)).contiguous()
@@ -358,7 +371,8 @@ def check_rpeaks(rpeaks: Any, records: int) -> None:
     """What shape and dtype tell of the R peaks of a batch; every op that takes them checks them here."""
     check_dtype(rpeaks, "rpeaks", INTEGERS)
     check_ndim(rpeaks, "rpeaks", (2,), "(records, beats)")
-    check_shape(rpeaks, "rpeaks", (records, rpeaks.shape[1]), "one row for each record")
+    if rpeaks.shape[0] != records:
+        raise ValueError(f"rpeaks has {rpeaks.shape[0]} rows; it must have {records}, one for each record")
 
 
 def usable_rpeaks(xp: Arrays, rpeaks: Any, samples: int) -> Any:

@@ -32,13 +32,14 @@ class Operator:
         launch: Callable[..., None],
         setup_context: Callable[..., None] | None,
         backward: Callable[..., Any] | None,
+        stacked: bool,
     ):
         self.name, _, rest = schema.partition("(")
         arguments, _, returned = rest.rpartition(") -> ")
         parsed = [_ARGUMENT.fullmatch(a) for a in arguments.split(", ")]
         self.schema, self.results, self.launch = schema, results, launch
         self.setup_context, self.backward = setup_context, backward
-        self.several = returned.startswith("(")
+        self.several, self.stacked = returned.startswith("("), stacked
         self.names = tuple(a["name"] for a in parsed)
         self.arrays = tuple(k for k, a in enumerate(parsed) if a["type"].startswith("Tensor"))
         self.defaults = tuple(ast.literal_eval(a["default"]) if a["default"] else None for a in parsed)
@@ -58,7 +59,13 @@ class Operator:
 
     def run(self, xp: Arrays, *args: Any) -> Any:
         """Checks, allocates, launches; arrays of one library in, its arrays out."""
-        out = tuple([xp.empty(shape, dtype) for shape, dtype in self.results(*args)])
+        results = self.results(*args)
+        if self.stacked:
+            shape, dtype = results[0]
+            out = xp.empty((len(results), *shape), dtype)
+            self.launch(xp, out, *args)
+            return xp.rows(out)
+        out = tuple([xp.empty(shape, dtype) for shape, dtype in results])
         self.launch(xp, out, *args)
         return out if self.several else out[0]
 
@@ -73,12 +80,14 @@ def operator(
     *,
     setup_context: Callable[..., None] | None = None,
     backward: Callable[..., Any] | None = None,
+    stacked: bool = False,
 ) -> Callable[[Callable[..., None]], Operator]:
     """Makes the decorated launch(xp, out, *arguments) an `Operator`.
 
+    stacked: the results are alike, and `out` is one array of which they are the rows; otherwise a tuple of arrays.
     setup_context, backward: as torch.library.register_autograd takes them; without them the results carry no gradient.
     """
-    return lambda launch: Operator(schema, results, launch, setup_context, backward)
+    return lambda launch: Operator(schema, results, launch, setup_context, backward, stacked)
 
 
 def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:

@@ -95,9 +95,9 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
         return OVERLOADS[op.name](*given)
     try:
         return OVERLOADS[op.name](*given)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, ValueError):
         try:
-            op.results(*given)  # where the dispatcher refused an argument, this names it
+            op.results(*given)  # names an argument that the dispatcher refused, or quotes it as it was
         except (TypeError, ValueError) as e:
             raise e from None
         raise
@@ -106,4 +106,4 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
 for _op in OPERATORS.values():
     register(_op)
 
-from . import augment, contrastive, delineate, features, reconstruction, rpeaks
+from . import augment, contrastive
