@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "core/interrupt.h"
 #include "ops.h"
 
 namespace physioclr {
@@ -188,6 +189,13 @@ struct Arguments {
   }
 };
 
+// Runs Python's signal handlers, which only the main thread does; true if one has raised (KeyboardInterrupt), and then the
+// exception stays set in this thread.
+inline bool signal_has_come() {
+  py::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;
+}
+
 template <class Call>
 struct Binding {
   static inline std::vector<PyObject*> names;
@@ -200,14 +208,18 @@ struct Binding {
       const int64_t device = integer(args[0], "device"), stream = integer(args[1], "stream");
       Call c{};
       Arguments{args + 2, given, names}.fill(c);
+      InterruptPoll poll{&signal_has_come};
       bool good = true;
       {
         py::gil_scoped_release nogil;
+        interrupt_poll = &poll;
         if (device < 0)
           good = cpu::run(c);
         else
           cuda::run(c, reinterpret_cast<void*>(static_cast<uintptr_t>(stream)));
+        interrupt_poll = nullptr;
       }
+      if (PyErr_Occurred()) return nullptr;  // of the signal: the results are not all there
       return PyBool_FromLong(good);
     } catch (py::error_already_set& e) {
       e.restore();
