@@ -196,6 +196,11 @@ inline bool signal_has_come() {
   return PyErr_CheckSignals() != 0;
 }
 
+struct PollScope {
+  explicit PollScope(InterruptPoll* poll) { interrupt_poll = poll; }
+  ~PollScope() { interrupt_poll = nullptr; }
+};
+
 template <class Call>
 struct Binding {
   static inline std::vector<PyObject*> names;
@@ -212,12 +217,11 @@ struct Binding {
       bool good = true;
       {
         py::gil_scoped_release nogil;
-        interrupt_poll = &poll;
+        const PollScope scope(&poll);
         if (device < 0)
           good = cpu::run(c);
         else
           cuda::run(c, reinterpret_cast<void*>(static_cast<uintptr_t>(stream)));
-        interrupt_poll = nullptr;
       }
       if (PyErr_Occurred()) return nullptr;  // of the signal: the results are not all there
       return PyBool_FromLong(good);
