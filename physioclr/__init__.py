@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .info import info, set_num_threads
-from .ops._types import Delineation, RPeaks
+from .ops._types import Delineation, Intervals, RPeaks
 from .ops.augment import augment, shuffle_beats, view_seed
 from .ops.augment_plan import (
     AmplitudeScale,
@@ -33,6 +33,7 @@ from .ops.augment_plan import (
 from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
 from .ops.delineate import delineate
 from .ops.feature_space import FeatureSpace
+from .ops.feature_table import FeatureInfo, feature_table
 from .ops.features import FEATURE_NAMES, physio_features
 from .ops.neighbors import Neighbors, physio_neighbors
 from .ops.reconstruction import peak_reconstruction_loss
@@ -53,8 +54,10 @@ __all__ = [
     "ContrastiveStats",
     "Crop",
     "Delineation",
+    "FeatureInfo",
     "FeatureSpace",
     "GaussianNoise",
+    "Intervals",
     "LeadDropout",
     "MuscleNoise",
     "Neighbors",
@@ -68,6 +71,7 @@ __all__ = [
     "data",
     "delineate",
     "detect_rpeaks",
+    "feature_table",
     "hybrid_contrastive_loss",
     "info",
     "nn",

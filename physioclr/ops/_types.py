@@ -35,6 +35,39 @@ class Delineation(NamedTuple):
     t_peak: Any
     t_off: Any
 
+    def intervals(self, fs: float) -> Intervals:
+        """The durations between these boundaries, in ms; fs: the sampling rate of the signal, Hz."""
+        return Intervals(
+            p=_milliseconds(self.p_on, self.p_off, fs),
+            pr=_milliseconds(self.p_on, self.qrs_on, fs),
+            qrs=_milliseconds(self.qrs_on, self.qrs_off, fs),
+            qt=_milliseconds(self.qrs_on, self.t_off, fs),
+            t=_milliseconds(self.t_on, self.t_off, fs),
+        )
+
+
+class Intervals(NamedTuple):
+    """Durations of each beat in ms, float32 arrays of the shape of a `Delineation`'s; NaN where a boundary is absent.
+
+    p: P onset to offset. pr: P onset to QRS onset. qrs: QRS onset to offset. qt: QRS onset to T offset (not corrected
+    for the heart rate). t: T onset to offset.
+    """
+
+    p: Any
+    pr: Any
+    qrs: Any
+    qt: Any
+    t: Any
+
+
+def _milliseconds(start: Any, end: Any, fs: float) -> Any:
+    """Between two arrays of sample indices, -1 for absent, of any library."""
+    absent = (start < 0) | (end < 0)
+    ms = (end - start) * (1000.0 / fs)
+    ms = ms.float() if hasattr(ms, "float") else ms.astype("float32")  # torch; NumPy and CuPy
+    ms[absent] = math.nan
+    return ms
+
 
 def rpeaks_index(rpeaks: Any) -> Any:
     """The (B, P) index array of an `RPeaks`, or the array itself where the caller passed plain indices."""
