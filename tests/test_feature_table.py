@@ -1,6 +1,7 @@
 """Names, units and meanings of the features; intervals of a delineation in ms."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def test_a_row_for_every_column():
 
 def test_the_docstring_has_the_same_units():
     """FEATURE_NAMES' documentation, which people read, against the table, which programs read."""
-    source = open(features.__file__, encoding="utf-8").read()
+    source = Path(features.__file__).read_text(encoding="utf-8")
     told = re.findall(r"^    (\w+)  +(ms|mV/ms|mV|%|1)  ", source, re.M)
     units = {row.name: row.unit for row in pc.feature_table()}
     assert len(told) > 20

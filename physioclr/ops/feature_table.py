@@ -33,10 +33,10 @@ _SCALARS = {
     "pnn50": ("%", "successive differences of RR larger than 50 ms", TASK_FORCE),
     "cv_rr": ("1", "standard deviation over mean of RR", OURS),
     "pct_rr_short": ("%", "RR intervals shorter than 0.8 of their median", OURS),
-    "pct_pr_gt_200": ("%", "PR intervals longer than 200 ms", AHA_2009),
+    "pct_pr_gt_200": ("%", "PR intervals longer than 200 ms", "ACC/AHA/HRS on bradycardia, Circulation 2019;140:e382"),
     "pct_qrs_ge_120": ("%", "QRS durations of 120 ms or more", AHA_2009),
     "pct_qrs_100_119": ("%", "QRS durations from 100 ms to less than 120 ms", AHA_2009),
-    "pct_qtc_ge_500": ("%", "QTc of 500 ms or more", "AHA/ACCF statement on torsade de pointes, Circulation 2010;121:1047"),
+    "pct_qtc_ge_500": ("%", "QTc of 500 ms or more", "AHA/ACCF on torsade de pointes, Circulation 2010;121:1047"),
     "pct_p_absent": ("%", "beats without a P wave, of those that the lead shows and that are not paced", OURS),
     "pct_t_inverted": ("%", "beats with a T amplitude below -0.05 mV, of those that the lead shows", OURS),
     "pct_st_abnormal": ("%", "ST levels 0.1 mV or more above or below the baseline", OURS),
@@ -48,7 +48,7 @@ _SCALARS = {
 
 
 class FeatureInfo(NamedTuple):
-    """One column of `physio_features`: name, unit ("1" for a pure number), meaning, and the source of the definition."""
+    """One column of `physio_features`: name, unit ("1" for a pure number), meaning and source of the definition."""
 
     name: str
     unit: str
