@@ -154,7 +154,7 @@ def test_leads_by_name_index_mean_and_all():
     assert every.p_on.shape == (1, 13, r.shape[1])
     for i, lead in ((1, "II"), (6, "v1"), (11, -1), (3, 3)):
         one = pc.delineate(x, 500, r, lead=lead)
-        alone = pc.delineate(x[:, i], 500, r, lead="ignored")
+        alone = pc.delineate(x[:, i], 500, r)
         for f in FIELDS:
             np.testing.assert_array_equal(getattr(one, f), getattr(every, f)[:, i])
             np.testing.assert_array_equal(getattr(one, f), getattr(alone, f))

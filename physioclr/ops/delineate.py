@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import operator as std_operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_lead, check_ndim, check_rpeaks, usable_rpeaks
+from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_rpeaks, usable_rpeaks
 from ._operator import operator
+from ._signals import check_layout, chosen_lead, in_millivolts, lead_of_text, lead_text, warn_of_unit
 from ._types import Delineation, RPeaks, rpeaks_index
 
 ALL_LEADS = -2  # the number of "all" in _numba
 
 
-def lead_text(lead: Any) -> str:
-    """A lead as the schema carries it: a name, or the digits of an index."""
-    if isinstance(lead, str):
-        return lead
-    try:
-        return str(std_operator.index(lead))
-    except TypeError:
-        raise TypeError(f"lead is {lead!r}; it must be a lead's name, an index, 'mean' or 'all'") from None
-
-
-def _lead(text: str, n_leads: int) -> int | str:
-    try:
-        lead: int | str = int(text)
-    except ValueError:
-        lead = text
-    return check_lead(lead, n_leads, allow=("mean", "all"))
+ALLOWED = ("mean", "all")
 
 
 def _results(ecg: Any, fs: float, rpeaks: Any, lead: str) -> tuple:
-    check_ndim(ecg, "ecg", (2, 3), "(records, samples) or (records, leads, samples)")
+    check_layout(ecg, check_fs(fs))
     check_dtype(ecg, "ecg", FLOATS)
-    check_fs(fs)
     check_rpeaks(rpeaks, ecg.shape[0])
     records, beats = rpeaks.shape
-    every = ecg.ndim == 3 and _lead(lead, ecg.shape[1]) == "all"
+    every = ecg.ndim == 3 and lead_of_text(lead, ecg.shape[1], ALLOWED) == "all"
     return (((records, ecg.shape[1] + 1, beats) if every else (records, beats), "int32"),) * 8
 
 
@@ -50,7 +35,8 @@ def _results(ecg: Any, fs: float, rpeaks: Any, lead: str) -> tuple:
 )
 def _delineate(xp: Arrays, out: Any, ecg: Any, fs: float, rpeaks: Any, lead: str) -> None:
     fs = float(fs)
-    ecg, which = (ecg[:, None, :], 0) if ecg.ndim == 2 else (ecg, _lead(lead, ecg.shape[1]))
+    warn_of_unit(xp, ecg, fs, "delineate")
+    ecg, which = (ecg[:, None, :], 0) if ecg.ndim == 2 else (ecg, lead_of_text(lead, ecg.shape[1], ALLOWED))
     if isinstance(which, int) and ecg.shape[1] > 1 and not (xp.is_contiguous(ecg) and xp.dtype(ecg) == "float32"):
         ecg, which = ecg[:, which : which + 1], 0  # only this lead is converted
     x, r = xp.contiguous(ecg, "float32"), usable_rpeaks(xp, rpeaks, ecg.shape[-1])
@@ -86,7 +72,15 @@ def mean_lead(x: np.ndarray) -> np.ndarray:
     return out
 
 
-def delineate(ecg: Any, fs: float, rpeaks: RPeaks | Any, *, lead: int | str = "II") -> Delineation:
+def delineate(
+    ecg: Any,
+    fs: float,
+    rpeaks: RPeaks | Any,
+    *,
+    lead: int | str | None = None,
+    leads: Sequence[str] | None = None,
+    unit: str = "mV",
+) -> Delineation:
     """Boundaries of the P, QRS and T wave of every beat.
 
     Waves are found on the average of the alike beats of a block (up to 20) and then in each beat; P waves are reported
@@ -101,8 +95,11 @@ def delineate(ecg: Any, fs: float, rpeaks: RPeaks | Any, *, lead: int | str = "I
         rpeaks: an `RPeaks` or (B, P) integer sample indices, rising, padded with -1. On a CUDA device they are not
             checked, as that would wait for it: a record's R peaks end before the first that does not rise or lies
             outside.
-        lead: which lead of (B, L, T): a standard name (L = 12), an index, "mean" (of the leads, missing samples left
-            out) or "all". Ignored for (B, T).
+        lead: which lead of (B, L, T): a name, an index, "mean" (of the leads, missing samples left out) or "all"; "II"
+            if None. A name stands for its place in `leads`, or in the standard order I II III aVR aVL aVF V1-V6 where L
+            is 12. A single record (1, T) is its only lead; of more, (B, T), there is none to choose.
+        leads: the names of the L leads, where they are others or in another order.
+        unit: what `ecg` is in: "mV", "uV", "V" or "nV". An amplitude that no ECG has in this unit is warned of.
 
     Returns:
         Delineation of eight int32 arrays (B, P), sample indices of `ecg`, column k for R peak k; -1 where the wave is
@@ -113,4 +110,5 @@ def delineate(ecg: Any, fs: float, rpeaks: RPeaks | Any, *, lead: int | str = "I
         ValueError: shapes that do not fit; R peaks that do not rise or lie outside the record; an unknown lead.
         TypeError: arrays of other than floating (ecg) or integer (rpeaks) dtype, or of different libraries.
     """
-    return Delineation(*_delineate(ecg, fs, rpeaks_index(rpeaks), lead_text(lead)))
+    lead = lead_text(chosen_lead(ecg, lead, leads))
+    return Delineation(*_delineate(in_millivolts(ecg, unit), fs, rpeaks_index(rpeaks), lead))

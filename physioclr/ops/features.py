@@ -5,6 +5,7 @@ On the CPU Numba over records, with the delineation inside (`_numba`); on a GPU 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -19,7 +20,6 @@ from ._arrays import (
     check_dtype,
     check_fs,
     check_lead,
-    check_ndim,
     check_number,
     check_rpeaks,
     usable_rpeaks,
@@ -27,6 +27,7 @@ from ._arrays import (
 from ._feature_names import FEATURE_NAMES as _NAMES
 from ._feature_names import N_FEATURES
 from ._operator import operator
+from ._signals import check_layout, chosen_lead, in_millivolts, warn_of_unit
 from ._types import RPeaks, rpeaks_index
 from .delineate import mean_lead
 from .rpeaks import _detect
@@ -88,7 +89,9 @@ def physio_features(
     fs: float,
     rpeaks: RPeaks | Any = None,
     *,
-    lead: int | str | list[int | str] = "II",
+    lead: int | str | Sequence[int | str] | None = None,
+    leads: Sequence[str] | None = None,
+    unit: str = "mV",
     segment: float | None = None,
     qtc: str = "fridericia",
     return_paced: bool = False,
@@ -104,8 +107,11 @@ def physio_features(
         rpeaks: an `RPeaks` or (B, P) integer sample indices, rising, padded with -1. None: `detect_rpeaks` finds them.
             On a CUDA device they are not checked, as that would wait for it: a record's R peaks end before the first
             that does not rise or lies outside.
-        lead: the lead to measure: a standard name (L = 12), an index, "mean" of the leads, or a list of these. Ignored
-            for (B, T).
+        lead: the lead to measure: a name, an index, "mean" of the leads, or a list of these; "II" if None. A name
+            stands for its place in `leads`, or in the standard order I II III aVR aVL aVF V1-V6 where L is 12. A
+            single record (1, T) is its only lead; of more, (B, T), there is none to choose.
+        leads: the names of the L leads, where they are others or in another order.
+        unit: what `ecg` is in: "mV", "uV", "V" or "nV". An amplitude that no ECG has in this unit is warned of.
         segment: seconds. Cuts the record into S = floor(T / (segment fs)) adjacent segments, each with its features.
             Peaks and boundaries still come from the whole record, so the first beat of a segment has its true RR.
         qtc: "fridericia" or "bazett", the correction of QT for the heart rate.
@@ -122,15 +128,16 @@ def physio_features(
         TypeError: arrays of other than floating (ecg) or integer (rpeaks) dtype, or of different libraries.
     """
     shape = getattr(ecg, "shape", None) or np.shape(ecg)
-    leads = lead_indices(lead, shape[1] if len(shape) == 3 else None)
-    features, paced = _features(ecg, fs, rpeaks_index(rpeaks), leads, segment, qtc)
+    if len(shape) == 3 and shape[2] < shape[1]:  # before its thousands of "leads" are an error
+        check_layout(ecg if hasattr(ecg, "ndim") else np.asarray(ecg), check_fs(fs))
+    chosen = lead_indices(chosen_lead(ecg, lead, leads), shape[1] if len(shape) == 3 else None)
+    features, paced = _features(in_millivolts(ecg, unit), fs, rpeaks_index(rpeaks), chosen, segment, qtc)
     return (features, paced) if return_paced else features
 
 
 def _results(ecg: Any, fs: float, rpeaks: Any, leads: list[int], segment: float | None, qtc: str) -> tuple:
-    check_ndim(ecg, "ecg", (2, 3), "(records, samples) or (records, leads, samples)")
+    check_layout(ecg, check_fs(fs))
     check_dtype(ecg, "ecg", FLOATS)
-    check_fs(fs)
     check_choice(qtc, "qtc", QTC)
     if rpeaks is not None:
         check_rpeaks(rpeaks, ecg.shape[0])
@@ -166,6 +173,7 @@ def _features(
     """Selects the leads, brings everything to 500 Hz, finds R peaks and boundaries, measures."""
     fs, samples = float(fs), ecg.shape[-1]
     leads = list(leads) if ecg.ndim == 3 else [0] * len(leads)
+    warn_of_unit(xp, ecg, fs, "physio_features")
     length = float("inf") if segment is None else float(segment) * FS
     bazett = qtc == "bazett"
     x = xp.contiguous(ecg if ecg.ndim == 3 else ecg[:, None, :], "float32")

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _core
-from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_int, check_ndim
+from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_int
 from ._operator import operator
+from ._signals import check_layout
 from ._types import RPeaks, default_max_beats
 
 SIGNALS = (*FLOATS, "int16", "int8", "uint8", "uint16", "int32", "int64")
 
 
 def _results(ecg: Any, fs: float, max_beats: int | None) -> tuple:
-    check_ndim(ecg, "ecg", (2, 3), "(records, samples) or (records, leads, samples)")
-    check_dtype(ecg, "ecg", SIGNALS)
     fs = check_fs(fs)
+    check_layout(ecg, fs)
+    check_dtype(ecg, "ecg", SIGNALS)
     if max_beats is None:
         max_beats = default_max_beats(ecg.shape[-1], fs)
     else:

@@ -1,0 +1,114 @@
+"""What every op that reads an ECG asks of it: axes in the right order, millivolts, leads that are what they are called.
+
+A wrong layout, unit or order of leads would give numbers that look right, so these are told.
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ._arrays import Arrays, check_choice, check_lead, check_ndim
+
+FORM = "(records, samples) or (records, leads, samples)"
+UNITS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "μV": 1e-3, "V": 1e3, "nV": 1e-6}
+MOST_MV, LEAST_MV = 50.0, 0.002  # median peak-to-peak that no ECG in mV has
+LOOKED_AT = 4  # rows whose amplitude is looked at: a wrong unit is that of the whole call
+
+
+def check_layout(ecg: Any, fs: float, *, short: bool = False) -> None:
+    """(records, leads, samples), not (samples, leads) as wfdb has it.
+
+    short: whether records of less than a second make sense to the op. A last axis of 1 to 15 never is a record's beside
+    a long one.
+    """
+    check_ndim(ecg, "ecg", (2, 3), FORM)
+    other, samples = ecg.shape[-2:]
+    few = 1 <= samples <= 15 and other >= max(50, 4 * samples)
+    if few or (not short and 1 <= samples < fs <= other):
+        turned = "ecg.T" if ecg.ndim == 2 else "ecg.swapaxes(1, 2)"
+        raise ValueError(
+            f"ecg has shape {tuple(ecg.shape)}: {samples} samples, {samples / fs:.3g} s; it must be {FORM}. "
+            f"If it is {'(samples, leads)' if ecg.ndim == 2 else '(records, samples, leads)'}, pass {turned}"
+            + ("[None] for one record" if ecg.ndim == 2 else "")
+        )
+
+
+def in_millivolts(ecg: Any, unit: str) -> Any:
+    """ecg in mV; unit: what it is in."""
+    factor = UNITS[check_choice(unit, "unit", tuple(UNITS))]
+    if factor == 1.0:
+        return ecg
+    return (ecg if hasattr(ecg, "dtype") else np.asarray(ecg)) * factor
+
+
+def warn_of_unit(xp: Arrays, ecg: Any, fs: float, op: str, scale: float = 1.0) -> None:
+    """Warns, once a call, of an amplitude that no ECG in mV has, in records of a second or more.
+
+    Not on a CUDA device: that would wait for it.
+    """
+    if xp.device >= 0 or 0 in ecg.shape or ecg.shape[-1] < fs:
+        return
+    rows = ecg.reshape((-1, ecg.shape[-1])) if ecg.ndim == 2 else ecg[:, ecg.shape[1] // 2]
+    rows = xp.to_numpy(xp.contiguous(rows[:: -(-rows.shape[0] // LOOKED_AT)], "float32"))
+    with np.errstate(all="ignore"):
+        height = (np.fmax.reduce(rows, axis=1) - np.fmin.reduce(rows, axis=1)) * scale
+    height = np.sort(height[np.isfinite(height) & (height > 0)])  # a flat or missing lead says nothing
+    if not len(height) or LEAST_MV <= (median := float(height[len(height) // 2])) <= MOST_MV:
+        return
+    likely = "uV" if median > MOST_MV else "V"
+    warnings.warn(
+        f"{op}: ecg has a median peak-to-peak of {median:.3g}, which no ECG in mV has; it seems to be in {likely}. "
+        f"Pass unit={likely!r}, or ecg * {UNITS[likely]:g}",
+        stacklevel=4,
+    )
+
+
+def lead_text(lead: Any) -> str:
+    """A lead as a schema carries it: a name, or the digits of an index."""
+    if isinstance(lead, str):
+        return lead
+    try:
+        return str(operator.index(lead))
+    except TypeError:
+        raise TypeError(f"lead is {lead!r}; it must be a lead's name, an index, 'mean', 'all'") from None
+
+
+def lead_of_text(text: str, n_leads: int, allow: tuple[str, ...]) -> int | str:
+    try:
+        lead: int | str = int(text)
+    except ValueError:
+        lead = text
+    return check_lead(lead, n_leads, allow=allow)
+
+
+def chosen_lead(ecg: Any, lead: Any, leads: Any) -> Any:
+    """`lead` of a public function: an index where the names of the leads are given, "II" where nothing is said.
+
+    Raises:
+        ValueError: a lead of an ecg (records, samples) of several records, which are more likely the leads of one;
+            names that do not fit.
+    """
+    shape = getattr(ecg, "shape", None) or np.shape(ecg)
+    if len(shape) == 2:
+        if shape[0] > 1 and (lead is not None or leads is not None):
+            raise ValueError(
+                f"lead is {lead!r}, but ecg has shape {tuple(shape)}, {shape[0]} records of one lead each; it must be "
+                "left out, or ecg must be (records, leads, samples): ecg[None] if these are the leads of one record"
+            )
+        return 0
+    lead = "II" if lead is None else lead
+    if leads is None or len(shape) != 3:
+        return lead
+    names = [str(n).lower() for n in leads]
+    if len(names) != shape[1]:
+        raise ValueError(f"leads has {len(names)} names; it must have {shape[1]}, as ecg has leads")
+    many = lead if isinstance(lead, list | tuple) else [lead]
+    found = [names.index(n.lower()) if isinstance(n, str) and n.lower() in names else n for n in many]
+    for n in found:
+        if isinstance(n, str) and n not in ("mean", "all"):
+            raise ValueError(f"lead is {n!r}; it must be one of leads, {', '.join(map(str, leads))}")
+    return found if isinstance(lead, list | tuple) else found[0]
