@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .info import info, set_num_threads
-from .ops._types import Delineation, Intervals, RPeaks
+from .ops._types import Delineation, Intervals, Neighbors, RPeaks
 from .ops.augment import augment, shuffle_beats, view_seed
 from .ops.augment_plan import (
     AmplitudeScale,
@@ -35,7 +35,7 @@ from .ops.delineate import delineate
 from .ops.feature_space import FeatureSpace
 from .ops.feature_table import FeatureInfo, feature_table
 from .ops.features import FEATURE_NAMES, physio_features
-from .ops.neighbors import Neighbors, physio_neighbors
+from .ops.neighbors import physio_neighbors
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.rpeaks import detect_rpeaks
 from .ops.similarity import physio_similarity

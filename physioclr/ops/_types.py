@@ -69,6 +69,17 @@ def _milliseconds(start: Any, end: Any, fs: float) -> Any:
     return ms
 
 
+class Neighbors(NamedTuple):
+    """The k most similar rows of each of N rows, best first.
+
+    index: (N, k) int64 rows of `b` (of `a` where b is None), -1 where there are fewer than k.
+    similarity: (N, k) float32, NaN where there are fewer than k.
+    """
+
+    index: Any
+    similarity: Any
+
+
 def rpeaks_index(rpeaks: Any) -> Any:
     """The (B, P) index array of an `RPeaks`, or the array itself where the caller passed plain indices."""
     return rpeaks.index if isinstance(rpeaks, RPeaks) else rpeaks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_rpeaks, usable
 from ._operator import operator
 from ._signals import check_layout, chosen_lead, in_millivolts, lead_of_text, lead_text, warn_of_unit
 from ._types import Delineation, RPeaks, rpeaks_index
+
+if TYPE_CHECKING:
+    from ._types import ArrayT
 
 ALL_LEADS = -2  # the number of "all" in _numba
 
@@ -73,14 +76,14 @@ def mean_lead(x: np.ndarray) -> np.ndarray:
 
 
 def delineate(
-    ecg: Any,
+    ecg: ArrayT,
     fs: float,
-    rpeaks: RPeaks | Any,
+    rpeaks: RPeaks[Any] | Any,
     *,
     lead: int | str | None = None,
     leads: Sequence[str] | None = None,
     unit: str = "mV",
-) -> Delineation:
+) -> Delineation[ArrayT]:
     """Boundaries of the P, QRS and T wave of every beat.
 
     Waves are found on the average of the alike beats of a block (up to 20) and then in each beat; P waves are reported

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -84,10 +84,40 @@ def lead_indices(lead: Any, n_leads: int | None) -> list[int]:
     return [MEAN_LEAD if one == "mean" else one for one in found]
 
 
+if TYPE_CHECKING:
+    from ._types import ArrayT
+
+
+@overload
+def physio_features(
+    ecg: ArrayT,
+    fs: float,
+    rpeaks: RPeaks[Any] | Any = ...,
+    *,
+    lead: int | str | Sequence[int | str] | None = ...,
+    leads: Sequence[str] | None = ...,
+    unit: str = ...,
+    segment: float | None = ...,
+    qtc: str = ...,
+    return_paced: Literal[False] = ...,
+) -> ArrayT: ...
+@overload
+def physio_features(
+    ecg: ArrayT,
+    fs: float,
+    rpeaks: RPeaks[Any] | Any = ...,
+    *,
+    lead: int | str | Sequence[int | str] | None = ...,
+    leads: Sequence[str] | None = ...,
+    unit: str = ...,
+    segment: float | None = ...,
+    qtc: str = ...,
+    return_paced: Literal[True],
+) -> tuple[ArrayT, ArrayT]: ...
 def physio_features(
     ecg: Any,
     fs: float,
-    rpeaks: RPeaks | Any = None,
+    rpeaks: RPeaks[Any] | Any = None,
     *,
     lead: int | str | Sequence[int | str] | None = None,
     leads: Sequence[str] | None = None,

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from ._arrays import Arrays, check_dtype, check_int, check_shape
 from ._operator import operator
+from ._types import Neighbors
 from .similarity import METRICS, check_pairs, default_sigma, refuse_missing
 
-
-class Neighbors(NamedTuple):
-    """The k most similar rows of each of N rows, best first.
-
-    index: (N, k) int64 rows of `b` (of `a` where b is None), -1 where there are fewer than k.
-    similarity: (N, k) float32, NaN where there are fewer than k.
-    """
-
-    index: Any
-    similarity: Any
+if TYPE_CHECKING:
+    from ._types import ArrayT
 
 
 def _results(a: Any, b: Any, k: int, kernel: str, group: Any) -> tuple:
@@ -50,7 +43,9 @@ def _neighbors(xp: Arrays, out: tuple[Any, Any], a: Any, b: Any, k: int, kernel:
         refuse_missing(xp, a)
 
 
-def physio_neighbors(a: Any, b: Any = None, *, k: int, kernel: str = "cosine", group: Any = None) -> Neighbors:
+def physio_neighbors(
+    a: ArrayT, b: Any = None, *, k: int, kernel: str = "cosine", group: Any = None
+) -> Neighbors[ArrayT]:
     """The k rows of `b` most similar to each row of `a`; see `physio_similarity` for the similarities.
 
     Exact, in O(N k) memory. Ties are broken by the lower index, so the result does not depend on the number of threads.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_int
 from ._operator import operator
 from ._signals import check_layout
 from ._types import RPeaks, default_max_beats
+
+if TYPE_CHECKING:
+    from ._types import ArrayT
 
 SIGNALS = (*FLOATS, "int16", "int8", "uint8", "uint16", "int32", "int64")
 
@@ -42,7 +45,7 @@ def _detect(xp: Arrays, out: tuple[Any, ...], ecg: Any, fs: float, max_beats: in
     )  # fmt: skip
 
 
-def detect_rpeaks(ecg: Any, fs: float, *, max_beats: int | None = None) -> RPeaks:
+def detect_rpeaks(ecg: ArrayT, fs: float, *, max_beats: int | None = None) -> RPeaks[ArrayT]:
     """R peaks of every record of a batch.
 
     Each lead, without pulses shorter than 4 ms (pacing spikes), is averaged down to about 125 Hz and turned into

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _core
 from ._arrays import FLOATS, Arrays, check_choice, check_dtype, check_ndim, check_number
 from ._operator import operator
+
+if TYPE_CHECKING:
+    from ._types import ArrayT
 
 METRICS = {"cosine": 0, "rbf": 1}
 FORMS = {"float32": 0, "bool": 1, "uint8": 2}
@@ -93,14 +96,14 @@ def _similarity(
 
 
 def physio_similarity(
-    a: Any,
+    a: ArrayT,
     b: Any = None,
     *,
     kernel: str = "cosine",
     sigma: float | None = None,
     threshold: float | None = None,
     packed: bool = False,
-) -> Any:
+) -> ArrayT:
     """Similarity of every row of `a` with every row of `b` (PhysioCLR, the feature similarity behind its positives).
 
     Args:
