@@ -9,8 +9,21 @@ Importing this package imports neither torch, CuPy, numba nor wfdb; each comes i
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
+
+try:
+    from . import _core as _core
+except ImportError as e:
+    _here = __path__[0]
+    if any(name.startswith("_core.") for name in os.listdir(_here)):
+        raise
+    raise ImportError(
+        f"physioclr is imported from {_here}, which holds no compiled extension: it is the source folder, found before the "
+        "installed package because Python was started beside it. Start Python in another folder (or with python -P), or "
+        "install physioclr in place: pip install -e . --no-build-isolation"
+    ) from e
 
 from .info import info, set_num_threads
 from .ops._types import Delineation, Intervals, Neighbors, RPeaks

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,18 @@ def test_import_is_quick():
     # the bare interpreter with NumPy, which any caller has, is taken off; best of three, as other processes only add
     code = "import numpy, time; t = time.perf_counter(); import physioclr; print(time.perf_counter() - t)"
     assert min(float(run(code)) for _ in range(3)) < 0.3
+
+
+def test_the_source_folder_says_what_it_lacks(tmp_path):
+    """Python started in a clone after `pip install .` finds the folder without the extension first."""
+    source = Path(pc.__file__).parent
+    shutil.copytree(
+        source, tmp_path / "physioclr", ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__", "sample")
+    )
+    code = "import sys; sys.path.insert(0, '.'); import physioclr"
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: physioclr is imported from ") and "the source folder" in last, done.stderr
 
 
 def test_numpy_ops_need_no_torch():
