@@ -20,9 +20,9 @@ except ImportError as e:
     if any(name.startswith("_core.") for name in os.listdir(_here)):
         raise
     raise ImportError(
-        f"physioclr is imported from {_here}, which holds no compiled extension: it is the source folder, found before the "
-        "installed package because Python was started beside it. Start Python in another folder (or with python -P), or "
-        "install physioclr in place: pip install -e . --no-build-isolation"
+        f"physioclr is imported from {_here}, which holds no compiled extension: it is the source folder, found before "
+        "the installed package because Python was started beside it. Start Python in another folder (or with python -P), "
+        "or install physioclr in place: pip install -e . --no-build-isolation"
     ) from e
 
 from .info import info, set_num_threads
