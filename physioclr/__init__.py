@@ -21,7 +21,7 @@ except ImportError as e:
         raise
     raise ImportError(
         f"physioclr is imported from {_here}, which holds no compiled extension: it is the source folder, found before "
-        "the installed package because Python was started beside it. Start Python in another folder (or with python -P), "
+        "the installed package because Python was started beside it. Start Python elsewhere (or with python -P), "
         "or install physioclr in place: pip install -e . --no-build-isolation"
     ) from e
 
