@@ -128,9 +128,7 @@ class RunFolder:
         for name in sorted({*about, *(k for k in ABOUT if k in info)}):
             new, old = about.get(name), info.get(name)
             if new != old:
-                raise ValueError(
-                    f"{where} cannot go on with another {name.replace('_', ' ')}: it is {new} and was {old}"
-                )
+                raise ValueError(f"{where} cannot go on with another {name}: it is {new!r} and was {old!r}")
 
     # ---- reading it
 

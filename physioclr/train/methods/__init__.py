@@ -30,7 +30,12 @@ def named(text: str) -> type[Method]:
     Raises:
         ValueError: there is no such class, or it is no subclass of `Method`.
     """
-    found = BUILT_IN.get(text) or _passed.get(text) or own.load(text, "method")
+    found = BUILT_IN.get(text) or _passed.get(text)
+    if found is None and not own.is_own(text):
+        names = ", ".join(map(repr, BUILT_IN))
+        raise ValueError(f"method is {text!r}; it must be one of {names}, or package.module:Class")
+    if found is None:
+        found = own.load(text, "method")
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise ValueError(f"method is {text!r}, which is no class derived from physioclr.train.Method")
     return found
