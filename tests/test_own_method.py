@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +179,14 @@ def test_names():
     assert type(method) is Local and named(name) is Local and "<locals>" in name
     assert Config(method=name).method == name  # nothing is imported for it
     assert Config(method="nowhere.at_all:Thing").method == "nowhere.at_all:Thing"
+
+
+def test_the_code_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    monkeypatch.chdir(tmp_path)
+    exec(compile("\n".join(blocks), "docs/training.md", "exec"), {"__name__": "__main__"})
+    out = capsys.readouterr().out
+    assert "__main__:VICReg, linear on embedding" in out and "macro" in out and "(80, 64)" in out
+    assert "invariance" in (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0]
