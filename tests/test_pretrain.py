@@ -272,6 +272,7 @@ def test_errors_before_the_first_step(store, straight, tmp_path):
         pretrain(store, tmp_path / "b", SMALL, records=[0])
     with pytest.raises(ValueError, match="device is 'gpu'"):
         pretrain(store, tmp_path / "c", SMALL.replace(device="gpu"))
+    assert not list(tmp_path.iterdir())  # no folder is left of a run that did not begin
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError, match="a file; it must be a folder"):
         pretrain(store, tmp_path / "file", SMALL)

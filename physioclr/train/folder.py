@@ -75,9 +75,15 @@ class RunFolder:
     @contextlib.contextmanager
     def alone(self, resume: bool) -> Iterator[None]:
         """Makes the folder, and keeps a second `pretrain` out of it meanwhile."""
+        found = self.path.exists()
         self.make(resume)
-        with lock(self.path, "pretrain", command="pretrain", remove=True):
-            yield
+        try:
+            with lock(self.path, "pretrain", command="pretrain", remove=True):
+                yield
+        finally:
+            if not found:
+                with contextlib.suppress(OSError):  # it goes if nothing was begun in it
+                    self.path.rmdir()
 
     def open(self, segments: Segments, config: Config, method: Method, resume: bool, about: dict[str, Any]) -> None:
         """Begin a run, with what is fitted on its records, or see that this one goes on as it began.

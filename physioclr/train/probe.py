@@ -11,18 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from .compare import ProbeScores
 from .dataset import group_ids
 from .finetune import FineTuner
 from .judge import Fit, Task, judge, run_trials
 from .labelled import labelled_records
 from .linear import LinearProbe
-from .probe_report import COLUMNS, ProbeResult, draw_probe, reader_notes
+from .probe_report import COLUMNS, ProbeResult, draw_probe, report
 from .representation import INPUTS, check_inputs, represent
 from .run import Run, open_run
-from .splits import split_by_folds, split_by_source
+from .splits import make_split
 
 __all__ = ["COLUMNS", "INPUTS", "LinearProbe", "ProbeResult", "draw_probe", "probe", "represent"]
 
@@ -92,16 +89,7 @@ def probe(
         raise ValueError(f"seeds is {seeds!r}; it must be at least 1")
     scheme, classes, records, y = labelled_records(store, scheme)
     task = Task(scheme, classes, records, y, group_ids(store, records))
-    across = train_sources is not None or test_sources is not None
-    if not across:
-        split = split_by_folds(store, records, y, task.groups, folds, test_folds)
-    elif folds is not None or test_folds is not None:
-        raise ValueError(
-            "folds and test_folds cannot be used with train_sources and test_sources, which take their place"
-        )
-    else:
-        split = split_by_source(store, records, train_sources, test_sources)
-
+    split = make_split(store, task, folds, test_folds, train_sources, test_sources)
     if finetune:
         fit: Fit = FineTuner(run, store, records, epochs, device)
     else:
@@ -112,22 +100,9 @@ def probe(
     trials = run_trials(fit, task, split, jobs, min_positives, progress)
     rows, left_out = judge(trials, task, min_positives, bootstrap)
 
-    head = {
-        "method": run.config.method, "inputs": "signal" if finetune else "+".join(inputs),
-        "protocol": "finetune" if finetune else "linear", "scheme": scheme,
-    }  # fmt: skip
-    folder = run.path if out is None else Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"probe_{Path(store.path).name}_{scheme}_{head['protocol']}" + "_transfer" * across
-    name += "" if tuple(inputs) == ("embedding",) else f"_{head['inputs']}"
-    ids = np.asarray(store.table["record_id"])[records]
-    result = ProbeResult(
-        rows=[{**head, **row} for row in rows],
-        left_out=left_out,
-        notes=reader_notes(run, store, records[split.scored], left_out),
-        scores=ProbeScores(trials.scores, ids, y, task.groups, classes, left_out),
-        csv=folder / f"{name}.csv",
-        picture=folder / f"{name}.png" if picture else None,
-    )
+    result = report(
+        run, store, task, split, trials.scores, rows, left_out, folder=run.path if out is None else Path(out),
+        inputs=inputs, protocol="finetune" if finetune else "linear", picture=picture,
+    )  # fmt: skip
     result.save()
     return result

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import numpy as np
 
 from .compare import ProbeScores
 from .files import write_atomically
-from .judge import ALL_SEEDS, MACRO
+from .judge import ALL_SEEDS, MACRO, Task
 from .run import Run
+from .splits import Split
 
 COLUMNS = (
     "method", "inputs", "protocol", "scheme", "fraction", "seed", "class", "train_records", "train_positives",
@@ -65,6 +67,30 @@ class ProbeResult:
         write_atomically(self.csv, text.getvalue())
         if self.picture is not None:
             draw_probe(self, self.picture)
+
+
+def report(
+    run: Run, store: Any, task: Task, split: Split, scores: dict, rows: list[dict[str, Any]],
+    left_out: dict[float, list[str]], *, folder: Path, inputs: Sequence[str], protocol: str, picture: bool,
+) -> ProbeResult:  # fmt: skip
+    """The result in its files' names; the folder is made."""
+    finetune = protocol == "finetune"
+    head = {
+        "method": run.config.method, "inputs": "signal" if finetune else "+".join(inputs),
+        "protocol": protocol, "scheme": task.scheme,
+    }  # fmt: skip
+    name = f"probe_{Path(store.path).name}_{task.scheme}_{protocol}" + "_transfer" * split.across
+    name += "" if tuple(inputs) == ("embedding",) else f"_{head['inputs']}"
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = np.asarray(store.table["record_id"])[task.records]
+    return ProbeResult(
+        rows=[{**head, **row} for row in rows],
+        left_out=left_out,
+        notes=reader_notes(run, store, task.records[split.scored], left_out),
+        scores=ProbeScores(scores, ids, task.y, task.groups, task.classes, left_out),
+        csv=folder / f"{name}.csv",
+        picture=folder / f"{name}.png" if picture else None,
+    )
 
 
 def reader_notes(run: Run, store: Any, tested: np.ndarray, left_out: dict[float, list[str]]) -> list[str]:

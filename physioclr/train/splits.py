@@ -17,6 +17,7 @@ class Split:
 
     fold: np.ndarray
     tested: np.ndarray
+    across: bool = False  # from some sources to others
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """(fold, rows to draw labels from, rows to score) of each."""
@@ -86,6 +87,20 @@ def draw_labels(y: np.ndarray, groups: np.ndarray, fraction: float, seed: int) -
     return np.flatnonzero(taken[group])
 
 
+def make_split(
+    store: Any, task: Any, folds: int | None, test_folds: Sequence[int] | None,
+    train_sources: Sequence[str] | None, test_sources: Sequence[str] | None,
+) -> Split:  # fmt: skip
+    """By sources where any are named, otherwise by folds; see `probe`. task: has records, y and groups."""
+    if train_sources is None and test_sources is None:
+        return split_by_folds(store, task.records, task.y, task.groups, folds, test_folds)
+    if folds is not None or test_folds is not None:
+        raise ValueError(
+            "folds and test_folds cannot be used with train_sources and test_sources, which take their place"
+        )
+    return split_by_source(store, task.records, train_sources, test_sources)
+
+
 def split_by_folds(
     store: Any, records: np.ndarray, y: np.ndarray, groups: np.ndarray,
     folds: int | None = None, test_folds: Sequence[int] | None = None,
@@ -124,4 +139,4 @@ def split_by_source(store: Any, records: np.ndarray, train: Sequence[str] | None
         raise ValueError(f"{sorted(set(train) & set(test))} is in both train_sources and test_sources")
     fold = np.full(len(records), NEITHER)
     fold[np.isin(source, train)], fold[np.isin(source, test)] = 0, 1
-    return Split(fold, np.array([1]))
+    return Split(fold, np.array([1]), across=True)
