@@ -19,7 +19,6 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ import physioclr as pc
 from physioclr.data import open_store, sample_store
 from physioclr.train import Config
 from physioclr.train.distributed import world
+from physioclr.train.methods import Outputs
 from physioclr.train.pretrain import Trainer
 from physioclr.train.views import make_views
 
@@ -76,26 +76,27 @@ def step_in_parts(trainer: Trainer, pairs: np.ndarray) -> dict[str, float]:
     with torch.autocast(device.type, torch.bfloat16, enabled=c.amp):
         embeddings, tokens = model.project(*views)
     clock.add("encoder")
-    heads, leaves = [*embeddings, tokens], [cut(x) for x in (*embeddings, tokens)]
+    encoded, leaves = [*embeddings, tokens], [cut(x) for x in (*embeddings, tokens)]
     if model.decoder is not None:
         with torch.autocast(device.type, torch.bfloat16, enabled=c.amp):
             decoded = model.decoder(leaves[-1], views[0].shape[2])
         clock.add("decoder")
         signal = cut(decoded.signal)
-    outputs: list[Any] = [x.float() for x in leaves[:-1]]
-    trainer.one_pass.counts = [0, 0]
+    heads = {}
     if model.decoder is not None:
         sums = model.loss.reconstruction_sums(signal, target, valid & decoded.made, batch.rpeaks)
-        trainer.one_pass.counts = [sums.count.sum(), sums.peak_count.sum()]
-        outputs += [sums.squares, sums.peak_squares] if c.beta else [sums.squares]
-    loss = trainer.loss(tuple(outputs), batch, {}, False)
+        heads = {"reconstruction": sums.squares, "reconstruction_count": sums.count}
+        if c.beta:
+            heads |= {"peak": sums.peak_squares, "peak_count": sums.peak_count}
+    found = trainer.method.loss(Outputs([x.float() for x in leaves[:-1]], heads), batch)
+    loss = found["loss"] if isinstance(found, dict) else found
     assert np.isfinite(loss.item())  # as the Trainer does
     loss.backward()
     clock.add("loss")
     if model.decoder is not None:
         gradients([decoded.signal], [signal])
         clock.add("decoder")
-    gradients(heads, leaves)
+    gradients(encoded, leaves)
     clock.add("encoder")
     float(torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], c.clip or np.inf))
     trainer.optimizer.step()

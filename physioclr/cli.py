@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ._files import DamagedFile
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -92,7 +94,7 @@ def expand_lists(argv: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Entry point: errors of the user's input are one line on stderr and exit status 2, not a traceback."""
+    """Entry point: an error is one line on stderr, no traceback: exit status 2 for a call's, 1 for a damaged file's."""
     argv = expand_lists(sys.argv[1:])
     debug = "--traceback" in argv
     argv = [a for a in argv if a != "--traceback"]
@@ -101,6 +103,12 @@ def main() -> None:
     except KeyboardInterrupt:
         err.print("interrupted")
         sys.exit(130)
+    except DamagedFile as e:
+        if debug:
+            raise
+        err.print("[red]error:[/red] ", end="")
+        err.print(str(e), markup=False)
+        sys.exit(1)  # a file is at fault, as with `verify`; 2 is a fault of the call
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as e:
         if debug:
             raise
@@ -187,7 +195,9 @@ def verify(store: StoreArg) -> None:
 def pretrain(
     store: StoreArg,
     run: Annotated[Path, typer.Option("--out", help="Run folder: configuration, metrics, checkpoints, loss curve.")],
-    method: Annotated[str | None, typer.Option(help="physioclr, simclr, cmsc, supervised, features or random.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="physioclr, simclr, cmsc, supervised, features, random or package.module:Class.")
+    ] = None,
     config: Annotated[str, typer.Option(help="A YAML file, or `fast`, `beats` or `published`.")] = "fast",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, over the configuration.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint of the run folder.")] = False,

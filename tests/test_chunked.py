@@ -123,3 +123,64 @@ def test_errors(change, error, message):
         chunked_backward(**{**arguments, **change})
     with torch.no_grad(), pytest.raises(RuntimeError, match=r"without torch\.no_grad"):
         chunked_backward(**arguments)
+
+
+def test_integers_reach_the_loss_without_a_gradient(segments):
+    torch.manual_seed(0)
+    net, seen = Small().double(), []
+
+    def loss(h, count):
+        seen.append((count.dtype, count.tolist()))
+        return (h.square().sum(1) / count).mean()
+
+    chunked_backward(lambda x: (net(x), (x[:, 0, :3] > 0).sum(1) + 1), loss, segments, chunk_size=10)
+    want = gradients(net)
+    net.zero_grad()
+    count = (segments[:, 0, :3] > 0).sum(1) + 1
+    (net(segments).square().sum(1) / count).mean().backward()
+    torch.testing.assert_close(want, gradients(net), rtol=1e-9, atol=1e-12)
+    assert seen == [(torch.int64, count.tolist())]
+
+
+# ---- compiled modules, which refuse to say their length ------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:DeprecationWarning")  # inductor's own
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_a_compiled_encoder(segments, loss, backend):
+    torch.manual_seed(0)
+    net = Small(norm=nn.BatchNorm1d).double()
+    other = Small(norm=nn.BatchNorm1d).double()
+    other.load_state_dict(net.state_dict())
+    chunked_backward(net, loss, segments, chunk_size=23)
+    compiled = torch.compile(other, backend=backend)
+    chunked_backward(compiled, loss, segments, chunk_size=23)
+    torch.testing.assert_close(gradients(other), gradients(net), rtol=1e-9, atol=1e-12)
+    assert other.norm.num_batches_tracked == 3  # counted once a chunk, as without
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own tracing asks
+@pytest.mark.parametrize("compiled", [("encoder",), ("decoder",), ("encoder", "decoder")], ids="+".join)
+def test_the_model_takes_compiled_parts(compiled):
+    def model(wrap):
+        torch.manual_seed(0)
+        encoder, decoder = pc.nn.ResNet1d(12, (8, 8)), pc.nn.Decoder(8, 12, 16)
+        parts = {"encoder": encoder, "decoder": decoder}
+        parts |= {k: wrap(parts[k]) for k in compiled}
+        return pc.nn.PhysioCLR(parts["encoder"], decoder=parts["decoder"], projection=4)
+
+    x, features = torch.randn(6, 12, 160), torch.randn(6, 5)
+    results = []
+    for wrap in (lambda m: m, lambda m: torch.compile(m, backend="eager")):
+        net = model(wrap)
+        assert net.decoder is not None
+        terms = net(x, features, pair=torch.arange(6) ^ 1, rpeaks=torch.full((6, 1), 80))
+        terms.total.backward()
+        results.append((terms.total.item(), terms.reconstruction.item(), gradients(net)))
+    assert results[0][:2] == pytest.approx(results[1][:2]) and results[0][1] > 0
+    torch.testing.assert_close(results[0][2], results[1][2])
+
+
+def test_a_decoder_without_layers_is_a_decoder_and_false_is_none():
+    assert pc.nn.PhysioCLR(pc.nn.ResNet1d(12, (8, 8)), decoder=nn.Sequential()).decoder is not None
+    assert pc.nn.PhysioCLR(pc.nn.ResNet1d(12, (8, 8)), decoder=False).decoder is None

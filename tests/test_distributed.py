@@ -28,7 +28,8 @@ METHODS = {
     "plain": CONFIG.replace(steps=10, batch_size=12, lr=0.02, weight_decay=0.0, clip=0.0),
 }
 METHODS["amp"] = CONFIG.replace(amp=True)
-ADAM = ["physioclr", "simclr", "cmsc", "amp"]
+METHODS["own"] = CONFIG.replace(method="own_methods:TwoViews", encoder="own_encoders:tokens")
+ADAM = ["physioclr", "simclr", "cmsc", "amp", "own"]
 
 WORKER = """
 import os, sys

@@ -119,8 +119,8 @@ def test_rows_without_features_are_not_predicted(store, tmp_path):
     scale = trainer.segments.feature_space.explained_variance.mean() ** 0.5
     predicted = torch.randn(6, 10)
     expected = (predicted - f / scale)[[0, 1, 3, 4, 5]].square().mean()
-    assert trainer.loss.prediction_error(predicted, f) == pytest.approx(float(expected), rel=1e-5)
-    assert trainer.loss.prediction_error(predicted, torch.zeros(6, 10)) == 0
+    assert trainer.method.prediction_error(predicted, f) == pytest.approx(float(expected), rel=1e-5)
+    assert trainer.method.prediction_error(predicted, torch.zeros(6, 10)) == 0
 
 
 # ---- the shipped encoder ------------------------------------------------------------------------------------------

@@ -272,11 +272,50 @@ def test_errors_before_the_first_step(store, straight, tmp_path):
         pretrain(store, tmp_path / "b", SMALL, records=[0])
     with pytest.raises(ValueError, match="device is 'gpu'"):
         pretrain(store, tmp_path / "c", SMALL.replace(device="gpu"))
+    assert not list(tmp_path.iterdir())  # no folder is left of a run that did not begin
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError, match="a file; it must be a folder"):
         pretrain(store, tmp_path / "file", SMALL)
     with pytest.raises(ValueError, match="is not a run folder"):
         open_run(tmp_path)
+
+
+def test_two_pretrains_on_one_run(store, tmp_path):
+    """The second is told so, whether it resumes or begins; the first is not touched, and leaves no lock behind."""
+    seen = []
+
+    def second(row):
+        if row["step"] == 2:
+            for resume in (True, False):
+                with pytest.raises((ValueError, FileExistsError)) as error:
+                    pretrain(store, tmp_path / "run", SMALL, resume=resume)
+                seen.append(str(error.value))
+
+    pretrain(store, tmp_path / "run", SMALL.replace(steps=3), progress=second)
+    assert seen[0] == f"another `pretrain` is at work in {tmp_path / 'run'}" and "is not empty" in seen[1]
+    assert not list((tmp_path / "run").glob(".*"))
+    assert len(read_metrics(tmp_path / "run" / "metrics.csv")) == 3
+    assert pretrain(store, tmp_path / "run", SMALL, resume=True).step == 20
+
+
+def test_a_run_locked_by_another_process(store, tmp_path):
+    """Two that begin at the same moment: the folder is still empty but for the lock."""
+    code = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX);"
+        "print('locked', flush=True); time.sleep(60)"
+    )
+    run = tmp_path / "run"
+    run.mkdir()
+    other = subprocess.Popen([sys.executable, "-c", code, str(run / ".pretrain.lock")], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(ValueError, match="another `pretrain` is at work in"):
+            pretrain(store, run, SMALL)
+        assert [p.name for p in run.iterdir()] == [".pretrain.lock"]
+    finally:
+        other.kill()
+        other.communicate()
+    assert pretrain(store, run, SMALL.replace(steps=1)).step == 1  # the system freed it
 
 
 def test_a_finished_run_has_nothing_to_resume(store, straight):

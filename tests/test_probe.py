@@ -215,6 +215,8 @@ def test_errors(run, store, tmp_path):
         probe(run, store, out=tmp_path, scheme="x")
     with pytest.raises(ValueError, match="fractions has 10"):
         probe(run, store, out=tmp_path, fractions=(10,))
+    with pytest.raises(ValueError, match="seeds is 0; it must be at least 1"):
+        probe(run, store, out=tmp_path, seeds=0)
     bare = FakeStore(10)
     bare.labels = {}
     with pytest.raises(ValueError, match="the store has no labels"):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import time
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._files import lock as lock  # `prepare` takes it from here, with the plan
 from .block import FEATURE_LEADS, SEGMENT
 from .store_writer import write_json
 from .wfdb_source import find_records
@@ -115,30 +113,3 @@ def _same_plan(file: Path, plan: dict[str, Any]) -> None:
     else:
         what = ", ".join(f"with {k} = {begun.get(k)}, not {v}" for k, v in plan.items() if begun.get(k) != v)
     raise ValueError(f"the store {file.parent} was begun {what}; prepare into a new folder")
-
-
-@contextlib.contextmanager
-def lock(dest: Path, name: str, wait: float = 0.0) -> Iterator[None]:
-    """Keep a second run off the same work, after waiting for it for some seconds.
-
-    The system frees the lock when the process ends, however it does.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    until = time.monotonic() + wait
-    with open(dest / f".{name}.lock", "w") as f:
-        while True:
-            try:
-                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise ValueError(f"another `prepare` is at work in {dest}") from None
-                time.sleep(0.2)
-                continue
-            except OSError:  # a file system without locks
-                pass
-            break
-        yield

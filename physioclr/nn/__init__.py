@@ -7,6 +7,7 @@ from .decoder import Decoded, Decoder
 from .encoder import ECGTransformer, Encoded, ResNet1d
 from .losses import HybridLoss, HybridTerms, alignment_uniformity, info_nce, nt_xent
 from .model import PhysioCLR
+from .own_encoder import as_encoder
 
 __all__ = [
     "Augmentation",
@@ -19,6 +20,7 @@ __all__ = [
     "PhysioCLR",
     "ResNet1d",
     "alignment_uniformity",
+    "as_encoder",
     "chunked_backward",
     "info_nce",
     "nt_xent",

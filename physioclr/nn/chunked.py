@@ -59,6 +59,7 @@ def chunked_backward(
 
     Args:
         encoder: called with one chunk of `inputs`; returns a tensor, or a tuple of tensors, with one row per input row.
+            Those of integers (counts, say) reach the loss and have no gradient.
             Under DistributedDataParallel gradients are reduced once, with the last chunk.
         loss: called with the embeddings of all rows, as many arguments as the encoder returns tensors; returns a
             scalar. Its own parameters get gradients too. Multiply by the scale of a GradScaler here.
@@ -89,7 +90,9 @@ def chunked_backward(
         for start in starts:
             states.append(_RandomState(device))
             outputs.append(encode(start))
-        embeddings = [torch.cat(parts).requires_grad_() for parts in zip(*outputs, strict=True)]
+        embeddings = [torch.cat(parts) for parts in zip(*outputs, strict=True)]
+    for e in embeddings:
+        e.requires_grad_(e.is_floating_point())
     del outputs
 
     value = loss(*embeddings)
@@ -97,18 +100,21 @@ def chunked_backward(
         raise ValueError(f"loss returned shape {tuple(value.shape)}; it must return a scalar")
     after = _RandomState(device)
     module = encoder if isinstance(encoder, nn.Module) else None
-    buffers = [b.clone() for b in module.buffers()] if module else []
+    # `is not None`, not its truth: a module may have a length (Sequential) or refuse to say one (torch.compile)
+    buffers = [b.clone() for b in module.buffers()] if module is not None else []
     value.backward()
-    gradients = [torch.zeros_like(e) if e.grad is None else e.grad for e in embeddings]
+    gradients = [torch.zeros_like(e) if e.grad is None and e.requires_grad else e.grad for e in embeddings]
     del embeddings
 
     no_sync = getattr(module, "no_sync", contextlib.nullcontext)
     for start, state in zip(starts, states, strict=True):
         state.restore()
         with contextlib.nullcontext() if start == starts[-1] else no_sync():
-            torch.autograd.backward(encode(start), [g[start : start + chunk_size] for g in gradients])
+            pairs = [(x, g[start : start + chunk_size]) for x, g in zip(encode(start), gradients, strict=True)
+                     if g is not None]  # fmt: skip
+            torch.autograd.backward([x for x, _ in pairs], [g for _, g in pairs])
     after.restore()
     with torch.no_grad():
-        for old, new in zip(buffers, module.buffers() if module else (), strict=True):
+        for old, new in zip(buffers, module.buffers() if module is not None else (), strict=True):
             new.copy_(old)
     return value.detach()

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import hybrid_contrastive_loss
 from ..ops._types import rpeaks_index
 from .collectives import gather_rows, global_sum
 
@@ -72,9 +73,7 @@ class HybridLoss(nn.Module):
     ) -> tuple[Tensor, Any]:
         """The contrastive term, float32, and its statistics. 16-bit embeddings (autocast) are taken as they are: the op
         sums in float32, and on a CUDA device their products are the fastest."""
-        import physioclr
-
-        return physioclr.hybrid_contrastive_loss(
+        return hybrid_contrastive_loss(
             anchor, views, features, group, **self.contrastive_settings, process_group=process_group, return_stats=True
         )
 

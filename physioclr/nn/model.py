@@ -44,10 +44,10 @@ class PhysioCLR(nn.Module):
         self.encoder = encoder
         self.loss = HybridLoss() if loss is None else loss
         self.projection = Projection(encoder.width, projection) if projection else nn.Identity()
-        if decoder is None or decoder is True:
-            wanted = decoder is True or self.loss.alpha or self.loss.beta
+        if decoder is None or isinstance(decoder, bool):
+            wanted = decoder is True or (decoder is None and (self.loss.alpha or self.loss.beta))
             decoder = Decoder(encoder.width, encoder.leads, encoder.stride) if wanted else None
-        self.decoder = decoder or None
+        self.decoder = decoder  # asking a module whether it is true asks for its length, which a compiled one refuses
         self.predictor = nn.Linear(encoder.width, features) if features else None
 
     def encode(self, x: Tensor, valid: Tensor | None = None) -> Tensor:

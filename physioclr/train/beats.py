@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checkpoint import write_atomically
+from .files import write_atomically
 
 BEFORE, AFTER = 0.3, 0.5  # seconds around the R peak: P to T at usual rates
 RATE = 100.0  # Hz at least; faster signals are averaged down to the next whole step above it
@@ -23,6 +23,7 @@ COMPONENTS, CLIP = 100, 5.0
 FIT_PAIRS = 1000  # enough for 100 components
 BLOCK = 1024  # segments whose beats are gathered at a time
 FORMAT = "physioclr BeatSpace 1"
+BEATS = "beat_space.npz"  # in the run folder
 
 
 @torch.no_grad()
@@ -115,7 +116,14 @@ class BeatSpace:
             with open(path, "rb") as f, np.load(f, allow_pickle=False) as archive:
                 if str(archive["format"]) != FORMAT:
                     raise ValueError(f"its format is {str(archive['format'])!r}")
-                return cls(*(archive[k] for k in cls._FIELDS))
+                fields = [archive[k] for k in cls._FIELDS]
+                (mean, scale, matrix, offset) = (x.shape for x in fields)
+                if not mean == scale or len(mean) != 2 or matrix != (mean[0] * mean[1], *offset):
+                    raise ValueError(f"its arrays have the shapes {mean}, {scale}, {matrix} and {offset}")
+                for name, x in zip(cls._FIELDS, fields, strict=True):
+                    if x.dtype.kind != "f" or not np.isfinite(x).all():
+                        raise ValueError(f"its {name} is not finite")
+                return cls(*fields)
         except FileNotFoundError:
             raise
         except Exception as e:

@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+from torch import Tensor
+
+from .._files import DamagedFile
+from .files import check_fields, is_count, is_finite, read_json
+from .files import write_atomically as write_atomically
 
 FOLDER, WEIGHTS, OPTIMIZER, STATE = "checkpoints", "model.safetensors", "optimizer.pt", "state.json"
-
-
-def write_atomically(path: Path, data: str | bytes) -> None:
-    """The file holds either its old or its new contents, whatever happens."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as f:
-        f.write(data.encode() if isinstance(data, str) else data)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
 
 
 def _sync(path: Path) -> None:
@@ -61,7 +57,8 @@ def save(run: Path, step: int, model: torch.nn.Module, optimizer: Any, state: di
 
 
 def _complete(run: Path) -> list[Path]:
-    return sorted(p for p in (run / FOLDER).glob("step_*") if (p / STATE).is_file() and (p / WEIGHTS).is_file())
+    folders = (p for p in (run / FOLDER).glob("step_*") if re.fullmatch(r"step_\d{10}", p.name))
+    return sorted(p for p in folders if (p / STATE).is_file() and (p / WEIGHTS).is_file())
 
 
 def latest(run: Path) -> Path | None:
@@ -77,15 +74,77 @@ def clean(run: Path) -> None:
 
 
 def load_weights(checkpoint: Path, model: torch.nn.Module, prefix: str = "") -> None:
-    """Load the weights into `model`; with a prefix ("encoder.") only those under it."""
-    tensors = safetensors.torch.load_file(checkpoint / WEIGHTS)
+    """Load the weights into `model`; with a prefix ("encoder.") only those under it.
+
+    Raises:
+        DamagedFile: the file cannot be read, or a tensor is missing, unknown, of another shape, NaN or infinite.
+    """
+    path = checkpoint / WEIGHTS
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except Exception as e:  # the reader has errors of its own
+        raise DamagedFile(path, f"it is no safetensors file ({e})") from None
     tensors = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    wanted = model.state_dict()
+    for name, x in wanted.items():
+        if name not in tensors:
+            raise DamagedFile(path, f"it has no tensor {prefix}{name}")
+        if tensors[name].shape != x.shape:
+            shapes = f"{tuple(tensors[name].shape)}; the configuration makes it {tuple(x.shape)}"
+            raise DamagedFile(path, f"tensor {prefix}{name} has shape {shapes}")
+        if not torch.isfinite(tensors[name]).all():
+            raise DamagedFile(path, f"tensor {prefix}{name} holds NaN or infinity")
+    unknown = sorted(tensors.keys() - wanted.keys())
+    if unknown:
+        raise DamagedFile(path, f"the configuration has no tensor {prefix}{unknown[0]}")
     model.load_state_dict(tensors)
 
 
 def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> None:
-    optimizer.load_state_dict(torch.load(checkpoint / OPTIMIZER, map_location="cpu", weights_only=True))
+    """Load what the optimiser remembers of each parameter; its settings are those of the configuration.
+
+    Raises:
+        DamagedFile: the file is missing, is no plain torch file, or is of other parameters.
+    """
+    path = checkpoint / OPTIMIZER
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise DamagedFile(path, "it is missing") from None
+    except Exception as e:  # EOFError, UnpicklingError, RuntimeError, ...
+        raise DamagedFile(path, f"it is no plain torch file ({str(e).partition('.')[0] or type(e).__name__})") from None
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    own = optimizer.state_dict()
+    state = saved.get("state") if isinstance(saved, dict) else None
+    if not isinstance(state, dict):
+        raise DamagedFile(path, "it has no field state")
+    for k, of_one in state.items():
+        if not (isinstance(k, int) and 0 <= k < len(parameters) and isinstance(of_one, dict)):
+            raise DamagedFile(path, f"field state has the key {k!r}; there are {len(parameters)} parameters")
+        for name, x in of_one.items():
+            if not isinstance(x, Tensor) or (x.ndim and x.shape != parameters[k].shape) or not torch.isfinite(x).all():
+                what = f"{name} of parameter {k}"
+                raise DamagedFile(path, f"field state: {what} is not finite, or not of the parameter's shape")
+    try:
+        groups = [g["params"] for g in saved["param_groups"]]
+    except (KeyError, TypeError):
+        raise DamagedFile(path, "it has no field param_groups") from None
+    if groups != [g["params"] for g in own["param_groups"]]:
+        raise DamagedFile(path, "field param_groups is of other parameters than the configuration makes")
+    optimizer.load_state_dict({"state": state, "param_groups": own["param_groups"]})
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:
-    return json.loads((checkpoint / STATE).read_text())
+    """{"step": ..., "seconds": ..., "steps": ...}
+
+    Raises:
+        DamagedFile: it is no such thing, or the step is not that of the folder's name.
+    """
+    path = checkpoint / STATE
+    state = read_json(path)
+    check_fields(path, state, {"step": (is_count, "an integer of at least 0")})
+    if state["step"] != int(checkpoint.name.removeprefix("step_")):
+        raise DamagedFile(path, f"field step is {state['step']}; the folder is {checkpoint.name}")
+    state.setdefault("seconds", 0.0)
+    check_fields(path, state, {"seconds": (is_finite, "a number")})
+    return state

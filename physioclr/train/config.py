@@ -11,8 +11,13 @@ from typing import Any
 
 import yaml
 
-METHODS = ("physioclr", "simclr", "cmsc", "supervised", "features", "random")
-UNTRAINED = ("features", "random")
+from . import own
+from .methods import BUILT_IN
+
+METHODS = tuple(BUILT_IN)
+UNTRAINED = tuple(name for name, method in BUILT_IN.items() if not method.trained)
+GIVEN = "given"  # the encoder is a module that the caller of `pretrain` passed
+ENCODERS = ("resnet1d", "transformer", GIVEN)
 NAMED = ("fast", "beats", "published")  # configs/
 
 # What may differ between a run and its continuation: nothing here changes the steps already made or still to come,
@@ -21,9 +26,14 @@ RESUMABLE = ("epochs", "steps", "device", "log_every", "checkpoint_every", "keep
              "compile")  # fmt: skip
 
 
-def _key(default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: tuple = ()) -> Any:
-    """A field with its range. The help text is what documentation and error messages say."""
-    metadata = {"help": help, "low": low, "high": high, "choices": choices}
+def _key(
+    default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: tuple = (), own: str = ""
+) -> Any:
+    """A field with its range. The help text is what documentation and error messages say.
+
+    own: what a user may name as "package.module:name" beside the choices.
+    """
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "own": own}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -33,12 +43,14 @@ def _key(default: Any, help: str, *, low: float | None = None, high: float | Non
 class Config:
     """Everything that decides a run besides its store. The defaults are those of configs/fast.yaml."""
 
-    method: str = _key("physioclr", "what is trained; random and features: nothing, baselines", choices=METHODS)
+    method: str = _key("physioclr", "what is trained; random and features: nothing, baselines; or package.module:Class",
+                       choices=METHODS, own="Class")  # fmt: skip
     scheme: str = _key("", "supervised: the label scheme; empty: the one that applies to most records")
     seed: int = _key(0, "of the weights, the order and the views", low=0)
 
     # ---- encoder
-    encoder: str = _key("resnet1d", "architecture", choices=("resnet1d", "transformer"))
+    encoder: str = _key("resnet1d", "architecture; or package.module:factory; given: the module passed to pretrain",
+                        choices=ENCODERS, own="factory")  # fmt: skip
     channels: list[int] = _key([32, 64, 128], "resnet1d: width of each stage", low=1)  # noqa: RUF009
     blocks: int = _key(1, "resnet1d: residual blocks in each stage", low=1)
     norm: str = _key("batch", "resnet1d: normalisation; group: no row depends on its batch", choices=("batch", "group"))
@@ -109,8 +121,8 @@ class Config:
             setattr(self, f.name, _checked(f, getattr(self, f.name)))
         if self.batch_size % 2:
             raise ValueError(f"batch_size is {self.batch_size}; it must be even, two adjacent segments of each record")
-        if self.method == "physioclr" and not (self.shuffle or self.adjacent):
-            raise ValueError("shuffle and adjacent are both false; physioclr needs at least one view")
+        if self.method in BUILT_IN:  # nothing of a user's is imported here: a run can be read without it
+            BUILT_IN[self.method]().check(self)
         if not self.feature_pairs and self.mode == "soft":
             raise ValueError("feature_pairs is false with mode 'soft', whose targets are the feature similarities")
         if not self.feature_pairs and self.beat_weight:
@@ -217,8 +229,9 @@ def _scalar(name: str, kind: str, value: Any, limits: Mapping[str, Any], where: 
         raise TypeError(f"{name} is {value!r}{where}; it must be {article} {word}")
     if kind == "float":
         value = float(value)
-    if limits["choices"] and value not in limits["choices"]:
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, limits['choices']))}")
+    if limits["choices"] and value not in limits["choices"] and not (limits["own"] and own.is_own(value)):
+        yours = f", or package.module:{limits['own']}" if limits["own"] else ""
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, limits['choices']))}{yours}")
     if kind in ("int", "float"):
         low, high = limits["low"], limits["high"]
         if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):

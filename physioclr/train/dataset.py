@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ..data.standard import every
+from . import methods
 from .config import Config
 from .labelled import labelled_records
 
@@ -110,7 +111,7 @@ class Batch:
     ecg: (N, 12, T) float32 mV, high-passed, NaN where missing. rpeaks: (N, P) int32 samples of the segment, padded
     with -1. features: (N, F). group: (N,) int64. pair: (N,) int64, the row of the adjacent segment. sample_id: (N,)
     int64, unique in the store. record, segment: (N,) where each row comes from. labels: (N, C) float32, NaN where the
-    record has none of the scheme; C = 0 unless the method is supervised. resident: where the rows lie in device memory,
+    record has none of the scheme; C = 0 unless the method needs labels. resident: where the rows lie in device memory,
     if they do (`ResidentRows`); ecg is then what they hold.
     """
 
@@ -181,7 +182,7 @@ class Segments:
         self.columns = feature_columns(store, config.feature_leads, config.feature_set)
         self.feature_space: Any = None  # fitted or loaded by the run
         self.scheme, self.classes, self.labels = "", (), np.zeros((len(store), 0), np.float32)
-        if config.method == "supervised":
+        if methods.named(config.method).needs_labels:
             self.scheme, self.classes, known, y = labelled_records(store, config.scheme or None, self.records)
             self.labels = np.full((len(store), len(self.classes)), np.nan, np.float32)
             self.labels[known] = y

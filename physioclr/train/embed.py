@@ -61,7 +61,7 @@ def embed(
 
         store = open_store(store)
     check_fits(store, run)
-    if run.config.method == "features":
+    if not run.method.encodes:
         return feature_vectors(run, store, records, progress)
     where = choose_device(device)
     encoder = run.encoder.to(where).eval()

@@ -1,59 +1,88 @@
-"""A run folder: what it holds, and how a finished run is opened for embedding and probing.
-
-config.yaml          every key of the configuration
-run.json             what the network expects: leads, rate, high-pass, input SD; the store; versions; parameters
-records.txt          ids of the training records, one a line
-feature_space.npz    the feature space fitted on them
-beat_space.npz       the same for their average beats, where beat_weight is above 0
-metrics.csv, loss.png
-checkpoints/step_*/  model.safetensors, optimizer.pt, state.json
-"""
+"""The network of a run: built from its configuration, and opened again for embedding and probing."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .. import nn
-from . import checkpoint
-from .config import Config
+from .. import FeatureSpace, nn
+from . import checkpoint, methods, own
+from .config import GIVEN, Config
+from .folder import BEATS, CONFIG, INFO, METRICS, PICTURE, RECORDS, SPACE, RunFolder
+from .methods import Method
 
-CONFIG, INFO, RECORDS, SPACE, BEATS, METRICS, PICTURE = (
-    "config.yaml", "run.json", "records.txt", "feature_space.npz", "beat_space.npz", "metrics.csv", "loss.png",
-)  # fmt: skip
+__all__ = ["BEATS", "CONFIG", "INFO", "METRICS", "PICTURE", "RECORDS", "SPACE", "Run", "build_encoder", "build_model",
+           "choose_device", "open_run"]  # fmt: skip
 
 PRETRAINED = "pretrained"
 
 
-def build_encoder(config: Config, leads: int = 12) -> torch.nn.Module:
-    """The encoder that the configuration describes, with fresh weights from torch's generator."""
+def build_encoder(
+    config: Config, leads: int = 12, samples: int = 2500, module: torch.nn.Module | None = None
+) -> torch.nn.Module:
+    """The encoder that the configuration describes, with fresh weights from torch's generator.
+
+    samples: of a segment, with which an encoder of the user's own is tried. module: where `config.encoder` is "given",
+    the module that was passed; the encoder is a copy of it.
+    """
+    check_encoder(config, module)
+    if module is not None:
+        return nn.as_encoder(copy.deepcopy(module), leads, samples)
     if config.encoder == "resnet1d":
         return nn.ResNet1d(leads, config.channels, config.blocks, norm=config.norm)
-    return nn.ECGTransformer(
-        leads, config.width, config.layers, config.heads, config.ffn, config.dropout,
-        # the published 128 and 16, smaller only where a small encoder needs it
-        position_groups=16 if config.width % 16 == 0 else 1,
-    )  # fmt: skip
+    if config.encoder == "transformer":
+        return nn.ECGTransformer(
+            leads, config.width, config.layers, config.heads, config.ffn, config.dropout,
+            # the published 128 and 16, smaller only where a small encoder needs it
+            position_groups=16 if config.width % 16 == 0 else 1,
+        )  # fmt: skip
+    factory = own.load(config.encoder, "encoder")
+    if not callable(factory) or isinstance(factory, torch.nn.Module):
+        raise ValueError(
+            f"encoder is {config.encoder!r}; it must name a function or class that makes a torch.nn.Module"
+        )
+    try:
+        made = factory()
+    except TypeError as e:
+        raise ValueError(f"encoder is {config.encoder!r}, which is called without arguments: {e}") from e
+    return nn.as_encoder(made, leads, samples)
 
 
-def build_model(config: Config, fs: float, leads: int = 12, classes: int = 0) -> nn.PhysioCLR:
-    """Encoder, projection, loss, and a decoder where the method reconstructs. Supervised: `classes` logits."""
-    loss = nn.HybridLoss(
-        tau=config.tau, delta=config.delta if config.feature_pairs else 1.0, mode=config.mode, tau_s=config.tau_s,
-        pair_reduction=config.pair_reduction, alpha=config.alpha, beta=config.beta, fs=fs,
-    )  # fmt: skip
-    decoder = None if config.method == "physioclr" else False
-    predicted = config.feature_components if config.method == "physioclr" and config.gamma else 0
-    model = nn.PhysioCLR(
-        build_encoder(config, leads), loss, projection=config.projection, decoder=decoder, features=predicted
-    )
-    if classes:
-        model.projection = torch.nn.Linear(model.encoder.width, classes)
-    return model
+def check_encoder(config: Config, module: Any) -> None:
+    """A module must be passed where the configuration says "given", and nowhere else."""
+    if module is not None and not isinstance(module, torch.nn.Module):
+        raise TypeError(f"encoder is {module!r}; it must be a torch.nn.Module, or a name")
+    if module is not None and config.encoder != GIVEN:
+        raise ValueError(f"encoder is {config.encoder!r} in the configuration, and a module is passed as well")
+    if module is None and config.encoder == GIVEN:
+        raise ValueError(
+            "encoder is 'given', a module that is not kept in the run folder; pass it again: "
+            "pretrain(..., encoder=module), open_run(run, encoder=module)"
+        )
+
+
+def build_model(
+    config: Config,
+    fs: float,
+    leads: int = 12,
+    classes: int = 0,
+    *,
+    samples: int | None = None,
+    encoder: torch.nn.Module | None = None,
+    method: Method | None = None,
+) -> nn.PhysioCLR:
+    """Encoder, projection and what else the method wants: a decoder, or `classes` logits.
+
+    fs: of the network's input, Hz. samples: of its segments, 5 s if None. encoder: see `build_encoder`. method: the
+    object of it, a new one of the configuration's if None.
+    """
+    encoder = build_encoder(config, leads, round(5 * fs) if samples is None else samples, encoder)
+    method = methods.named(config.method)() if method is None else method
+    return method.model(encoder, config, fs, classes)
 
 
 def choose_device(name: str) -> torch.device:
@@ -87,6 +116,11 @@ class Run:
         return self.info["input_sd"]
 
     @property
+    def method(self) -> type[Method]:
+        """What its method says of itself; of a user's own, what every `Method` does."""
+        return methods.traits(self.config.method)
+
+    @property
     def shipped(self) -> bool:
         """Whether this is the encoder of the package."""
         return self.path == Path(__file__).with_name(PRETRAINED)
@@ -94,18 +128,20 @@ class Run:
     @property
     def record_ids(self) -> set[str]:
         """Ids of the records it was trained on; empty for a random encoder."""
-        if self.config.method == "random":
-            return set()
-        return set((self.path / RECORDS).read_text(encoding="utf-8").splitlines())
+        return set(RunFolder(self.path).record_ids()) if self.method.learns else set()
 
-    def feature_space(self) -> Any:
-        import physioclr
-
-        return physioclr.FeatureSpace.load(self.path / SPACE)
+    def feature_space(self) -> FeatureSpace:
+        return RunFolder(self.path).feature_space()
 
 
-def open_run(path: str | Path | Run) -> Run:
-    """Open a run folder at its newest checkpoint. "pretrained": the encoder shipped with the package."""
+def open_run(path: str | Path | Run, *, encoder: torch.nn.Module | None = None) -> Run:
+    """Open a run folder at its newest checkpoint. "pretrained": the encoder shipped with the package.
+
+    encoder: of a run that was begun with `pretrain(..., encoder=module)`, such a module; the run gets a copy of it.
+
+    Raises:
+        ValueError: it is no run folder, or has no checkpoint. DamagedFile: a file in it is damaged.
+    """
     if isinstance(path, Run):
         return path
     path = Path(path)
@@ -116,11 +152,9 @@ def open_run(path: str | Path | Run) -> Run:
     newest = checkpoint.latest(path)
     if newest is None:
         raise ValueError(f"{path} has no checkpoint yet; go on with its training first")
-    config = Config.load(path / CONFIG)
-    info = json.loads((path / INFO).read_text(encoding="utf-8"))
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # the fresh weights are replaced at once; leave the caller's generator alone
-        encoder = build_encoder(config, len(info["leads"]))
-    checkpoint.load_weights(newest, encoder, "encoder.")
-    return Run(path, config, info, checkpoint.load_state(newest)["step"], encoder.eval())
+    folder = RunFolder(path)
+    config, info = folder.config(), folder.info()
+    with torch.random.fork_rng(devices=[]):  # the fresh weights are replaced at once; the caller's generator stays
+        built = build_encoder(config, len(info["leads"]), info["samples"], encoder)
+    checkpoint.load_weights(newest, built, "encoder.")
+    return Run(path, config, info, checkpoint.load_state(newest)["step"], built.eval())

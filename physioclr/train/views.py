@@ -1,4 +1,4 @@
-"""The views of a batch: the anchors as the network sees them, and their shuffled or augmented second view."""
+"""The views of a batch, as the network sees them: drawn from (seed, epoch, view, segment) alone."""
 
 from __future__ import annotations
 
@@ -8,59 +8,66 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import Augment, LeadDropout, augment, shuffle_beats, view_seed
+from . import methods
 from .config import Config
 from .dataset import Batch, network_input
 
-# Time maps move the waves away from the reconstruction target, so an anchor that is decoded goes without them.
-TIME_MAPS = ("beat_shuffle", "time_warp", "rr_scale", "crop")
+TIME_MAPS = ("beat_shuffle", "time_warp", "rr_scale", "crop")  # what moves waves in time
 
 
-def make_plan(config: Config) -> Any:
+def make_plan(config: Config) -> Augment | None:
     """The augmentation plan of the configuration, or None."""
-    import physioclr
-
     if config.augment == "leads":
-        from ..ops.augment_plan import LeadDropout
-
-        return physioclr.Augment(lead_dropout=LeadDropout(lead=config.lead_mask)) if config.lead_mask else None
-    return physioclr.Augment.preserving() if config.augment == "preserving" else None
+        return Augment(lead_dropout=LeadDropout(lead=config.lead_mask)) if config.lead_mask else None
+    return Augment.preserving() if config.augment == "preserving" else None
 
 
-def anchor_plan(config: Config, plan: Any) -> Any:
-    """The plan of the anchors: without time maps where they are to be reconstructed."""
-    if plan is None or not (config.method == "physioclr" and (config.alpha or config.beta)):
-        return plan
-    return dataclasses.replace(plan, **{name: None for name in TIME_MAPS if hasattr(plan, name)})
+class Draw:
+    """Draws views of one batch by the augmentation of the configuration; what `Method.views` is given.
 
+    `draw(0, 1)` is two views, (N, 12, T) each in network units. The numbers choose the random numbers: the same one
+    gives the same view.
+    """
 
-@torch.no_grad()
-def make_views(batch: Batch, config: Config, epoch: int, fs: float, sd: float) -> tuple[Tensor, Tensor | None]:
-    """(anchor, second view or None) in network units. Drawn from (seed, epoch, view, segment) alone."""
-    import physioclr
+    def __init__(self, batch: Batch, config: Config, epoch: int, fs: float, sd: float):
+        self.batch, self.config, self.epoch, self.fs, self.sd = batch, config, epoch, fs, sd
 
-    def seed(view: int) -> int:
-        return physioclr.view_seed(config.seed, epoch, view)
+    def seed(self, view: int) -> int:
+        return view_seed(self.config.seed, self.epoch, view)
 
-    def augmented(plan: Any, *views: int, shuffled: Any = None) -> tuple[Tensor, ...]:
-        """Views of the batch, or of these (ecg, rpeaks); all of them in one call."""
-        ids, seeds = batch.sample_id, [seed(view) for view in views]
-        if plan is not None and shuffled is None and batch.resident is not None:
+    @torch.no_grad()
+    def __call__(self, *views: int, time_maps: bool = True, of: tuple[Tensor, Any] | None = None) -> tuple[Tensor, ...]:
+        """One view for each number, all in one call.
+
+        Args:
+            time_maps: false leaves out whatever moves waves in time, as an anchor that is decoded must.
+            of: (ecg, rpeaks), (N, 12, T) mV, instead of the batch's.
+        """
+        batch, plan = self.batch, make_plan(self.config)
+        if plan is not None and not time_maps:
+            plan = dataclasses.replace(plan, **{name: None for name in TIME_MAPS})
+        ids, seeds = batch.sample_id, [self.seed(view) for view in views]
+        if plan is not None and of is None and batch.resident is not None:
             # read from the int16 samples, without the batch in mV
-            return network_input(batch.resident.augmented(plan, fs=fs, seeds=seeds, sample_id=ids), sd).unbind()
-        ecg, rpeaks = shuffled or (batch.ecg, batch.rpeaks)
+            out = batch.resident.augmented(plan, fs=self.fs, seeds=seeds, sample_id=ids)
+            return network_input(out, self.sd).unbind()
+        ecg, rpeaks = of or (batch.ecg, batch.rpeaks)
         if plan is None:
-            return (network_input(ecg, sd),) * len(views)
-        out, _ = physioclr.augment(ecg, plan, fs=fs, seed=seeds, sample_id=ids, rpeaks=rpeaks)
-        return network_input(out, sd).unbind()
+            return (network_input(ecg, self.sd),) * len(views)
+        out, _ = augment(ecg, plan, fs=self.fs, seed=seeds, sample_id=ids, rpeaks=rpeaks)
+        return network_input(out, self.sd).unbind()
 
-    plan = make_plan(config)
-    if config.method == "simclr":
-        anchor, second = augmented(plan, 0, 1)
-        return anchor, second
-    (anchor,) = augmented(anchor_plan(config, plan), 0)
-    if config.method == "physioclr" and config.shuffle:
-        shuffled = physioclr.shuffle_beats(
-            batch.ecg, batch.rpeaks, seed=seed(2), sample_id=batch.sample_id, cut=config.shuffle_cut
-        )
-        return anchor, *augmented(plan, 1, shuffled=shuffled)
-    return anchor, None
+    @torch.no_grad()
+    def shuffled_beats(self, view: int, cut: str = "r") -> tuple[Tensor, Any]:
+        """(ecg, rpeaks): the beats of each segment in another order, in mV, to be drawn `of`."""
+        b = self.batch
+        return shuffle_beats(b.ecg, b.rpeaks, seed=self.seed(view), sample_id=b.sample_id, cut=cut)
+
+
+def make_views(batch: Batch, config: Config, epoch: int, fs: float, sd: float) -> tuple[Tensor, Tensor | None]:
+    """(anchor, second view or None) of the configuration's method, in network units."""
+    method = methods.named(config.method)()
+    method.config = config
+    views = method.views(batch, Draw(batch, config, epoch, fs, sd))
+    return views[0], views[1] if len(views) > 1 else None

@@ -1,0 +1,26 @@
+"""Contrastive baselines: a segment is to find its other view among all segments of the batch."""
+
+from __future__ import annotations
+
+from ... import nn
+from .method import Method
+
+
+class SimCLR(Method):
+    """Two augmentations of each segment, NT-Xent (Chen et al. 2020)."""
+
+    def views(self, batch, draw):
+        return draw(0, 1)
+
+    def loss(self, out, batch):
+        a, b = out.embeddings
+        return nn.nt_xent(a, b, batch.group, tau=self.config.tau, process_group=self.process_group)
+
+
+class CMSC(Method):
+    """The two adjacent segments of each record, InfoNCE (CLOCS, Kiyasseh et al. 2021)."""
+
+    def loss(self, out, batch):
+        (h,) = out.embeddings
+        tau, group = self.config.tau, batch.group[0::2]
+        return nn.info_nce(h[0::2], h[1::2], group, tau=tau, process_group=self.process_group)

@@ -1,0 +1,133 @@
+"""PhysioCLR (arXiv 2509.08116): pairs by physiology, a heartbeat-shuffled view, and a decoder."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ... import nn
+from ...nn.losses import global_mean
+from ..beats import BEATS, BeatSpace, average_beat, fit_beats
+from ..files import read_space
+from .method import Method, Outputs, view_rows
+
+ANCHOR, SECOND, SHUFFLE = 0, 1, 2  # which random numbers each takes
+
+
+class PhysioCLR(Method):
+    """Hybrid contrastive loss + alpha MSE + beta MSE around the R peaks; gamma and beat_weight are not in the paper."""
+
+    beat_space: BeatSpace | None = None
+
+    def check(self, config):
+        if not (config.shuffle or config.adjacent):
+            raise ValueError("shuffle and adjacent are both false; physioclr needs at least one view")
+
+    def fit(self, segments, config, folder):
+        if config.beat_weight > 0:
+            fit_beats(segments).save(folder / BEATS)
+
+    def start(self, segments, config, folder, process_group=None):
+        super().start(segments, config, folder, process_group)
+        self.feature_space, self.fs = segments.feature_space, segments.fs
+        self.beat_space = read_space(BeatSpace, folder / BEATS) if config.beat_weight > 0 else None
+        self.hybrid = hybrid_loss(config, segments.fs)
+
+    def model(self, encoder, config, fs, classes=0):
+        predicted = config.feature_components if config.gamma else 0
+        return nn.PhysioCLR(encoder, hybrid_loss(config, fs), projection=config.projection, features=predicted)
+
+    # ---- a step
+
+    def views(self, batch, draw):
+        c = draw.config
+        # time maps move the waves away from the target of the reconstruction
+        views = draw(ANCHOR, time_maps=not (c.alpha or c.beta))
+        if c.shuffle:
+            views += draw(SECOND, of=draw.shuffled_beats(SHUFFLE, c.shuffle_cut))
+        return views
+
+    def rows(self, batch, views, sd):
+        rows = super().rows(batch, views, sd)
+        if self.config.alpha or self.config.beta:
+            valid = torch.isfinite(batch.ecg)
+            rows |= {"target": torch.where(valid, batch.ecg, 0.0) / sd, "valid": valid, "rpeaks": batch.rpeaks}
+        return rows
+
+    def forward(self, model, rows):
+        """Beside the embeddings: the squared errors of each row's reconstruction and how many samples they are of."""
+        embeddings, tokens = model.project(*view_rows(rows))
+        heads: dict[str, Tensor] = {}
+        if model.decoder is not None:
+            heads |= self.reconstruct(model, tokens, rows)
+        if model.predictor is not None:
+            heads["predicted"] = model.predict(tokens).float()
+        return Outputs(embeddings, heads)
+
+    def reconstruct(self, model, tokens: Tensor, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        target = rows["target"]
+        decoded = model.decoder(tokens, target.shape[2])
+        with torch.autocast(target.device.type, enabled=False):
+            sums = model.loss.reconstruction_sums(decoded.signal, target, rows["valid"] & decoded.made, rows["rpeaks"])
+        heads = {"reconstruction": sums.squares, "reconstruction_count": sums.count}
+        if model.loss.beta:
+            heads |= {"peak": sums.peak_squares, "peak_count": sums.peak_count}
+        return heads
+
+    def loss(self, out, batch):
+        c, h = self.config, out.embeddings[0]
+        views = out.embeddings[1:] + ([h[batch.pair]] if c.adjacent else [])
+        loss, stats = self.hybrid.contrastive(
+            h, torch.stack(views), self.pair_features(batch), batch.group, self.process_group
+        )
+        terms = {"contrastive": loss, **_means(stats)}
+        for name, weight in (("reconstruction", c.alpha), ("peak", c.beta)):
+            if name in out.heads:
+                count = out.heads[f"{name}_count"].sum()
+                terms[name] = global_mean(out.heads[name].sum(), count, self.process_group)
+                loss = loss + weight * terms[name]
+        if "predicted" in out.heads:
+            terms["prediction"] = self.prediction_error(out.heads["predicted"], batch.features)
+            loss = loss + c.gamma * terms["prediction"]
+        return {**terms, "loss": loss}
+
+    def prediction_error(self, predicted: Tensor, features: Tensor) -> Tensor:
+        """Mean squared error of the predicted features, 1 for predicting the mean; rows without any feature are out."""
+        variance = float(self.feature_space.explained_variance.mean())
+        known = (features != 0).any(1)
+        errors = torch.where(known[:, None], predicted - features / math.sqrt(variance or 1.0), 0.0).square()
+        count = known.sum() * features.shape[1]
+        return global_mean(errors.sum(), count, self.process_group)
+
+    def pair_features(self, batch: Any) -> Tensor:
+        """The rows whose cosine decides on pairs: features, and beside them the average beats if they are compared.
+
+        Features and beats each have a mean square length of 1 before the weight of the beats. Without feature pairs
+        (delta is then 1): directions of which no two agree.
+        """
+        if self.beat_space is not None:
+            length = math.sqrt(float(self.feature_space.explained_variance.sum()) or 1.0)
+            beats = self.beat_space.transform(average_beat(batch.ecg, batch.rpeaks, self.fs))
+            return torch.cat((batch.features / length, self.config.beat_weight * beats), dim=1)
+        if self.config.feature_pairs:
+            return batch.features
+        generator = torch.Generator().manual_seed(int(batch.sample_id[0]))
+        return torch.randn((len(batch.features), 16), generator=generator).to(batch.features)
+
+
+def hybrid_loss(config: Any, fs: float) -> nn.HybridLoss:
+    """Without feature pairs no similarity reaches delta."""
+    return nn.HybridLoss(
+        tau=config.tau, delta=config.delta if config.feature_pairs else 1.0, mode=config.mode, tau_s=config.tau_s,
+        pair_reduction=config.pair_reduction, alpha=config.alpha, beta=config.beta, fs=fs,
+    )  # fmt: skip
+
+
+def _means(stats: Any) -> dict[str, float]:
+    """Positives and negatives per anchor, and the number of rows that were skipped."""
+    return {name: float(getattr(stats, name).float().mean()) for name in ("positives", "negatives")} | {
+        "skipped": float(stats.skipped)
+    }
