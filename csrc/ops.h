@@ -47,6 +47,42 @@ struct NeighborsCall {
   PHYSIOCLR_FIELDS(a, b, own, kind, inv_two_sigma2, group, k, scale, index, similarity)
 };
 
+// R peaks of every record, fused over its leads: index (records, P), rising, padded with -1; count, quality (records).
+// NaN and Inf samples are missing. T: float or int16_t.
+template <class T>
+struct RpeaksCall {
+  Cube<const T> ecg;
+  double fs;
+  Matrix<int32_t> index;
+  int32_t* count;
+  float* quality;
+  void* scratch;  // for CUDA: detect_rpeaks_workspace bytes, aligned to 256
+  PHYSIOCLR_FIELDS(ecg, fs, index, count, quality, scratch)
+};
+
+// Sum of squared errors over the windows [r - half, r + half] around the R peaks (their union), all leads, per record:
+// sum[b], count[b]. T is float or double. A sample where x is not finite is left out. rpeaks: (records, P), rising, padded
+// with -1. False if an R peak is outside the record or out of order; CUDA does not look, and passes over it.
+template <class T>
+struct PeakLossCall {
+  Cube<const T> x_hat, x;
+  Matrix<const int32_t> rpeaks;
+  int64_t half;
+  double* sum;
+  int64_t* count;
+  PHYSIOCLR_FIELDS(x_hat, x, rpeaks, half, sum, count)
+};
+// grad = scale[b] * (x_hat - x) inside those windows, 0 elsewhere; scale = 2 * (upstream gradient of sum[b]).
+template <class T>
+struct PeakLossBwdCall {
+  Cube<const T> x_hat, x;
+  Matrix<const int32_t> rpeaks;
+  int64_t half;
+  const T* scale;
+  T* grad;
+  PHYSIOCLR_FIELDS(x_hat, x, rpeaks, half, scale, grad)
+};
+
 // One tile of pairs of the loss: s (rows, cols) are cosines of embeddings, f (rows, cols) of features; id: group numbers
 // of its rows and columns (core/contrastive_math.h).
 template <class T>
@@ -97,20 +133,6 @@ struct AugmentBwdCall {
 
 namespace cpu {
 
-// Sum of squared errors over the windows [r - half, r + half] around the R peaks (their union), all leads, per record:
-// sum[b], count[b]. T is float or double. A sample where x is not finite is left out. rpeaks: (records, P), rising, padded
-// with -1. Returns false if an R peak is outside the record or out of order.
-template <class T>
-bool peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
-                                  double* sum, int64_t* count);
-// grad = scale[b] * (x_hat - x) inside those windows, 0 elsewhere; scale = 2 * (upstream gradient of sum[b]).
-template <class T>
-void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
-                                  const T* scale, T* grad);
-// R peaks of every record, fused over its leads. index (records, P), rising, padded with -1; count, quality (records).
-// NaN and Inf samples are missing.
-void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
-void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality);
 // hybrid_contrastive_loss in three steps, computed in T = float or double. E is how embeddings and their gradients are
 // stored: T, or with T = float a 16-bit type (core/elements.h), widened a row at a time. `anchor`, `features`, `group` (null:
 // every row its own record), `stats` and `counts` of all N rows; `views` (V, n, D) and the gradients of the
@@ -193,14 +215,6 @@ void contrastive_fused_gradient(const ContrastRows<X>& rows, const ContrastSetti
 
 namespace cuda {
 
-// As cpu::, without the check of the R peaks (those outside the record are ignored).
-template <class T>
-void peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
-                                  double* sum, int64_t* count, void* stream);
-template <class T>
-void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
-                                  const T* scale, T* grad, void* stream);
-
 // contrastive_finish and the tile version of hybrid_contrastive_loss, as in cpu::.
 template <class T, class E>
 void contrastive_prepare(Matrix<const E> anchor, Matrix<const T> features, T* h, T* unit, double* inv_norm,
@@ -230,12 +244,8 @@ void contrastive_row_gradients(const double* grad_loss, Matrix<const E> anchor, 
                                const ContrastSettings& settings, E* grad_anchor, E* grad_views, void* stream);
 int64_t augment_workspace(int64_t views, int64_t records, int64_t leads, int64_t beats) noexcept;
 
-// As cpu::, in two launches. scratch: detect_rpeaks_workspace bytes, aligned to 256.
+// Bytes of RpeaksCall::scratch.
 int64_t detect_rpeaks_workspace(int64_t records, int64_t leads, int64_t samples, double fs);
-void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality,
-                   void* scratch, void* stream);
-void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality,
-                   void* scratch, void* stream);
 
 // The fused version on the current device: rows per block (0: it cannot, use the tile version) and its processors. split:
 // with operands SplitHalf.
@@ -264,6 +274,14 @@ const char* archs() noexcept;    // CMAKE_CUDA_ARCHITECTURES of the build, "" wi
 
 // ---- every kernel: its name in Python, its struct ----
 
+#define PHYSIOCLR_SIGNAL_CALLS(X)                                  \
+  X(detect_rpeaks_float32, RpeaksCall<float>)                      \
+  X(detect_rpeaks_int16, RpeaksCall<int16_t>)                      \
+  X(peak_reconstruction_loss_fwd_float32, PeakLossCall<float>)     \
+  X(peak_reconstruction_loss_fwd_float64, PeakLossCall<double>)    \
+  X(peak_reconstruction_loss_bwd_float32, PeakLossBwdCall<float>)  \
+  X(peak_reconstruction_loss_bwd_float64, PeakLossBwdCall<double>)
+
 #define PHYSIOCLR_PAIR_CALLS(X)      \
   X(physio_similarity, SimilarityCall) \
   X(physio_neighbors, NeighborsCall)
@@ -272,8 +290,9 @@ const char* archs() noexcept;    // CMAKE_CUDA_ARCHITECTURES of the build, "" wi
   X(augment, AugmentCall)          \
   X(augment_bwd, AugmentBwdCall)
 
-#define PHYSIOCLR_CALLS(X) \
-  PHYSIOCLR_PAIR_CALLS(X)  \
+#define PHYSIOCLR_CALLS(X)  \
+  PHYSIOCLR_SIGNAL_CALLS(X) \
+  PHYSIOCLR_PAIR_CALLS(X)   \
   PHYSIOCLR_AUGMENT_CALLS(X)
 
 #define PHYSIOCLR_DECLARE(name, ...)              \

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .info import info, set_num_threads
 from .ops._types import Delineation, RPeaks
 from .ops.augment import augment, shuffle_beats, view_seed
-from .ops.augment_plan import (
+from .ops.augment.plan import (
     AmplitudeScale,
     Augment,
     BaselineWander,

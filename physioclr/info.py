@@ -32,12 +32,12 @@ def _numba_cache() -> str:
     Files of earlier sources stay in the cache but are never loaded again: an index counts if it holds the digest of its
     source file (in older Numba the time of its last change) and Numba's version.
     """
-    package, fresh = Path(__file__).parent / "ops", set()
+    package, fresh = Path(__file__).parent / "ops" / "_numba", set()
     for f in _numba_indices(package):
         source = package / f"{f.name.partition('.')[0]}.py"
         if f".py{sys.version_info[0]}{sys.version_info[1]}." in f.name and source.is_file() and _is_of(f, source):
             fresh.add(f.name.partition("-")[0])
-    if "_numba_delineate.delineate_range" in fresh:
+    if "delineate.delineate_range" in fresh:
         return f"warm ({len(fresh)} compiled functions)"
     return "cold (the first call of delineate compiles for a while)"
 
@@ -46,7 +46,7 @@ def _numba_indices(package: Path) -> list[Path]:
     """The index files of Numba's cache that belong to files of this folder."""
     chosen = os.environ.get("NUMBA_CACHE_DIR")  # a folder for each source there, its name ends with the source's folder
     folder = Path(chosen) if chosen else package / "__pycache__"
-    return [f for f in folder.rglob("_numba_*.nbi") if not chosen or f.parent.name.startswith(package.name)]
+    return [f for f in folder.rglob("*.nbi") if not chosen or f.parent.name.startswith(package.name)]
 
 
 def _is_of(index: Path, source: Path) -> bool:

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 import physioclr as pc
-from physioclr.ops import _numba_features as kernels
-from physioclr.ops._launch.features import slope_taps
+from physioclr.ops._numba import features as kernels
+from physioclr.ops.features import slope_taps
 
 COLUMN = {name: i for i, name in enumerate(pc.FEATURE_NAMES)}
 FIELDS = pc.Delineation._fields

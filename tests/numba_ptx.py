@@ -1,4 +1,4 @@
-"""Compiles every kernel of `_numba_cuda` to PTX, without a GPU: python numba_ptx.py CUDA_HOME
+"""Compiles every kernel of `ops/_numba/cuda.py` to PTX, without a GPU: python numba_ptx.py CUDA_HOME
 
 Prints the name and the size of each. CUDA_HOME needs nvvm/lib64/libnvvm.so and nvvm/libdevice.
 """
@@ -12,7 +12,7 @@ os.environ["CUDA_HOME"] = sys.argv[1]
 import numba.cuda.dispatcher as dispatcher
 from numba import cuda, float32, float64, int32, int64, types, uint8
 
-from physioclr.ops import _numba_cuda as kernels
+from physioclr.ops._numba import cuda as kernels
 
 
 class Device:  # what the dispatcher asks the driver for when one device function calls another

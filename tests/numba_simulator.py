@@ -11,11 +11,12 @@ os.environ |= {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
 
 import numpy as np
 
-from physioclr.ops import _launch
 from physioclr.ops._arrays import Arrays
-from physioclr.ops._launch import numba_gpu
+from physioclr.ops._numba import gpu
+from physioclr.ops.delineate import _delineate
+from physioclr.ops.features import _features
 
-numba_gpu.THREADS_PER_BLOCK = 4
+gpu.THREADS_PER_BLOCK = 4
 
 
 class Simulated(Arrays):
@@ -27,17 +28,17 @@ class Simulated(Arrays):
 np.seterr(all="ignore")  # NumPy scalars warn where compiled code does not
 given = dict(np.load(sys.argv[1]))
 ecg, rpeaks, fs = given["ecg"], given["rpeaks"], float(given["fs"])
-numba_gpu.MOST_THREADS = int(given.get("threads", 1 << 16))
+gpu.MOST_THREADS = int(given.get("threads", 1 << 16))
 lead = str(given["lead"])
 found = {}
-waves = _launch.delineate(Simulated(), ecg, fs, rpeaks, int(lead) if lead.lstrip("-").isdigit() else lead)
+waves = _delineate.run(Simulated(), ecg, fs, rpeaks, lead)
 for name, field in zip(("p_on", "p_peak", "p_off", "qrs_on", "qrs_off", "t_on", "t_peak", "t_off"), waves, strict=True):
     found[name] = field
 if "leads" in given:
     segment = float(given["segment"]) or None
-    found["features"], found["paced"] = _launch.physio_features(
+    found["features"], found["paced"] = _features.run(
         Simulated(), ecg, fs, rpeaks, given["leads"].tolist(), segment, str(given["qtc"])
     )
 peaks = np.array([[5, 80, 80, 90], [5, 300, 200, 400], [-1, 7, 8, 9], [3, 10**9, 12, 13], [-7, 1, 2, 3]])
-found["usable"] = numba_gpu.usable_rpeaks(Simulated(), peaks, 1000)
+found["usable"] = gpu.usable_rpeaks(Simulated(), peaks, 1000)
 np.savez(sys.argv[2], **found)

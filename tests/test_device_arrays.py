@@ -189,7 +189,16 @@ def test_other_devices_are_refused():
 def test_the_native_stub_says_the_same():
     with pytest.raises(RuntimeError, match=r"built without CUDA.*PHYSIOCLR_CUDA=ON"):
         _core.physio_similarity(
-            0, 0, a=(0, 1, 1), b=(0, 1, 1), kind=0, inv_two_sigma2=0.0, form=0, threshold=0.0, scale=0, out=0
+            0,
+            0,
+            a=(0, 1, 1, None),
+            b=(0, 1, 1, None),
+            kind=0,
+            inv_two_sigma2=0.0,
+            form=0,
+            threshold=0.0,
+            scale=0,
+            out=0,
         )
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import physioclr as pc
 from physioclr import reference
-from physioclr.ops._launch.features import slope_taps
+from physioclr.ops.features import slope_taps
 
 # ---- against the reference ----------------------------------------------------------------------------------------
 

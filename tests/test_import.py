@@ -87,7 +87,7 @@ def test_info_says_what_there_is():
 
 def test_info_counts_compiled_code_of_these_sources_only(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    folder, ops = tmp_path / "ops_0", Path(pc.__file__).parent / "ops"
+    folder, ops = tmp_path / "_numba_0", Path(pc.__file__).parent / "ops" / "_numba"
     folder.mkdir()
     python, numba = "py{}{}".format(*sys.version_info[:2]), importlib.metadata.version("numba")
 
@@ -97,12 +97,12 @@ def test_info_counts_compiled_code_of_these_sources_only(tmp_path, monkeypatch):
     def digest(name):
         return hashlib.sha256((ops / name).read_bytes()).digest()
 
-    write("_numba_delineate.delineate_range-1", numba, hashlib.sha256(b"an earlier text").digest())
-    write("_numba_delineate.delineate_range-2", "0.1", digest("_numba_delineate.py"))
-    write("_numba_features.features_range-1", numba, digest("_numba_features.py"))
-    (folder / "_numba_delineate.delineate_range-1.1.nbc").write_bytes(b"")
+    write("delineate.delineate_range-1", numba, hashlib.sha256(b"an earlier text").digest())
+    write("delineate.delineate_range-2", "0.1", digest("delineate.py"))
+    write("features.features_range-1", numba, digest("features.py"))
+    (folder / "delineate.delineate_range-1.1.nbc").write_bytes(b"")
     assert pc.info()["numba cache"].startswith("cold")
-    write("_numba_delineate.delineate_range-3", numba, digest("_numba_delineate.py"))
+    write("delineate.delineate_range-3", numba, digest("delineate.py"))
     assert pc.info()["numba cache"] == "warm (2 compiled functions)"
 
 

@@ -15,7 +15,7 @@ from feature_kernel import assert_equal_features
 from synthetic import synthetic_ecg
 
 import physioclr as pc
-from physioclr.ops._launch.numba_gpu import resampling_filter
+from physioclr.ops._numba.gpu import resampling_filter
 
 HERE = Path(__file__).parent
 
@@ -90,11 +90,10 @@ def test_resampling_filter_is_scipys(up, down):
 
 
 def test_the_compiled_code_is_of_these_sources():
-    ops = Path(pc.__file__).parent / "ops"
-    names = ["delineate_constants", "delineate_weights", "numba_scalar", "numba_waves", "numba_qrs", "numba_beats"]
-    names += ["numba_delineate", "numba_features", "numba_leads"]
-    digest = hashlib.sha256(b"".join((ops / f"_{name}.py").read_bytes() for name in names)).hexdigest()[:16]
-    assert f'SOURCES = "{digest}"' in (ops / "_numba_cuda.py").read_text()
+    ops = Path(pc.__file__).parent / "ops" / "_numba"
+    names = ["constants", "weights", "scalar", "waves", "qrs", "beats", "delineate", "features", "leads"]
+    digest = hashlib.sha256(b"".join((ops / f"{name}.py").read_bytes() for name in names)).hexdigest()[:16]
+    assert f'SOURCES = "{digest}"' in (ops / "cuda.py").read_text()
 
 
 def cuda_home(tmp_path):

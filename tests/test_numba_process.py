@@ -12,14 +12,14 @@ import pytest
 from synthetic import synthetic_ecg
 
 import physioclr as pc
-from physioclr.ops import _pool
+from physioclr.ops._numba import pool
 
 
 @pytest.fixture
 def threads():
-    n = _pool._core.num_threads()
-    yield _pool._core.set_num_threads
-    _pool._core.set_num_threads(n)
+    n = pool._core.num_threads()
+    yield pool._core.set_num_threads
+    pool._core.set_num_threads(n)
 
 
 def test_results_do_not_depend_on_threads(threads):
@@ -43,7 +43,7 @@ def test_pool_covers_the_range_once(threads, n):
     def f(a, b):
         seen[a:b] += 1
 
-    callers = [threading.Thread(target=_pool.run, args=(f, n)) for _ in range(3)]
+    callers = [threading.Thread(target=pool.run, args=(f, n)) for _ in range(3)]
     for c in callers:
         c.start()
     for c in callers:
@@ -59,17 +59,17 @@ def test_pool_raises_what_a_piece_raises(threads):
             raise KeyError("piece")
 
     with pytest.raises(KeyError, match="piece"):
-        _pool.run(f, 100)
-    _pool.run(lambda a, b: None, 100)
+        pool.run(f, 100)
+    pool.run(lambda a, b: None, 100)
 
 
 def test_the_compiled_code_is_of_these_sources():
-    ops = Path(pc.__file__).parent / "ops"
-    names = ("delineate_constants", "delineate_weights", "numba_scalar", "numba_waves", "numba_qrs", "numba_beats")
-    text = b"".join((ops / f"_{name}.py").read_bytes() for name in names)
-    assert f'SOURCES = "{hashlib.sha256(text).hexdigest()[:16]}"' in (ops / "_numba_delineate.py").read_text()
-    digest = hashlib.sha256((ops / "_numba_scalar.py").read_bytes()).hexdigest()[:16]
-    for name in ("_numba_features.py", "_numba_leads.py"):
+    ops = Path(pc.__file__).parent / "ops" / "_numba"
+    names = ("constants", "weights", "scalar", "waves", "qrs", "beats")
+    text = b"".join((ops / f"{name}.py").read_bytes() for name in names)
+    assert f'SOURCES = "{hashlib.sha256(text).hexdigest()[:16]}"' in (ops / "delineate.py").read_text()
+    digest = hashlib.sha256((ops / "scalar.py").read_bytes()).hexdigest()[:16]
+    for name in ("features.py", "leads.py"):
         assert f'SOURCES = "{digest}"' in (ops / name).read_text()
 
 

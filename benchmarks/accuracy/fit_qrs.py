@@ -1,7 +1,7 @@
 """Fits the correction of QRS onset and offset to the readers' marks of LUDB, all leads, and cross-validates it.
 
     python benchmarks/accuracy/fit_qrs.py DATA            # errors without it and, cross-validated, with it
-    python benchmarks/accuracy/fit_qrs.py DATA --write    # fits it to all records and writes _delineate_weights.py
+    python benchmarks/accuracy/fit_qrs.py DATA --write    # fits it to all records and writes ops/_numba/weights.py
 
 A network of one hidden layer sees the QRS complex of an average of alike beats, or of a beat that is unlike the others
 (`physioclr.reference.delineate.qrs_inputs`), and says how far the mean of the marks lies from the boundary found by
@@ -22,8 +22,8 @@ import wfdb
 from delineation import marks, parts
 
 import physioclr as pc
-from physioclr.ops import _delineate_constants as C
-from physioclr.ops import _delineate_weights as W
+from physioclr.ops._numba import constants as C
+from physioclr.ops._numba import weights as W
 
 reference = importlib.import_module("physioclr.reference.delineate")
 EDGES = ("on", "off")

@@ -4,7 +4,8 @@
 // has made current. Returns what the CPU's kernel returns, True for the GPU's. The kernel runs without the GIL.
 //
 // An array is a NumPy array, of the right dtype, dimensions and C order, or, from other libraries and unchecked,
-// (address, *shape); where the kernel takes a bare pointer, a NumPy array or an address, 0 for none.
+// (address, *shape, owner); where the kernel takes a bare pointer, a NumPy array or (address, owner), 0 for none. The
+// owner only has to live until the call is over, which the arguments see to.
 #include <pybind11/numpy.h>
 
 #include <algorithm>
@@ -97,8 +98,9 @@ struct Convert<Contrast> : ConvertNumber<Contrast> {};
 template <class T>
 struct Convert<T*> {
   static T* of(PyObject* o, const char* field) {
+    if (PyTuple_Check(o) && PyTuple_GET_SIZE(o) == 2) o = PyTuple_GET_ITEM(o, 0);
     if (PyLong_Check(o)) return reinterpret_cast<T*>(static_cast<uintptr_t>(integer(o, field)));
-    if (!py::isinstance<py::array>(o)) wrong(field, "an array or an address");
+    if (!py::isinstance<py::array>(o)) wrong(field, "an array, (address, owner) or 0");
     return memory<T>(o, field, -1);
   }
 };
@@ -111,7 +113,8 @@ T* array(PyObject* o, const char* field, int n, int64_t* shape) {
     for (int k = 0; k < n; ++k) shape[k] = py::detail::array_proxy(o)->dimensions[k];
     return data;
   }
-  if (!PyTuple_Check(o) || PyTuple_GET_SIZE(o) != n + 1) wrong(field, "an array, or its address and " + std::to_string(n) + " extents");
+  if (!PyTuple_Check(o) || PyTuple_GET_SIZE(o) != n + 2)
+    wrong(field, "an array, or (address, " + std::to_string(n) + " extents, owner)");
   for (int k = 0; k < n; ++k) shape[k] = integer(PyTuple_GET_ITEM(o, k + 1), field);
   return reinterpret_cast<T*>(static_cast<uintptr_t>(integer(PyTuple_GET_ITEM(o, 0), field)));
 }
@@ -141,12 +144,12 @@ struct Convert<Vector<T>> {
   }
 };
 
-// Of any dimensions: a NumPy array, or (address, number of the element type).
+// Of any dimensions: a NumPy array, or (address, number of the element type, owner).
 template <class V>
 struct Convert<Samples<V>> {
   static Samples<V> of(PyObject* o, const char* field) {
     if (!py::isinstance<py::array>(o)) {
-      if (!PyTuple_Check(o) || PyTuple_GET_SIZE(o) != 2) wrong(field, "an array, or its address and its element type");
+      if (!PyTuple_Check(o) || PyTuple_GET_SIZE(o) != 3) wrong(field, "an array, or (address, element type, owner)");
       return {reinterpret_cast<V*>(static_cast<uintptr_t>(integer(PyTuple_GET_ITEM(o, 0), field))),
               static_cast<Element>(integer(PyTuple_GET_ITEM(o, 1), field))};
     }

@@ -11,7 +11,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("cuda_device_count", &cuda::device_count);
   m.def("cuda_driver_version", &cuda::driver_version);
   m.def("cuda_device_name", &cuda::device_name);
-  m.def("augment_workspace", &cuda::augment_workspace);
   m.def("view_seed", &view_seed);
   m.def("num_threads", &threads);
   m.def("set_num_threads", &set_threads);
@@ -19,8 +18,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
 #define PHYSIOCLR_BIND(name, ...) bind<__VA_ARGS__>(m, #name);
   PHYSIOCLR_CALLS(PHYSIOCLR_BIND)
 #undef PHYSIOCLR_BIND
-  bind_rpeaks(m);
-  bind_reconstruction(m);
+  m.def("detect_rpeaks_workspace", &cuda::detect_rpeaks_workspace);
+  m.def("augment_workspace", &cuda::augment_workspace);
   bind_contrastive(m);
   bind_contrastive_tiles(m);
   bind_constants(m);

@@ -343,20 +343,23 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const P
 }
 
 template <class T>
-void run(Cube<const T> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality) {
-  const Plan plan(ecg.samples, fs);
+bool detect_all(const RpeaksCall<T>& call) {
+  const Cube<const T> ecg = call.ecg;
+  const Matrix<int32_t> index = call.index;
+  int32_t* const count = call.count;
+  const Plan plan(ecg.samples, call.fs);
   const int64_t records = ecg.records;
   const auto one = [&](int64_t b, Scratch& s) {
     int32_t* row = index.row(b);
     count[b] = detect(ecg.lead(b, 0), ecg.lead(records, 0), ecg.leads, ecg.samples, plan, s, row, index.cols,
-                      quality + b);
+                      call.quality + b);
     std::fill(row + count[b], row + index.cols, -1);
   };
   // Few long records: one after the other, all threads on each.
   if (const int team = threads(); team > 1 && records < 2 * team && ecg.leads * ecg.samples > kLong) {
     Scratch s(plan, ecg.leads, team);
     for (int64_t b = 0; b < records; ++b) one(b, s);
-    return;
+    return true;
   }
 #pragma omp parallel num_threads(threads()) if (records > 1)
   {
@@ -364,16 +367,12 @@ void run(Cube<const T> ecg, double fs, Matrix<int32_t> index, int32_t* count, fl
 #pragma omp for schedule(dynamic, 4)
     for (int64_t b = 0; b < records; ++b) one(b, s);
   }
+  return true;
 }
 
 }  // namespace
 
-void detect_rpeaks(Cube<const float> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality) {
-  run(ecg, fs, index, count, quality);
-}
-
-void detect_rpeaks(Cube<const int16_t> ecg, double fs, Matrix<int32_t> index, int32_t* count, float* quality) {
-  run(ecg, fs, index, count, quality);
-}
+bool run(const RpeaksCall<float>& call) { return detect_all(call); }
+bool run(const RpeaksCall<int16_t>& call) { return detect_all(call); }
 
 }  // namespace physioclr::cpu

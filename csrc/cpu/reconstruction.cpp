@@ -26,18 +26,17 @@ bool for_each_window(const int32_t* peaks, int64_t columns, int64_t samples, int
   return true;
 }
 
-}  // namespace
-
 template <class T>
-bool peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
-                                  double* sum, int64_t* count) {
+bool sums(const PeakLossCall<T>& call) {
+  const Cube<const T> x_hat = call.x_hat, x = call.x;
+  const Matrix<const int32_t> rpeaks = call.rpeaks;
   std::vector<unsigned char> ok(x.records, 0);
   const int team = threads();
 #pragma omp parallel for num_threads(team) schedule(static)
   for (int64_t b = 0; b < x.records; ++b) {
     double s = 0;
     int64_t n = 0;
-    ok[b] = for_each_window(rpeaks.row(b), rpeaks.cols, x.samples, half, [&](int64_t begin, int64_t end) {
+    ok[b] = for_each_window(rpeaks.row(b), rpeaks.cols, x.samples, call.half, [&](int64_t begin, int64_t end) {
       for (int64_t l = 0; l < x.leads; ++l) {
         const T *p = x_hat.lead(b, l), *q = x.lead(b, l);
         for (int64_t t = begin; t < end; ++t)
@@ -48,36 +47,37 @@ bool peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<c
           }
       }
     });
-    sum[b] = s;
-    count[b] = n;
+    call.sum[b] = s;
+    call.count[b] = n;
   }
   return std::all_of(ok.begin(), ok.end(), [](unsigned char v) { return v; });
 }
 
 template <class T>
-void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
-                                  const T* scale, T* grad) {
+bool gradient(const PeakLossBwdCall<T>& call) {
+  const Cube<const T> x_hat = call.x_hat, x = call.x;
+  const Matrix<const int32_t> rpeaks = call.rpeaks;
   const int team = threads();
 #pragma omp parallel for num_threads(team) schedule(static)
   for (int64_t b = 0; b < x.records; ++b) {
-    T* g = grad + b * x.leads * x.samples;
+    T* g = call.grad + b * x.leads * x.samples;
     std::fill(g, g + x.leads * x.samples, T(0));
-    for_each_window(rpeaks.row(b), rpeaks.cols, x.samples, half, [&](int64_t begin, int64_t end) {
+    for_each_window(rpeaks.row(b), rpeaks.cols, x.samples, call.half, [&](int64_t begin, int64_t end) {
       for (int64_t l = 0; l < x.leads; ++l) {
         const T *p = x_hat.lead(b, l), *q = x.lead(b, l);
         for (int64_t t = begin; t < end; ++t)
-          if (is_finite(q[t])) g[l * x.samples + t] = scale[b] * (p[t] - q[t]);
+          if (is_finite(q[t])) g[l * x.samples + t] = call.scale[b] * (p[t] - q[t]);
       }
     });
   }
+  return true;
 }
 
-#define INSTANTIATE(T)                                                                                                 \
-  template bool peak_reconstruction_loss_fwd(Cube<const T>, Cube<const T>, Matrix<const int32_t>, int64_t, double*,    \
-                                             int64_t*);                                                                \
-  template void peak_reconstruction_loss_bwd(Cube<const T>, Cube<const T>, Matrix<const int32_t>, int64_t, const T*, T*);
-INSTANTIATE(float)
-INSTANTIATE(double)
-#undef INSTANTIATE
+}  // namespace
+
+bool run(const PeakLossCall<float>& call) { return sums(call); }
+bool run(const PeakLossCall<double>& call) { return sums(call); }
+bool run(const PeakLossBwdCall<float>& call) { return gradient(call); }
+bool run(const PeakLossBwdCall<double>& call) { return gradient(call); }
 
 }  // namespace physioclr::cpu

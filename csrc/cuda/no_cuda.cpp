@@ -17,23 +17,6 @@ namespace {
   void run(const __VA_ARGS__&, void*) { none(); }
 PHYSIOCLR_CALLS(PHYSIOCLR_NONE)
 
-template <class T>
-void peak_reconstruction_loss_fwd(Cube<const T>, Cube<const T>, Matrix<const int32_t>, int64_t, double*, int64_t*,
-                                  void*) {
-  none();
-}
-template <class T>
-void peak_reconstruction_loss_bwd(Cube<const T>, Cube<const T>, Matrix<const int32_t>, int64_t, const T*, T*, void*) {
-  none();
-}
-template void peak_reconstruction_loss_fwd(Cube<const float>, Cube<const float>, Matrix<const int32_t>, int64_t, double*,
-                                           int64_t*, void*);
-template void peak_reconstruction_loss_fwd(Cube<const double>, Cube<const double>, Matrix<const int32_t>, int64_t,
-                                           double*, int64_t*, void*);
-template void peak_reconstruction_loss_bwd(Cube<const float>, Cube<const float>, Matrix<const int32_t>, int64_t,
-                                           const float*, float*, void*);
-template void peak_reconstruction_loss_bwd(Cube<const double>, Cube<const double>, Matrix<const int32_t>, int64_t,
-                                           const double*, double*, void*);
 template <class T, class E>
 void contrastive_prepare(Matrix<const E>, Matrix<const T>, T*, T*, double*, int32_t*, void*) {
   none();
@@ -75,8 +58,6 @@ template void contrastive_finish<float>(const double*, const int64_t*, int64_t, 
 template void contrastive_finish<double>(const double*, const int64_t*, int64_t, int64_t, Contrast, double*, int64_t*,
                                          void*);
 int64_t detect_rpeaks_workspace(int64_t, int64_t, int64_t, double) { return 0; }
-void detect_rpeaks(Cube<const float>, double, Matrix<int32_t>, int32_t*, float*, void*, void*) { none(); }
-void detect_rpeaks(Cube<const int16_t>, double, Matrix<int32_t>, int32_t*, float*, void*, void*) { none(); }
 int64_t augment_workspace(int64_t, int64_t, int64_t, int64_t) noexcept { return 0; }
 ContrastPlan contrastive_fused_plan(int64_t, int64_t, bool) { none(); }
 template <class E, class X>

@@ -4,34 +4,34 @@
 
 namespace physioclr::cuda {
 
+namespace {
+
 template <class T>
-void peak_reconstruction_loss_fwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
-                                  double* sum, int64_t* count, void* stream) {
+void sums(const PeakLossCall<T>& call, void* stream) {
+  const Cube<const T> x = call.x;
   if (x.records == 0) return;
   peak_reconstruction_fwd_kernel<T><<<static_cast<unsigned>(x.records), kReconThreads, 0, as_stream(stream)>>>(
-      x_hat.data, x.data, x.leads, x.samples, rpeaks.data, rpeaks.cols, half, sum, count);
+      call.x_hat.data, x.data, x.leads, x.samples, call.rpeaks.data, call.rpeaks.cols, call.half, call.sum, call.count);
   check(cudaGetLastError(), "peak_reconstruction_loss forward");
 }
 
 template <class T>
-void peak_reconstruction_loss_bwd(Cube<const T> x_hat, Cube<const T> x, Matrix<const int32_t> rpeaks, int64_t half,
-                                  const T* scale, T* grad, void* stream) {
+void gradient(const PeakLossBwdCall<T>& call, void* stream) {
+  const Cube<const T> x = call.x;
   if (x.records == 0 || x.leads == 0 || x.samples == 0) return;
   const int64_t chunks = (x.samples + kReconThreads - 1) / kReconThreads;
   if (chunks > 65535) throw std::runtime_error("peak_reconstruction_loss: more than 16,776,960 samples in a record");
   const dim3 grid(static_cast<unsigned>(x.records), static_cast<unsigned>(chunks));
   peak_reconstruction_bwd_kernel<T><<<grid, kReconThreads, 0, as_stream(stream)>>>(
-      x_hat.data, x.data, x.leads, x.samples, rpeaks.data, rpeaks.cols, half, scale, grad);
+      call.x_hat.data, x.data, x.leads, x.samples, call.rpeaks.data, call.rpeaks.cols, call.half, call.scale, call.grad);
   check(cudaGetLastError(), "peak_reconstruction_loss backward");
 }
 
-#define INSTANTIATE(T)                                                                                                 \
-  template void peak_reconstruction_loss_fwd(Cube<const T>, Cube<const T>, Matrix<const int32_t>, int64_t, double*,    \
-                                             int64_t*, void*);                                                         \
-  template void peak_reconstruction_loss_bwd(Cube<const T>, Cube<const T>, Matrix<const int32_t>, int64_t, const T*,   \
-                                             T*, void*);
-INSTANTIATE(float)
-INSTANTIATE(double)
-#undef INSTANTIATE
+}  // namespace
+
+void run(const PeakLossCall<float>& call, void* stream) { sums(call, stream); }
+void run(const PeakLossCall<double>& call, void* stream) { sums(call, stream); }
+void run(const PeakLossBwdCall<float>& call, void* stream) { gradient(call, stream); }
+void run(const PeakLossBwdCall<double>& call, void* stream) { gradient(call, stream); }
 
 }  // namespace physioclr::cuda

@@ -2,11 +2,88 @@
 
 from __future__ import annotations
 
+import operator as std_operator
 from typing import Any
 
-from . import _launch
-from ._arrays import arrays_of, is_torch
+import numpy as np
+
+from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_lead, check_ndim, check_rpeaks, usable_rpeaks
+from ._operator import operator
 from ._types import Delineation, RPeaks, rpeaks_index
+
+ALL_LEADS = -2  # the number of "all" in _numba
+
+
+def lead_text(lead: Any) -> str:
+    """A lead as the schema carries it: a name, or the digits of an index."""
+    if isinstance(lead, str):
+        return lead
+    try:
+        return str(std_operator.index(lead))
+    except TypeError:
+        raise TypeError(f"lead is {lead!r}; it must be a lead's name, an index, 'mean' or 'all'") from None
+
+
+def _lead(text: str, n_leads: int) -> int | str:
+    try:
+        lead: int | str = int(text)
+    except ValueError:
+        lead = text
+    return check_lead(lead, n_leads, allow=("mean", "all"))
+
+
+def _results(ecg: Any, fs: float, rpeaks: Any, lead: str) -> tuple:
+    check_ndim(ecg, "ecg", (2, 3), "(records, samples) or (records, leads, samples)")
+    check_dtype(ecg, "ecg", FLOATS)
+    check_fs(fs)
+    check_rpeaks(rpeaks, ecg.shape[0])
+    records, beats = rpeaks.shape
+    every = ecg.ndim == 3 and _lead(lead, ecg.shape[1]) == "all"
+    return (((records, ecg.shape[1] + 1, beats) if every else (records, beats), "int32"),) * 8
+
+
+@operator(
+    "delineate(Tensor ecg, float fs, Tensor rpeaks, str lead='II') -> "
+    "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _results,
+    stacked=True,
+)
+def _delineate(xp: Arrays, out: Any, ecg: Any, fs: float, rpeaks: Any, lead: str) -> None:
+    fs = float(fs)
+    ecg, which = (ecg[:, None, :], 0) if ecg.ndim == 2 else (ecg, _lead(lead, ecg.shape[1]))
+    if isinstance(which, int) and ecg.shape[1] > 1 and not (xp.is_contiguous(ecg) and xp.dtype(ecg) == "float32"):
+        ecg, which = ecg[:, which : which + 1], 0  # only this lead is converted
+    x, r = xp.contiguous(ecg, "float32"), usable_rpeaks(xp, rpeaks, ecg.shape[-1])
+    rows = x.shape[1] + 1 if which == "all" else 1
+    found = out.reshape((8, r.shape[0], rows, r.shape[1]))
+    if xp.device >= 0:
+        from ._numba import gpu
+
+        r = gpu.usable_rpeaks(xp, r, x.shape[2])
+        if which == "mean":
+            x, which = gpu.mean_lead(xp, x), 0
+        leads = list(range(x.shape[1])) if which == "all" else [which]
+        gpu.delineate(xp, x, fs, r, leads, consensus=which == "all", out=found)
+        return
+    found, x, r = xp.to_numpy(found), xp.to_numpy(x), xp.to_numpy(r)
+    if found.size:
+        from ._numba import pool
+        from ._numba.delineate import delineate_range
+
+        if which == "mean":
+            x, which = mean_lead(x), 0
+        code = ALL_LEADS if which == "all" else which
+        pool.run(lambda a, b: delineate_range(a, b, x, code, r, fs, found), len(x))
+
+
+def mean_lead(x: np.ndarray) -> np.ndarray:
+    """(B, 1, T): the mean of the leads of x (B, L, T), missing samples left out."""
+    from ._numba import pool
+    from ._numba.leads import mean_lead_range
+
+    out = np.empty((x.shape[0], 1, x.shape[2]), np.float32)
+    pool.run(lambda a, b: mean_lead_range(a, b, x, out), len(x))
+    return out
 
 
 def delineate(ecg: Any, fs: float, rpeaks: RPeaks | Any, *, lead: int | str = "II") -> Delineation:
@@ -36,12 +113,4 @@ def delineate(ecg: Any, fs: float, rpeaks: RPeaks | Any, *, lead: int | str = "I
         ValueError: shapes that do not fit; R peaks that do not rise or lie outside the record; an unknown lead.
         TypeError: arrays of other than floating (ecg) or integer (rpeaks) dtype, or of different libraries.
     """
-    rpeaks = rpeaks_index(rpeaks)
-    if is_torch(ecg):
-        from ._arrays import TorchArrays
-        from ._torch import delineate as op
-
-        rpeaks = TorchArrays(ecg).adopt(rpeaks, "rpeaks")
-        return Delineation(*op.delineate(ecg, fs, rpeaks, str(lead)))
-    xp, ecg = arrays_of(ecg, "ecg")
-    return Delineation(*_launch.delineate(xp, ecg, fs, xp.adopt(rpeaks, "rpeaks"), lead))
+    return Delineation(*_delineate(ecg, fs, rpeaks_index(rpeaks), lead_text(lead)))

@@ -1,13 +1,40 @@
-"""159 physiological features of a record or of its segments: rhythm, intervals, amplitudes, ST level, beat likeness."""
+"""159 physiological features of a record or of its segments: rhythm, intervals, amplitudes, ST level, beat likeness.
+
+On the CPU Numba over records, with the delineation inside (`_numba`); on a GPU `_numba.gpu`.
+"""
 
 from __future__ import annotations
 
+from fractions import Fraction
+from functools import cache
 from typing import Any
 
-from . import _launch
-from ._arrays import arrays_of, check_lead, is_torch
+import numpy as np
+
+from ._arrays import (
+    FLOATS,
+    NUMPY,
+    Arrays,
+    check_choice,
+    check_dtype,
+    check_fs,
+    check_lead,
+    check_ndim,
+    check_number,
+    check_rpeaks,
+    usable_rpeaks,
+)
 from ._feature_names import FEATURE_NAMES as _NAMES
+from ._feature_names import N_FEATURES
+from ._operator import operator
 from ._types import RPeaks, rpeaks_index
+from .delineate import mean_lead
+from .rpeaks import _detect
+
+FS = 500.0  # P duration shifts by 0.7 SD at 250 Hz
+MEAN_LEAD = -1  # in the list of lead indices
+BLOCK = 16  # records that pass through all steps before the next ones, while their samples are in the cache
+QTC = ("fridericia", "bazett")
 
 FEATURE_NAMES: tuple[str, ...] = _NAMES
 """Names of the 159 columns of `physio_features`.
@@ -53,7 +80,7 @@ def lead_indices(lead: Any, n_leads: int | None) -> list[int]:
     if n_leads is None:
         return [0] * len(many)
     found = [check_lead(one, n_leads, allow=("mean",)) for one in many]
-    return [_launch.MEAN_LEAD if one == "mean" else one for one in found]
+    return [MEAN_LEAD if one == "mean" else one for one in found]
 
 
 def physio_features(
@@ -94,17 +121,157 @@ def physio_features(
             there; a segment longer than the record.
         TypeError: arrays of other than floating (ecg) or integer (rpeaks) dtype, or of different libraries.
     """
-    rpeaks = rpeaks_index(rpeaks)
-    if is_torch(ecg):
-        from ._arrays import TorchArrays
-        from ._torch import features as op
-
-        leads = lead_indices(lead, ecg.shape[1] if ecg.ndim == 3 else None)
-        rpeaks = None if rpeaks is None else TorchArrays(ecg).adopt(rpeaks, "rpeaks")
-        features, paced = op.physio_features(ecg, fs, rpeaks, leads, segment, qtc)
-    else:
-        xp, ecg = arrays_of(ecg, "ecg")
-        leads = lead_indices(lead, ecg.shape[1] if ecg.ndim == 3 else None)
-        rpeaks = None if rpeaks is None else xp.adopt(rpeaks, "rpeaks")
-        features, paced = _launch.physio_features(xp, ecg, fs, rpeaks, leads, segment, qtc)
+    shape = getattr(ecg, "shape", None) or np.shape(ecg)
+    leads = lead_indices(lead, shape[1] if len(shape) == 3 else None)
+    features, paced = _features(ecg, fs, rpeaks_index(rpeaks), leads, segment, qtc)
     return (features, paced) if return_paced else features
+
+
+def _results(ecg: Any, fs: float, rpeaks: Any, leads: list[int], segment: float | None, qtc: str) -> tuple:
+    check_ndim(ecg, "ecg", (2, 3), "(records, samples) or (records, leads, samples)")
+    check_dtype(ecg, "ecg", FLOATS)
+    check_fs(fs)
+    check_choice(qtc, "qtc", QTC)
+    if rpeaks is not None:
+        check_rpeaks(rpeaks, ecg.shape[0])
+    n, samples, k, n_leads = ecg.shape[0], ecg.shape[-1], len(leads), 1 if ecg.ndim == 2 else ecg.shape[1]
+    if not k:
+        raise ValueError("lead is an empty list; it must name at least one lead")
+    if ecg.ndim == 3 and not all(MEAN_LEAD <= lead < n_leads for lead in leads):
+        raise ValueError(f"leads is {list(leads)}; it must be from 0 to {n_leads - 1}, or {MEAN_LEAD} for their mean")
+    if segment is None:
+        return ((n, k * N_FEATURES), "float32"), ((n,), "bool")
+    check_number(segment, "segment", 1.0, 86400.0, unit="s")
+    segments = int(samples / fs / segment + 1e-9)
+    if segments == 0:
+        raise ValueError(f"segment is {segment:g} s; it must be at most the {samples / fs:g} s of a record")
+    return ((n, segments, k * N_FEATURES), "float32"), ((n, segments), "bool")
+
+
+@operator(
+    "physio_features(Tensor ecg, float fs, Tensor? rpeaks=None, int[] leads=[0], float? segment=None, "
+    "str qtc='fridericia') -> (Tensor features, Tensor paced)",
+    _results,
+)
+def _features(
+    xp: Arrays,
+    out: tuple[Any, Any],
+    ecg: Any,
+    fs: float,
+    rpeaks: Any,
+    leads: list[int],
+    segment: float | None,
+    qtc: str,
+) -> None:
+    """Selects the leads, brings everything to 500 Hz, finds R peaks and boundaries, measures."""
+    fs, samples = float(fs), ecg.shape[-1]
+    leads = list(leads) if ecg.ndim == 3 else [0] * len(leads)
+    length = float("inf") if segment is None else float(segment) * FS
+    bazett = qtc == "bazett"
+    x = xp.contiguous(ecg if ecg.ndim == 3 else ecg[:, None, :], "float32")
+    r = None if rpeaks is None else usable_rpeaks(xp, rpeaks, samples)
+    n, segments = x.shape[0], 1 if segment is None else out[0].shape[1]
+    features = out[0].reshape((n, segments, len(leads), N_FEATURES))
+    if xp.device >= 0:
+        from ._numba import gpu
+
+        r = None if r is None else gpu.usable_rpeaks(xp, r, samples)
+        if fs != FS and x.shape[0] * x.shape[1] * samples:
+            x, r = gpu.to_rate(xp, x, r, fs, FS)
+        if r is None:
+            r = _detect.run(xp, x, FS, None)[0]
+        paced = out[1].reshape((n, segments))
+        gpu.measure(xp, x, r, leads, length, bazett, slope_taps(), FS, features, paced)
+        return
+    x, r = to_500hz(xp.to_numpy(x), None if r is None else xp.to_numpy(r), fs)
+    if r is None:
+        r = _detect.run(NUMPY, x, FS, None)[0]
+    paced = _measure(x, r, leads, length, bazett, xp.to_numpy(features)) > 0
+    found = xp.to_numpy(out[1])
+    if segment is None:
+        found[:] = paced.any(axis=1)
+    else:
+        of = np.where(r >= 0, r // length, -1)  # each beat's segment
+        for s in range(segments):
+            found[:, s] = ((of == s) & paced).any(axis=1)
+
+
+@cache
+def slope_taps(n: int = 32) -> np.ndarray:
+    """The difference of adjacent samples after a 40 Hz low-pass, as one symmetric filter of n taps.
+
+    The low-pass is 1 / (1 + (f / f0)^4), a second-order Butterworth run forwards and backwards, 3 dB down at 40 Hz. Its
+    impulse response, with a = 2 pi f0 / sqrt(2): exp(-a |t|) (cos a t + sin a |t|), up to scale.
+    """
+    a = np.sqrt(2) * np.pi * 40.0 / (np.sqrt(2) - 1) ** 0.25 / FS
+    t = np.abs(np.arange(1 - n // 2, n // 2))
+    h = np.exp(-a * t) * (np.cos(a * t) + np.sin(a * t))
+    h /= h.sum()
+    return (np.append(0.0, h) - np.append(h, 0.0)).astype(np.float32)
+
+
+def resample(x: np.ndarray, fs: float) -> np.ndarray:
+    """x (..., T) at 500 Hz, in float32. Missing samples are bridged for the filter and missing again in the result."""
+    from scipy.signal import resample_poly
+
+    ratio = Fraction(FS / fs).limit_denominator(1000)
+    missing = ~np.isfinite(x)
+    if missing.any():
+        at = np.arange(x.shape[-1])
+        x = x.copy()
+        for row, gone in zip(x.reshape(-1, x.shape[-1]), missing.reshape(-1, x.shape[-1]), strict=True):
+            if gone.any():
+                row[gone] = 0.0 if gone.all() else np.interp(at[gone], at[~gone], row[~gone])
+    up, down = ratio.numerator, ratio.denominator
+    y = resample_poly(x, up, down, axis=-1, padtype="line", window=("kaiser", 7.0)).astype(np.float32)
+    if missing.any():  # a sample is missing where one of its two neighbours was
+        at = np.arange(y.shape[-1]) * (fs / FS)
+        last = x.shape[-1] - 1
+        y[missing[..., np.minimum(at.astype(int), last)] | missing[..., np.minimum(np.ceil(at).astype(int), last)]] = (
+            np.nan
+        )
+    return np.ascontiguousarray(y)
+
+
+def to_500hz(x: np.ndarray, r: np.ndarray | None, fs: float) -> tuple[np.ndarray, np.ndarray | None]:
+    if fs == FS or not x.size:
+        return x, r
+    y = resample(x, fs)
+    if r is not None:
+        r = np.where(r < 0, -1, np.minimum(np.rint(r * (FS / fs)), y.shape[-1] - 1)).astype(np.int32)
+    return y, r
+
+
+def _measure(
+    x: np.ndarray, r: np.ndarray, leads: list[int], length: float, bazett: bool, features: np.ndarray
+) -> np.ndarray:
+    """Delineates and measures x (B, L, T) at 500 Hz with R peaks (B, P) into (B, S, K, 159); returns paced (B, P)."""
+    n, k = len(x), len(leads)
+    paced = np.zeros(r.shape, np.uint8)
+    if not features.size:
+        return paced
+    from ._numba import features as kernels
+    from ._numba import leads as leads_kernels
+    from ._numba import pool
+    from ._numba.delineate import delineate_range
+
+    chosen, record, taps = np.array(leads, np.int64), x, slope_taps()
+    if MEAN_LEAD in leads:  # it is one more lead of the record
+        mean = mean_lead(x)
+        alone = (chosen == MEAN_LEAD).all()
+        record = mean if alone else np.concatenate([x, mean], axis=1)
+        chosen[chosen == MEAN_LEAD] = 0 if alone else x.shape[1]
+
+    def work(start: int, stop: int) -> None:
+        waves = np.empty(k * 8 * min(BLOCK, stop - start) * r.shape[1], np.int32)  # of one block: stays in the cache
+        for a in range(start, stop, BLOCK):
+            b = min(a + BLOCK, stop)
+            m, block, peaks = b - a, record[a:b], r[a:b]
+            found = waves[: k * 8 * m * r.shape[1]].reshape(k, 8, m, r.shape[1])
+            for lead, one in zip(chosen, found, strict=True):
+                delineate_range(0, m, block, lead, peaks, FS, one[:, :, None])
+            leads_kernels.paced_range(0, m, x[a:b], peaks, paced[a:b])
+            kernels.features_range(0, m, block, chosen, peaks, paced[a:b], found, length, bazett, taps, features[a:b])
+
+    pool.run(work, n)
+    return paced

@@ -1,12 +1,100 @@
-"""The peak term of the hybrid loss: reconstruction errors where the QRS complexes are."""
+"""The peak term of the hybrid loss: reconstruction errors where the QRS complexes are.
+
+The operator gives sums per record; the mean over them is ordinary arithmetic. So its backward operator needs one number
+per record, which stays on the device, and writes the gradient once.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from . import _launch
-from ._arrays import arrays_of, is_torch
+from .. import _core
+from ._arrays import (
+    FLOATS,
+    Arrays,
+    check_dtype,
+    check_fs,
+    check_ndim,
+    check_number,
+    check_rpeaks,
+    check_shape,
+    dtype_name,
+    is_torch,
+    usable_rpeaks,
+)
+from ._operator import no_double_backward, operator
 from ._types import rpeaks_index
+
+
+def compute_dtype(x: Any) -> str:
+    """float64 stays; everything else is computed in float32."""
+    return "float64" if dtype_name(x) == "float64" else "float32"
+
+
+def _results(x_hat: Any, x: Any, rpeaks: Any, fs: float, window: float) -> tuple:
+    check_ndim(x_hat, "x_hat", (2, 3), "(records, samples) or (records, leads, samples)")
+    check_dtype(x_hat, "x_hat", FLOATS)
+    check_dtype(x, "x", FLOATS)
+    check_shape(x, "x", tuple(x_hat.shape), "the shape of x_hat")
+    check_rpeaks(rpeaks, x.shape[0])
+    check_fs(fs)
+    check_number(window, "window", 0, 10, unit="s")
+    return (x.shape[:1], "float64"), (x.shape[:1], "int64")
+
+
+def _inputs(xp: Arrays, x_hat: Any, x: Any, rpeaks: Any, fs: float, window: float) -> tuple[str, dict[str, Any]]:
+    """The compute dtype, and the fields that both directions share."""
+    dtype = compute_dtype(x_hat)
+    shape = (x.shape[0], 1, x.shape[1]) if x.ndim == 2 else x.shape
+    pair = {name: xp.view(xp.contiguous(a, dtype).reshape(shape)) for name, a in (("x_hat", x_hat), ("x", x))}
+    rpeaks = usable_rpeaks(xp, rpeaks, x.shape[-1])
+    return dtype, {**pair, "rpeaks": xp.view(rpeaks), "half": round(float(window) * float(fs))}
+
+
+def _setup(ctx: Any, inputs: tuple, output: Any) -> None:
+    ctx.save_for_backward(*inputs[:3])
+    ctx.settings = inputs[3:]
+
+
+def _backward(ctx: Any, grad_sum: Any, _: Any) -> tuple:
+    x_hat, x, rpeaks = ctx.saved_tensors
+    # d sum[b] / d x_hat = 2 (x_hat - x) in the windows of record b
+    grad = _gradient(2 * grad_sum, x_hat, x, rpeaks, *ctx.settings)
+    return grad.to(x_hat.dtype), None, None, None, None
+
+
+@operator(
+    "peak_reconstruction_loss(Tensor x_hat, Tensor x, Tensor rpeaks, float fs, float window=0.04) -> (Tensor, Tensor)",
+    _results,
+    setup_context=_setup,
+    backward=_backward,
+)
+def _sums(xp: Arrays, out: tuple[Any, Any], x_hat: Any, x: Any, rpeaks: Any, fs: float, window: float) -> None:
+    """Per record: the sum of the squared errors inside the windows, float64, and the number of samples, int64."""
+    dtype, fields = _inputs(xp, x_hat, x, rpeaks, fs, window)
+    kernel = getattr(_core, f"peak_reconstruction_loss_fwd_{dtype}")
+    xp.run(kernel, **fields, sum=xp.pointer(out[0]), count=xp.pointer(out[1]))
+
+
+def _gradient_results(scale: Any, x_hat: Any, x: Any, rpeaks: Any, fs: float, window: float) -> tuple:
+    _results(x_hat, x, rpeaks, fs, window)
+    check_shape(scale, "scale", (x.shape[0],), "one per record")
+    return ((tuple(x.shape), compute_dtype(x_hat)),)
+
+
+@operator(
+    "peak_reconstruction_loss_bwd(Tensor scale, Tensor x_hat, Tensor x, Tensor rpeaks, float fs, float window=0.04)"
+    " -> Tensor",
+    _gradient_results,
+    **no_double_backward("peak_reconstruction_loss"),
+)
+def _gradient(
+    xp: Arrays, out: tuple[Any], scale: Any, x_hat: Any, x: Any, rpeaks: Any, fs: float, window: float
+) -> None:
+    """scale[b] * (x_hat - x) inside the windows, 0 outside."""
+    dtype, fields = _inputs(xp, x_hat, x, rpeaks, fs, window)
+    kernel = getattr(_core, f"peak_reconstruction_loss_bwd_{dtype}")
+    xp.run(kernel, **fields, scale=xp.pointer(xp.contiguous(scale, dtype)), grad=xp.pointer(out[0]))
 
 
 def peak_reconstruction_loss(x_hat: Any, x: Any, rpeaks: Any, fs: float, *, window: float = 0.04) -> Any:
@@ -29,15 +117,8 @@ def peak_reconstruction_loss(x_hat: Any, x: Any, rpeaks: Any, fs: float, *, wind
         ValueError, TypeError: shapes or dtypes that do not fit; R peaks outside the record or out of order (on a CUDA
             device those are ignored instead: the check would have to wait for the device).
     """
-    rpeaks = rpeaks_index(rpeaks)
-    if is_torch(x_hat):
-        from ._arrays import TorchArrays
-        from ._torch import reconstruction as op
-
-        xp = TorchArrays(x_hat)
-        x, rpeaks = xp.adopt(x, "x"), xp.adopt(rpeaks, "rpeaks")
-        _launch.check_peak_loss(x_hat, x, rpeaks, fs, window)  # the dispatcher would not say it as clearly
-        return op.peak_reconstruction_loss(x_hat, x, rpeaks, fs, window)
-    xp, x_hat = arrays_of(x_hat, "x_hat")
-    total, count = _launch.peak_reconstruction_loss(xp, x_hat, xp.adopt(x, "x"), xp.adopt(rpeaks, "rpeaks"), fs, window)
+    total, count = _sums(x_hat, x, rpeaks_index(rpeaks), fs, window)
+    if is_torch(total):
+        loss = total.sum() / count.sum().clamp(min=1)
+        return loss if compute_dtype(x_hat) == "float64" else loss.float()
     return float(total.sum()) / max(int(count.sum()), 1)

@@ -4,9 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _launch
-from ._arrays import arrays_of, check_fs, check_int, is_torch
-from ._types import RPeaks
+from .. import _core
+from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_int, check_ndim
+from ._operator import operator
+from ._types import RPeaks, default_max_beats
+
+SIGNALS = (*FLOATS, "int16", "int8", "uint8", "uint16", "int32", "int64")
+
+
+def _results(ecg: Any, fs: float, max_beats: int | None) -> tuple:
+    check_ndim(ecg, "ecg", (2, 3), "(records, samples) or (records, leads, samples)")
+    check_dtype(ecg, "ecg", SIGNALS)
+    fs = check_fs(fs)
+    if max_beats is None:
+        max_beats = default_max_beats(ecg.shape[-1], fs)
+    else:
+        max_beats = check_int(max_beats, "max_beats", 0, 2**31 - 1)
+    records = ecg.shape[0]
+    return ((records, max_beats), "int32"), ((records,), "int32"), ((records,), "float32")
+
+
+@operator("detect_rpeaks(Tensor ecg, float fs, int? max_beats=None) -> (Tensor, Tensor, Tensor)", _results)
+def _detect(xp: Arrays, out: tuple[Any, ...], ecg: Any, fs: float, max_beats: int | None) -> None:
+    fs = float(fs)
+    raw = xp.dtype(ecg) == "int16"
+    x = xp.contiguous(ecg, "int16" if raw else "float32")
+    records, leads, samples = shape = x.shape if x.ndim == 3 else (x.shape[0], 1, x.shape[1])
+    scratch = None  # the CPU's threads have their own
+    if xp.device >= 0:
+        scratch = xp.empty((_core.detect_rpeaks_workspace(records, leads, samples, fs),), "uint8")
+    index, count, quality = out
+    xp.run(
+        _core.detect_rpeaks_int16 if raw else _core.detect_rpeaks_float32,
+        ecg=xp.view(x.reshape(shape)), fs=fs, index=xp.view(index), count=xp.pointer(count),
+        quality=xp.pointer(quality), scratch=xp.pointer(scratch),
+    )  # fmt: skip
 
 
 def detect_rpeaks(ecg: Any, fs: float, *, max_beats: int | None = None) -> RPeaks:
@@ -44,11 +76,4 @@ def detect_rpeaks(ecg: Any, fs: float, *, max_beats: int | None = None) -> RPeak
         ValueError: a shape that is neither (B, T) nor (B, L, T), fs or max_beats out of range.
         TypeError: complex, boolean or other dtypes that are no signal.
     """
-    if is_torch(ecg):
-        from ._torch import rpeaks as op
-
-        if max_beats is not None:
-            max_beats = check_int(max_beats, "max_beats", 0)
-        return RPeaks(*op.detect_rpeaks(ecg, check_fs(fs), max_beats))
-    xp, ecg = arrays_of(ecg, "ecg")
-    return RPeaks(*_launch.detect_rpeaks(xp, ecg, fs, max_beats))
+    return RPeaks(*_detect(ecg, fs, max_beats))

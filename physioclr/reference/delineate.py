@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
-from ..ops import _delineate_constants as C
-from ..ops import _delineate_weights as W
 from ..ops._arrays import check_lead
+from ..ops._numba import constants as C
+from ..ops._numba import weights as W
 from ..ops._types import Delineation, rpeaks_index
 from .waves import (
     Signal,

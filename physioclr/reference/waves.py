@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..ops import _delineate_constants as C
+from ..ops._numba import constants as C
 
 
 def samples_in(seconds, fi):

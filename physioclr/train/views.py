@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..ops.augment.text import TIME_MAPS
 from .config import Config
 from .dataset import Batch, network_input
-
-# Time maps move the waves away from the reconstruction target, so an anchor that is decoded goes without them.
-TIME_MAPS = ("beat_shuffle", "time_warp", "rr_scale", "crop")
 
 
 def make_plan(config: Config) -> Any:
@@ -20,14 +18,14 @@ def make_plan(config: Config) -> Any:
     import physioclr
 
     if config.augment == "leads":
-        from ..ops.augment_plan import LeadDropout
+        from ..ops.augment.plan import LeadDropout
 
         return physioclr.Augment(lead_dropout=LeadDropout(lead=config.lead_mask)) if config.lead_mask else None
     return physioclr.Augment.preserving() if config.augment == "preserving" else None
 
 
 def anchor_plan(config: Config, plan: Any) -> Any:
-    """The plan of the anchors: without time maps where they are to be reconstructed."""
+    """The plan of the anchors: where they are to be reconstructed, without time maps, which move the waves away."""
     if plan is None or not (config.method == "physioclr" and (config.alpha or config.beta)):
         return plan
     return dataclasses.replace(plan, **{name: None for name in TIME_MAPS if hasattr(plan, name)})

@@ -29,8 +29,8 @@ static int64_t compare(hostsim::Array<T>& x, int64_t records, int64_t leads, int
                     plan, work);
   hostsim::launch(cuda::rpeaks_record_kernel<T>, {static_cast<unsigned>(records)}, {cuda::kRecordThreads}, x.get(),
                   static_cast<int>(leads), plan, work, index.get(), columns, count.get(), quality.get());
-  cpu::detect_rpeaks(Cube<const T>{x.get(), records, leads, samples}, fs, {cpu_index.get(), records, columns},
-                     cpu_count.get(), cpu_quality.get());
+  cpu::run(RpeaksCall<T>{{x.get(), records, leads, samples}, fs, {cpu_index.get(), records, columns},
+                         cpu_count.get(), cpu_quality.get(), nullptr});
   int64_t beats = 0;
   for (int64_t b = 0; b < records; ++b) {
     hostsim::expect_near(count[b], cpu_count[b], 0, what, b);

@@ -33,8 +33,8 @@ static void compare(int64_t records, int64_t leads, int64_t samples, int64_t hal
                   p.get(), q.get(), leads, samples, peaks.get(), columns, half, scale.get(), grad.get());
   const Cube<const T> vp{p.get(), records, leads, samples}, vq{q.get(), records, leads, samples};
   const Matrix<const int32_t> vr{peaks.get(), records, columns};
-  if (!cpu::peak_reconstruction_loss_fwd<T>(vp, vq, vr, half, cpu_sum.get(), cpu_count.get())) ++hostsim::failures;
-  cpu::peak_reconstruction_loss_bwd<T>(vp, vq, vr, half, scale.get(), cpu_grad.get());
+  if (!cpu::run(PeakLossCall<T>{vp, vq, vr, half, cpu_sum.get(), cpu_count.get()})) ++hostsim::failures;
+  cpu::run(PeakLossBwdCall<T>{vp, vq, vr, half, scale.get(), cpu_grad.get()});
   for (int64_t b = 0; b < records; ++b) {
     hostsim::expect_near(sum[b], cpu_sum[b], 1e-12 * (1 + std::fabs(cpu_sum[b])), "sum", b);
     hostsim::expect_near(static_cast<double>(count[b]), static_cast<double>(cpu_count[b]), 0, "count", b);

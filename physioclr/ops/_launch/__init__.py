@@ -5,19 +5,6 @@ one place. Nothing in this package imports torch.
 """
 
 from .._arrays import FLOATS
-from .augment import (
-    augment,
-    augment_bwd,
-    augment_gather,
-    augment_out,
-    augment_shape,
-    check_out,
-    gather_shape,
-    plan_text,
-    shuffle_beats,
-    shuffle_beats_bwd,
-    shuffle_plan,
-)
 from .contrastive import (
     MODES,
     contrastive_backward,
@@ -25,38 +12,12 @@ from .contrastive import (
     contrastive_finish,
     contrastive_rows,
 )
-from .delineate import delineate, delineate_shape
-from .features import MEAN_LEAD, features_shape, physio_features
-from .reconstruction import check_peak_loss, compute_dtype, peak_reconstruction_loss, peak_reconstruction_loss_bwd
-from .rpeaks import detect_rpeaks, rpeaks_shape
 
 __all__ = [
     "FLOATS",
-    "MEAN_LEAD",
     "MODES",
-    "augment",
-    "augment_bwd",
-    "augment_gather",
-    "augment_out",
-    "augment_shape",
-    "check_out",
-    "check_peak_loss",
-    "compute_dtype",
     "contrastive_backward",
     "contrastive_checks",
     "contrastive_finish",
     "contrastive_rows",
-    "delineate",
-    "delineate_shape",
-    "detect_rpeaks",
-    "features_shape",
-    "gather_shape",
-    "peak_reconstruction_loss",
-    "peak_reconstruction_loss_bwd",
-    "physio_features",
-    "plan_text",
-    "rpeaks_shape",
-    "shuffle_beats",
-    "shuffle_beats_bwd",
-    "shuffle_plan",
 ]

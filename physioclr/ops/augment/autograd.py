@@ -1,119 +1,78 @@
+"""The derivatives of augment and shuffle_beats with respect to the signal.
+
+A view is y = A x + noise with a matrix A that depends on seed, ids and R peaks alone. So the gradient is A^T, the
+derivative of that is A again, and a tangent goes through A: all of them are the kernels themselves.
+"""
+
 from __future__ import annotations
 
-import torch
+from typing import Any
 
-from .. import _launch
-from . import define
-
-
-def _fake(ecg, rpeaks=None, sample_id=None, scale=None, plan="", fs=500.0, seeds=(0,), dtype=""):
-    shape, dtype = _launch.augment_shape(ecg, rpeaks, sample_id, scale, plan, fs, seeds, dtype)
-    peaks = (shape[0], shape[1], 0 if rpeaks is None else rpeaks.shape[1])
-    return (
-        torch.empty(shape, dtype=getattr(torch, dtype), device=ecg.device),
-        torch.empty(peaks, dtype=torch.int32, device=ecg.device),
-        torch.empty(peaks[:2], dtype=torch.int32, device=ecg.device),
-    )
+from .._arrays import dtype_name
+from .._operator import OPERATORS
+from .text import without_noise
 
 
-def _fake_bwd(grad, rpeaks=None, sample_id=None, plan="", fs=500.0, seeds=(0,)):
-    dtype = torch.float64 if grad.dtype == torch.float64 else torch.float32
-    return torch.empty(grad.shape[1:], dtype=dtype, device=grad.device)
-
-
-def _setup(ctx, inputs, output):
+def augment_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
     ecg, rpeaks, sample_id, _, *settings, _ = inputs
     ctx.settings, ctx.dtype = settings, ecg.dtype
     ctx.save_for_backward(rpeaks, sample_id)
     ctx.mark_non_differentiable(output[1], output[2])
 
 
-def _backward(ctx, grad, _index, _count):
-    rpeaks, sample_id = ctx.saved_tensors
-    grad_ecg = augment_bwd(grad, rpeaks, sample_id, *ctx.settings).to(ctx.dtype)
-    return grad_ecg, None, None, None, None, None, None, None
+def augment_backward(ctx: Any, grad: Any, _index: Any, _count: Any) -> tuple[Any, ...]:
+    found = OPERATORS["augment_bwd"](grad, *ctx.saved_tensors, *ctx.settings).to(ctx.dtype)
+    return found, None, None, None, None, None, None, None
 
 
-augment_bwd = define(
-    "augment_bwd(Tensor grad, Tensor? rpeaks=None, Tensor? sample_id=None, str plan='', float fs=500.0, "
-    "int[] seeds=[0]) -> Tensor",
-    _launch.augment_bwd,
-    _fake_bwd,
-)
-
-augment = define(
-    "augment(Tensor ecg, Tensor? rpeaks=None, Tensor? sample_id=None, Tensor? scale=None, str plan='', float fs=500.0, "
-    "int[] seeds=[0], str dtype='') -> (Tensor, Tensor, Tensor)",
-    _launch.augment,
-    _fake,
-    setup_context=_setup,
-    backward=_backward,
-)
+def augment_jvp(tangent: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    _, rpeaks, sample_id, _, plan, fs, seeds, dtype = inputs
+    out = OPERATORS["augment"](tangent, rpeaks, sample_id, None, without_noise(plan), fs, seeds, dtype)
+    return out[0], None, None
 
 
-def _fake_out(ecg, out, rpeaks=None, sample_id=None, scale=None, plan="", fs=500.0, seeds=(0,)):
-    dtype = str(out.dtype).removeprefix("torch.")
-    _launch.check_out(out, _launch.augment_shape(ecg, rpeaks, sample_id, scale, plan, fs, seeds, dtype)[0])
-    return _fake(ecg, rpeaks, sample_id, scale, plan, fs, seeds, dtype)[1:]
+def augment_bwd_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    grad, rpeaks, sample_id, *ctx.settings = inputs
+    ctx.dtype = dtype_name(grad)
+    ctx.save_for_backward(rpeaks, sample_id)
 
 
-augment_out = define(
-    "augment_out(Tensor ecg, Tensor(a!) out, Tensor? rpeaks=None, Tensor? sample_id=None, Tensor? scale=None, "
-    "str plan='', float fs=500.0, int[] seeds=[0]) -> (Tensor, Tensor)",
-    _launch.augment_out,
-    _fake_out,
-)
+def augment_bwd_backward(ctx: Any, grad: Any) -> tuple[Any, ...]:
+    plan, fs, seeds = ctx.settings
+    out = OPERATORS["augment"](grad, *ctx.saved_tensors, None, without_noise(plan), fs, seeds, ctx.dtype)
+    return out[0], None, None, None, None, None
 
 
-def _fake_gather(
-    signals, rows, starts, length, rpeaks=None, sample_id=None, scale=None, plan="", fs=500.0, seeds=(0,), dtype=""
-):
-    shape, dtype = _launch.gather_shape(signals, rows, starts, length, rpeaks, sample_id, scale, plan, fs, seeds, dtype)
-    peaks = (shape[0], shape[1], 0 if rpeaks is None else rpeaks.shape[1])
-    return (
-        torch.empty(shape, dtype=getattr(torch, dtype), device=signals.device),
-        torch.empty(peaks, dtype=torch.int32, device=signals.device),
-        torch.empty(peaks[:2], dtype=torch.int32, device=signals.device),
-    )
+def augment_bwd_jvp(tangent: Any, inputs: tuple[Any, ...]) -> Any:
+    return OPERATORS["augment_bwd"](tangent, *inputs[1:])
 
 
-augment_gather = define(
-    "augment_gather(Tensor signals, Tensor rows, Tensor starts, int length, Tensor? rpeaks=None, "
-    "Tensor? sample_id=None, Tensor? scale=None, str plan='', float fs=500.0, int[] seeds=[0], str dtype='') "
-    "-> (Tensor, Tensor, Tensor)",
-    _launch.augment_gather,
-    _fake_gather,
-)
-
-
-def _shuffle_fake(ecg, rpeaks, sample_id=None, seed=0, cut="r", fs=500.0):
-    return tuple(x[0] for x in _fake(ecg, rpeaks, sample_id, None, _launch.shuffle_plan(cut), fs, (seed,)))
-
-
-def _shuffle_setup(ctx, inputs, output):
+def shuffle_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
     ecg, rpeaks, sample_id, *ctx.settings = inputs
     ctx.dtype = ecg.dtype
     ctx.save_for_backward(rpeaks, sample_id)
     ctx.mark_non_differentiable(output[1], output[2])
 
 
-def _shuffle_backward(ctx, grad, _index, _count):
-    rpeaks, sample_id = ctx.saved_tensors
-    return shuffle_beats_bwd(grad, rpeaks, sample_id, *ctx.settings).to(ctx.dtype), None, None, None, None, None
+def shuffle_backward(ctx: Any, grad: Any, _index: Any, _count: Any) -> tuple[Any, ...]:
+    found = OPERATORS["shuffle_beats_bwd"](grad, *ctx.saved_tensors, *ctx.settings).to(ctx.dtype)
+    return found, None, None, None, None, None
 
 
-shuffle_beats_bwd = define(
-    "shuffle_beats_bwd(Tensor grad, Tensor rpeaks, Tensor? sample_id=None, int seed=0, str cut='r', float fs=500.0) "
-    "-> Tensor",
-    _launch.shuffle_beats_bwd,
-    lambda grad, *_: _fake_bwd(grad[None]),
-)
+def shuffle_jvp(tangent: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return OPERATORS["shuffle_beats"](tangent, *inputs[1:])[0], None, None
 
-shuffle_beats = define(
-    "shuffle_beats(Tensor ecg, Tensor rpeaks, Tensor? sample_id=None, int seed=0, str cut='r', float fs=500.0) "
-    "-> (Tensor, Tensor, Tensor)",
-    _launch.shuffle_beats,
-    _shuffle_fake,
-    setup_context=_shuffle_setup,
-    backward=_shuffle_backward,
-)
+
+def shuffle_bwd_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    grad, rpeaks, sample_id, *ctx.settings = inputs
+    ctx.dtype = grad.dtype
+    ctx.save_for_backward(rpeaks, sample_id)
+
+
+def shuffle_bwd_backward(ctx: Any, grad: Any) -> tuple[Any, ...]:
+    found = OPERATORS["shuffle_beats"](grad, *ctx.saved_tensors, *ctx.settings)[0].to(ctx.dtype)
+    return found, None, None, None, None, None
+
+
+def shuffle_bwd_jvp(tangent: Any, inputs: tuple[Any, ...]) -> Any:
+    return OPERATORS["shuffle_beats_bwd"](tangent, *inputs[1:])

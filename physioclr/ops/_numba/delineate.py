@@ -16,8 +16,8 @@ import math
 import numpy as np
 from numba import njit, types
 
-from . import _delineate_constants as C
-from ._numba_beats import (
+from . import constants as C
+from .beats import (
     CENTRE,
     LABEL,
     OFF,
@@ -35,9 +35,9 @@ from ._numba_beats import (
     coherence,
     label_beats,
 )
-from ._numba_qrs import qrs_correction
-from ._numba_scalar import jit, larger, smaller
-from ._numba_waves import (
+from .qrs import qrs_correction
+from .scalar import jit, larger, smaller
+from .waves import (
     P_WAVE,
     T_WAVE,
     add_second_phase,
@@ -52,9 +52,9 @@ from ._numba_waves import (
 )
 
 # Numba keeps compiled code as long as the text of this file is the same, but the code also holds what it took from the
-# others. So the text names them: the first 16 digits of the SHA-256 of _delineate_constants.py, _delineate_weights.py,
-# _numba_scalar.py, _numba_waves.py, _numba_qrs.py and _numba_beats.py, one after the other.
-SOURCES = "6630d7b7c55f9a5e"
+# others. So the text names them: the first 16 digits of the SHA-256 of constants.py, weights.py,
+# scalar.py, waves.py, qrs.py and beats.py, one after the other.
+SOURCES = "6910b84fcc8a25c8"
 
 
 @jit

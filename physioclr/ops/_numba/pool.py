@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from .. import _core
+from ... import _core
 
 _executor: ThreadPoolExecutor | None = None
 _size = 0

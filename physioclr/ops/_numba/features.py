@@ -14,9 +14,9 @@ import math
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, intp, njit, types, uint8
 
-from ._numba_scalar import larger, smaller
+from .scalar import larger, smaller
 
-SOURCES = "4971329340c3f3ee"  # as in _numba_delineate: the cached code holds code of _numba_scalar.py
+SOURCES = "4971329340c3f3ee"  # as in `delineate`: the cached code holds code of scalar.py
 
 jit = njit(nogil=True, cache=True)
 # Sums that the compiler may reorder, so that it uses SIMD. Only plain sums: where it may reorder, it also takes the

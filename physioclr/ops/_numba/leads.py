@@ -1,16 +1,16 @@
 """What needs more leads than the one that is measured: pacing spikes, and the mean of the leads. Compiled by Numba.
 
-Scalar code like that of `_numba_features`; times in samples of a 500 Hz record.
+Scalar code like that of `features`; times in samples of a 500 Hz record.
 """
 
 import math
 
 from numba import float32, int32, types, uint8
 
-from ._numba_features import array, jit, jit_range
-from ._numba_scalar import larger, smaller, spikes
+from .features import array, jit, jit_range
+from .scalar import larger, smaller, spikes
 
-SOURCES = "4971329340c3f3ee"  # as in _numba_delineate: the cached code holds code of _numba_scalar.py
+SOURCES = "4971329340c3f3ee"  # as in `delineate`: the cached code holds code of scalar.py
 
 SPIKE_FROM, SPIKE_TO = 80, 10  # a ventricular pacing spike lies from 160 ms before the R peak to 20 ms after it
 SPIKE_HALF = 3  # from its peak to where the line goes on

@@ -1,13 +1,13 @@
 """What the alike beats of a block have in common: groups, averages, coherence, rhythm. Compiled by Numba.
 
-Scalar code like that of `_numba_waves`, not cached itself (see SOURCES in _numba_delineate.py).
+Scalar code like that of `waves`, not cached itself (see SOURCES in delineate.py).
 """
 
 import math
 
-from . import _delineate_constants as C
-from ._numba_scalar import jit, jit_sum, larger, prefix_sums, smaller
-from ._numba_waves import median_of, width
+from . import constants as C
+from .scalar import jit, jit_sum, larger, prefix_sums, smaller
+from .waves import median_of, width
 
 # rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
 P_ON, P_PEAK, P_OFF, ON, OFF, T_ON, T_PEAK, T_OFF, CENTRE, LABEL, RR = range(11)

@@ -1,4 +1,4 @@
-"""Delineation and features of arrays on a CUDA device: allocation, and the launches of `_numba_cuda`'s kernels.
+"""Delineation and features of arrays on a CUDA device: allocation, and the launches of `cuda`'s kernels.
 
 Arrays go in and out by their `__cuda_array_interface__`, without a copy, on the current stream of their library.
 Nothing waits for the device and, after the first call, nothing is copied to it, so calls can be captured in a CUDA
@@ -68,7 +68,7 @@ def lead_numbers(xp: Arrays, leads: list[int]) -> Any:
 
 def usable_rpeaks(xp: Arrays, rpeaks: Any, samples: int) -> Any:
     """R peaks (B, P) as int32, -1 from the first on that does not rise or lies outside the record."""
-    from .. import _numba_cuda as kernels
+    from . import cuda as kernels
 
     out = xp.empty(tuple(rpeaks.shape), "int32")
     launch(xp, kernels.rpeaks_kernel, out.shape[0], xp.contiguous(rpeaks, "int64"), samples, out)
@@ -76,23 +76,22 @@ def usable_rpeaks(xp: Arrays, rpeaks: Any, samples: int) -> Any:
 
 
 def mean_lead(xp: Arrays, x: Any) -> Any:
-    from .. import _numba_cuda as kernels
+    from . import cuda as kernels
 
     out = xp.empty((x.shape[0], 1, x.shape[2]), "float32")
     launch(xp, kernels.mean_lead_kernel, x.shape[0] * x.shape[2], x, out)
     return out
 
 
-def delineate(xp: Arrays, x: Any, fs: float, r: Any, leads: list[int], *, consensus: bool = False) -> Any:
-    """Boundaries (8, B, rows, P) of these leads of x (B, L, T), one row each, and with `consensus` one more."""
-    from .. import _numba_cuda as kernels
-    from .._delineate_constants import CLUSTERS
-    from .._numba_delineate import ROWS
+def delineate(xp: Arrays, x: Any, fs: float, r: Any, leads: list[int], out: Any, *, consensus: bool = False) -> None:
+    """Fills the boundaries (8, B, rows, P) of these leads of x (B, L, T), a row each, and with `consensus` one more."""
+    from . import cuda as kernels
+    from .constants import CLUSTERS
+    from .delineate import ROWS
 
     n, beats = r.shape
-    out = xp.empty((8, n, len(leads) + consensus, beats), "int32")
     if not n * len(leads) * beats:
-        return out
+        return
     length, window = kernels.scratch_lengths(x.shape[2], fs)
     each = 8 * (3 * length + 3 * window + kernels.FLAT_SCRATCH + ROWS * beats + 2 * CLUSTERS) + 4 * length
     threads = thread_count(n * len(leads), each)
@@ -110,7 +109,6 @@ def delineate(xp: Arrays, x: Any, fs: float, r: Any, leads: list[int], *, consen
     launch(xp, kernels.delineate_kernel, threads, x, lead_numbers(xp, leads), r, fs, out, *scratch)
     if consensus:
         launch(xp, kernels.consensus_kernel, n, out, xp.empty((len(leads), n), "float64"))
-    return out
 
 
 @cache
@@ -124,7 +122,7 @@ def resampling_filter(up: int, down: int) -> np.ndarray:
 
 def to_rate(xp: Arrays, x: Any, r: Any, fs: float, new: float) -> tuple[Any, Any]:
     """x (B, L, T) and its R peaks (B, P), or None, at the rate `new`."""
-    from .. import _numba_cuda as kernels
+    from . import cuda as kernels
 
     ratio = Fraction(new / fs).limit_denominator(1000)
     up, down = ratio.numerator, ratio.denominator
@@ -146,24 +144,25 @@ def measure(
     x: Any,
     r: Any,
     leads: list[int],
-    segments: int,
     length: float,
     bazett: bool,
     taps: np.ndarray,
     fs: float,
-) -> tuple[Any, Any]:
-    """Features (B, segments, K, 159) of x (B, L, T) at 500 Hz with segments of `length` samples; paced (B, segments).
+    out: Any,
+    found: Any,
+) -> None:
+    """Fills the features (B, S, K, 159) of x (B, L, T) at 500 Hz with S segments of `length` samples, and paced (B, S).
 
     leads: indices, or -1 for the mean of the leads.
     """
-    from .. import _numba_cuda as kernels
     from .._feature_names import N_FEATURES
-    from .._numba_features import CHUNK, N_ROWS
+    from . import cuda as kernels
+    from .features import CHUNK, N_ROWS
 
     n, beats = r.shape
-    out, found = xp.empty((n, segments, len(leads), N_FEATURES), "float32"), xp.empty((n, segments), "bool")
+    segments = out.shape[1]
     if not n:
-        return out, found
+        return
     paced = xp.empty((n, beats), "uint8")
     launch(xp, kernels.paced_kernel, n, x, r, paced)
     width = max(beats, CHUNK)
@@ -173,7 +172,8 @@ def measure(
             continue
         rows = [0 if mean else leads[j] for j in columns]
         record = mean_lead(xp, x) if mean else x
-        waves = delineate(xp, record, fs, r, rows)
+        waves = xp.empty((8, n, len(rows), beats), "int32")
+        delineate(xp, record, fs, r, rows, waves)
         features = xp.empty((n, segments, len(rows), N_FEATURES), "float32") if len(rows) < len(leads) else out
         threads = thread_count(n * len(rows), 4 * N_ROWS * width)
         scratch = xp.empty((N_ROWS, width, threads), "float32")
@@ -185,4 +185,3 @@ def measure(
             for j, at in enumerate(columns):
                 out[:, :, at] = features[:, :, j]
     launch(xp, kernels.paced_segments_kernel, n, r, paced, length, found)
-    return out, found

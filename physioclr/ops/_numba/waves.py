@@ -1,7 +1,7 @@
 """Scalar pieces of the delineation: resampling, slopes, QRS edges, humps and their feet.
 
-Compiled by Numba for the CPU and (from _numba_cuda) for the GPU: no allocation, no Python objects.
-Not cached themselves: the cached code of their caller contains them (see SOURCES in _numba_delineate.py).
+Compiled by Numba for the CPU and (from `cuda`) for the GPU: no allocation, no Python objects.
+Not cached themselves: the cached code of their caller contains them (see SOURCES in delineate.py).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from . import _delineate_constants as C
-from ._numba_scalar import jit, larger, prefix_sums, smaller, spikes, total_of
+from . import constants as C
+from .scalar import jit, larger, prefix_sums, smaller, spikes, total_of
 
 P_WAVE, T_WAVE = np.int64(0), np.int64(1)  # not literals, or Numba would compile the functions for each
 

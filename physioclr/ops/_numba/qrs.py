@@ -7,10 +7,10 @@ says it briefly.
 
 import math
 
-from . import _delineate_constants as C
-from . import _delineate_weights as W
-from ._numba_scalar import jit, jit_sum, larger, smaller
-from ._numba_waves import clip, width
+from . import constants as C
+from . import weights as W
+from .scalar import jit, jit_sum, larger, smaller
+from .waves import clip, width
 
 
 @jit_sum

@@ -5,23 +5,23 @@ Scratch memory has one column for each thread (its last axis), so that the threa
 records in step, read and write neighbouring words. A grid of fewer threads than records goes round again.
 
 `numba.cuda` comes with the numba-cuda package or, in older versions, with Numba; either compiles these kernels, and so
-does its simulator (NUMBA_ENABLE_CUDASIM=1). Only `_launch/numba_gpu.py` launches them.
+does its simulator (NUMBA_ENABLE_CUDASIM=1). Only ``gpu`` launches them.
 """
 
 import math
 
 from numba import cuda
 
-from . import _delineate_constants as C
-from ._numba_delineate import consensus, delineate_lead
-from ._numba_features import record_features
-from ._numba_leads import mean_of_leads, paced_record
-from ._numba_waves import fill_gaps, internal_factors, width
+from . import constants as C
+from .delineate import consensus, delineate_lead
+from .features import record_features
+from .leads import mean_of_leads, paced_record
+from .waves import fill_gaps, internal_factors, width
 
-# As in _numba_delineate: the cached kernels hold code of these files, in this order: _delineate_constants.py,
-# _delineate_weights.py, _numba_scalar.py, _numba_waves.py, _numba_qrs.py, _numba_beats.py, _numba_delineate.py,
-# _numba_features.py, _numba_leads.py.
-SOURCES = "a8c93ca945812c61"
+# As in `delineate`: the cached kernels hold code of these files, in this order: constants.py,
+# weights.py, scalar.py, waves.py, qrs.py, beats.py, delineate.py,
+# features.py, leads.py.
+SOURCES = "8f2a4582f2760169"
 
 FLAT_SCRATCH = C.BLOCK + 16  # float64 beside the long arrays: RR intervals, and the findings about a wave (6, 5 and 5)
 
