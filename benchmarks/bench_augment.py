@@ -13,7 +13,7 @@ import torch
 
 import physioclr as pc
 from physioclr.ops.augment import _augment_rows
-from physioclr.ops.augment_plan import FIELDS
+from physioclr.ops.augment.plan import FIELDS
 
 B, L, T, FS = 256, 12, 5000, 500.0
 CHAIN = (

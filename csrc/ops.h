@@ -105,32 +105,34 @@ struct ContrastRows {
   int dk, fk;  // 128 or 256; a multiple of 16
 };
 
-// A batch (records, leads, samples) of one element type. scale: mV per unit of int16 samples, one for each lead
-// (scale_stride 0) or for each lead of each row (scale_stride = leads); else nullptr.
-struct Signal {
-  void* data;
-  Element type;
-  int64_t records, leads, samples;
-  const float* scale;
-  int64_t scale_stride = 0;
+// y (views, records, leads, samples) = one pass over x for each seed (core/augment_math.h); rpeaks_out (views, records,
+// beats) and count_out (views, records) are where the R peaks went. y is float, half or bfloat; double if x is. x is
+// (records, leads, samples), or what `gather` gathers from. y may be x where the plan moves no samples and there is one
+// view. The CUDA version gives the same bits. It counts R peaks up to the first that is not above the one before it or
+// beyond the record, and what is gathered from outside of x is missing samples.
+struct AugmentCall {
+  Samples<const void> x;
+  const float* scale;    // mV per unit of int16 samples: one for each lead (scale_stride 0),
+  int64_t scale_stride;  // or for each lead of each row of x (scale_stride = leads); nullptr: x is mV
+  Gather gather;
+  AugmentPass pass;
+  Samples<void> y;
+  int32_t *rpeaks_out, *count_out;
+  void* workspace;  // of CUDA: augment_workspace() bytes, aligned to 16
+  PHYSIOCLR_FIELDS(x, scale, scale_stride, gather, pass, y, rpeaks_out, count_out, workspace)
+};
+
+// The adjoint, in float or double: grad_ecg (records, leads, samples) = sum over the views of A^T grad, where y = A x + noise.
+struct AugmentBwdCall {
+  Samples<const void> grad;  // (views, records, leads, samples)
+  AugmentPass pass;
+  Samples<void> grad_ecg;  // of the same type
+  void* workspace;         // as above
+  PHYSIOCLR_FIELDS(grad, pass, grad_ecg, workspace)
 };
 
 namespace cpu {
 
-// y (views x records) = one pass of the plan over x for each seed (core/augment_math.h); rpeaks_out (views x records,
-// beats) and count_out (views x records) are where the R peaks went. y is float, half or bfloat; double if x is.
-// augment_bwd is the adjoint, float or double: gx = sum over the views of A^T gy, where y = A x + noise. With call.row the
-// batch is gathered from x, whose `records` is then that of the batch (AugmentCall). y may be x where the plan has no
-// time map (beat_shuffle, time_warp, rr_scale, crop) and there is one view.
-void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out);
-void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx);
-
-// For the tests of the generator: n blocks of counters (4 words each) under one key; the normal of each word.
-void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words);
-void normals(const uint32_t* words, int64_t n, float* out);
-
-// Makes augment use at most this level of vector code (0 plain, 1 AVX2, 2 AVX-512); returns the level now in use.
-int limit_simd(int level);
 // hybrid_contrastive_loss in three steps, computed in T = float or double. E is how embeddings and their gradients are
 // stored: T, or with T = float a 16-bit type (core/elements.h), widened a row at a time. `anchor`, `features`, `group` (null:
 // every row its own record), `stats` and `counts` of all N rows; `views` (V, n, D) and the gradients of the
@@ -240,13 +242,7 @@ void contrastive_row_gradients(const double* grad_loss, Matrix<const E> anchor, 
                                int64_t begin, int64_t end, const double* inv_norm, T* grad_h, int64_t strips,
                                const double* stats, const int64_t* counts, const double* log_tn,
                                const ContrastSettings& settings, E* grad_anchor, E* grad_views, void* stream);
-// As cpu::, the same bits. x, y, rpeaks and what `call` points to lie on the device, but seeds on the host. R peaks count
-// up to the first that is not above the one before it or beyond the record; a place outside the rows is missing samples.
-// workspace: augment_workspace() bytes, aligned to 16.
 int64_t augment_workspace(int64_t views, int64_t records, int64_t leads, int64_t beats) noexcept;
-void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out,
-             void* workspace, void* stream);
-void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx, void* workspace, void* stream);
 
 // Bytes of RpeaksCall::scratch.
 int64_t detect_rpeaks_workspace(int64_t records, int64_t leads, int64_t samples, double fs);
@@ -290,9 +286,14 @@ const char* archs() noexcept;    // CMAKE_CUDA_ARCHITECTURES of the build, "" wi
   X(physio_similarity, SimilarityCall) \
   X(physio_neighbors, NeighborsCall)
 
+#define PHYSIOCLR_AUGMENT_CALLS(X) \
+  X(augment, AugmentCall)          \
+  X(augment_bwd, AugmentBwdCall)
+
 #define PHYSIOCLR_CALLS(X)  \
   PHYSIOCLR_SIGNAL_CALLS(X) \
-  PHYSIOCLR_PAIR_CALLS(X)
+  PHYSIOCLR_PAIR_CALLS(X)   \
+  PHYSIOCLR_AUGMENT_CALLS(X)
 
 #define PHYSIOCLR_DECLARE(name, ...)              \
   namespace cpu {                                 \

@@ -28,7 +28,7 @@ except ImportError as e:
 from .info import info, set_num_threads
 from .ops._types import Delineation, Intervals, Neighbors, RPeaks
 from .ops.augment import augment, shuffle_beats, view_seed
-from .ops.augment_plan import (
+from .ops.augment.plan import (
     AmplitudeScale,
     Augment,
     BaselineWander,

@@ -202,6 +202,57 @@ def test_bad_out(out, more, error, message, torch_in):
         pc.augment(ecg, **(dict(plan=PLANS["gaussian_noise"], fs=500, seed=1) | more), out=out)
 
 
+class Lent:
+    """An array of another library, whose memory NumPy reads through DLPack."""
+
+    def __init__(self, x):
+        self.x, self.dtype = x, x.dtype
+
+    def __dlpack_device__(self):
+        return self.x.__dlpack_device__()
+
+    def __dlpack__(self, **options):
+        return self.x.__dlpack__(**options)
+
+
+def read_only(kind, path):
+    x = np.zeros((2, 3, 50), np.float32)
+    if kind == "bytes":
+        return np.frombuffer(bytes(x.nbytes), np.float32).reshape(x.shape)
+    if kind == "memmap":
+        x.tofile(path)
+        return np.memmap(path, np.float32, "r", shape=x.shape)
+    x.flags.writeable = False
+    return Lent(x) if kind == "another library's" else np.broadcast_to(x, x.shape) if kind == "view" else x
+
+
+@pytest.mark.parametrize("kind", ["array", "view", "bytes", "memmap", "another library's"])
+def test_out_in_read_only_memory(kind, tmp_path):
+    out = read_only(kind, tmp_path / "out")
+    with pytest.raises(ValueError, match="out is read-only; it must be writeable"):
+        pc.augment(ECG, PLANS["gaussian_noise"], fs=500, seed=1, out=out)
+    assert not np.asarray(getattr(out, "x", out)).any()
+
+
+def test_out_that_would_be_converted():
+    swapped = np.zeros((2, 3, 50), np.dtype(np.float32).newbyteorder())
+    with pytest.raises(TypeError, match=r"out has dtype .f4; it must have this machine's byte order"):
+        pc.augment(ECG, PLANS["gaussian_noise"], fs=500, seed=1, out=swapped)
+    with pytest.raises(TypeError, match="out is bytes; it must be a numpy array"):
+        pc.augment(ECG, PLANS["gaussian_noise"], fs=500, seed=1, out=bytes(1200))
+    for one, two in ((ECG, torch.zeros(2, 3, 50)), (torch.zeros(2, 3, 50), ECG)):
+        with pytest.raises(TypeError, match=r"out is (Tensor|ndarray); it must be a (numpy|torch) array"):
+            pc.augment(one, PLANS["gaussian_noise"], fs=500, seed=1, out=two)
+
+
+def test_out_lent_by_another_library():
+    mine = np.zeros((2, 3, 50), np.float32)
+    want, _ = pc.augment(ECG, PLANS["gaussian_noise"], fs=500, seed=1)
+    out = Lent(mine)
+    assert pc.augment(ECG, PLANS["gaussian_noise"], fs=500, seed=1, out=out)[0] is out
+    np.testing.assert_array_equal(mine, want)
+
+
 def test_out_overlaps_partly():
     memory = np.zeros(2 * 3 * 50 + 10, np.float32)
     ecg, out = (memory[i : i + 300].reshape(2, 3, 50) for i in (0, 10))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import physioclr as pc
-from physioclr.ops.augment_plan import FIELDS
+from physioclr.ops.augment.plan import FIELDS
 
 HASHES = {
     "beat_shuffle": "5d79aa5957ec86b6",

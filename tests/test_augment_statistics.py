@@ -5,7 +5,7 @@ import pytest
 from augment_plans import NOISES, ONE_FIELD, noise_of
 
 import physioclr as pc
-from physioclr.ops.augment_plan import FIELDS
+from physioclr.ops.augment.plan import FIELDS
 
 N, FS = 2000, 500.0
 

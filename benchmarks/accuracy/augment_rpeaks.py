@@ -15,9 +15,9 @@ import sys
 import numpy as np
 
 import physioclr as pc
+from physioclr.ops.augment.text import TIME_MAPS
 
 FS, EDGE, HALF, LAGS = 500.0, 250, 30, 12  # within half a second of the ends a cut beat may be lost
-TIME_MAPS = ("beat_shuffle", "time_warp", "rr_scale", "crop")
 PLANS = {
     "beat_shuffle, cut r": pc.Augment(beat_shuffle=pc.BeatShuffle(p=1)),
     "beat_shuffle, cut tp": pc.Augment(beat_shuffle=pc.BeatShuffle(p=1, cut="tp")),

@@ -8,6 +8,7 @@
 // owner only has to live until the call is over, which the arguments see to.
 #include <pybind11/numpy.h>
 
+#include <algorithm>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -132,6 +133,45 @@ struct Convert<Cube<T>> {
     int64_t shape[3];
     T* const data = array<T>(o, field, 3, shape);
     return {data, shape[0], shape[1], shape[2]};
+  }
+};
+
+template <class T>
+struct Convert<Vector<T>> {
+  static Vector<T> of(PyObject* o, const char* field) {
+    int64_t size;
+    T* const data = array<T>(o, field, 1, &size);
+    return {data, size};
+  }
+};
+
+// Of any dimensions: a NumPy array, or (address, number of the element type, owner).
+template <class V>
+struct Convert<Samples<V>> {
+  static Samples<V> of(PyObject* o, const char* field) {
+    if (!py::isinstance<py::array>(o)) {
+      if (!PyTuple_Check(o) || PyTuple_GET_SIZE(o) != 3) wrong(field, "an array, or (address, element type, owner)");
+      return {reinterpret_cast<V*>(static_cast<uintptr_t>(integer(PyTuple_GET_ITEM(o, 0), field))),
+              static_cast<Element>(integer(PyTuple_GET_ITEM(o, 1), field))};
+    }
+    V* const data = memory<V>(o, field, -1);
+    const py::dtype type = py::reinterpret_borrow<py::array>(o).dtype();
+    const auto size = type.itemsize();
+    const bool real = type.kind() == 'f';
+    if (real ? size != 2 && size != 4 && size != 8 : type.kind() != 'i' || size != 2)
+      wrong(field, "float16, float32, float64 or int16");
+    return {data, !real ? Element::kInt16 : size == 2 ? Element::kHalf : size == 4 ? Element::kFloat : Element::kDouble};
+  }
+};
+
+template <>
+struct Convert<AugmentPlan> {
+  static AugmentPlan of(PyObject* o, const char* field) {
+    const auto m = Convert<Matrix<const double>>::of(o, field);
+    if (m.rows != kAugmentations || m.cols != kSettings) wrong(field, "of the shape PLAN_SHAPE");
+    AugmentPlan plan;
+    std::copy_n(m.data, kAugmentations * kSettings, &plan.v[0][0]);
+    return plan;
   }
 };
 

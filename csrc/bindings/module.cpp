@@ -1,4 +1,5 @@
 #include "bindings/bind.h"
+#include "core/philox.h"
 #include "core/threads.h"
 #include "ops.h"
 
@@ -10,6 +11,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("cuda_device_count", &cuda::device_count);
   m.def("cuda_driver_version", &cuda::driver_version);
   m.def("cuda_device_name", &cuda::device_name);
+  m.def("view_seed", &view_seed);
   m.def("num_threads", &threads);
   m.def("set_num_threads", &set_threads);
   threads();  // registers the fork handler before anybody can fork
@@ -17,7 +19,9 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   PHYSIOCLR_CALLS(PHYSIOCLR_BIND)
 #undef PHYSIOCLR_BIND
   m.def("detect_rpeaks_workspace", &cuda::detect_rpeaks_workspace);
-  bind_augment(m);
+  m.def("augment_workspace", &cuda::augment_workspace);
   bind_contrastive(m);
   bind_contrastive_tiles(m);
+  bind_constants(m);
+  bind_testing(m);
 }

@@ -113,7 +113,7 @@ struct RecordParams {
 
 PHYSIOCLR_HD int64_t to_samples(double seconds, double fs) { return static_cast<int64_t>(floor(seconds * fs + 0.5)); }
 
-PHYSIOCLR_HD RecordParams draw_record(const Plan& plan, const Draws& draws, double fs, int64_t samples) {
+PHYSIOCLR_HD RecordParams draw_record(const AugmentPlan& plan, const Draws& draws, double fs, int64_t samples) {
   RecordParams r;
   r.window = samples;
   if (const double* s = plan.v[kTimeWarp]; s[0] > 0) {
@@ -236,7 +236,7 @@ PHYSIOCLR_HD RecordParams draw_record(const Plan& plan, const Draws& draws, doub
 
 // Which leads are dropped: each with the drawn probability, but never more than keeps `min_kept` leads nor more than
 // `max_dropped` (those with the smallest draws go first).
-PHYSIOCLR_HD bool lead_dropped(const Plan& plan, const RecordParams& r, const Draws& draws, int64_t lead,
+PHYSIOCLR_HD bool lead_dropped(const AugmentPlan& plan, const RecordParams& r, const Draws& draws, int64_t lead,
                                int64_t leads) {
   if (!(r.dropout > 0)) return false;
   const double* s = plan.v[kLeadDropout];

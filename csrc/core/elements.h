@@ -7,7 +7,26 @@
 
 namespace physioclr {
 
-enum class Element : int32_t { kFloat = 0, kDouble = 1, kHalf = 2, kBFloat = 3, kInt16 = 4 };
+// Its name here, the name of the dtype in Python; the numbers count from 0 in this order.
+#define PHYSIOCLR_ELEMENTS(X) \
+  X(kFloat, float32)          \
+  X(kDouble, float64)         \
+  X(kHalf, float16)           \
+  X(kBFloat, bfloat16)        \
+  X(kInt16, int16)
+
+enum class Element : int32_t {
+#define PHYSIOCLR_ELEMENT(name, dtype) name,
+  PHYSIOCLR_ELEMENTS(PHYSIOCLR_ELEMENT)
+#undef PHYSIOCLR_ELEMENT
+};
+
+// An array of signals whose element type is known when it runs. V: void or const void.
+template <class V>
+struct Samples {
+  V* data;
+  Element type;
+};
 
 struct Half {
   uint16_t bits;

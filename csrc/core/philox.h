@@ -40,6 +40,13 @@ PHYSIOCLR_HD Draws draws_of(uint64_t seed, int64_t sample) {
                static_cast<uint32_t>(s >> 32)};
 }
 
+// physioclr.view_seed: the seed of one view in one epoch.
+inline int64_t view_seed(uint64_t seed, uint32_t epoch, uint32_t view) {
+  const Words words = philox4x32(Words{{epoch, 0xFFFFFFFFu, view, 0}}, static_cast<uint32_t>(seed),
+                                 static_cast<uint32_t>(seed >> 32));
+  return static_cast<int64_t>((static_cast<uint64_t>(words.w[0]) << 32 | words.w[1]) >> 1);
+}
+
 // 23 bits and a half: exact in float32, symmetric about 1/2, never 0 and never 1.
 PHYSIOCLR_HD float unit_float(uint32_t u) { return (static_cast<float>(u >> 9) + 0.5f) * (1.0f / 8388608.0f); }
 PHYSIOCLR_HD double unit(uint32_t u) { return (static_cast<double>(u >> 9) + 0.5) * (1.0 / 8388608.0); }

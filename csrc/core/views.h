@@ -5,6 +5,12 @@
 namespace physioclr {
 
 template <class T>
+struct Vector {
+  T* data;
+  int64_t size;
+};
+
+template <class T>
 struct Matrix {  // (rows, cols)
   T* data;
   int64_t rows, cols;

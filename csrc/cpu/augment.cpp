@@ -15,6 +15,7 @@
 #include "cpu/augment_map.h"
 #include "cpu/augment_noise.h"
 #include "ops.h"
+#include "testing.h"
 
 namespace physioclr::cpu {
 namespace {
@@ -161,19 +162,18 @@ void move_lead(const T* x, const TimeMap& m, int64_t samples, bool past_caches, 
 
 // ---- a record -----------------------------------------------------------------------------------------------------
 
-Draws draws_for(const AugmentCall& call, int64_t view, int64_t b) {
-  return draws_of(static_cast<uint64_t>(call.seeds[view]), call.sample_id ? call.sample_id[b] : b);
+Draws draws_for(const AugmentPass& pass, int64_t view, int64_t b) {
+  return draws_of(static_cast<uint64_t>(pass.seeds.data[view]), pass.sample_id ? pass.sample_id[b] : b);
 }
 
-RecordParams prepare(const AugmentCall& call, const Draws& draws, const Place& place, int64_t leads, int64_t samples,
-                     Scratch& s) {
-  RecordParams p = draw_record(call.plan, draws, call.fs, samples);
-  p.vcg = p.vcg && leads == 12;
+RecordParams prepare(const AugmentPass& pass, const Draws& draws, const Place& place, Scratch& s) {
+  RecordParams p = draw_record(pass.plan, draws, pass.fs, pass.samples);
+  p.vcg = p.vcg && pass.leads == 12;
   if (p.vcg) s.rotation = rotation_of(p);
-  time_map(p, draws, call, place, samples, s.map);
+  time_map(p, draws, pass, place, s.map);
   mask_spans(p, s);
-  s.dropped.resize(leads);
-  for (int64_t l = 0; l < leads; ++l) s.dropped[l] = lead_dropped(call.plan, p, draws, l, leads);
+  s.dropped.resize(pass.leads);
+  for (int64_t l = 0; l < pass.leads; ++l) s.dropped[l] = lead_dropped(pass.plan, p, draws, l, pass.leads);
   return p;
 }
 
@@ -188,19 +188,22 @@ PHYSIOCLR_SIMD void round_tile(const float* x, int64_t n, Half* y) {
 int64_t bytes_of(Element type) { return type == Element::kDouble ? 8 : type == Element::kFloat ? 4 : 2; }
 
 template <class In, class T>
-void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, const Signal& y, int32_t* rpeaks_out,
-            int32_t* count_out, Scratch& s, Lines<T>& z, Lines<T>& tiles, bool past_caches) {
-  const int64_t leads = x.leads, samples = x.samples;
-  const Draws draws = draws_for(call, view, b);
-  const Place place = place_of(call, b, samples);
-  const RecordParams p = prepare(call, draws, place, leads, samples, s);
+void record(const AugmentCall& call, int64_t view, int64_t b, Scratch& s, Lines<T>& z, Lines<T>& tiles,
+            bool past_caches) {
+  const Samples<const void> x = call.x;
+  const Samples<void> y = call.y;
+  const int64_t leads = call.pass.leads, samples = call.pass.samples, beats = call.pass.rpeaks.cols;
+  const int64_t number = view * call.pass.records + b;  // of the result
+  const Draws draws = draws_for(call.pass, view, b);
+  const Place place = place_of(call.gather, b, samples);
+  const RecordParams p = prepare(call.pass, draws, place, s);
   const bool noisy = p.gaussian > 0 || p.muscle > 0 || p.tones.first < p.tones.last;
   const bool direct = !s.map.smooth && s.map.pieces.size() == 1 && s.map.begin == 0 && s.map.end == samples && !p.vcg &&
                       std::is_same_v<In, T>;
   const bool rounds = bytes_of(y.type) != sizeof(T);
   const auto row = [&](int64_t l) {
     return Row<In>{static_cast<const In*>(x.data) + (place.row * leads + l) * place.row_samples + place.start,
-                   x.scale ? x.scale[place.row * x.scale_stride + l] : 1.0f};
+                   call.scale ? call.scale[place.row * call.scale_stride + l] : 1.0f};
   };
   const T gain = static_cast<T>(p.gain);
   if (noisy) noise_record(p, draws, leads, s.noise);
@@ -209,7 +212,7 @@ void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, c
   int64_t i0 = 0, i1 = 0;
   const auto lead_tile = [&](int64_t l, int64_t t0, int64_t n) {
     char* const target =
-        static_cast<char*>(y.data) + (((view * x.records + b) * leads + l) * samples + t0) * bytes_of(y.type);
+        static_cast<char*>(y.data) + ((number * leads + l) * samples + t0) * bytes_of(y.type);
     T* tile = tiles.data() + (p.vcg ? l * kTile : 0);
     const T* in = direct ? in_place(row(l)) + t0 : tile;
     if (!direct && !p.vcg) read_tile(row(l), s.map, samples, t0, n, i0, i1, z, tile);
@@ -252,7 +255,7 @@ void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, c
     for (int64_t l = 0; l < leads; ++l) {
       if constexpr (std::is_same_v<In, T>)
         if (!rounds && gain == 1 && s.masked.empty() && !s.dropped[l] && x.data != y.data) {
-          T* const to = static_cast<T*>(y.data) + ((view * x.records + b) * leads + l) * samples;
+          T* const to = static_cast<T*>(y.data) + (number * leads + l) * samples;
           move_lead(row(l).x, s.map, samples, past_caches, to);
           continue;
         }
@@ -280,19 +283,18 @@ void record(const Signal& x, const AugmentCall& call, int64_t view, int64_t b, c
     }
   }
   const std::vector<int32_t>& peaks = s.map.peaks;
-  int32_t* r = rpeaks_out + (view * x.records + b) * call.beats;  // not touched where no peaks came in: beats is 0
-  for (int64_t k = 0; k < call.beats; ++k) r[k] = k < static_cast<int64_t>(peaks.size()) ? peaks[k] : -1;
-  count_out[view * x.records + b] = static_cast<int32_t>(peaks.size());
+  int32_t* r = call.rpeaks_out + number * beats;  // not touched where no peaks came in: beats is 0
+  for (int64_t k = 0; k < beats; ++k) r[k] = k < static_cast<int64_t>(peaks.size()) ? peaks[k] : -1;
+  call.count_out[number] = static_cast<int32_t>(peaks.size());
 }
 
-// gx += A^T gy of one view.
+// grad_ecg += A^T grad of one view.
 template <class T>
-void record_bwd(const Signal& gy, const AugmentCall& call, int64_t view, int64_t b, const Signal& gx, Scratch& s,
-                std::vector<T>& g) {
-  const int64_t leads = gy.leads, samples = gy.samples;
-  const RecordParams p = prepare(call, draws_for(call, view, b), place_of(call, b, samples), leads, samples, s);
-  const T* in = static_cast<const T*>(gy.data) + (view * gy.records + b) * leads * samples;
-  T* out = static_cast<T*>(gx.data) + b * leads * samples;
+void record_bwd(const AugmentBwdCall& call, int64_t view, int64_t b, Scratch& s, std::vector<T>& g) {
+  const int64_t leads = call.pass.leads, samples = call.pass.samples;
+  const RecordParams p = prepare(call.pass, draws_for(call.pass, view, b), place_of({}, b, samples), s);
+  const T* in = static_cast<const T*>(call.grad.data) + (view * call.pass.records + b) * leads * samples;
+  T* out = static_cast<T*>(call.grad_ecg.data) + b * leads * samples;
   g.resize((leads + 1) * samples);
   for (int64_t l = 0; l < leads; ++l) {
     T* row = g.data() + l * samples;
@@ -317,61 +319,65 @@ void record_bwd(const Signal& gy, const AugmentCall& call, int64_t view, int64_t
 }
 
 // Small batches are faster on fewer threads.
-int team_for(const Signal& x, int64_t views) {
-  return static_cast<int>(std::min<int64_t>(threads(), 1 + views * x.records * x.leads * x.samples / 65536));
-}
+int64_t samples_of(const AugmentPass& p) { return p.seeds.size * p.records * p.leads * p.samples; }
+int team_for(const AugmentPass& p) { return static_cast<int>(std::min<int64_t>(threads(), 1 + samples_of(p) / 65536)); }
 
 template <class In, class T>
-void augment_all(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out) {
-  const int64_t views = call.views;
-  const bool past_caches = views * x.records * x.leads * x.samples * bytes_of(y.type) > kStreamBytes;
-  const int team = team_for(x, views);
-#pragma omp parallel num_threads(team)
+bool augment_all(const AugmentCall& call) {
+  const int64_t views = call.pass.seeds.size;
+  const bool past_caches = samples_of(call.pass) * bytes_of(call.y.type) > kStreamBytes;
+#pragma omp parallel num_threads(team_for(call.pass))
   {
     Scratch s;
     Lines<T> z, tiles;
 #pragma omp for schedule(dynamic)
-    for (int64_t k = 0; k < x.records * views; ++k)  // the views of a record follow each other: it is in the cache then
-      record<In>(x, call, k % views, k / views, y, rpeaks_out, count_out, s, z, tiles, past_caches);
+    for (int64_t k = 0; k < call.pass.records * views; ++k)  // a record's views follow each other: it is in the cache then
+      record<In>(call, k % views, k / views, s, z, tiles, past_caches);
     stream_fence();
   }
+  return true;
 }
 
 template <class T>
-void augment_bwd_all(const Signal& gy, const AugmentCall& call, const Signal& gx) {
-  const int team = team_for(gy, call.views);
-  const int64_t size = gy.leads * gy.samples;
-#pragma omp parallel num_threads(team)
+bool augment_bwd_all(const AugmentBwdCall& call) {
+  const int64_t size = call.pass.leads * call.pass.samples;
+#pragma omp parallel num_threads(team_for(call.pass))
   {
     Scratch s;
     std::vector<T> g;
 #pragma omp for schedule(dynamic)
-    for (int64_t b = 0; b < gy.records; ++b) {
-      std::fill_n(static_cast<T*>(gx.data) + b * size, size, T(0));
-      for (int64_t view = 0; view < call.views; ++view) record_bwd<T>(gy, call, view, b, gx, s, g);
+    for (int64_t b = 0; b < call.pass.records; ++b) {
+      std::fill_n(static_cast<T*>(call.grad_ecg.data) + b * size, size, T(0));
+      for (int64_t view = 0; view < call.pass.seeds.size; ++view) record_bwd<T>(call, view, b, s, g);
     }
   }
+  return true;
 }
 
 }  // namespace
 
-void augment(const Signal& x, const AugmentCall& call, const Signal& y, int32_t* rpeaks_out, int32_t* count_out) {
-  switch (x.type) {
-    case Element::kFloat: return augment_all<float, float>(x, call, y, rpeaks_out, count_out);
-    case Element::kDouble: return augment_all<double, double>(x, call, y, rpeaks_out, count_out);
-    case Element::kHalf: return augment_all<Half, float>(x, call, y, rpeaks_out, count_out);
-    case Element::kBFloat: return augment_all<BFloat, float>(x, call, y, rpeaks_out, count_out);
-    case Element::kInt16: return augment_all<int16_t, float>(x, call, y, rpeaks_out, count_out);
+bool run(const AugmentCall& call) {
+  switch (call.x.type) {
+    case Element::kFloat: return augment_all<float, float>(call);
+    case Element::kDouble: return augment_all<double, double>(call);
+    case Element::kHalf: return augment_all<Half, float>(call);
+    case Element::kBFloat: return augment_all<BFloat, float>(call);
+    case Element::kInt16: return augment_all<int16_t, float>(call);
   }
+  return false;
 }
 
-void augment_bwd(const Signal& gy, const AugmentCall& call, const Signal& gx) {
-  gy.type == Element::kDouble ? augment_bwd_all<double>(gy, call, gx) : augment_bwd_all<float>(gy, call, gx);
+bool run(const AugmentBwdCall& call) {
+  return call.grad.type == Element::kDouble ? augment_bwd_all<double>(call) : augment_bwd_all<float>(call);
 }
+
+}  // namespace physioclr::cpu
+
+namespace physioclr::testing {
 
 int limit_simd(int level) {
-  simd_level = std::min(level, best_simd());
-  return simd_level;
+  cpu::simd_level = std::min(level, cpu::best_simd());
+  return cpu::simd_level;
 }
 
 void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words) {
@@ -387,4 +393,4 @@ void normals(const uint32_t* words, int64_t n, float* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = normal_of(words[i]);
 }
 
-}  // namespace physioclr::cpu
+}  // namespace physioclr::testing

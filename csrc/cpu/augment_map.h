@@ -7,8 +7,8 @@
 
 #include "core/macros.h"
 #include "core/augment_record.h"
+#include "core/elements.h"
 #include "cpu/augment_noise.h"
-#include "ops.h"
 
 namespace physioclr::cpu {
 
@@ -46,19 +46,18 @@ PHYSIOCLR_SIMD inline void warp_sincos(int k, int64_t u0, int step, int64_t n, i
     turn_sincos(warp_turns(k, start + step * i, samples), sines[i], cosines[i]);
 }
 
-inline void time_map(const RecordParams& p, const Draws& draws, const AugmentCall& call, const Place& place,
-                     int64_t samples, TimeMap& m) {
-  m.pieces.resize(call.beats + 1);
-  m.corners.resize(kCornersPerBeat * call.beats);
-  m.peaks.resize(call.beats);
-  m.order.resize(call.beats);
-  m.at.resize(call.beats);
+inline void time_map(const RecordParams& p, const Draws& draws, const AugmentPass& pass, const Place& place, TimeMap& m) {
+  const int64_t beats = pass.rpeaks.cols, samples = pass.samples;
+  m.pieces.resize(beats + 1);
+  m.corners.resize(kCornersPerBeat * beats);
+  m.peaks.resize(beats);
+  m.order.resize(beats);
+  m.at.resize(beats);
   RecordMap r{};
   r.pieces = m.pieces.data(), r.corners = m.corners.data();
   r.peaks = m.peaks.data(), r.order = m.order.data(), r.at = m.at.data();
-  r.n_peaks =
-      call.rpeaks ? take_peaks(call.rpeaks + place.row * call.beats, call.beats, place.start, samples, r.peaks) : 0;
-  build_map(OneThread{}, p, draws, call.fs, samples, r);
+  r.n_peaks = pass.rpeaks.data ? take_peaks(pass.rpeaks.row(place.row), beats, place.start, samples, r.peaks) : 0;
+  build_map(OneThread{}, p, draws, pass.fs, samples, r);
   m.pieces.resize(r.n_pieces);
   m.corners.resize(r.n_corners);
   m.peaks.resize(r.n_peaks);

@@ -124,7 +124,7 @@ struct Grad {
   }
 };
 
-// args.x: gy, args.y: gx; one launch adds all the views of `args`, and with view0 > 0 adds to what is there.
+// args.call as as_pass() makes it; one launch adds all the views of `args`, and with view0 > 0 adds to what is there.
 // blockIdx.x: record, blockIdx.y: chunk of time.
 template <class T>
 __global__ void __launch_bounds__(kAugThreads) augment_bwd_kernel(AugmentArgs args) {
@@ -133,15 +133,15 @@ __global__ void __launch_bounds__(kAugThreads) augment_bwd_kernel(AugmentArgs ar
   __shared__ Turn<T> turn;
   const Block team{static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x)};
   RecordState& s = *reinterpret_cast<RecordState*>(state);
-  const int leads = static_cast<int>(args.x.leads), samples = static_cast<int>(args.x.samples);
+  const int leads = static_cast<int>(args.call.pass.leads), samples = static_cast<int>(args.call.pass.samples);
   const int i = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
   const int64_t b = blockIdx.x, record = static_cast<int64_t>(leads) * samples;
-  T* gx = static_cast<T*>(args.y.data) + b * record;
+  T* gx = static_cast<T*>(args.call.y.data) + b * record;
   for (int k = team.rank; k < kWarps * kGroup; k += team.size)
     turn_sincos(warp_turns(k / kGroup, k % kGroup, samples), steps.s1[k / kGroup][k % kGroup],
                 steps.c1[k / kGroup][k % kGroup]);
   for (int64_t view = 0; view < args.views; ++view) {
-    const RecordSlot slot = slot_of(args.workspace, view * args.x.records + b, leads, args.call.beats, nullptr);
+    const RecordSlot slot = slot_of(args.workspace, view * args.call.pass.records + b, leads, args.call.pass.rpeaks.cols, nullptr);
     copy_state(slot.state, &s, team);
     team.sync();
     for (int k = team.rank; k < 36; k += team.size) {
@@ -149,7 +149,7 @@ __global__ void __launch_bounds__(kAugThreads) augment_bwd_kernel(AugmentArgs ar
       turn.to[k / 3][k % 3] = static_cast<T>(s.rotation.to[k / 3][k % 3]);
     }
     team.sync();
-    const T* gy = static_cast<const T*>(args.x.data) + ((args.view0 + view) * args.x.records + b) * record;
+    const T* gy = static_cast<const T*>(args.call.x.data) + ((args.view0 + view) * args.call.pass.records + b) * record;
     const bool adds = args.view0 + view > 0;
     for (int l0 = 0; i < samples && l0 < leads; l0 += kGradLeads) {
       const int64_t at = static_cast<int64_t>(l0) * samples;

@@ -226,14 +226,14 @@ PHYSIOCLR_HD bool time_masked(const RecordState& s, int t) {
   return low == s.map.n_peaks || s.map.peaks[low] > t + s.p.guard;
 }
 
-PHYSIOCLR_HD void store(const Signal& y, int64_t i, float v) {
+PHYSIOCLR_HD void store(const Samples<void>& y, int64_t i, float v) {
   switch (y.type) {
     case Element::kHalf: return from_compute(v, static_cast<Half*>(y.data)[i]);
     case Element::kBFloat: return from_compute(v, static_cast<BFloat*>(y.data)[i]);
     default: static_cast<float*>(y.data)[i] = v;
   }
 }
-PHYSIOCLR_HD void store(const Signal& y, int64_t i, double v) { static_cast<double*>(y.data)[i] = v; }
+PHYSIOCLR_HD void store(const Samples<void>& y, int64_t i, double v) { static_cast<double*>(y.data)[i] = v; }
 
 template <class T>
 PHYSIOCLR_HD T masked_value(T v, bool zero) {
@@ -288,17 +288,17 @@ __global__ void __launch_bounds__(kAugThreads, sizeof(T) == 8 ? 1 : 2) augment_k
   __shared__ Turn<T> turn;
   constexpr int kBatch = 12;  // leads under way together
   const Block team{static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x)};
-  const int leads = static_cast<int>(args.x.leads), samples = static_cast<int>(args.x.samples);
+  const int leads = static_cast<int>(args.call.pass.leads), samples = static_cast<int>(args.call.pass.samples);
   const int64_t views = args.views, splits = args.splits;
   const int64_t view = blockIdx.x % views, split = blockIdx.x / views % splits, b = blockIdx.x / (views * splits);
-  const RecordSlot slot = slot_of(args.workspace, view * args.x.records + b, leads, args.call.beats, nullptr);
+  const RecordSlot slot = slot_of(args.workspace, view * args.call.pass.records + b, leads, args.call.pass.rpeaks.cols, nullptr);
   RecordState& s = *reinterpret_cast<RecordState*>(state);
   copy_state(slot.state, &s, team);
   team.sync();
-  const Place place = place_of(args.call, b, samples);
-  const In* x = static_cast<const In*>(args.x.data) + s.offset;
-  const float* scale = args.x.scale && s.there ? args.x.scale + place.row * args.x.scale_stride : nullptr;
-  const int64_t out = ((args.view0 + view) * args.x.records + b) * leads * args.x.samples;
+  const Place place = place_of(args.call.gather, b, samples);
+  const In* x = static_cast<const In*>(args.call.x.data) + s.offset;
+  const float* scale = args.call.scale && s.there ? args.call.scale + place.row * args.call.scale_stride : nullptr;
+  const int64_t out = ((args.view0 + view) * args.call.pass.records + b) * leads * args.call.pass.samples;
   const T gain = static_cast<T>(s.p.gain);
   const bool noisy = kMixes && s.noisy, turns = kMixes && s.p.vcg, changes = noisy || gain != 1, twelve = leads == 12;
 
@@ -309,7 +309,7 @@ __global__ void __launch_bounds__(kAugThreads, sizeof(T) == 8 ? 1 : 2) augment_k
       turn.from[i / 3][i % 3] = static_cast<T>(s.rotation.from[i / 3][i % 3]);
       turn.to[i / 3][i % 3] = static_cast<T>(s.rotation.to[i / 3][i % 3]);
     }
-  const int64_t tiles = (args.x.samples + kAugTile - 1) / kAugTile;
+  const int64_t tiles = (args.call.pass.samples + kAugTile - 1) / kAugTile;
   for (int64_t tile = tiles * split / splits; tile < tiles * (split + 1) / splits; ++tile) {
     const int t0 = static_cast<int>(tile) * kAugTile, n = samples - t0 < kAugTile ? samples - t0 : kAugTile;
     if (s.p.warped) warp_groups(warp, t0 + s.map.shift, samples, team.rank, team.size);
@@ -344,7 +344,7 @@ __global__ void __launch_bounds__(kAugThreads, sizeof(T) == 8 ? 1 : 2) augment_k
               }
               y = masked_value(y, masked);
             }
-            store(args.y, out + (l + k) * args.x.samples + t0 + i, r.taps == 0 ? T(0) : y);
+            store(args.call.y, out + (l + k) * args.call.pass.samples + t0 + i, r.taps == 0 ? T(0) : y);
           }
         }
       }

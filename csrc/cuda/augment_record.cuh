@@ -11,15 +11,21 @@ namespace physioclr::cuda {
 
 constexpr int kRecordThreads = 32, kViewsAtOnce = 16;
 
-// Arguments of all augment kernels, passed by value. call.seeds is not used: host memory.
+// Arguments of all augment kernels, passed by value. call.pass.seeds is not used: host memory.
 struct AugmentArgs {
-  Signal x, y;
   AugmentCall call;
   uint64_t seeds[kViewsAtOnce];
   int64_t view0, views;  // of this launch
   int64_t splits;        // blocks of a record
-  char* workspace;
+  char* workspace;       // of this launch
 };
+
+// The way back as the kernels take it: x is grad and y is grad_ecg. No R peaks come out.
+inline AugmentCall as_pass(const AugmentBwdCall& call) {
+  AugmentCall c{};
+  c.x = call.grad, c.pass = call.pass, c.y = call.grad_ecg, c.workspace = call.workspace;
+  return c;
+}
 
 struct RecordState {
   RecordParams p;
@@ -85,22 +91,22 @@ struct Block {
 
 // A block for each record (blockIdx.x) of each view (blockIdx.y).
 // ptxas-allow augment_record_kernel: 512 bytes of stack, because one thread draws lists whose length is drawn too.
-__global__ void augment_record_kernel(AugmentArgs args, int32_t* rpeaks_out, int32_t* count_out) {
-  const AugmentCall& call = args.call;
-  const int64_t b = blockIdx.x, view = blockIdx.y, leads = args.x.leads, samples = args.x.samples, beats = call.beats;
+__global__ void augment_record_kernel(AugmentArgs args) {
+  const AugmentPass& pass = args.call.pass;
+  const int64_t b = blockIdx.x, view = blockIdx.y, leads = pass.leads, samples = pass.samples, beats = pass.rpeaks.cols;
   const Block team{static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x)};
   RecordMap arrays{};
-  const RecordSlot slot = slot_of(args.workspace, view * args.x.records + b, leads, beats, &arrays);
+  const RecordSlot slot = slot_of(args.workspace, view * pass.records + b, leads, beats, &arrays);
   RecordState& s = *slot.state;
-  const Draws draws = draws_of(args.seeds[view], call.sample_id ? call.sample_id[b] : b);
+  const Draws draws = draws_of(args.seeds[view], pass.sample_id ? pass.sample_id[b] : b);
   if (team.rank == 0) {
-    const Place place = place_of(call, b, samples);
-    s.p = draw_record(call.plan, draws, call.fs, samples);
+    const Place place = place_of(args.call.gather, b, samples);
+    s.p = draw_record(pass.plan, draws, pass.fs, samples);
     s.p.vcg = s.p.vcg && leads == 12;
     if (s.p.vcg) s.rotation = rotation_of(s.p);
     s.map = arrays;
-    s.map.n_peaks = call.rpeaks && place.there
-                        ? take_peaks(call.rpeaks + place.row * beats, beats, place.start, samples, arrays.peaks)
+    s.map.n_peaks = pass.rpeaks.data && place.there
+                        ? take_peaks(pass.rpeaks.data + place.row * beats, beats, place.start, samples, arrays.peaks)
                         : 0;
     s.draws = draws;
     s.offset = place.row * leads * place.row_samples + place.start;
@@ -108,9 +114,9 @@ __global__ void augment_record_kernel(AugmentArgs args, int32_t* rpeaks_out, int
     s.noisy = s.p.gaussian > 0 || s.p.muscle > 0 || s.p.tones.first < s.p.tones.last;
   }
   team.sync();
-  build_map(team, s.p, draws, call.fs, samples, s.map);
+  build_map(team, s.p, draws, pass.fs, samples, s.map);
   const int n = channels(leads);
-  for (int64_t l = team.rank; l < leads; l += team.size) slot.dropped[l] = lead_dropped(call.plan, s.p, draws, l, leads);
+  for (int64_t l = team.rank; l < leads; l += team.size) slot.dropped[l] = lead_dropped(pass.plan, s.p, draws, l, leads);
   for (int c = team.rank; c < n && s.noisy; c += team.size) {
     double a[kTones], bb[kTones];
     channel_tones(s.p, draws, c, n != leads, a, bb);
@@ -120,12 +126,12 @@ __global__ void augment_record_kernel(AugmentArgs args, int32_t* rpeaks_out, int
     }
     slot.share[c] = s.p.muscle > 0 ? channel_muscle(s.p, draws, c, n != leads) : 0.0f;
   }
-  if (!rpeaks_out) return;
+  if (!args.call.count_out) return;
   team.sync();
-  const int64_t out = (args.view0 + view) * args.x.records + b;
+  const int64_t out = (args.view0 + view) * pass.records + b;
   for (int64_t k = team.rank; k < beats; k += team.size)
-    rpeaks_out[out * beats + k] = k < s.map.n_peaks ? s.map.peaks[k] : -1;
-  if (team.rank == 0) count_out[out] = static_cast<int32_t>(s.map.n_peaks);
+    args.call.rpeaks_out[out * beats + k] = k < s.map.n_peaks ? s.map.peaks[k] : -1;
+  if (team.rank == 0) args.call.count_out[out] = static_cast<int32_t>(s.map.n_peaks);
 }
 
 }  // namespace physioclr::cuda

@@ -59,8 +59,6 @@ template void contrastive_finish<double>(const double*, const int64_t*, int64_t,
                                          void*);
 int64_t detect_rpeaks_workspace(int64_t, int64_t, int64_t, double) { return 0; }
 int64_t augment_workspace(int64_t, int64_t, int64_t, int64_t) noexcept { return 0; }
-void augment(const Signal&, const AugmentCall&, const Signal&, int32_t*, int32_t*, void*, void*) { none(); }
-void augment_bwd(const Signal&, const AugmentCall&, const Signal&, void*, void*) { none(); }
 ContrastPlan contrastive_fused_plan(int64_t, int64_t, bool) { none(); }
 template <class E, class X>
 void contrastive_fused_prepare(Matrix<const E>, Matrix<const float>, const int32_t*, const ContrastRows<X>&, double*,

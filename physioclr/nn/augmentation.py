@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..ops._types import RPeaks
 from ..ops.augment import _augment_rows, augment, view_seed
-from ..ops.augment_plan import Augment
+from ..ops.augment.plan import Augment
 
 
 class Augmentation(nn.Module):

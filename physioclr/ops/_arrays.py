@@ -75,6 +75,18 @@ class Arrays:
             raise TypeError(f"{name} is in the memory of a GPU, but the first array is {self.name}; move one of them")
         return arrays_of(x, name)[1]
 
+    def adopt_out(self, x: Any, name: str) -> Any:
+        """An array that the call writes: this library's already, or what it writes would be lost."""
+        if kind_of(x) != self.name or not hasattr(x, "dtype"):
+            raise TypeError(f"{name} is {type(x).__name__}; it must be a {self.name} array, as the first array is")
+        if not isinstance(x, np.ndarray):  # of a library that lends its memory
+            return self.adopt_out(self.adopt(x, name), name)
+        if not x.flags.writeable:
+            raise ValueError(f"{name} is read-only; it must be writeable")
+        if not x.dtype.isnative:
+            raise TypeError(f"{name} has dtype {x.dtype}; it must have this machine's byte order")
+        return x
+
     def to_numpy(self, x: Any) -> np.ndarray:
         """A view where the memory is the host's. Only for CPU code (Numba) and for error messages."""
         return x
@@ -107,6 +119,11 @@ NUMPY = Arrays()
 
 class OnDevice(Arrays):
     """What arrays that are not NumPy's have in common."""
+
+    def adopt_out(self, x, name):
+        if kind_of(x) != self.name:
+            raise TypeError(f"{name} is {type(x).__name__}; it must be a {self.name} array, as the first array is")
+        return self.adopt(x, name)
 
     def view(self, x):
         return (self.address(x), *x.shape, x)
@@ -223,15 +240,13 @@ def kind_of(x: Any) -> str:
     return "torch" if "torch" in roots else "cupy" if "cupy" in roots else "numpy"
 
 
-_DTYPE_NAMES: dict[Any, str] = {}  # making them costs NumPy a microsecond
+# Making them costs NumPy a microsecond. Nothing is added while an op runs: torch.compile guards the keys.
+DTYPE_NAMES: dict[Any, str] = {np.dtype(n): n for n in ("float16", "float32", "float64", *INTEGERS)}
 
 
 def dtype_name(x: Any) -> str:
     """The dtype of an array of any library, as NumPy names it ("bfloat16" where it has no name)."""
-    name = _DTYPE_NAMES.get(x.dtype)
-    if name is None:
-        name = _DTYPE_NAMES[x.dtype] = str(x.dtype).removeprefix("torch.")
-    return name
+    return DTYPE_NAMES.get(x.dtype) or str(x.dtype).removeprefix("torch.")
 
 
 def is_torch(x: Any) -> bool:
@@ -340,7 +355,7 @@ def check_number(value: Any, name: str, low: float, high: float, *, open_low: bo
         v = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {value!r}; it must be a number") from None
-    if not (math.isfinite(v) and (v > low if open_low else v >= low) and v <= high):
+    if not ((v > low if open_low else v >= low) and v <= high and abs(v) < math.inf):  # torch.compile traces this
         sign = "above" if open_low else "at least"
         top = f" and at most {high:g}" if math.isfinite(high) else ""
         raise ValueError(f"{name} is {value!r}; it must be finite, {sign} {low:g}{top}{unit and ' ' + unit}")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..ops.augment import _augment_rows
-from ..ops.augment_plan import Augment
+from ..ops.augment.plan import Augment
 from .dataset import Batch, Segments
 
 MISSING, LARGEST = -32768, 32767  # as augment reads int16

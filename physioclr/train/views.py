@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from .. import Augment, LeadDropout, augment, shuffle_beats, view_seed
+from ..ops.augment.text import TIME_MAPS
 from . import methods
 from .config import Config
 from .dataset import Batch, network_input
-
-TIME_MAPS = ("beat_shuffle", "time_warp", "rr_scale", "crop")  # what moves waves in time
 
 
 def make_plan(config: Config) -> Augment | None:

@@ -26,8 +26,8 @@ static const Field kShuffle = {kBeatShuffle, {1, 0}}, kShuffleTp = {kBeatShuffle
                    kWander = {kBaselineWander, {1, 0.1, 0.2, 0.05, 0.5}}, kMains = {kPowerline, {1, 0.01, 0.03, 0}},
                    kMuscle = {kMuscleNoise, {1, 0.01, 0.04, 20, 120}}, kGaussian = {kGaussianNoise, {1, 0.005, 0.02}};
 
-static Plan plan_of(std::vector<Field> fields) {
-  Plan plan{};
+static AugmentPlan plan_of(std::vector<Field> fields) {
+  AugmentPlan plan{};
   for (const Field& f : fields) std::memcpy(plan.v[f.row], f.settings, sizeof f.settings);
   return plan;
 }
@@ -105,20 +105,21 @@ static void forward(const Case& c) {
     start[b] = b * 5 % 38;
   }
   const bool raw = c.in == Element::kInt16;
-  const Signal sx{x.get(), c.in, c.records, c.leads, c.samples, raw ? scale.get() : nullptr, c.gathered ? c.leads : 0};
-  const Signal sy{got.get(), c.out, c.records, c.leads, c.samples, nullptr};
-  const Signal cpu_y{want.get(), c.out, c.records, c.leads, c.samples, nullptr};
-  AugmentCall call{plan_of(c.fields), 250.0, kSeeds, kViews, ids.get(), peaks.get(), kColumns};
-  if (c.gathered) call.row = row.get(), call.start = start.get(), call.rows = rows, call.row_samples = wide;
-  cpu::augment(sx, call, cpu_y, cpu_index.get(), cpu_count.get());
+  AugmentCall call{};
+  call.x = {x.get(), c.in};
+  if (raw) call.scale = scale.get(), call.scale_stride = c.gathered ? c.leads : 0;
+  if (c.gathered) call.gather = {row.get(), start.get(), rows, wide};
+  call.pass = {plan_of(c.fields), 250.0, {kSeeds, kViews}, c.records, c.leads, c.samples, ids.get(), {peaks.get(), rows, kColumns}};
+  call.y = {want.get(), c.out}, call.rpeaks_out = cpu_index.get(), call.count_out = cpu_count.get();
+  cpu::run(call);
+  call.y = {got.get(), c.out}, call.rpeaks_out = index.get(), call.count_out = count.get();
 
   hostsim::Array<unsigned char> workspace(kViews * c.records * cuda::slot_bytes(c.leads, kColumns));
   bool mixes = false;
-  for (int k = kVcgRotation; k < kAugmentations; ++k) mixes |= k != kAmplitudeScale && call.plan.v[k][0] > 0;
-  cuda::AugmentArgs args{sx, sy, call, {}, 0, kViews, c.splits, reinterpret_cast<char*>(workspace.get())};
+  for (int k = kVcgRotation; k < kAugmentations; ++k) mixes |= k != kAmplitudeScale && call.pass.plan.v[k][0] > 0;
+  cuda::AugmentArgs args{call, {}, 0, kViews, c.splits, reinterpret_cast<char*>(workspace.get())};
   for (int64_t v = 0; v < kViews; ++v) args.seeds[v] = static_cast<uint64_t>(kSeeds[v]);
-  hostsim::launch(cuda::augment_record_kernel, {static_cast<unsigned>(c.records), kViews}, {8}, args, index.get(),
-                  count.get());
+  hostsim::launch(cuda::augment_record_kernel, {static_cast<unsigned>(c.records), kViews}, {8}, args);
   const dim3 grid{static_cast<unsigned>(c.records * kViews * c.splits)};
   mixes ? hostsim::launch(cuda::augment_kernel<In, T, true>, grid, {kThreads}, args)
         : hostsim::launch(cuda::augment_kernel<In, T, false>, grid, {kThreads}, args);
@@ -142,15 +143,14 @@ static void backward(int64_t records, int64_t leads, int64_t samples, std::vecto
   for (int64_t i = 0; i < gy.size(); ++i) gy[i] = static_cast<T>(random());
   hostsim::Array<int32_t> peaks(records * kColumns);
   fill_peaks(peaks, records, samples, random);
-  const Signal sg{gy.get(), type, records, leads, samples, nullptr}, sx{gx.get(), type, records, leads, samples, nullptr};
-  const AugmentCall call{plan_of(fields), 250.0, kSeeds, kViews, nullptr, peaks.get(), kColumns};
-  cpu::augment_bwd(sg, call, Signal{cpu_gx.get(), type, records, leads, samples, nullptr});
+  const AugmentPass pass{plan_of(fields), 250.0, {kSeeds, kViews}, records, leads, samples, nullptr, {peaks.get(), records, kColumns}};
+  cpu::run(AugmentBwdCall{{gy.get(), type}, pass, {cpu_gx.get(), type}, nullptr});
+  const AugmentCall call = cuda::as_pass({{gy.get(), type}, pass, {gx.get(), type}, nullptr});
   hostsim::Array<unsigned char> workspace(kViews * records * cuda::slot_bytes(leads, kColumns));
   for (int64_t view = 0; view < kViews; ++view) {  // a launch for each, as where there are more than fit into one
-    cuda::AugmentArgs args{sg, sx, call, {}, view, 1, 1, reinterpret_cast<char*>(workspace.get())};
+    cuda::AugmentArgs args{call, {}, view, 1, 1, reinterpret_cast<char*>(workspace.get())};
     args.seeds[0] = static_cast<uint64_t>(kSeeds[view]);
-    hostsim::launch(cuda::augment_record_kernel, {static_cast<unsigned>(records), 1}, {8}, args,
-                    static_cast<int32_t*>(nullptr), static_cast<int32_t*>(nullptr));
+    hostsim::launch(cuda::augment_record_kernel, {static_cast<unsigned>(records), 1}, {8}, args);
     const dim3 grid{static_cast<unsigned>(records), static_cast<unsigned>((samples + kThreads - 1) / kThreads)};
     hostsim::launch(cuda::augment_bwd_kernel<T>, grid, {kThreads}, args);
   }

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
-from .._arrays import TorchArrays
+from .._arrays import DTYPE_NAMES, FLOATS, INTEGERS, TorchArrays
 from .._operator import OPERATORS, Operator
 
+DTYPE_NAMES.update({getattr(torch, n): n for n in (*FLOATS, *INTEGERS)})
 LIB = torch.library.Library("physioclr", "DEF")  # operators die with this object, so the module keeps it
 
 
@@ -86,10 +88,14 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
         x = given[k]
         if x is None:
             continue
+        if k in op.written:
+            x = given[k] = TorchArrays(first).adopt_out(x, op.names[k])
         if not isinstance(x, torch.Tensor) or x.device != first.device:
             x = given[k] = TorchArrays(first).adopt(x, op.names[k])
         if op.backward is None and x.requires_grad:  # the results carry no gradient
             given[k] = x.detach()
+    if forward_ad._current_level >= 0 and op.backward is not None:
+        return forward_mode(op, given)
     if torch.compiler.is_compiling():  # checked once, while tracing
         op.results(*given)
         return OVERLOADS[op.name](*given)
@@ -103,7 +109,27 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
         raise
 
 
+def forward_mode(op: Operator, given: list[Any]) -> Any:
+    """The operator where tangents may come in, of forward-mode differentiation: torch would drop them in silence."""
+    tangents = {}
+    for k in op.arrays:
+        if given[k] is not None and given[k].is_floating_point():
+            given[k], tangent = forward_ad.unpack_dual(given[k])
+            if tangent is not None:
+                tangents[k] = tangent
+    out = OVERLOADS[op.name](*given)
+    if not tangents:
+        return out
+    if op.jvp is None or set(tangents) != {0}:
+        names = ", ".join(op.names[k] for k in tangents if op.jvp is None or k > 0)
+        raise RuntimeError(f"physioclr.{op.name} has no forward-mode derivative with respect to {names}")
+    found = op.jvp(tangents[0], tuple(given))
+    if not op.several:
+        return forward_ad.make_dual(out, found)
+    return tuple([x if t is None else forward_ad.make_dual(x, t) for x, t in zip(out, found, strict=True)])
+
+
 for _op in OPERATORS.values():
     register(_op)
 
-from . import augment, contrastive
+from . import contrastive

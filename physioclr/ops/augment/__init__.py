@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .. import _core
-from . import _launch
-from ._arrays import FLOATS, arrays_of, check_int, is_torch, kind_of
-from ._types import RPeaks, rpeaks_index
-from .augment_plan import Augment
+from ... import _core
+from .._arrays import FLOATS, arrays_of, check_int, is_torch
+from .._types import RPeaks, rpeaks_index
+from . import launch
+from .plan import Augment
 
 
 def view_seed(seed: int, epoch: int, view: int) -> int:
@@ -24,20 +23,19 @@ def view_seed(seed: int, epoch: int, view: int) -> int:
     Returns:
         An int from 0 to 2^63 - 1.
     """
-    seed = check_int(seed, "seed", 0)
-    counter = np.array(
-        [check_int(epoch, "epoch", 0, 2**32 - 1), 0xFFFFFFFF, check_int(view, "view", 0, 2**32 - 1), 0], np.uint32
-    )
-    words = np.empty(4, np.uint32)
-    _core.philox(counter.ctypes.data, 1, seed, words.ctypes.data)
-    return (int(words[0]) << 32 | int(words[1])) >> 1
+    epoch, view = check_int(epoch, "epoch", 0, 2**32 - 1), check_int(view, "view", 0, 2**32 - 1)
+    return _core.view_seed(check_int(seed, "seed", 0), epoch, view)
 
 
-def _rpeaks_of(xp: Any, rpeaks: Any, index: Any, count: Any) -> RPeaks:
+def _rpeaks_of(rpeaks: Any, index: Any, count: Any) -> RPeaks:
     """The peaks of the result. Augmenting does not change how far they can be trusted."""
     if isinstance(rpeaks, RPeaks) and count.ndim == 1:
         return RPeaks(index, count, rpeaks.quality)
-    quality = count.new_ones(count.shape).float() if is_torch(count) else xp.contiguous(count * 0 + 1, "float32")
+    if is_torch(count):
+        quality = count.new_ones(count.shape).float()
+    else:
+        quality = arrays_of(count, "count")[0].empty(count.shape, "float32")
+        quality[...] = 1
     if isinstance(rpeaks, RPeaks):
         quality = quality * rpeaks.quality  # for each view
     return RPeaks(index, count, quality)
@@ -48,7 +46,12 @@ def _dtype_name(dtype: Any) -> str:
     if dtype is None:
         return ""
     name = str(dtype).removeprefix("torch.")
-    return name if name in FLOATS else str(np.dtype(dtype))
+    if name in FLOATS:
+        return name
+    try:
+        return str(np.dtype(dtype))
+    except TypeError:
+        raise TypeError(f"dtype is {dtype!r}; it must be one of {', '.join(FLOATS)}") from None
 
 
 def _check_plan(plan: Any, rpeaks: Any) -> None:
@@ -63,28 +66,19 @@ def _check_plan(plan: Any, rpeaks: Any) -> None:
 def _seeds(seed: Any) -> tuple[bool, list[int]]:
     """Whether it is a single one, and the seeds as a list."""
     one = not isinstance(seed, (list, tuple, range, np.ndarray))
-    return one, [check_int(s, "seed", 0) for s in ([seed] if one else seed)]
+    return one, [launch.check_seed(s) for s in ([seed] if one else seed)]
 
 
-def _check_numpy(xp: Any, dtype: str) -> None:
-    if dtype == "bfloat16":
-        raise ValueError(f"dtype is 'bfloat16', which {xp.name} arrays do not have; use float16, or a torch tensor")
-
-
-def _check_out(ecg: Any, out: Any) -> None:
+def _check_no_gradient(x: Any, name: str, why: str) -> None:
+    """For the forms that have no derivative."""
+    if not is_torch(x):
+        return
     import torch
 
-    if not isinstance(out, torch.Tensor):
-        raise TypeError(f"out is {type(out).__name__}; it must be a torch tensor, as ecg is")
-    if torch.is_grad_enabled() and (ecg.requires_grad or out.requires_grad):
-        raise ValueError("out is given, but ecg or out requires a gradient; leave it out, or use torch.no_grad()")
-
-
-def _beside(ecg: Any, x: Any) -> Any:
-    """Another argument as a tensor on the device of `ecg`; what is a tensor stays where it is."""
-    import torch
-
-    return x if x is None or isinstance(x, torch.Tensor) else torch.as_tensor(x, device=ecg.device)
+    if torch.is_grad_enabled() and x.requires_grad:
+        raise ValueError(f"{why}, but {name} requires a gradient; use torch.no_grad() or {name}.detach()")
+    if torch.autograd.forward_ad._current_level >= 0 and torch.autograd.forward_ad.unpack_dual(x).tangent is not None:
+        raise ValueError(f"{why}, but {name} carries a tangent; use {name}.detach()")
 
 
 def augment(
@@ -133,39 +127,22 @@ def augment(
         ValueError, TypeError: naming the argument; among others a plan that needs R peaks without `rpeaks`.
     """
     _check_plan(plan, rpeaks)
-    index = None if rpeaks is None else rpeaks_index(rpeaks)
     one, seeds = _seeds(seed)
     dtype = _dtype_name(dtype)
-    if out is not None and dtype and dtype != _dtype_name(out.dtype):
-        raise ValueError(f"dtype is {dtype!r}, but out has dtype {_dtype_name(out.dtype)}; leave dtype out")
-    settings = (plan._text, fs, seeds)
-    if is_torch(ecg):
-        from ._torch import augment as op
-
-        index, sample_id, scale = (_beside(ecg, v) for v in (index, sample_id, scale))
-        scale = scale if scale is None else scale.float()
-        if out is None:
-            results = op.augment(ecg, index, sample_id, scale, *settings, dtype)
-        else:
-            _check_out(ecg, out)
-            results = (out, *op.augment_out(ecg, out, index, sample_id, scale, *settings))
-        xp = None
+    given = None if rpeaks is None else rpeaks_index(rpeaks), sample_id, scale, plan._text, fs, seeds
+    if out is None:
+        result, index, count = launch.augment(ecg, *given, dtype)
+        result = result[0] if one else result
     else:
-        xp, ecg = arrays_of(ecg, "ecg")
-        _check_numpy(xp, dtype)
-        index, sample_id, scale = (
-            None if v is None else xp.adopt(v, name)
-            for v, name in ((index, "rpeaks"), (sample_id, "sample_id"), (scale, "scale"))
-        )
-        if out is None:
-            results = _launch.augment(xp, ecg, index, sample_id, scale, *settings, dtype)
-        else:
-            if kind_of(out) != xp.name or not hasattr(out, "dtype"):
-                raise TypeError(f"out is {type(out).__name__}; it must be a {xp.name} array, as ecg is")
-            results = (out, *_launch.augment_out(xp, ecg, out, index, sample_id, scale, *settings))
-    index, count = (r[0] if one else r for r in results[1:])
-    result = results[0] if out is not None or not one else results[0][0]
-    return result, None if rpeaks is None else _rpeaks_of(xp, rpeaks, index, count)
+        for x, name in ((ecg, "ecg"), (out, "out")):
+            _check_no_gradient(x, name, "out is given")
+        if dtype and hasattr(out, "dtype") and dtype != _dtype_name(out.dtype):
+            raise ValueError(f"dtype is {dtype!r}, but out has dtype {_dtype_name(out.dtype)}; leave dtype out")
+        index, count = launch.augment_out(ecg, out, *given)
+        result = out
+    if rpeaks is None:
+        return result, None
+    return result, _rpeaks_of(rpeaks, index[0], count[0]) if one else _rpeaks_of(rpeaks, index, count)
 
 
 def _augment_rows(
@@ -199,27 +176,20 @@ def _augment_rows(
         (B, L, length) samples, or (V, B, L, length) for several seeds, and their R peaks.
     """
     _check_plan(plan, rpeaks)
-    index = None if rpeaks is None else rpeaks_index(rpeaks)
+    _check_no_gradient(signals, "signals", "a batch is gathered without gradient")
     one, seeds = _seeds(seed)
-    dtype = _dtype_name(dtype)
-    if is_torch(signals):
-        from ._torch import augment as op
-
-        rows, starts, index, sample_id, scale = (_beside(signals, v) for v in (rows, starts, index, sample_id, scale))
-        scale = scale if scale is None else scale.float()
-        xp, launch = None, op.augment_gather
-    else:
-        xp, signals = arrays_of(signals, "signals")
-        _check_numpy(xp, dtype)
-        beside = {"rows": rows, "starts": starts, "rpeaks": index, "sample_id": sample_id, "scale": scale}
-        rows, starts, index, sample_id, scale = (None if v is None else xp.adopt(v, k) for k, v in beside.items())
-        launch = functools.partial(_launch.augment_gather, xp)
-    results = launch(signals, rows, starts, length, index, sample_id, scale, plan._text, fs, seeds, dtype)
+    given = None if rpeaks is None else rpeaks_index(rpeaks), sample_id, scale, plan._text, fs, seeds
+    results = launch.augment_gather(signals, rows, starts, length, *given, _dtype_name(dtype))
     out, index, count = (r[0] for r in results) if one else results
+    if rpeaks is None:
+        return out, None
     if isinstance(rpeaks, RPeaks):
-        known = rows.long().clamp(0, max(signals.shape[0] - 1, 0)) if xp is None else rows
-        rpeaks = rpeaks._replace(quality=rpeaks.quality[known])
-    return out, None if rpeaks is None else _rpeaks_of(xp, rpeaks, index, count)
+        xp, signals = arrays_of(signals, "signals")
+        rows = xp.adopt(rows, "rows")
+        if is_torch(rows):  # one outside, on a CUDA device, is not seen
+            rows = rows.long().clamp(0, max(signals.shape[0] - 1, 0))
+        rpeaks = rpeaks._replace(quality=rpeaks.quality[rows])
+    return out, _rpeaks_of(rpeaks, index, count)
 
 
 def shuffle_beats(
@@ -246,14 +216,5 @@ def shuffle_beats(
     """
     if rpeaks is None:
         raise TypeError("rpeaks is None; it must be RPeaks or (B, P) sample indices")
-    index = rpeaks_index(rpeaks)
-    if is_torch(ecg):
-        from ._torch import augment as op
-
-        index, sample_id = _beside(ecg, index), _beside(ecg, sample_id)
-        out, index, count = op.shuffle_beats(ecg, index, sample_id, seed, cut, fs)
-        return out, _rpeaks_of(None, rpeaks, index, count)
-    xp, ecg = arrays_of(ecg, "ecg")
-    sample_id = None if sample_id is None else xp.adopt(sample_id, "sample_id")
-    out, index, count = _launch.shuffle_beats(xp, ecg, xp.adopt(index, "rpeaks"), sample_id, seed, cut, fs)
-    return out, _rpeaks_of(xp, rpeaks, index, count)
+    out, index, count = launch.shuffle_beats(ecg, rpeaks_index(rpeaks), sample_id, launch.check_seed(seed), cut, fs)
+    return out, _rpeaks_of(rpeaks, index, count)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from ._arrays import check_choice, check_int, check_number
-from ._launch import plan_text
+from .._arrays import check_choice, check_int, check_number
+from .text import plan_text
 
 INF = float("inf")
 

@@ -1,0 +1,14 @@
+#pragma once
+// What only the tests call: parts of augment by themselves (csrc/cpu/augment.cpp).
+#include <cstdint>
+
+namespace physioclr::testing {
+
+// n blocks of counters (4 words each) under one key.
+void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words);
+// The normal of each word.
+void normals(const uint32_t* words, int64_t n, float* out);
+// Makes augment use at most this level of vector code (0 plain, 1 AVX2, 2 AVX-512); returns the level now in use.
+int limit_simd(int level);
+
+}  // namespace physioclr::testing
