@@ -164,7 +164,7 @@ def test_every_array_op_is_listed():
     from physioclr.ops._operator import OPERATORS
 
     launched = {name for name in (*_launch.__all__, *OPERATORS) if name in pc.__all__}
-    assert launched == set(CALLS)
+    assert launched == {*CALLS, "hybrid_contrastive_loss"}
 
 
 @pytest.mark.parametrize("op", CALLS)
@@ -234,7 +234,7 @@ def test_scratch_of_detect_rpeaks(records, leads, samples, fs):
 @pytest.mark.parametrize("split", [False, True])
 @pytest.mark.parametrize("width, features", [(0, 50), (257, 50), (256, 0), (256, 65)])
 def test_sizes_that_the_fused_loss_leaves_to_the_tiles(width, features, split):
-    assert _core.contrastive_tiles.fused_plan(width, features, split) == (0, 0)
+    assert _core.contrastive_fused_plan(width, features, split) == (0, 0)
 
 
 def test_devices_that_are_not_there():
@@ -245,4 +245,4 @@ def test_devices_that_are_not_there():
             _core.cuda_device_name(absent)
     if _core.has_cuda() and count == 0:
         with pytest.raises(RuntimeError, match="hybrid_contrastive_loss"):
-            _core.contrastive_tiles.fused_plan(256, 50, False)
+            _core.contrastive_fused_plan(256, 50, False)

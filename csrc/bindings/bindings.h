@@ -18,7 +18,5 @@ T* ptr(Address a) {
 void bind_rpeaks(py::module_& m);
 void bind_reconstruction(py::module_& m);
 void bind_augment(py::module_& m);
-void bind_contrastive(py::module_& m);
-void bind_contrastive_tiles(py::module_& m);
 
 }  // namespace physioclr

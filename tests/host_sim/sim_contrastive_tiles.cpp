@@ -3,7 +3,6 @@
 
 #include <type_traits>
 
-#include "core/contrastive_instances.h"
 #include "cuda/contrastive_kernel.cuh"
 #include "ops.h"
 

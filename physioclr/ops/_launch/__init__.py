@@ -18,13 +18,6 @@ from .augment import (
     shuffle_beats_bwd,
     shuffle_plan,
 )
-from .contrastive import (
-    MODES,
-    contrastive_backward,
-    contrastive_checks,
-    contrastive_finish,
-    contrastive_rows,
-)
 from .delineate import delineate, delineate_shape
 from .features import MEAN_LEAD, features_shape, physio_features
 from .reconstruction import check_peak_loss, compute_dtype, peak_reconstruction_loss, peak_reconstruction_loss_bwd
@@ -33,7 +26,6 @@ from .rpeaks import detect_rpeaks, rpeaks_shape
 __all__ = [
     "FLOATS",
     "MEAN_LEAD",
-    "MODES",
     "augment",
     "augment_bwd",
     "augment_gather",
@@ -42,10 +34,6 @@ __all__ = [
     "check_out",
     "check_peak_loss",
     "compute_dtype",
-    "contrastive_backward",
-    "contrastive_checks",
-    "contrastive_finish",
-    "contrastive_rows",
     "delineate",
     "delineate_shape",
     "detect_rpeaks",

@@ -106,4 +106,4 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
 for _op in OPERATORS.values():
     register(_op)
 
-from . import augment, contrastive, delineate, features, reconstruction, rpeaks
+from . import augment, delineate, features, reconstruction, rpeaks

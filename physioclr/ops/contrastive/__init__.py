@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ._arrays import is_torch, kind_of
+from .._arrays import is_torch, kind_of
+from . import autograd
 
 
 class ContrastiveStats(NamedTuple):
@@ -87,8 +88,6 @@ def hybrid_contrastive_loss(
         raise TypeError(f"anchor is a {kind_of(anchor)} array; hybrid_contrastive_loss takes torch tensors")
     import torch
 
-    from ._torch import contrastive as op
-
     if views is None:
         views = anchor.new_empty((0, *anchor.shape))
     for x, name in ((views, "views"), (features, "features")):
@@ -100,11 +99,11 @@ def hybrid_contrastive_loss(
         group = torch.as_tensor(group, device=anchor.device)
     settings = (tau, delta, mode, tau_s, pair_reduction)
     if process_group is None:
-        loss, _, counts, skipped = op.hybrid_contrastive_loss(anchor, views, features, group, *settings)
+        loss, _, counts, skipped = autograd.hybrid_contrastive_loss(anchor, views, features, group, *settings)
     else:
-        from ._torch import contrastive_group
+        from .group import hybrid_contrastive_loss_of_group
 
-        loss, counts, skipped = contrastive_group.hybrid_contrastive_loss(
+        loss, counts, skipped = hybrid_contrastive_loss_of_group(
             anchor, views, features, group, settings, process_group
         )
     return (loss, ContrastiveStats(counts[:, 0], counts[:, 1], skipped)) if return_stats else loss
