@@ -32,14 +32,17 @@ class Operator:
         launch: Callable[..., None],
         setup_context: Callable[..., None] | None,
         backward: Callable[..., Any] | None,
+        differentiable: tuple[str, ...] | None,
+        tangent: Callable[..., Any] | None,
     ):
         self.name, _, rest = schema.partition("(")
         arguments, _, returned = rest.rpartition(") -> ")
         parsed = [_ARGUMENT.fullmatch(a) for a in arguments.split(", ")]
         self.schema, self.results, self.launch = schema, results, launch
-        self.setup_context, self.backward = setup_context, backward
+        self.setup_context, self.backward, self.tangent = setup_context, backward, tangent
         self.several = returned.startswith("(")
         self.names = tuple(a["name"] for a in parsed)
+        self.differentiable = None if differentiable is None else tuple(n in differentiable for n in self.names)
         self.arrays = tuple(k for k, a in enumerate(parsed) if a["type"].startswith("Tensor"))
         self.defaults = tuple(ast.literal_eval(a["default"]) if a["default"] else None for a in parsed)
         OPERATORS[self.name] = self
@@ -73,12 +76,18 @@ def operator(
     *,
     setup_context: Callable[..., None] | None = None,
     backward: Callable[..., Any] | None = None,
+    differentiable: tuple[str, ...] | None = None,
+    tangent: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., None]], Operator]:
     """Makes the decorated launch(xp, out, *arguments) an `Operator`.
 
     setup_context, backward: as torch.library.register_autograd takes them; without them the results carry no gradient.
+    differentiable: the arguments with a gradient; another one that requires it is refused. None: not looked at.
+    tangent: the jvp of a torch.autograd.Function; without it a tangent that comes in is refused.
     """
-    return lambda launch: Operator(schema, results, launch, setup_context, backward)
+    return lambda launch: Operator(
+        schema, results, launch, setup_context, backward, differentiable, tangent
+    )
 
 
 def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:

@@ -7,10 +7,12 @@ beside this one registers one op; `import physioclr.nn` (or any call with a tens
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from .._arrays import TorchArrays
 from .._operator import OPERATORS, Operator
@@ -90,9 +92,18 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
             x = given[k] = TorchArrays(first).adopt(x, op.names[k])
         if op.backward is None and x.requires_grad:  # the results carry no gradient
             given[k] = x.detach()
+    if op.backward is not None:
+        if op.differentiable is not None and torch.is_grad_enabled():
+            for k, x in enumerate(given):
+                if not op.differentiable[k] and isinstance(x, torch.Tensor) and x.requires_grad:
+                    raise ValueError(
+                        f"{op.names[k]} requires a gradient, which {op.name} does not give; pass {op.names[k]}.detach()"
+                    )
     if torch.compiler.is_compiling():  # checked once, while tracing
         op.results(*given)
         return OVERLOADS[op.name](*given)
+    if op.backward is not None and (forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()):
+        return _function(op).apply(*given)
     try:
         return OVERLOADS[op.name](*given)
     except (RuntimeError, TypeError):
@@ -101,6 +112,43 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
         except (TypeError, ValueError) as e:
             raise e from None
         raise
+
+
+@functools.cache
+def _function(op: Operator) -> type[torch.autograd.Function]:
+    """The operator within torch.func's transforms and forward_ad.dual_level. What torch.library registers does not take
+    part in the former and drops a tangent without a word in the latter."""
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(*inputs: Any) -> Any:
+            op.results(*inputs)  # where the dispatcher would refuse an argument, this names it
+            return OVERLOADS[op.name](*inputs)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            op.setup_context(ctx, inputs, output)
+            ctx.set_materialize_grads(False)  # None is no tangent
+            ctx.save_for_forward(*(ctx.to_save or ()))
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            return op.backward(ctx, *grads)
+
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Any) -> Any:
+            carried = [k for k, t in enumerate(tangents) if t is not None]
+            if op.tangent is None:
+                raise RuntimeError(
+                    f"{op.names[carried[0]]} carries a tangent, but physioclr.{op.name} has no forward-mode derivative; "
+                    "use reverse mode (backward, torch.func.grad, torch.func.vjp)"
+                )
+            for k in carried:
+                if op.differentiable is not None and not op.differentiable[k]:
+                    raise ValueError(f"{op.names[k]} carries a tangent, which {op.name} does not pass on; detach it")
+            return op.tangent(ctx, *tangents)
+
+    return Function
 
 
 for _op in OPERATORS.values():

@@ -62,7 +62,8 @@ def _loss_results(anchor, views, features, group, *settings):
 
 def _setup(ctx, inputs, output):
     anchor, views, features, group, *ctx.settings = inputs
-    _, stats, counts, skipped = output
+    loss, stats, counts, skipped = output
+    ctx.dtype = loss.dtype
     ctx.mark_non_differentiable(stats, counts, skipped)
     ctx.save_for_backward(anchor, views, features, group, stats, counts)
 
@@ -72,13 +73,24 @@ def _backward(ctx, grad_loss, *_):
     return grad_anchor, grad_views, *(None,) * 7
 
 
+def _tangent(ctx, *tangents):
+    inputs = ctx.saved_tensors
+    stats = inputs[4]
+    pairs = zip(contrastive_backward(stats.new_ones(()), *inputs, *ctx.settings, 0), tangents[:2], strict=True)
+    slope = sum((g.to(stats.dtype) * t).sum() for g, t in pairs if t is not None)
+    return slope.to(ctx.dtype), None, None, None
+
+
 @operator(
     f"hybrid_contrastive_loss({_INPUTS}=None, {_SETTINGS}) -> (Tensor, Tensor, Tensor, Tensor)",
     _loss_results,
     setup_context=_setup,
     backward=_backward,
+    differentiable=("anchor", "views"),
+    tangent=_tangent,
 )
 def hybrid_contrastive_loss(xp, out, anchor, views, features, group, *settings):
     loss, stats, counts, skipped = out
     _version(xp).contrastive_rows(xp, (stats, counts), anchor, views, features, group, settings, 0)
-    cpu.contrastive_finish(xp, loss, skipped, stats, counts, len(views), settings[2])
+    if not cpu.contrastive_finish(xp, loss, skipped, stats, counts, len(views), settings[2]):
+        cpu.warn_all_skipped(counts, len(views), *settings[1:3])

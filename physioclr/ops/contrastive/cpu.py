@@ -6,6 +6,8 @@ row_offset .. row_offset + n - 1 of the others: one process owns all (n = N), se
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any
 
 from ... import _core
@@ -112,6 +114,33 @@ def contrastive_finish(xp: Arrays, loss: Any, skipped: Any, stats: Any, counts: 
         stats=xp.view(stats), counts=xp.pointer(counts), n_views=n_views, mode=MODES[mode],
         loss=xp.pointer(loss), skipped=xp.pointer(skipped),
     )  # fmt: skip
+
+
+_warned = False
+
+
+def warn_all_skipped(counts: Any, n_views: int, delta: float, mode: str) -> None:
+    """Says, once in a process, why no row of a batch counts; `counts` of all rows, on the CPU."""
+    global _warned
+    if _warned or len(counts) == 0:
+        return
+    _warned = True
+    positives, negatives = (int(counts[:, q].sum()) for q in range(2))
+    if positives + negatives == 0:
+        why = "no two rows of different groups have features that are not all 0"
+    elif positives + n_views == 0:
+        why = f"there are neither views nor positives (features at least delta = {delta:g} alike)"
+    else:
+        why = f"there are no negatives (the features of all pairs are at least delta = {delta:g} alike)"
+    frame, depth = sys._getframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("physioclr", "torch"):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(
+        f"hybrid_contrastive_loss: all {len(counts)} rows skipped, so the loss is 0 and gives no gradient: {why}; "
+        "are features FeatureSpace-transformed, and is group the record or patient?",
+        RuntimeWarning,
+        stacklevel=depth,
+    )
 
 
 def contrastive_backward(

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from .._arrays import FLOATS, TorchArrays, dtype_name
 from .autograd import contrastive_backward, contrastive_rows
-from .cpu import MODES, check_inputs, compute_dtype, contrastive_finish
+from .cpu import MODES, check_inputs, compute_dtype, contrastive_finish, warn_all_skipped
 
 
 def _gather_rows(x: torch.Tensor, sizes: list[int], process_group: Any) -> torch.Tensor:
@@ -73,7 +73,8 @@ class _GroupLoss(torch.autograd.Function):
         xp = TorchArrays(anchor)
         loss, own_loss = (xp.empty((), compute_dtype(anchor, views)) for _ in range(2))
         skipped, all_skipped = (xp.empty((), "int64") for _ in range(2))
-        contrastive_finish(xp, loss, all_skipped, all_stats, all_counts, len(views), settings[2])
+        if not contrastive_finish(xp, loss, all_skipped, all_stats, all_counts, len(views), settings[2]):
+            warn_all_skipped(all_counts, len(views), *settings[1:3])
         contrastive_finish(xp, own_loss, skipped, stats, counts, len(views), settings[2])
         ctx.save_for_backward(everything[0], views, *everything[1:], all_stats, all_counts)
         ctx.mark_non_differentiable(counts, skipped)
