@@ -258,7 +258,7 @@ def test_nan_embeddings_propagate(bad, tau):
     mode=st.sampled_from(MODES),
     reduction=st.sampled_from(["sum", "mean"]),
     tau=st.floats(0.005, 10),
-    delta=st.sampled_from([-1.0, -0.3, 0.0, 0.25, 0.9, 1.5]),
+    delta=st.sampled_from([-1.0, -0.3, 0.0, 0.25, 0.9, 1.0]),
     seed=st.integers(0, 2**31),
 )
 @settings(max_examples=60, deadline=None)

@@ -8,7 +8,7 @@ from test_contrastive import MODES, TOL, batch
 import physioclr as pc
 from physioclr import reference
 from physioclr.ops._arrays import TorchArrays
-from physioclr.ops._torch import contrastive_tiles as tiles
+from physioclr.ops.contrastive import cuda
 
 pytestmark = [pytest.mark.cuda, NO_GPU]
 
@@ -33,7 +33,7 @@ def both(anchor, views, features, group=None, **options):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("n, v", [(1, 2), (3, 0), (151, 4), (4500, 1)])  # the last one takes two tiles
 def test_tiles(mode, tau, dtype, n, v, monkeypatch):
-    monkeypatch.setattr(tiles.Fused, "plan_for", lambda *inputs: None)
+    monkeypatch.setattr(cuda.Fused, "plan_for", lambda *inputs: None)
     group = torch.arange(n, device="cuda") // 2
     loss, grads, want, wants = both(*on_device(n, v, dtype), group, mode=mode, tau=tau, tau_s=max(tau, 0.05))
     assert loss.item() == pytest.approx(want.item(), rel=1e-5, abs=1e-5)
@@ -61,7 +61,7 @@ def test_fused(mode, tau, dtype, n, d, v):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("n, d, v", SHAPES)
 def test_tf32(mode, n, d, v, monkeypatch):
-    monkeypatch.setattr(tiles, "tf32_allowed", lambda: True)
+    monkeypatch.setattr(cuda, "tf32_allowed", lambda: True)
     loss, grads, want, wants = both(*on_device(n, v, d=d, f=50), torch.arange(n, device="cuda") // 2, mode=mode)
     assert loss.item() == pytest.approx(want.item(), rel=1e-3, abs=1e-3)
     for g, w in zip(grads, wants, strict=True):
@@ -131,10 +131,10 @@ def test_which_version_runs(monkeypatch):
         (torch.float32, True, "tf32"),
         (torch.float64, False, None),
     ):
-        monkeypatch.setattr(tiles, "tf32_allowed", lambda allowed=allowed: allowed)
+        monkeypatch.setattr(cuda, "tf32_allowed", lambda allowed=allowed: allowed)
         inputs = TorchArrays(anchor), anchor.to(dtype), views.to(dtype), features
-        rows = tiles.version(*inputs, None, (0.005, 0.25, "ratio", 0.1, "sum"), 0)
-        assert isinstance(rows, tiles.Tiles) if operands is None else rows.plan.operands == operands
+        rows = cuda.version(*inputs, None, (0.005, 0.25, "ratio", 0.1, "sum"), 0)
+        assert isinstance(rows, cuda.Tiles) if operands is None else rows.plan.operands == operands
 
 
 def test_memory_grows_as_n():

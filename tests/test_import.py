@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 import physioclr as pc
-from physioclr.ops import _launch
-from physioclr.ops._arrays import Arrays
+from physioclr.ops._arrays import TorchArrays
 
 
 def run(code: str, timeout: float = 60) -> str:
@@ -119,10 +118,14 @@ def test_info_counts_compiled_code_of_these_sources_only(tmp_path, monkeypatch):
     assert pc.info()["numba cache"] == "warm (2 compiled functions)"
 
 
-@pytest.mark.parametrize("op", [n for n in _launch.__all__ if getattr(getattr(_launch, n), "host_only", False)])
-def test_host_kernels_refuse_device_memory(op):
-    class OnDevice(Arrays):  # any array library, with its memory on a GPU
-        device = 0
+def test_host_kernels_refuse_a_device(monkeypatch):
+    import torch
 
-    with pytest.raises(TypeError, match=f"{op} has no CUDA kernel yet and its first array is on CUDA device 0"):
-        getattr(_launch, op)(OnDevice())
+    calls = []
+    monkeypatch.setattr(TorchArrays, "run", lambda xp, kernel, **fields: calls.append((kernel, fields)) or True)
+    pc.hybrid_contrastive_loss(torch.eye(3), torch.eye(3)[None], torch.eye(3))
+    kernel, fields = next(c for c in calls if "contrastive_rows" in c[0].__name__)
+    with pytest.raises(
+        RuntimeError, match="contrastive_rows_float32 has no CUDA kernel; its arrays must be on the CPU"
+    ):
+        kernel(0, 0, **fields)

@@ -241,7 +241,8 @@ struct PollScope {
   ~PollScope() { interrupt_poll = nullptr; }
 };
 
-template <class Call>
+// host: there is no cuda::run.
+template <class Call, bool host>
 struct Binding {
   static inline std::vector<PyObject*> names;
   static inline PyMethodDef method;
@@ -260,6 +261,8 @@ struct Binding {
         const PollScope scope(&poll);
         if (device < 0)
           good = cpu::run(c);
+        else if constexpr (host)
+          throw std::runtime_error(std::string(method.ml_name) + " has no CUDA kernel; its arrays must be on the CPU");
         else
           cuda::run(c, reinterpret_cast<void*>(static_cast<uintptr_t>(stream)));
       }
@@ -285,9 +288,9 @@ struct Binding {
   }
 };
 
-template <class Call>
+template <class Call, bool host = false>
 void bind(py::module_& m, const char* name) {
-  using B = Binding<Call>;
+  using B = Binding<Call, host>;
   append_names<Call>(B::names);
   B::method = {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&B::call)),
                METH_FASTCALL | METH_KEYWORDS, Call::field_names};

@@ -15,8 +15,6 @@ T* ptr(Address a) {
   return reinterpret_cast<T*>(a);
 }
 
-void bind_contrastive(py::module_& m);
-void bind_contrastive_tiles(py::module_& m);
 void bind_constants(py::module_& m);
 void bind_testing(py::module_& m);
 

@@ -3,6 +3,36 @@
 #include "core/threads.h"
 #include "ops.h"
 
+namespace physioclr {
+
+// What ops/contrastive has to know of its kernels.
+static void bind_contrastive(py::module_& m) {
+  py::dict modes;
+  modes["ratio"] = static_cast<int>(Contrast::kRatio);
+  modes["supcon"] = static_cast<int>(Contrast::kSupcon);
+  modes["soft"] = static_cast<int>(Contrast::kSoft);
+  m.attr("CONTRAST_MODES") = modes;
+  // The state of a row that has met nobody, in a loss computed in float32 or float64.
+  m.def("contrastive_empty_state", [](bool wide, int mode, double tau, double tau_s) {
+    const ContrastSettings set{static_cast<Contrast>(mode), false, tau, tau_s, 0};
+    double state[kRowState];
+    clear_state(wide ? needs_maxima<double>(set) : needs_maxima<float>(set), state);
+    py::tuple out(kRowState);
+    for (int q = 0; q < kRowState; ++q) out[q] = state[q];
+    return out;
+  });
+  m.def("contrastive_fused_plan", [](int64_t d, int64_t f, bool split) {
+    const cuda::ContrastPlan plan = cuda::contrastive_fused_plan(d, f, split);
+    return py::make_tuple(plan.block_rows, plan.processors);
+  });
+  // padded, dk, fk of ContrastRows
+  m.def("contrastive_fused_shape", [](int64_t n, int64_t d, int64_t f) {
+    return py::make_tuple(fused_padded(n), fused_width(d), fused_feature_width(f));
+  });
+}
+
+}  // namespace physioclr
+
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   using namespace physioclr;
   m.doc() = "Kernels of physioclr. Not public: addresses come in unchecked. Use the functions of the package.";
@@ -18,10 +48,12 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
 #define PHYSIOCLR_BIND(name, ...) bind<__VA_ARGS__>(m, #name);
   PHYSIOCLR_CALLS(PHYSIOCLR_BIND)
 #undef PHYSIOCLR_BIND
+#define PHYSIOCLR_BIND(name, ...) bind<__VA_ARGS__, true>(m, #name);
+  PHYSIOCLR_HOST_CALLS(PHYSIOCLR_BIND)
+#undef PHYSIOCLR_BIND
   m.def("detect_rpeaks_workspace", &cuda::detect_rpeaks_workspace);
   m.def("augment_workspace", &cuda::augment_workspace);
   bind_contrastive(m);
-  bind_contrastive_tiles(m);
   bind_constants(m);
   bind_testing(m);
 }

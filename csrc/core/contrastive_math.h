@@ -1,11 +1,12 @@
 #pragma once
 // hybrid_contrastive_loss, the arithmetic of one pair and of one row, written once for the CPU, for the kernels of the
-// tile version and for the fused CUDA kernels. (The CPU's vector loops, cpu/contrastive_tile.h, spell out the pair.)
+// tile version and for the fused CUDA kernels. (The CPU's vector loops, cpu/contrastive_pairs.h, spell out the pair.)
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
 
 #include "core/elements.h"
+#include "core/fields.h"
 #include "core/macros.h"
 
 namespace physioclr {
@@ -15,7 +16,19 @@ struct ContrastSettings {
   Contrast mode;
   bool mean_pairs;  // pair_reduction "mean"; used by kRatio alone
   double tau, tau_s, delta;
+  PHYSIOCLR_FIELDS(mode, mean_pairs, tau, tau_s, delta)
 };
+
+// CALL(mode, safe) with both as compile-time constants.
+#define PHYSIOCLR_CONTRAST_VARIANTS(MODE, SAFE, CALL)      \
+  switch (static_cast<int>(MODE) * 2 + ((SAFE) ? 1 : 0)) { \
+    case 0: CALL(0, false); break;                         \
+    case 1: CALL(0, true); break;                          \
+    case 2: CALL(1, false); break;                         \
+    case 3: CALL(1, true); break;                          \
+    case 4: CALL(2, false); break;                         \
+    default: CALL(2, true);                                \
+  }
 
 // exp((s - 1) / tau) is at least exp(-2 / tau); where that leaves the range with room to spare, no maxima are needed.
 template <class T>
@@ -155,6 +168,8 @@ PHYSIOCLR_HD void split(float x, Half& high, Half& low) {
   from_compute(x - to_compute(high), low);
 }
 PHYSIOCLR_HD int64_t fused_padded(int64_t n) { return (n + 127) / 128 * 128 + 128; }
+PHYSIOCLR_HD int fused_width(int64_t d) { return d <= 128 ? 128 : 256; }
+PHYSIOCLR_HD int fused_feature_width(int64_t f) { return static_cast<int>((f + 15) / 16 * 16); }
 
 struct LogSum {  // log of a sum of w exp(x), any x
   double top, sum = 0;

@@ -1,7 +1,7 @@
 // hybrid_contrastive_loss on the CPU: row sums forward, tiles recomputed backward, nothing N x N.
 //
 // One thread takes one pair of blocks (I, J) of at most 128 rows: h_I h_J^T and S_IJ by register-blocked products
-// (gemm.h) into 2 x 64 KB of its own cache, one fused pass over both (contrastive_tile.h), and backward two more
+// (gemm.h) into 2 x 64 KB of its own cache, one fused pass over both (contrastive_pairs.h), and backward two more
 // products, G h_J and G^T h_I. S, the mask and h h^T are symmetric, so each unordered pair of blocks is visited once.
 // Its result goes to the rows of I and of J, so the pairs are taken in the order of a round-robin tournament, in which a
 // block meets one other at a time; a thread waits only for the last game of the two blocks it is about to take. No sums
@@ -22,7 +22,7 @@
 #include "core/contrastive_math.h"
 #include "core/elements.h"
 #include "core/threads.h"
-#include "cpu/contrastive_tile.h"
+#include "cpu/contrastive_pairs.h"
 #include "cpu/panels.h"
 #include "ops.h"
 
@@ -163,26 +163,25 @@ struct Problem {
   }
 };
 
-// The view cosines of an owned row: t[v] = h . v, inv[v] = 1 / |v|.
+// The view cosines of owned row i: t[v] = h . v, inv[v] = 1 / |v|.
 template <class T, class E>
-void view_cosines(const T* anchor, double inv_norm, const E* views, int64_t n_views, int64_t stride, int64_t d,
-                  double* t, double* inv) {
+void view_cosines(const T* anchor, double inv_norm, const Cube<const E>& views, int64_t i, double* t, double* inv) {
   std::vector<T> buffer;
-  for (int64_t v = 0; v < n_views; ++v) {
+  for (int64_t v = 0; v < views.records; ++v) {
     double xy, yy;
-    dot(anchor, widen(views + v * stride, d, buffer), d, &xy, &yy);
+    dot(anchor, widen(views.lead(v, i), views.samples, buffer), views.samples, &xy, &yy);
     inv[v] = yy > 0 || std::isnan(yy) ? 1 / std::sqrt(yy) : 0;
     t[v] = xy * inv_norm * inv[v];
   }
 }
 
-}  // namespace
-
-template <class T, class E>
-bool contrastive_rows(Matrix<const E> anchor, const E* views, int64_t n_views, Matrix<const T> features,
-                      const int64_t* group, int64_t begin, int64_t end, const ContrastSettings& set, double* stats,
-                      int64_t* counts) {
-  const Problem<T> pb(anchor, features, group, begin, end);
+template <class E>
+bool compute(const ContrastiveRowsCall<E>& call) {
+  using T = ContrastNumber<E>;
+  const ContrastBatch<E>& batch = call.batch;
+  const ContrastSettings& set = call.settings;
+  const int64_t n_views = batch.n_views();
+  const Problem<T> pb(batch.anchor, call.features, call.group, batch.begin, batch.end());
   if (!pb.finite) return false;
   const bool safe = needs_maxima<T>(set);
   const int64_t rows = pb.owned_pad;
@@ -202,38 +201,41 @@ bool contrastive_rows(Matrix<const E> anchor, const E* views, int64_t n_views, M
   for (int64_t i = 0; i < pb.owned; ++i) {
     std::vector<double> t(n_views), inv(n_views);
     std::vector<T> buffer;
-    view_cosines(widen(anchor.row(begin + i), pb.d, buffer), pb.inv_norm[i], views + i * pb.d, n_views, pb.owned * pb.d, pb.d, t.data(),
+    view_cosines(widen(batch.anchor.row(batch.begin + i), pb.d, buffer), pb.inv_norm[i], batch.views, i, t.data(),
                  inv.data());
     const double positives = sums[3 * rows + i];
     const double state[kRowState] = {sums[i], sums[rows + i], sums[2 * rows + i], shifts[i], shifts[rows + i], positives,
                                      static_cast<double>(pb.others[i])};
-    RowLoss row(state, n_views, set, counts + 2 * i);
+    RowLoss row(state, n_views, set, call.counts + 2 * i);
     for (const double x : t) row.add_view(x);
-    row.finish(stats + 3 * i);
+    row.finish(call.stats + 3 * i);
   }
   return true;
 }
 
 template <class T>
-void contrastive_finish(const double* stats, const int64_t* counts, int64_t rows, int64_t n_views, Contrast mode,
-                        T* loss, int64_t* skipped) {
+bool compute(const ContrastiveFinishCall<T>& call) {
   double sum = 0;
   int64_t used = 0;
-  for (int64_t i = 0; i < rows; ++i)
-    if (counts_row(counts + 2 * i, n_views, mode)) {
-      sum += stats[3 * i] - stats[3 * i + 1];
+  for (int64_t i = 0; i < call.stats.rows; ++i)
+    if (counts_row(call.counts + 2 * i, call.n_views, call.mode)) {
+      sum += call.stats.row(i)[0] - call.stats.row(i)[1];
       ++used;
     }
-  *loss = static_cast<T>(used ? sum / used : 0.0);
-  *skipped = rows - used;
+  *call.loss = static_cast<T>(used ? sum / used : 0.0);
+  *call.skipped = call.stats.rows - used;
+  return used > 0;
 }
 
-template <class T, class E>
-void contrastive_backward(const double* grad_loss, Matrix<const E> anchor, const E* views, int64_t n_views,
-                          Matrix<const T> features, const int64_t* group, int64_t begin, int64_t end,
-                          const ContrastSettings& set, const double* stats, const int64_t* counts, E* grad_anchor,
-                          E* grad_views) {
-  const Problem<T> pb(anchor, features, group, begin, end);
+template <class E>
+bool compute(const ContrastiveBackwardCall<E>& call) {
+  using T = ContrastNumber<E>;
+  const ContrastBatch<E>& batch = call.batch;
+  const ContrastSettings& set = call.settings;
+  const double* const stats = call.stats;
+  const int64_t* const counts = call.counts;
+  const int64_t n_views = batch.n_views(), begin = batch.begin;
+  const Problem<T> pb(batch.anchor, call.features, call.group, begin, batch.end());
   const bool safe = needs_maxima<T>(set);
   const int64_t d = pb.d, columns = (d + kPanel - 1) / kPanel, wide = columns * kPanel;
   int64_t used = 0;
@@ -275,41 +277,37 @@ void contrastive_backward(const double* grad_loss, Matrix<const E> anchor, const
   for (int64_t i = 0; i < pb.owned; ++i) {
     std::vector<double> t(n_views), inv(n_views), g(d), h(d);
     std::vector<T> buffer, buffer_view;
-    const int64_t r = begin + i, stride = pb.owned * d;
-    const T* x = widen(anchor.row(r), d, buffer);
-    view_cosines(x, pb.inv_norm[i], views + i * d, n_views, stride, d, t.data(), inv.data());
+    const int64_t r = begin + i;
+    const T* x = widen(batch.anchor.row(r), d, buffer);
+    view_cosines(x, pb.inv_norm[i], batch.views, i, t.data(), inv.data());
     for (int64_t k = 0; k < d; ++k) {
       h[k] = x[k] * pb.inv_norm[i];
       g[k] = grad.get()[i * wide + k];
     }
     for (int64_t v = 0; v < n_views; ++v) {
       const double q = view_coefficient(t[v], stats + 3 * r, counts + 2 * r, n_views, set, log_tn);
-      const T* view = widen(views + v * stride + i * d, d, buffer_view);
-      E* gv = grad_views + v * stride + i * d;
+      const T* view = widen(batch.views.lead(v, i), d, buffer_view);
+      E* gv = call.grad_views + (v * pb.owned + i) * d;
       for (int64_t k = 0; k < d; ++k) {
         const double u = view[k] * inv[v];
         g[k] += q * u;
-        from_compute(static_cast<T>(*grad_loss * q * (h[k] - t[v] * u) * inv[v]), gv[k]);
+        from_compute(static_cast<T>(*call.grad_loss * q * (h[k] - t[v] * u) * inv[v]), gv[k]);
       }
     }
     double along, gg;
     dot(h.data(), g.data(), d, &along, &gg);
     for (int64_t k = 0; k < d; ++k)
-      from_compute(static_cast<T>(*grad_loss * (g[k] - along * h[k]) * pb.inv_norm[i]), grad_anchor[i * d + k]);
+      from_compute(static_cast<T>(*call.grad_loss * (g[k] - along * h[k]) * pb.inv_norm[i]), call.grad_anchor[i * d + k]);
   }
+  return true;
 }
 
-#define PHYSIOCLR_INSTANTIATE(T, E)                                                                                    \
-  template bool contrastive_rows<T, E>(Matrix<const E>, const E*, int64_t, Matrix<const T>, const int64_t*, int64_t,   \
-                                       int64_t, const ContrastSettings&, double*, int64_t*);                           \
-  template void contrastive_backward<T, E>(const double*, Matrix<const E>, const E*, int64_t, Matrix<const T>,         \
-                                           const int64_t*, int64_t, int64_t, const ContrastSettings&, const double*,   \
-                                           const int64_t*, E*, E*);
-PHYSIOCLR_INSTANTIATE(float, float)
-PHYSIOCLR_INSTANTIATE(float, Half)
-PHYSIOCLR_INSTANTIATE(float, BFloat)
-PHYSIOCLR_INSTANTIATE(double, double)
-template void contrastive_finish<float>(const double*, const int64_t*, int64_t, int64_t, Contrast, float*, int64_t*);
-template void contrastive_finish<double>(const double*, const int64_t*, int64_t, int64_t, Contrast, double*, int64_t*);
+}  // namespace
+
+#define PHYSIOCLR_RUN(name, ...) \
+  bool run(const __VA_ARGS__& call) { return compute(call); }
+PHYSIOCLR_CONTRASTIVE_HOST_CALLS(PHYSIOCLR_RUN)
+PHYSIOCLR_CONTRASTIVE_FINISH_CALLS(PHYSIOCLR_RUN)
+#undef PHYSIOCLR_RUN
 
 }  // namespace physioclr::cpu

@@ -12,7 +12,6 @@
 // Bodies only, so that this file also compiles for the host (tests/host_sim).
 #include <cstdint>
 
-#include "core/contrastive_instances.h"
 #include "core/contrastive_math.h"
 #include "cuda/block_sum.cuh"
 #include "cuda/mma.cuh"

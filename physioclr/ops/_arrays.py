@@ -177,7 +177,11 @@ class TorchArrays(OnDevice):
         if not isinstance(x, torch.Tensor) and cuda_memory(x):  # of another library
             x = torch.as_tensor(x) if hasattr(x, "__cuda_array_interface__") else torch.from_dlpack(x)
         if not isinstance(x, torch.Tensor):  # NumPy arrays and lists of R peaks, record ids, ... are small
-            return torch.as_tensor(np.asarray(x)).to(self._device)
+            try:
+                return torch.as_tensor(native_bytes(np.asarray(x))).to(self._device)
+            except (TypeError, ValueError, OverflowError, RuntimeError) as e:  # strings, ragged lists, ...
+                error = ValueError if isinstance(e, ValueError) else TypeError
+                raise error(f"{name} cannot be read as a tensor: {e}") from None
         if x.device != self._device:
             raise ValueError(f"{name} is on {x.device}; it must be on {self._device}, as the first array is")
         return x

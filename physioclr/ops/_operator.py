@@ -32,16 +32,18 @@ class Operator:
         launch: Callable[..., None],
         setup_context: Callable[..., None] | None,
         backward: Callable[..., Any] | None,
-        jvp: Callable[..., Any] | None,
+        tangent: Callable[..., Any] | None,
+        differentiable: tuple[str, ...] | None,
         stacked: bool,
     ):
         self.name, _, rest = schema.partition("(")
         arguments, _, returned = rest.rpartition(") -> ")
         parsed = [_ARGUMENT.fullmatch(a) for a in arguments.split(", ")]
         self.schema, self.results, self.launch = schema, results, launch
-        self.setup_context, self.backward, self.jvp = setup_context, backward, jvp
+        self.setup_context, self.backward, self.tangent = setup_context, backward, tangent
         self.several, self.stacked = returned.startswith("("), stacked
         self.names = tuple(a["name"] for a in parsed)
+        self.differentiable = None if differentiable is None else tuple(n in differentiable for n in self.names)
         self.arrays = tuple(k for k, a in enumerate(parsed) if a["type"].startswith("Tensor"))
         self.written = tuple(k for k in self.arrays if "!" in parsed[k]["type"])
         self.defaults = tuple(ast.literal_eval(a["default"]) if a["default"] else None for a in parsed)
@@ -83,17 +85,18 @@ def operator(
     *,
     setup_context: Callable[..., None] | None = None,
     backward: Callable[..., Any] | None = None,
-    jvp: Callable[..., Any] | None = None,
+    tangent: Callable[..., Any] | None = None,
+    differentiable: tuple[str, ...] | None = None,
     stacked: bool = False,
 ) -> Callable[[Callable[..., None]], Operator]:
     """Makes the decorated launch(xp, out, *arguments) an `Operator`.
 
     stacked: the results are alike, and `out` is one array of which they are the rows; otherwise a tuple of arrays.
     setup_context, backward: as torch.library.register_autograd takes them; without them the results carry no gradient.
-    jvp(tangent, arguments): the tangents of the results, None for integers, from that of the first array, the only one
-    that may have one. Without it, forward-mode differentiation is an error where the results carry a gradient.
+    tangent(ctx, *tangents): the jvp of a torch.autograd.Function; without it a tangent that comes in is refused.
+    differentiable: the arguments with a gradient; another one that requires it is refused. None: not looked at.
     """
-    return lambda launch: Operator(schema, results, launch, setup_context, backward, jvp, stacked)
+    return lambda launch: Operator(schema, results, launch, setup_context, backward, tangent, differentiable, stacked)
 
 
 def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:

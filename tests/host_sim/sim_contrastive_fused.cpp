@@ -32,7 +32,7 @@ static void compare(Contrast mode, double tau, int64_t begin, int64_t end, int64
   const ContrastRows<X> rows2{x2.get(), split2.get(), r2.get(), id2.get(), padded, kWidth, fk};
   hostsim::launch(cuda::contrastive_fused_prepare_kernel<E, X>, {static_cast<unsigned>(padded)}, {8}, anchor.get(), n, d,
                   features.get(), f, group.get(), rows, inv.get());
-  cpu::contrastive_fused_prepare<E, X>({anchor.get(), n, d}, {features.get(), n, f}, group.get(), rows2, inv2.get());
+  cpu::run(ContrastiveFusedPrepareCall<E, X>{{anchor.get(), n, d}, {features.get(), n, f}, group.get(), rows2, inv2.get()});
   for (int64_t i = 0; i < size; ++i) hostsim::expect_near(to_compute(x[i]), to_compute(x2[i]), 0, "x", i);
   for (int64_t i = 0; i < padded; ++i) {
     hostsim::expect_near(r[i], r2[i], 1e-6, "r", i);
@@ -52,12 +52,12 @@ static void compare(Contrast mode, double tau, int64_t begin, int64_t end, int64
   hostsim::launch_shared(cuda::contrastive_fused_rows_kernel<X, kWidth, WM, WN>, {blocks, static_cast<unsigned>(strips)},
                          {32 * WM * WN}, cuda::fused_shared<X>(kWidth, fk, WM, WN, false), rows, set, begin, end, tiles,
                          state.get());
-  cpu::contrastive_fused_sums<X>(rows, set, begin, end, strips, state2.get());
+  cpu::run(ContrastiveFusedSumsCall<X>{rows, set, begin, {state2.get(), strips, own, kRowState}});
   Array<double> stats(n * 3), log_tn(1);
   Array<int64_t> counts(n * 2);
   {
     Array<double> all(n * kRowState);
-    cpu::contrastive_fused_sums<X>(rows, set, 0, n, 1, all.get());
+    cpu::run(ContrastiveFusedSumsCall<X>{rows, set, 0, {all.get(), 1, n, kRowState}});
     for (int64_t i = 0; i < n; ++i) {
       RowLoss row(&all[i * kRowState], v, set, &counts[i * 2]);
       row.add_view(0.3);
@@ -85,8 +85,8 @@ static void compare(Contrast mode, double tau, int64_t begin, int64_t end, int64
                          {blocks, static_cast<unsigned>(strips)}, {32 * WM * WN},
                          cuda::fused_shared<X>(kWidth, fk, WM, WN, true), rows, set, begin, end, tiles, w.get(), log_tn.get(),
                          d, grad.get());
-  cpu::contrastive_fused_gradient<X>(rows, set, begin, end, strips, stats.get(), counts.get(), n, v, log_tn.get(),
-                                     w2.get(), d, grad2.get());
+  cpu::run(ContrastiveFusedGradientCall<X>{rows, set, begin, {stats.get(), n, 3}, counts.get(), v, log_tn.get(), w2.get(),
+                                           {grad2.get(), strips, own, d}});
   for (int64_t i = 0; i < padded * 2; ++i) hostsim::expect_near(w[i], w2[i], 1e-6 * std::fabs(w2[i]), "weights", i);
   double most = 0;
   for (int64_t i = 0; i < own * d; ++i) most = std::fmax(most, std::fabs(grad2[i]));

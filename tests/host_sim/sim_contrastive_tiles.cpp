@@ -3,7 +3,6 @@
 
 #include <type_traits>
 
-#include "core/contrastive_instances.h"
 #include "cuda/contrastive_kernel.cuh"
 #include "ops.h"
 
@@ -23,25 +22,30 @@ static void same(Array<X>& got, Array<X>& want, double tolerance, const char* wh
 }
 
 template <class T>
-static void tile_sums(const ContrastTile<T>& t, const ContrastSettings& set, double* row, double* col) {
+static void launch(const ContrastiveSumsCall<T>& call) {
+  const ContrastTile<T>& t = call.tile;
+  const ContrastSettings& set = call.settings;
   const unsigned rows = static_cast<unsigned>(t.rows), cols = static_cast<unsigned>((t.cols + 7) / 8);
 #define CALL(M, S)                                                                                        \
-  hostsim::launch(cuda::contrastive_row_sums_kernel<T, M, S>, {rows}, {16}, t, set, row);  \
-  hostsim::launch(cuda::contrastive_col_sums_kernel<T, M, S>, {cols}, {8, 4}, t, set, col)
+  hostsim::launch(cuda::contrastive_row_sums_kernel<T, M, S>, {rows}, {16}, t, set, call.row_state);  \
+  hostsim::launch(cuda::contrastive_col_sums_kernel<T, M, S>, {cols}, {8, 4}, t, set, call.col_state)
   PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
 }
 
 template <class T>
-static void tile_coefficients(const ContrastTile<T>& t, const ContrastSettings& set, const T* w_i, const T* w_j) {
+static void launch(const ContrastiveCoefficientsCall<T>& call) {
+  const ContrastTile<T>& t = call.tile;
+  const ContrastSettings& set = call.settings;
   const dim3 grid{static_cast<unsigned>((t.cols + 7) / 8), static_cast<unsigned>(t.rows)};
-#define CALL(M, S) hostsim::launch(cuda::contrastive_coefficients_kernel<T, M, S>, grid, {8}, t, set, w_i, w_j)
+#define CALL(M, S) hostsim::launch(cuda::contrastive_coefficients_kernel<T, M, S>, grid, {8}, t, set, call.w_i, call.w_j)
   PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
 }
 
-template <class T, class E>
+template <class E>
 static void compare(Contrast mode, double tau, bool mean_pairs) {
+  using T = ContrastNumber<E>;
   const int64_t n = 21, d = 19, f = 9, v = 2, begin = 3, end = 17, own = end - begin, rows = 5, cols = 34;
   const double tol = sizeof(T) == 4 ? 2e-5 : 1e-12;
   const ContrastSettings set{mode, mean_pairs, tau, 0.1, 0.1};
@@ -56,7 +60,7 @@ static void compare(Contrast mode, double tau, bool mean_pairs) {
   for (int64_t i = 0; i < n; ++i) id[i] = id2[i] = static_cast<int32_t>(i / 2);
   hostsim::launch(cuda::contrastive_prepare_kernel<T, E>, {static_cast<unsigned>(n)}, {8}, anchor.get(),
                   d, features.get(), f, h.get(), unit.get(), inv.get(), id.get());
-  cpu::contrastive_prepare<T, E>({anchor.get(), n, d}, {features.get(), n, f}, h2.get(), unit2.get(), inv2.get(), id2.get());
+  cpu::run(ContrastivePrepareCall<E>{{anchor.get(), n, d}, {features.get(), n, f}, h2.get(), unit2.get(), inv2.get(), id2.get()});
   same(h, h2, tol, "h");
   same(unit, unit2, tol, "unit");
   same(inv, inv2, 1e-12, "inv_norm");
@@ -72,7 +76,7 @@ static void compare(Contrast mode, double tau, bool mean_pairs) {
   for (int64_t i = 0; i < rows * cols; ++i) s[i] = static_cast<T>(random());
   hostsim::launch(cuda::contrastive_tile_similarity_kernel<T>, {1, 1}, {16, 16}, unit.get(), rows, many.get(), cols, f,
                   sim.get());
-  cpu::contrastive_tile_similarity<T>({unit.get(), rows, f}, {many.get(), cols, f}, sim2.get());
+  cpu::run(ContrastiveSimilarityCall<T>{{unit.get(), rows, f}, {many.get(), cols, f}, sim2.get()});
   same(sim, sim2, tol, "similarity");
   const ContrastTile<T> tile{s.get(), sim.get(), rows, cols, id.get(), id_j.get()};
   Array<double> row(2 * own * kRowState), row2(2 * own * kRowState), col(cols * kRowState), col2(cols * kRowState);
@@ -85,8 +89,8 @@ static void compare(Contrast mode, double tau, bool mean_pairs) {
     clear_state(needs_maxima<T>(set), &col2[i * kRowState]);
   }
   for (int repeat = 0; repeat < 2; ++repeat) {  // the second adds to sums that are there already
-    tile_sums(tile, set, row.get(), col.get());
-    cpu::contrastive_tile_sums<T>(tile, set, row2.get(), col2.get());
+    launch(ContrastiveSumsCall<T>{tile, set, row.get(), col.get()});
+    cpu::run(ContrastiveSumsCall<T>{tile, set, row2.get(), col2.get()});
   }
   same(row, row2, tol, "row sums");
   same(col, col2, tol, "column sums");
@@ -100,8 +104,9 @@ static void compare(Contrast mode, double tau, bool mean_pairs) {
   hostsim::launch(cuda::contrastive_row_stats_kernel<T, E>, {static_cast<unsigned>(own)}, {8},
                   anchor.get(), views.get(), v, begin, own, d, inv.get(), row.get(), int64_t{2}, set, stats.get() + 3 * begin,
                   counts.get() + 2 * begin);
-  cpu::contrastive_row_stats<T, E>({anchor.get(), n, d}, views.get(), v, begin, end, inv.get(), row.get(), 2, set,
-                                   stats2.get() + 3 * begin, counts2.get() + 2 * begin);
+  const ContrastBatch<E> batch{{anchor.get(), n, d}, {views.get(), v, own, d}, begin};
+  cpu::run(ContrastiveRowStatsCall<E>{batch, inv.get(), {row.get(), 2, own, kRowState}, set, stats2.get() + 3 * begin,
+                                      counts2.get() + 2 * begin});
   same(stats, stats2, 1e-12, "stats");
   same(counts, counts2, 0, "counts");
 
@@ -118,15 +123,16 @@ static void compare(Contrast mode, double tau, bool mean_pairs) {
   hostsim::expect_near(static_cast<double>(skipped[0]), static_cast<double>(n - used), 0, "skipped", 0);
   hostsim::launch(cuda::contrastive_log_tn_kernel, {1}, {16}, counts.get(), n, v, set, log_tn.get());
   hostsim::launch(cuda::contrastive_weights_kernel<T>, {2}, {16}, stats.get(), counts.get(), n, v, set, log_tn.get(), w.get());
-  cpu::contrastive_weights<T>(stats.get(), counts.get(), n, v, set, log_tn2.get(), w2.get());
+  cpu::run(ContrastiveWeightsCall<T>{{stats.get(), n, 3}, counts.get(), v, set, log_tn2.get(), w2.get()});
   same(log_tn, log_tn2, 1e-12, "log_tn");
   same(w, w2, tol, "weights");
 
   Array<T> s2(rows * cols), w_j(cols * 2);
   for (int64_t i = 0; i < rows * cols; ++i) s2[i] = s[i];
   for (int64_t i = 0; i < cols * 2; ++i) w_j[i] = w[i % (n * 2)];
-  tile_coefficients(tile, set, w.get(), w_j.get());
-  cpu::contrastive_tile_coefficients<T>({s2.get(), sim.get(), rows, cols, id.get(), id_j.get()}, set, w.get(), w_j.get());
+  launch(ContrastiveCoefficientsCall<T>{tile, set, w.get(), w_j.get()});
+  const ContrastTile<T> tile2{s2.get(), sim.get(), rows, cols, id.get(), id_j.get()};
+  cpu::run(ContrastiveCoefficientsCall<T>{tile2, set, w.get(), w_j.get()});
   same(s, s2, tol, "coefficients");
 
   Array<T> g(2 * own * d), g2(2 * own * d);
@@ -136,8 +142,8 @@ static void compare(Contrast mode, double tau, bool mean_pairs) {
   hostsim::launch(cuda::contrastive_row_gradients_kernel<T, E>, {static_cast<unsigned>(own)}, {8}, &outer,
                   anchor.get(), views.get(), v, begin, own, d, inv.get(), g.get(), int64_t{2}, stats.get(), counts.get(),
                   log_tn.get(), set, ga.get(), gv.get());
-  cpu::contrastive_row_gradients<T, E>(&outer, {anchor.get(), n, d}, views.get(), v, begin, end, inv.get(), g2.get(), 2,
-                                       stats.get(), counts.get(), log_tn.get(), set, ga2.get(), gv2.get());
+  cpu::run(ContrastiveRowGradientsCall<E>{&outer, batch, inv.get(), {g2.get(), 2, own, d}, stats.get(), counts.get(),
+                                          log_tn.get(), set, ga2.get(), gv2.get()});
   const double stored = sizeof(E) == 2 ? 1.0 / 128 : tol;  // one unit in the last place of bfloat16
   same(ga, ga2, stored, "anchor's gradient");
   same(gv, gv2, stored, "the views' gradient");
@@ -146,10 +152,10 @@ static void compare(Contrast mode, double tau, bool mean_pairs) {
 int main() {
   for (const Contrast mode : {Contrast::kRatio, Contrast::kSupcon, Contrast::kSoft})
     for (const double tau : {0.2, 0.009}) {
-      compare<float, float>(mode, tau, tau < 0.1);
-      if (tau > 0.1) compare<float, BFloat>(mode, tau, false);
-      if (tau < 0.1) compare<float, Half>(mode, tau, false);
-      compare<double, double>(mode, tau, true);
+      compare<float>(mode, tau, tau < 0.1);
+      if (tau > 0.1) compare<BFloat>(mode, tau, false);
+      if (tau < 0.1) compare<Half>(mode, tau, false);
+      compare<double>(mode, tau, true);
     }
   return hostsim::finish("hybrid_contrastive_loss by tiles");
 }

@@ -15,7 +15,7 @@ from .text import without_noise
 
 def augment_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
     ecg, rpeaks, sample_id, _, *settings, _ = inputs
-    ctx.settings, ctx.dtype = settings, ecg.dtype
+    ctx.settings, ctx.dtype, ctx.result = settings, ecg.dtype, dtype_name(output[0])
     ctx.save_for_backward(rpeaks, sample_id)
     ctx.mark_non_differentiable(output[1], output[2])
 
@@ -25,9 +25,9 @@ def augment_backward(ctx: Any, grad: Any, _index: Any, _count: Any) -> tuple[Any
     return found, None, None, None, None, None, None, None
 
 
-def augment_jvp(tangent: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    _, rpeaks, sample_id, _, plan, fs, seeds, dtype = inputs
-    out = OPERATORS["augment"](tangent, rpeaks, sample_id, None, without_noise(plan), fs, seeds, dtype)
+def augment_tangent(ctx: Any, tangent: Any, *_: Any) -> tuple[Any, ...]:
+    plan, fs, seeds = ctx.settings
+    out = OPERATORS["augment"](tangent, *ctx.saved_tensors, None, without_noise(plan), fs, seeds, ctx.result)
     return out[0], None, None
 
 
@@ -43,8 +43,8 @@ def augment_bwd_backward(ctx: Any, grad: Any) -> tuple[Any, ...]:
     return out[0], None, None, None, None, None
 
 
-def augment_bwd_jvp(tangent: Any, inputs: tuple[Any, ...]) -> Any:
-    return OPERATORS["augment_bwd"](tangent, *inputs[1:])
+def augment_bwd_tangent(ctx: Any, tangent: Any, *_: Any) -> Any:
+    return OPERATORS["augment_bwd"](tangent, *ctx.saved_tensors, *ctx.settings)
 
 
 def shuffle_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
@@ -59,8 +59,8 @@ def shuffle_backward(ctx: Any, grad: Any, _index: Any, _count: Any) -> tuple[Any
     return found, None, None, None, None, None
 
 
-def shuffle_jvp(tangent: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return OPERATORS["shuffle_beats"](tangent, *inputs[1:])[0], None, None
+def shuffle_tangent(ctx: Any, tangent: Any, *_: Any) -> tuple[Any, ...]:
+    return OPERATORS["shuffle_beats"](tangent, *ctx.saved_tensors, *ctx.settings)[0], None, None
 
 
 def shuffle_bwd_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -74,5 +74,5 @@ def shuffle_bwd_backward(ctx: Any, grad: Any) -> tuple[Any, ...]:
     return found, None, None, None, None, None
 
 
-def shuffle_bwd_jvp(tangent: Any, inputs: tuple[Any, ...]) -> Any:
-    return OPERATORS["shuffle_beats_bwd"](tangent, *inputs[1:])
+def shuffle_bwd_tangent(ctx: Any, tangent: Any, *_: Any) -> Any:
+    return OPERATORS["shuffle_beats_bwd"](tangent, *ctx.saved_tensors, *ctx.settings)

@@ -218,7 +218,7 @@ def _run_bwd(xp: Arrays, grad_ecg: Any, grad: Any, fields: dict[str, Any]) -> No
     _augment_results,
     setup_context=autograd.augment_setup,
     backward=autograd.augment_backward,
-    jvp=autograd.augment_jvp,
+    tangent=autograd.augment_tangent,
 )
 def augment(
     xp: Arrays, out: tuple[Any, Any, Any], ecg: Any, rpeaks: Any, sample_id: Any, scale: Any, plan: str, fs: float,
@@ -286,7 +286,7 @@ def augment_gather(
     _bwd_results,
     setup_context=autograd.augment_bwd_setup,
     backward=autograd.augment_bwd_backward,
-    jvp=autograd.augment_bwd_jvp,
+    tangent=autograd.augment_bwd_tangent,
 )
 def augment_bwd(
     xp: Arrays, out: tuple[Any], grad: Any, rpeaks: Any, sample_id: Any, plan: str, fs: float, seeds: Sequence[int]
@@ -302,7 +302,7 @@ def augment_bwd(
     _shuffle_results,
     setup_context=autograd.shuffle_setup,
     backward=autograd.shuffle_backward,
-    jvp=autograd.shuffle_jvp,
+    tangent=autograd.shuffle_tangent,
 )
 def shuffle_beats(
     xp: Arrays, out: tuple[Any, Any, Any], ecg: Any, rpeaks: Any, sample_id: Any, seed: int, cut: str, fs: float
@@ -317,7 +317,7 @@ def shuffle_beats(
     _shuffle_bwd_results,
     setup_context=autograd.shuffle_bwd_setup,
     backward=autograd.shuffle_bwd_backward,
-    jvp=autograd.shuffle_bwd_jvp,
+    tangent=autograd.shuffle_bwd_tangent,
 )
 def shuffle_beats_bwd(
     xp: Arrays, out: tuple[Any], grad: Any, rpeaks: Any, sample_id: Any, seed: int, cut: str, fs: float

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from .. import _launch
-from .._arrays import FLOATS, TorchArrays
-from .._launch.contrastive import MODES
-from . import contrastive as ops
+from .._arrays import FLOATS, TorchArrays, dtype_name
+from .autograd import contrastive_backward, contrastive_rows
+from .cpu import MODES, check_inputs, compute_dtype, contrastive_finish, warn_all_skipped
 
 
 def _gather_rows(x: torch.Tensor, sizes: list[int], process_group: Any) -> torch.Tensor:
@@ -32,7 +31,7 @@ def _agree(anchor, views, features, group, settings, process_group) -> list[int]
     """The number of rows of each process. Raises on every process if the arguments of one are wrong or differ."""
     error = None
     try:
-        _launch.contrastive_checks(anchor, views, features, group, *settings)
+        check_inputs(anchor, views, features, group, *settings)
         if views.shape[1] != anchor.shape[0]:
             raise ValueError(f"views has {views.shape[1]} rows; it must have {anchor.shape[0]}, as anchor has")
     except (TypeError, ValueError) as e:
@@ -41,8 +40,7 @@ def _agree(anchor, views, features, group, settings, process_group) -> list[int]
     names = (*names, "features' dtype", "whether group is given", "the settings")
     mine = [0 if error else 1, 0, *[0] * len(names)]
     if error is None:
-        dtypes = list(FLOATS)
-        code = [dtypes.index(str(x.dtype).removeprefix("torch.")) for x in (anchor, views, features)]
+        code = [FLOATS.index(dtype_name(x)) for x in (anchor, views, features)]
         tau, delta, mode, tau_s, pair_reduction = settings
         told = hash((float(tau), float(delta), float(tau_s), MODES[mode], pair_reduction == "mean"))
         shape = (anchor.shape[1], code[0], views.shape[0], code[1], features.shape[1], code[2])
@@ -70,13 +68,14 @@ class _GroupLoss(torch.autograd.Function):
         ctx.settings = (*settings, sum(sizes[:rank]))
         everything = [_gather_rows(x, sizes, process_group) for x in (anchor, features)]
         everything.append(None if group is None else _gather_rows(group.to(torch.int64), sizes, process_group))
-        stats, counts = ops.contrastive_rows(everything[0], views, *everything[1:], *ctx.settings)
+        stats, counts = contrastive_rows(everything[0], views, *everything[1:], *ctx.settings)
         all_stats, all_counts = (_gather_rows(x, sizes, process_group) for x in (stats, counts))
         xp = TorchArrays(anchor)
-        dtype = _launch.contrastive_checks(everything[0], views, *everything[1:], *ctx.settings)
-        mode = settings[2]
-        loss, _ = _launch.contrastive_finish(xp, all_stats, all_counts, len(views), mode, dtype)
-        _, skipped = _launch.contrastive_finish(xp, stats, counts, len(views), mode, dtype)
+        loss, own_loss = (xp.empty((), compute_dtype(anchor, views)) for _ in range(2))
+        skipped, all_skipped = (xp.empty((), "int64") for _ in range(2))
+        if not contrastive_finish(xp, loss, all_skipped, all_stats, all_counts, len(views), settings[2]):
+            warn_all_skipped(all_counts, len(views), *settings[1:3])
+        contrastive_finish(xp, own_loss, skipped, stats, counts, len(views), settings[2])
         ctx.save_for_backward(everything[0], views, *everything[1:], all_stats, all_counts)
         ctx.mark_non_differentiable(counts, skipped)
         return loss, counts, skipped
@@ -84,10 +83,10 @@ class _GroupLoss(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_loss, *_):
-        grads = ops.contrastive_backward(grad_loss, *ctx.saved_tensors, *ctx.settings)
+        grads = contrastive_backward(grad_loss, *ctx.saved_tensors, *ctx.settings)
         return *grads, None, None, None, None
 
 
-def hybrid_contrastive_loss(anchor, views, features, group, settings, process_group):
+def hybrid_contrastive_loss_of_group(anchor, views, features, group, settings, process_group):
     """(loss of all rows, counts of the own rows, own rows skipped)."""
     return _GroupLoss.apply(anchor, views, features, group, process_group, settings)

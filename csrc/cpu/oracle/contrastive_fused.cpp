@@ -4,7 +4,6 @@
 #include <limits>
 #include <vector>
 
-#include "core/contrastive_instances.h"
 #include "core/contrastive_math.h"
 #include "ops.h"
 
@@ -53,11 +52,11 @@ void add_row(const ContrastRows<X>& in, float g, int64_t j, int64_t d, float* ou
   }
 }
 
-}  // namespace
-
 template <class E, class X>
-void contrastive_fused_prepare(Matrix<const E> anchor, Matrix<const float> features, const int32_t* group,
-                               const ContrastRows<X>& rows, double* inv_norm) {
+void compute(const ContrastiveFusedPrepareCall<E, X>& call) {
+  const Matrix<const E> anchor = call.anchor;
+  const Matrix<const float> features = call.features;
+  const ContrastRows<X>& rows = call.rows;
   for (int64_t i = 0; i < rows.padded; ++i) {
     const bool in = i < anchor.rows;
     double aa = 0, ff = 0;
@@ -82,14 +81,16 @@ void contrastive_fused_prepare(Matrix<const E> anchor, Matrix<const float> featu
       split(v, rows.f[i * 2 * rows.fk + k], rows.f[i * 2 * rows.fk + rows.fk + k]);
     }
     rows.r[i] = static_cast<float>(hi * std::ldexp(1.0, e));
-    rows.id[i] = in && ff != 0 ? group[i] : -1;
-    if (in) inv_norm[i] = hi;
+    rows.id[i] = in && ff != 0 ? call.group[i] : -1;
+    if (in) call.inv_norm[i] = hi;
   }
 }
 
 template <class X>
-void contrastive_fused_sums(const ContrastRows<X>& rows, const ContrastSettings& set, int64_t begin, int64_t end,
-                            int64_t strips, double* state) {
+void compute(const ContrastiveFusedSumsCall<X>& call) {
+  const ContrastRows<X>& rows = call.rows;
+  const ContrastSettings& set = call.settings;
+  const int64_t strips = call.state.records, begin = call.begin, end = begin + call.state.leads;
   const PairScale<float> scale(set);
   const bool safe = needs_maxima<float>(set);
   const int64_t width = (rows.padded + strips - 1) / strips;
@@ -103,21 +104,24 @@ void contrastive_fused_sums(const ContrastRows<X>& rows, const ContrastSettings&
         PHYSIOCLR_CONTRAST_VARIANTS(set.mode, safe, CALL)
 #undef CALL
       }
-      store_state(sums, state + (p * (end - begin) + i - begin) * kRowState);
+      store_state(sums, call.state.lead(p, i - begin));
     }
 }
 
 template <class X>
-void contrastive_fused_gradient(const ContrastRows<X>& rows, const ContrastSettings& set, int64_t begin, int64_t end,
-                                int64_t strips, const double* stats, const int64_t* counts, int64_t n, int64_t n_views,
-                                const double* log_tn, float* w, int64_t d, float* grad_h) {
+void compute(const ContrastiveFusedGradientCall<X>& call) {
+  const ContrastRows<X>& rows = call.rows;
+  const ContrastSettings& set = call.settings;
+  const int64_t strips = call.grad_h.records, begin = call.begin, end = begin + call.grad_h.leads, d = call.grad_h.samples;
+  float* const w = call.w;
   const PairScale<float> scale(set);
   const bool safe = needs_maxima<float>(set);
   for (int64_t i = 0; i < rows.padded; ++i) {
     w[2 * i] = w[2 * i + 1] = 0;
-    if (i < n) row_weights(stats + 3 * i, counts + 2 * i, n_views, set, -std::log(kCoefficientScale), w + 2 * i);
+    if (i < call.stats.rows)
+      row_weights(call.stats.row(i), call.counts + 2 * i, call.n_views, set, -std::log(kCoefficientScale), w + 2 * i);
   }
-  const float factor = static_cast<float>(std::exp(-*log_tn) / kCoefficientScale);
+  const float factor = static_cast<float>(std::exp(-*call.log_tn) / kCoefficientScale);
   const int64_t width = (rows.padded + strips - 1) / strips;
   for (int64_t p = 0; p < strips; ++p)
     for (int64_t i = begin; i < end; ++i) {
@@ -132,10 +136,18 @@ void contrastive_fused_gradient(const ContrastRows<X>& rows, const ContrastSetti
 #undef CALL
         add_row(rows, g * rows.r[j], j, d, out.data());
       }
-      for (int64_t k = 0; k < d; ++k) grad_h[(p * (end - begin) + i - begin) * d + k] = out[k] * factor;
+      for (int64_t k = 0; k < d; ++k) call.grad_h.lead(p, i - begin)[k] = out[k] * factor;
     }
 }
 
-PHYSIOCLR_CONTRASTIVE_FUSED()
+}  // namespace
+
+#define PHYSIOCLR_RUN(name, ...)      \
+  bool run(const __VA_ARGS__& call) { \
+    compute(call);                    \
+    return true;                      \
+  }
+PHYSIOCLR_CONTRASTIVE_FUSED_CALLS(PHYSIOCLR_RUN)
+#undef PHYSIOCLR_RUN
 
 }  // namespace physioclr::cpu

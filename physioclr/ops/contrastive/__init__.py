@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ._arrays import is_torch, kind_of
+from .._arrays import TorchArrays, is_torch, kind_of
+from . import autograd
 
 
 class ContrastiveStats(NamedTuple):
@@ -51,7 +52,7 @@ def hybrid_contrastive_loss(
 
     Each unordered pair is computed once in the forward and once in the backward pass, tile by tile. Embeddings need not
     be normalised; an all-zero embedding stays zero and gets no gradient. float16 and bfloat16 are computed in float32,
-    float64 in float64. Not twice differentiable.
+    float64 in float64. Derivatives in reverse and forward mode (torch.func.grad, torch.func.jvp); not twice differentiable.
 
     On a CUDA device nothing waits for the device, and the same inputs give the same bits. With D up to 256 and F up to
     64 all dtypes but float64 run on tensor cores (compute capability 8.0 or newer; float32 with D above 128: 9.0).
@@ -65,7 +66,7 @@ def hybrid_contrastive_loss(
         group: (N,) integers, the patient or record of each row: rows of one group are neither positives nor
             negatives of each other. None: every row is its own record.
         tau: temperature, above 0.
-        delta: least similarity of a positive.
+        delta: least similarity of a positive, from -1 to 1.
         mode: "ratio", "supcon" or "soft".
         tau_s: temperature of the targets of "soft".
         pair_reduction: "sum" or "mean", used by "ratio".
@@ -79,15 +80,16 @@ def hybrid_contrastive_loss(
         The loss, a 0-d tensor (float64 if an embedding is, otherwise float32); with return_stats (loss, stats).
 
     Raises:
-        TypeError: anything but torch tensors. ValueError: shapes that do not fit, settings out of range, NaN or
-        infinite features (on a CUDA device they give a NaN loss: the check would have to wait for the device). NaN
-        embeddings give a NaN loss.
+        TypeError: anything but torch tensors. ValueError: shapes that do not fit, settings out of range, anything but
+        anchor and views that requires a gradient, NaN or infinite features (on a CUDA device they give a NaN loss: the
+        check would have to wait for the device). NaN embeddings give a NaN loss.
+
+    Warns:
+        RuntimeWarning: all rows are skipped, and why; once in a process, and on the CPU alone.
     """
     if not is_torch(anchor):
         raise TypeError(f"anchor is a {kind_of(anchor)} array; hybrid_contrastive_loss takes torch tensors")
     import torch
-
-    from ._torch import contrastive as op
 
     if views is None:
         views = anchor.new_empty((0, *anchor.shape))
@@ -96,15 +98,17 @@ def hybrid_contrastive_loss(
             raise TypeError(f"{name} is a {kind_of(x)} array; it must be a torch tensor, as anchor is")
         if x.device != anchor.device:
             raise ValueError(f"{name} is on {x.device}; it must be on {anchor.device}, as anchor is")
-    if group is not None:
-        group = torch.as_tensor(group, device=anchor.device)
+    if isinstance(group, torch.Tensor):
+        group = group.to(anchor.device)
+    elif group is not None:
+        group = TorchArrays(anchor).adopt(group, "group")
     settings = (tau, delta, mode, tau_s, pair_reduction)
     if process_group is None:
-        loss, _, counts, skipped = op.hybrid_contrastive_loss(anchor, views, features, group, *settings)
+        loss, _, counts, skipped = autograd.hybrid_contrastive_loss(anchor, views, features, group, *settings)
     else:
-        from ._torch import contrastive_group
+        from .group import hybrid_contrastive_loss_of_group
 
-        loss, counts, skipped = contrastive_group.hybrid_contrastive_loss(
+        loss, counts, skipped = hybrid_contrastive_loss_of_group(
             anchor, views, features, group, settings, process_group
         )
     return (loss, ContrastiveStats(counts[:, 0], counts[:, 1], skipped)) if return_stats else loss

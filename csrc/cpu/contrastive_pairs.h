@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "core/contrastive_instances.h"
+#include "core/contrastive_math.h"
 #include "core/macros.h"
 #include "cpu/simd_math.h"
 #include "ops.h"

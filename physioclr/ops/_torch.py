@@ -1,0 +1,119 @@
+"""Torch operators over the same kernels: schemas, fakes, autograd. Imported when the first tensor arrives.
+
+`torch.library.Library.define` + `impl` costs less per call than `custom_op` and passes the same opcheck. Every
+`Operator` is registered here; `import physioclr.nn` (or any call with a tensor) does it, under `torch.ops.physioclr`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+
+from ._arrays import DTYPE_NAMES, FLOATS, INTEGERS, TorchArrays
+from ._operator import OPERATORS, Operator
+
+DTYPE_NAMES.update({getattr(torch, n): n for n in (*FLOATS, *INTEGERS)})
+LIB = torch.library.Library("physioclr", "DEF")  # operators die with this object, so the module keeps it
+
+
+OVERLOADS: dict[str, Any] = {}
+
+
+def register(op: Operator) -> None:
+    """`torch.ops.physioclr.<name>`, with its fake and autograd kernels."""
+
+    def kernel(*args: Any) -> Any:
+        args = op.complete(args)
+        return op.run(TorchArrays(args[0]), *args)
+
+    def fake(*args: Any) -> Any:
+        args = op.complete(args)
+        out = tuple([args[0].new_empty(s, dtype=getattr(torch, d)) for s, d in op.results(*args)])
+        return out if op.several else out[0]
+
+    LIB.define(op.schema)
+    for device in ("CPU", "CUDA"):
+        LIB.impl(op.name, kernel, device)
+    torch.library.register_fake(f"physioclr::{op.name}", fake, lib=LIB)
+    if op.backward is not None:
+        torch.library.register_autograd(f"physioclr::{op.name}", op.backward, setup_context=op.setup_context, lib=LIB)
+    OVERLOADS[op.name] = getattr(torch.ops.physioclr, op.name).default
+
+
+def call(op: Operator, args: tuple[Any, ...]) -> Any:
+    """The operator with a tensor first. Wrong arguments raise our own errors, not the dispatcher's."""
+    first, given = args[0], list(args)
+    for k in op.arrays:
+        x = given[k]
+        if x is None:
+            continue
+        if k in op.written:
+            x = given[k] = TorchArrays(first).adopt_out(x, op.names[k])
+        if not isinstance(x, torch.Tensor) or x.device != first.device:
+            x = given[k] = TorchArrays(first).adopt(x, op.names[k])
+        if op.backward is None and x.requires_grad:  # the results carry no gradient
+            given[k] = x.detach()
+    if op.backward is not None:
+        if op.differentiable is not None and torch.is_grad_enabled():
+            for k, x in enumerate(given):
+                if not op.differentiable[k] and isinstance(x, torch.Tensor) and x.requires_grad:
+                    raise ValueError(
+                        f"{op.names[k]} requires a gradient, which {op.name} does not give; pass {op.names[k]}.detach()"
+                    )
+    if torch.compiler.is_compiling():  # checked once, while tracing
+        op.results(*given)
+        return OVERLOADS[op.name](*given)
+    if op.backward is not None and (forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()):
+        return _function(op).apply(*given)
+    try:
+        return OVERLOADS[op.name](*given)
+    except (RuntimeError, TypeError, ValueError):
+        try:
+            op.results(*given)  # names an argument that the dispatcher refused, or quotes it as it was
+        except (TypeError, ValueError) as e:
+            raise e from None
+        raise
+
+
+@functools.cache
+def _function(op: Operator) -> type[torch.autograd.Function]:
+    """The operator within torch.func's transforms and forward_ad.dual_level. What torch.library registers does not take
+    part in the former and drops a tangent without a word in the latter."""
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(*inputs: Any) -> Any:
+            op.results(*inputs)  # where the dispatcher would refuse an argument, this names it
+            return OVERLOADS[op.name](*inputs)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            op.setup_context(ctx, inputs, output)
+            ctx.set_materialize_grads(False)  # None is no tangent
+            ctx.save_for_forward(*(ctx.to_save or ()))
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            return op.backward(ctx, *grads)
+
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Any) -> Any:
+            carried = [k for k, t in enumerate(tangents) if t is not None]
+            if op.tangent is None:
+                raise RuntimeError(
+                    f"{op.names[carried[0]]} carries a tangent, but physioclr.{op.name} has no forward-mode derivative; "
+                    "use reverse mode (backward, torch.func.grad, torch.func.vjp)"
+                )
+            for k in carried:
+                if op.differentiable is not None and not op.differentiable[k]:
+                    raise ValueError(f"{op.names[k]} carries a tangent, which {op.name} does not pass on; detach it")
+            return op.tangent(ctx, *tangents)
+
+    return Function
+
+
+for _op in OPERATORS.values():
+    register(_op)
