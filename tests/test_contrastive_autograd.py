@@ -76,12 +76,17 @@ def test_forward_mode(mode):
     a, v = anchor.detach(), views.detach()
     for out, tangent in (
         torch.func.jvp(lambda x, y: loss(x, y, features, mode=mode), (a, v), (ta, tv)),
-        torch.func.jvp(lambda t: loss(a + t * ta, v + t * tv, features, mode=mode), (torch.zeros(()),), (torch.ones(()),)),
+        torch.func.jvp(
+            lambda t: loss(a + t * ta, v + t * tv, features, mode=mode), (torch.zeros(()),), (torch.ones(()),)
+        ),
     ):
         torch.testing.assert_close((out, tangent), (want, slope), rtol=1e-9, atol=1e-12)
     with forward_ad.dual_level():
         out, stats = loss(forward_ad.make_dual(a, ta), v, features, mode=mode, return_stats=True)
-        found, only = forward_ad.unpack_dual(out).tangent, directional(anchor, views, features, ta, 0 * tv, mode=mode)[1]
+        found, only = (
+            forward_ad.unpack_dual(out).tangent,
+            directional(anchor, views, features, ta, 0 * tv, mode=mode)[1],
+        )
     torch.testing.assert_close(found, only, rtol=1e-9, atol=1e-12)
     assert stats.skipped == 0
 

@@ -85,9 +85,7 @@ def operator(
     differentiable: the arguments with a gradient; another one that requires it is refused. None: not looked at.
     tangent: the jvp of a torch.autograd.Function; without it a tangent that comes in is refused.
     """
-    return lambda launch: Operator(
-        schema, results, launch, setup_context, backward, differentiable, tangent
-    )
+    return lambda launch: Operator(schema, results, launch, setup_context, backward, differentiable, tangent)
 
 
 def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:

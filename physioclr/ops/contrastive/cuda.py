@@ -180,9 +180,7 @@ class Fused(Rows):
         operands = cls.operands(anchor, views)
         if xp.device < 0 or operands is None or 0 in views.shape[1:]:
             return None
-        block_rows, processors = _core.contrastive_fused_plan(
-            anchor.shape[1], features.shape[1], operands == "float32"
-        )
+        block_rows, processors = _core.contrastive_fused_plan(anchor.shape[1], features.shape[1], operands == "float32")
         if block_rows == 0:
             return None
         blocks = -(-views.shape[1] // block_rows)
@@ -192,7 +190,9 @@ class Fused(Rows):
         padded, dk, fk = _core.contrastive_fused_shape(self.n, self.d, self.f)
         operands, empty = self.plan.operands, self.xp.empty
         self.number = "float16" if operands == "tf32" else operands  # the kernels of the rounded rows are float16's
-        x = empty((padded, 2 * dk if operands == "float32" else dk), "bfloat16" if operands == "bfloat16" else "float16")
+        x = empty(
+            (padded, 2 * dk if operands == "float32" else dk), "bfloat16" if operands == "bfloat16" else "float16"
+        )
         self.rows = {
             "x": x, "f": empty((padded, 2 * fk), "float16"), "r": empty((padded,), "float32"),
             "id": empty((padded,), "int32"), "padded": padded, "dk": dk, "fk": fk,
