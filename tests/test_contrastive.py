@@ -10,6 +10,8 @@ from torch.library import opcheck
 import physioclr as pc
 from physioclr import _core, reference
 
+# test_contrastive_autograd.py is about this one
+pytestmark = pytest.mark.filterwarnings("ignore:hybrid_contrastive_loss. all .* rows skipped:RuntimeWarning")
 MODES = ["ratio", "supcon", "soft"]
 # float32 against float64: h.h is off by a few 6e-8, which exp((s - 1) / tau) multiplies by 1 / tau <= 200
 TOL = {torch.float32: 1e-4, torch.float64: 1e-9}

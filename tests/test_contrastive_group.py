@@ -41,6 +41,21 @@ def check_against_one_process(ranks, group, dtype, **settings):
     assert torch.equal(stats.positives, all_stats.positives[own])
 
 
+def check_torch_func(group):
+    """torch.func.grad gives what backward gives, and what would get no gradient is refused on every process."""
+    anchor, views, features, records = batch(8, torch.float64)
+    anchor.requires_grad_()
+    pc.hybrid_contrastive_loss(anchor, views, features, records, process_group=group).backward()
+    got = torch.func.grad(lambda a: pc.hybrid_contrastive_loss(a, views, features, records, process_group=group))(
+        anchor.detach()
+    )
+    assert torch.equal(got, anchor.grad)
+    if dist.get_rank(group) == 1:
+        features.requires_grad_()
+    with pytest.raises(ValueError, match="features requires a gradient|process 1 of process_group has wrong arguments"):
+        pc.hybrid_contrastive_loss(anchor, views, features, records, process_group=group)
+
+
 def train(group, rows):
     """Ten steps; the weights. With a group under DDP, which averages, so the loss is multiplied by the world size."""
     torch.manual_seed(5)
@@ -91,6 +106,7 @@ def worker(rank, init, results):
         if rank < 3:
             torch.testing.assert_close(train(groups[3], 68), train(None, 68), rtol=1e-9, atol=1e-9)
         check_errors(groups[4])
+        check_torch_func(groups[4])
         results.put(None)
     except BaseException:
         results.put(f"rank {rank}:\n{traceback.format_exc()}")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -43,6 +44,16 @@ def register(op: Operator) -> None:
     OVERLOADS[op.name] = getattr(torch.ops.physioclr, op.name).default
 
 
+def refuse_gradients(op: Operator, args: Iterable[Any]) -> None:
+    """Any argument that requires a gradient and would get none."""
+    if op.differentiable is None or not torch.is_grad_enabled():
+        return
+    for k, x in enumerate(args):
+        if not op.differentiable[k] and isinstance(x, torch.Tensor) and x.requires_grad:
+            name = op.names[k]
+            raise ValueError(f"{name} requires a gradient, which {op.name} does not give; pass {name}.detach()")
+
+
 def call(op: Operator, args: tuple[Any, ...]) -> Any:
     """The operator with a tensor first. Wrong arguments raise our own errors, not the dispatcher's."""
     first, given = args[0], list(args)
@@ -57,12 +68,7 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
         if op.backward is None and x.requires_grad:  # the results carry no gradient
             given[k] = x.detach()
     if op.backward is not None:
-        if op.differentiable is not None and torch.is_grad_enabled():
-            for k, x in enumerate(given):
-                if not op.differentiable[k] and isinstance(x, torch.Tensor) and x.requires_grad:
-                    raise ValueError(
-                        f"{op.names[k]} requires a gradient, which {op.name} does not give; pass {op.names[k]}.detach()"
-                    )
+        refuse_gradients(op, given)
     if torch.compiler.is_compiling():  # checked once, while tracing
         op.results(*given)
         return OVERLOADS[op.name](*given)

@@ -13,7 +13,8 @@ import torch
 import torch.distributed as dist
 
 from .._arrays import FLOATS, TorchArrays, dtype_name
-from .autograd import contrastive_backward, contrastive_rows
+from .._torch import refuse_gradients
+from .autograd import contrastive_backward, contrastive_rows, hybrid_contrastive_loss
 from .cpu import MODES, check_inputs, compute_dtype, contrastive_finish, warn_all_skipped
 
 
@@ -31,6 +32,7 @@ def _agree(anchor, views, features, group, settings, process_group) -> list[int]
     """The number of rows of each process. Raises on every process if the arguments of one are wrong or differ."""
     error = None
     try:
+        refuse_gradients(hybrid_contrastive_loss, (anchor, views, features, group, *settings))
         check_inputs(anchor, views, features, group, *settings)
         if views.shape[1] != anchor.shape[0]:
             raise ValueError(f"views has {views.shape[1]} rows; it must have {anchor.shape[0]}, as anchor has")
@@ -62,13 +64,12 @@ def _agree(anchor, views, features, group, settings, process_group) -> list[int]
 
 class _GroupLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, anchor, views, features, group, process_group, settings):
-        sizes = _agree(anchor, views, features, group, settings, process_group)
-        rank = dist.get_rank(process_group)
-        ctx.settings = (*settings, sum(sizes[:rank]))
+    def forward(anchor, views, features, group, process_group, sizes, settings):
+        """What the caller wants, then what the backward pass needs: the rows of all and their statistics."""
         everything = [_gather_rows(x, sizes, process_group) for x in (anchor, features)]
         everything.append(None if group is None else _gather_rows(group.to(torch.int64), sizes, process_group))
-        stats, counts = contrastive_rows(everything[0], views, *everything[1:], *ctx.settings)
+        first = sum(sizes[: dist.get_rank(process_group)])
+        stats, counts = contrastive_rows(everything[0], views, *everything[1:], *settings, first)
         all_stats, all_counts = (_gather_rows(x, sizes, process_group) for x in (stats, counts))
         xp = TorchArrays(anchor)
         loss, own_loss = (xp.empty((), compute_dtype(anchor, views)) for _ in range(2))
@@ -76,17 +77,23 @@ class _GroupLoss(torch.autograd.Function):
         if not contrastive_finish(xp, loss, all_skipped, all_stats, all_counts, len(views), settings[2]):
             warn_all_skipped(all_counts, len(views), *settings[1:3])
         contrastive_finish(xp, own_loss, skipped, stats, counts, len(views), settings[2])
-        ctx.save_for_backward(everything[0], views, *everything[1:], all_stats, all_counts)
-        ctx.mark_non_differentiable(counts, skipped)
-        return loss, counts, skipped
+        return loss, counts, skipped, *everything, all_stats, all_counts
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    def setup_context(ctx, inputs, output):
+        _, views, _, _, process_group, sizes, settings = inputs
+        anchor, features, group, all_stats, all_counts = output[3:]
+        ctx.settings = (*settings, sum(sizes[: dist.get_rank(process_group)]))
+        ctx.save_for_backward(anchor, views, features, group, all_stats, all_counts)
+        ctx.mark_non_differentiable(*(x for x in output[1:] if x is not None))
+
+    @staticmethod
     def backward(ctx, grad_loss, *_):
         grads = contrastive_backward(grad_loss, *ctx.saved_tensors, *ctx.settings)
-        return *grads, None, None, None, None
+        return *grads, *(None,) * 5
 
 
 def hybrid_contrastive_loss_of_group(anchor, views, features, group, settings, process_group):
     """(loss of all rows, counts of the own rows, own rows skipped)."""
-    return _GroupLoss.apply(anchor, views, features, group, process_group, settings)
+    sizes = _agree(anchor, views, features, group, settings, process_group)
+    return _GroupLoss.apply(anchor, views, features, group, process_group, sizes, settings)[:3]
