@@ -22,5 +22,6 @@ void bind_augment(py::module_& m);
 void bind_contrastive(py::module_& m);
 void bind_contrastive_tiles(py::module_& m);
 void bind_neighbors(py::module_& m);
+void bind_wfdb_frames(py::module_& m);
 
 }  // namespace physioclr

@@ -20,4 +20,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_contrastive(m);
   bind_contrastive_tiles(m);
   bind_neighbors(m);
+  bind_wfdb_frames(m);
 }
