@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "core/macros.h"
@@ -17,25 +18,38 @@ PHYSIOCLR_SIMD void decode_80(const uint8_t* raw, int64_t n, int16_t* x) {
   for (int64_t i = 0; i < n; ++i) x[i] = raw[i] ? static_cast<int16_t>(raw[i] - 128) : kMissing;
 }
 
-inline int16_t sample_of_12_bits(uint32_t bits) {
+inline int16_t sample_of_12_bits(int bits) {
   const auto x = static_cast<int16_t>(static_cast<uint16_t>(bits << 4));  // the sign bit of 12 where that of 16 is
   return x == kMissing ? kMissing : static_cast<int16_t>(x >> 4);         // -2048 << 4 is -32768
 }
 
+#if defined(__GNUC__) && !defined(__clang__)
+typedef uint8_t Bytes __attribute__((vector_size(16)));
+typedef int16_t Words __attribute__((vector_size(16)));
+
+// Eight samples of the first twelve bytes at raw, of which sixteen are read.
+inline void eight_of_212(const uint8_t* raw, int16_t* x) {
+  Bytes b;
+  std::memcpy(&b, raw, 16);
+  b = __builtin_shuffle(b, Bytes{0, 1, 2, 1, 3, 4, 5, 4, 6, 7, 8, 7, 9, 10, 11, 10});  // odd samples: high byte last
+  const Words w = reinterpret_cast<Words>(b), up = w << 4;
+  const Words even{-1, 0xFF0, -1, 0xFF0, -1, 0xFF0, -1, 0xFF0}, odd{0, -4096, 0, -4096, 0, -4096, 0, -4096};
+  const Words v = (up & even) | (w & odd), missing = v == kMissing;
+  const Words y = ((v >> 4) & ~missing) | (missing & kMissing);
+  std::memcpy(x, &y, 16);
+}
+#endif
+
 // Three bytes hold two samples: the middle one the upper 4 bits of both, those of the first in its lower half.
 PHYSIOCLR_SIMD void decode_212(const uint8_t* raw, int64_t n, int16_t* x) {
-  const int64_t pairs = n / 2;
   int64_t i = 0;
-  for (; i + 1 < pairs; ++i) {  // four bytes at once: not for the last pair, behind which nothing need be
-    uint32_t w;
-    std::memcpy(&w, raw + 3 * i, 4);
-    x[2 * i] = sample_of_12_bits(w);
-    x[2 * i + 1] = sample_of_12_bits((w >> 4 & 0xF00) | (w >> 16 & 0xFF));
-  }
-  for (; 2 * i < n; ++i) {
-    const uint8_t* p = raw + 3 * i;
-    x[2 * i] = sample_of_12_bits(p[0] | p[1] << 8);
-    if (2 * i + 1 < n) x[2 * i + 1] = sample_of_12_bits((p[1] << 4 & 0xF00) | p[2]);
+#if defined(__GNUC__) && !defined(__clang__)
+  for (; i + 12 <= n; i += 8) eight_of_212(raw + i / 2 * 3, x + i);
+#endif
+  for (; i < n; i += 2) {
+    const uint8_t* p = raw + i / 2 * 3;
+    x[i] = sample_of_12_bits(p[0] | p[1] << 8);
+    if (i + 1 < n) x[i + 1] = sample_of_12_bits((p[1] << 4 & 0xF00) | p[2]);
   }
 }
 
@@ -72,25 +86,39 @@ PHYSIOCLR_SIMD void gather(const int16_t* x, int64_t frame, int64_t frames, int6
   }
 }
 
+PHYSIOCLR_SIMD void millivolts_of(const int16_t* x, int64_t n, double baseline, double scale, float* mv) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double y = (x[i] - baseline) * scale;
+    mv[i] = x[i] == kMissing ? std::numeric_limits<float>::quiet_NaN() : static_cast<float>(y);
+  }
+}
+
 }  // namespace
 
 void wfdb_frames(const uint8_t* raw, WfdbFormat format, int64_t frame, int64_t frames, const WfdbColumn* columns,
-                 int64_t n_columns, int16_t* out) {
+                 int64_t n_columns, int16_t* out, int64_t first, int64_t total) {
   const int64_t step = std::max<int64_t>(kBlock / frame & ~int64_t{1}, 2);  // even: a block of 212 begins with a byte
-  std::vector<int16_t> block(static_cast<size_t>(std::min(step, frames) * frame));
+  std::vector<int16_t> block(format == WfdbFormat::k16 ? 0 : static_cast<size_t>(std::min(step, frames) * frame));
   for (int64_t f0 = 0; f0 < frames; f0 += step) {
-    const int64_t nf = std::min(step, frames - f0), n = nf * frame, first = f0 * frame;
+    const int64_t nf = std::min(step, frames - f0), n = nf * frame, sample = f0 * frame;
+    const int16_t* x = block.data();
     switch (format) {
-      case WfdbFormat::k16: std::memcpy(block.data(), raw + 2 * first, static_cast<size_t>(2 * n)); break;
-      case WfdbFormat::k80: decode_80(raw + first, n, block.data()); break;
-      case WfdbFormat::k212: decode_212(raw + first / 2 * 3, n, block.data()); break;
+      case WfdbFormat::k16: x = reinterpret_cast<const int16_t*>(raw) + sample; break;
+      case WfdbFormat::k80: decode_80(raw + sample, n, block.data()); break;
+      case WfdbFormat::k212: decode_212(raw + sample / 2 * 3, n, block.data()); break;
     }
     int16_t* to = out;
     for (int64_t c = 0; c < n_columns; ++c) {
-      gather(block.data() + columns[c].start, frame, nf, columns[c].count, to + f0 * columns[c].count);
-      to += columns[c].count * frames;
+      const auto [start, count] = columns[c];
+      gather(x + start, frame, nf, count, to + (first + f0) * count);
+      to += count * total;
     }
   }
+}
+
+void wfdb_millivolts(const int16_t* x, int64_t rows, int64_t n, const double* baseline, const double* scale,
+                     float* mv) {
+  for (int64_t r = 0; r < rows; ++r) millivolts_of(x + r * n, n, baseline[r], scale[r], mv + r * n);
 }
 
 }  // namespace physioclr::cpu

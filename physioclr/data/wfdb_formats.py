@@ -6,16 +6,19 @@ the bytes that the header declares are read.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from .wfdb_header import MAX_SAMPLES, UNSTATED_SAMPLES, Header, RecordError, Signal, own_fault
+from .wfdb_header import MAX_SAMPLES, UNSTATED_SAMPLES, Header, RecordError, Signal, open_file, own_fault
 from .wfdb_mat import read_matrix
 
 MISSING_INT16 = -32768
+PIECE = 1 << 16  # samples read and decoded at a time
 
 
 class Format(NamedTuple):
@@ -87,24 +90,27 @@ class SignalFile(NamedTuple):
     rows: Sequence[np.ndarray]  # (samples,) of each signal wanted: int16 with -32768 for missing, or float with NaN
 
 
-def locate(header: Header, name: str) -> str:
-    """The path of a signal file, in whatever case the folder has its name.
+def _open(header: Header, name: str) -> int:
+    """The descriptor of a signal file, in whatever case the folder has its name.
 
     Raises:
         RecordError: it is missing, or no file.
+        OSError: the system refuses to open it.
     """
     path = os.path.join(header.folder, name)
-    if os.path.isfile(path):
-        return path
-    folder, wanted = os.path.split(path)
     try:
-        alike = [entry for entry in os.listdir(folder or ".") if entry.casefold() == wanted.casefold()]
+        return open_file(path)
     except OSError as e:
         if not own_fault(e):
             raise
-        alike = []
-    if len(alike) == 1 and os.path.isfile(os.path.join(folder, alike[0])):
-        return os.path.join(folder, alike[0])
+    folder, wanted = os.path.split(path)
+    try:
+        alike = [entry for entry in os.listdir(folder or ".") if entry.casefold() == wanted.casefold()]
+        if len(alike) == 1:
+            return open_file(os.path.join(folder, alike[0]))
+    except OSError as e:
+        if not own_fault(e):
+            raise
     raise RecordError(f"the signal file {name} is missing")
 
 
@@ -122,20 +128,18 @@ def read_signal_file(header: Header, signals: Sequence[Signal], wanted: Sequence
         OSError: the system refuses to read it.
     """
     name, code = signals[0].file, signals[0].code
-    if len({s.code for s in signals}) > 1:
-        raise RecordError(f"the header states several formats for {name}")
-    if any(s.offset not in (0, signals[0].offset) for s in signals):
-        raise RecordError(f"the header states several offsets for {name}")
+    if len({s.fmt for s in signals}) > 1:
+        if len({s.code for s in signals}) > 1:
+            raise RecordError(f"the header states several formats for {name}")
+        if any(s.offset not in (0, signals[0].offset) for s in signals):
+            raise RecordError(f"the header states several offsets for {name}")
     if code not in FORMATS and code not in FLAC_BITS:
         raise RecordError(f"{name} is of format {code}, which is not known")
-    path = locate(header, name)
+    is_mat = name[-4:].lower() == ".mat"
+    read = _from_matrix if is_mat else _from_flac if code in FLAC_BITS else _from_frames
     try:
-        with open(path, "rb") as f:
-            if name.lower().endswith(".mat"):
-                return _from_matrix(f, signals, wanted, frames)
-            if code in FLAC_BITS:
-                return _from_flac(f, signals, wanted, frames)
-            return _from_frames(f, signals, wanted, frames)
+        with open(_open(header, name), "rb", buffering=-1 if is_mat else 0) as f:
+            return read(f, signals, wanted, frames)
     except OSError as e:
         if not own_fault(e):
             raise
@@ -145,20 +149,26 @@ def read_signal_file(header: Header, signals: Sequence[Signal], wanted: Sequence
 def _from_frames(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], frames: int) -> SignalFile:
     """Of a file of frames, each with per_frame samples of every signal in turn."""
     name, offset, form = signals[0].file, signals[0].offset, FORMATS[signals[0].code]
-    per_frame = sum(s.per_frame for s in signals)
+    counts = [s.per_frame for s in signals]
+    per_frame = sum(counts)
     held = form.n_held(max(os.fstat(f.fileno()).st_size - offset, 0)) // per_frame
-    reach = max((-(-signals[i].skew // signals[i].per_frame) for i in wanted), default=0)  # frames beyond the last one
+    skews = [signals[i].skew for i in wanted]
+    beyond = max(-(-signals[i].skew // counts[i]) for i in wanted) if any(skews) else 0  # frames after the last one
     if not frames and held * per_frame > MAX_SAMPLES:
         raise RecordError(f"{name} holds {held * per_frame} samples; a record may have {MAX_SAMPLES}")
     frames = check_held(name, held, frames)
-    read = min(frames + reach, held)
-    n_bytes = form.n_bytes(read * per_frame)
-    f.seek(offset)
-    raw = f.read(n_bytes)
-    if len(raw) < n_bytes:  # it shrinks while it is read
-        check_held(name, form.n_held(len(raw)) // per_frame, frames)
-        raise RecordError(f"{name} is truncated")
-    return SignalFile(frames, _split(raw, signals, wanted, frames, read, form))
+    read = min(frames + beyond, held)
+    starts = [0, *itertools.accumulate(counts)]
+    columns = tuple((starts[i], counts[i]) for i in wanted)
+    if offset:
+        f.seek(offset)
+    if form.decode is None:
+        rows = _native(f, signals[0], per_frame, read, columns)
+    else:
+        rows = _by_numpy(f, signals, wanted, per_frame, read, columns)
+    if beyond:
+        rows = [_skewed(row, signals[i], frames) for i, row in zip(wanted, rows, strict=True)]
+    return SignalFile(frames, rows)
 
 
 def check_held(name: str, held: int, frames: int) -> int:
@@ -168,53 +178,85 @@ def check_held(name: str, held: int, frames: int) -> int:
     return frames or held
 
 
-def _split(
-    raw: bytes | np.ndarray, signals: Sequence[Signal], wanted: Sequence[int], frames: int, read: int, form: Format
+def _read(f: BinaryIO, name: str, n_bytes: int, buffer: np.ndarray | None = None) -> np.ndarray:
+    """The next bytes of a file that has them; into a buffer, if there is one."""
+    raw = np.empty(n_bytes, np.uint8) if buffer is None else buffer[:n_bytes]
+    view, got = memoryview(raw), 0
+    while got < n_bytes:
+        n = f.readinto(view[got:])
+        if not n:  # it shrank while it was read
+            raise RecordError(f"{name} is truncated: {n_bytes - got} of its bytes are gone")
+        got += n
+    return raw
+
+
+def _native(
+    f: BinaryIO, signal: Signal, per_frame: int, frames: int, columns: tuple[tuple[int, int], ...]
 ) -> Sequence[np.ndarray]:
-    """Frames as bytes to the samples of each signal."""
-    code, per_frame = signals[0].code, sum(s.per_frame for s in signals)
-    if form.decode is None:
-        x = np.frombuffer(raw, np.uint8)
-    else:
-        padded = np.zeros(-(-len(raw) // form.group_bytes) * form.group_bytes, np.uint8)
-        padded[: len(raw)] = np.frombuffer(raw, np.uint8)
-        x = form.decode(padded)
-        if x.dtype == np.int16:
-            if form.missing != MISSING_INT16:
-                x[x == form.missing] = MISSING_INT16
-            code = 16
-    starts = np.cumsum([0, *(s.per_frame for s in signals)])
-    columns = [(int(starts[i]), signals[i].per_frame) for i in wanted]
-    if x.dtype in (np.uint8, np.int16):
-        rows = _gather(x, code, per_frame, read, columns)
-    else:
-        table = x[: read * per_frame].reshape(read, per_frame)
-        rows = [table[:, start : start + count].reshape(-1) for start, count in columns]
-        if code == 8:
-            rows = [
-                compact(np.cumsum(row, dtype=np.int64) + int(signals[i].initial), None)
-                for i, row in zip(wanted, rows, strict=True)
-            ]
-        else:
-            rows = [compact(row, form.missing) for row in rows]
-    if read == frames and not any(signals[i].skew for i in wanted):
-        return rows
-    return [_skewed(row, signals[i], frames) for i, row in zip(wanted, rows, strict=True)]
+    """By the native kernel, in pieces that stay in the cache between reading and decoding."""
+    form, rows = FORMATS[signal.code], _Columns(columns, frames)
+    step = max(PIECE // per_frame & ~1, 2)  # even: a piece of format 212 begins with a byte
+    buffer = np.empty(form.n_bytes(min(step, frames) * per_frame), np.uint8)
+    for first in range(0, frames, step):
+        n = min(step, frames - first)
+        raw = _read(f, signal.file, form.n_bytes(n * per_frame), buffer)
+        rows.fill(raw, signal.code, per_frame, first, n)
+    return rows.split()
 
 
-def _gather(
-    x: np.ndarray, code: int, per_frame: int, frames: int, columns: Sequence[tuple[int, int]]
+class _Columns:
+    """Signals of a file of frames, filled piece by piece."""
+
+    def __init__(self, columns: tuple[tuple[int, int], ...], frames: int) -> None:
+        self.columns, self.frames, self.table = columns, frames, _column_table(columns)
+        self.out = np.empty(sum(count for _, count in columns) * frames, np.int16)
+
+    def fill(self, raw: np.ndarray, code: int, per_frame: int, first: int, n: int) -> None:
+        """From a piece of n frames, the first of which is number `first`."""
+        from .. import _core
+
+        where, columns, out = raw.ctypes.data, self.table.ctypes.data, self.out.ctypes.data
+        _core.wfdb_frames(where, code, per_frame, n, columns, len(self.table), out, first, self.frames)
+
+    def split(self) -> Sequence[np.ndarray]:
+        """Each signal's samples; (signals, samples) where all have as many."""
+        counts = [count for _, count in self.columns]
+        if len(set(counts)) == 1:
+            return self.out.reshape(len(counts), -1)
+        ends = [self.frames * end for end in itertools.accumulate(counts)]
+        return [self.out[end - self.frames * count : end] for end, count in zip(ends, counts, strict=True)]
+
+
+@functools.lru_cache(maxsize=64)  # the same in every record of a collection
+def _column_table(columns: tuple[tuple[int, int], ...]) -> np.ndarray:
+    return np.array(columns, np.int64).reshape(-1, 2)
+
+
+def _by_numpy(
+    f: BinaryIO,
+    signals: Sequence[Signal],
+    wanted: Sequence[int],
+    per_frame: int,
+    frames: int,
+    columns: tuple[tuple[int, int], ...],
 ) -> Sequence[np.ndarray]:
-    """Columns of frames by the native kernel; (columns, samples) where all have as many."""
-    from .. import _core
-
-    table = np.array(columns, np.int64).reshape(-1, 2)
-    out = np.empty(int(table[:, 1].sum()) * frames, np.int16)
-    x = np.ascontiguousarray(x)
-    _core.wfdb_frames(x.ctypes.data, code, per_frame, frames, table.ctypes.data, len(table), out.ctypes.data)
-    if len(columns) and (table[:, 1] == table[0, 1]).all():
-        return out.reshape(len(columns), -1)
-    return np.split(out, np.cumsum(table[:-1, 1]) * frames) if len(columns) else []
+    form = FORMATS[signals[0].code]
+    n_bytes = form.n_bytes(frames * per_frame)
+    raw = np.zeros(-(-n_bytes // form.group_bytes) * form.group_bytes, np.uint8)
+    _read(f, signals[0].file, n_bytes, raw)
+    x = form.decode(raw)
+    if x.dtype == np.int16:
+        if form.missing != MISSING_INT16:
+            x[x == form.missing] = MISSING_INT16
+        rows = _Columns(columns, frames)
+        rows.fill(x, 16, per_frame, 0, frames)
+        return rows.split()
+    table = x[: frames * per_frame].reshape(frames, per_frame)
+    rows = [table[:, start : start + count].reshape(-1) for start, count in columns]
+    if form.missing is None:  # differences
+        initial = [int(signals[i].initial) for i in wanted]
+        rows = [np.cumsum(row, dtype=np.int64) + start for row, start in zip(rows, initial, strict=True)]
+    return [compact(row, form.missing) for row in rows]
 
 
 def _skewed(row: np.ndarray, signal: Signal, frames: int) -> np.ndarray:
@@ -255,7 +297,9 @@ def _from_matrix(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], 
     frames = check_held(name, len(x), frames)
     code = missing_code(signals[0].code)
     if x.dtype == np.dtype("<i2") and x.flags.c_contiguous and code == MISSING_INT16:
-        return SignalFile(frames, _gather(x.view(np.int16), 16, n, frames, [(i, 1) for i in wanted]))
+        rows = _Columns(tuple((i, 1) for i in wanted), frames)
+        rows.fill(x, 16, n, 0, frames)
+        return SignalFile(frames, rows.split())
     return SignalFile(frames, compact(np.ascontiguousarray(x[:frames, list(wanted)].T), code))
 
 

@@ -11,6 +11,7 @@ import functools
 import math
 import os
 import re
+import stat
 from typing import NamedTuple
 
 MAX_SIGNALS = 1024
@@ -51,7 +52,8 @@ class Signal(NamedTuple):
 
     @property
     def is_voltage(self) -> bool:
-        return not math.isnan(millivolts_of(self.unit))
+        mv = millivolts_of(self.unit)
+        return mv == mv
 
 
 class Segment(NamedTuple):
@@ -86,17 +88,29 @@ def own_fault(e: OSError) -> bool:
     return e.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 
 
+def open_file(path: str) -> int:
+    """A file's descriptor, to be closed by the caller. Of a pipe or a device, which might wait for ever, an OSError."""
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise IsADirectoryError(errno.EISDIR, "it is not a file", path)
+    return fd
+
+
 def without_suffix(name: str) -> str:
     return name[:-4] if name[-4:].lower() == ".hea" else name
 
 
-def header_path(path: str | os.PathLike) -> str:
-    """The header of a record given with or without ".hea"; also ".HEA", as cards and tapes of old have it."""
-    path = os.fspath(path)
+def _open_header(path: str) -> tuple[str, int]:
+    """The header of a record given with or without ".hea"; also ".HEA", as old cards and tapes have it."""
     if path[-4:].lower() == ".hea":
-        return path
-    small = f"{path}.hea"
-    return small if os.path.exists(small) or not os.path.exists(f"{path}.HEA") else f"{path}.HEA"
+        return path, open_file(path)
+    try:
+        return f"{path}.hea", open_file(f"{path}.hea")
+    except FileNotFoundError:
+        if not os.path.exists(f"{path}.HEA"):
+            raise
+        return f"{path}.HEA", open_file(f"{path}.HEA")
 
 
 def read_header(path: str | os.PathLike, root: str | os.PathLike | None = None) -> Header:
@@ -115,8 +129,7 @@ def read_header(path: str | os.PathLike, root: str | os.PathLike | None = None) 
         RecordError: the header cannot be read, or what it says cannot be true.
         OSError: the system refuses it: permissions, a failing disk, too many open files.
     """
-    path = header_path(path)
-    lines, comments = _lines(path)
+    path, lines, comments = _lines(os.fspath(path))
     if not lines:
         raise RecordError("the header is empty")
     n_segments, n_signals, fs, n_samples = _record_line(lines[0])
@@ -137,13 +150,16 @@ def read_header(path: str | os.PathLike, root: str | os.PathLike | None = None) 
     return Header(path, fs, n_samples, signals, comments)
 
 
-def _lines(path: str) -> tuple[list[str], list[str]]:
-    """A header's lines and its comments."""
-    if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would wait for a writer
-        raise RecordError("the header is not a file")
+def _lines(path: str) -> tuple[str, list[str], list[str]]:
+    """A header's path, lines and comments."""
     try:
-        with open(path, "rb") as f:
-            raw = f.read(MAX_HEADER + 1)
+        path, fd = _open_header(path)
+        try:
+            raw = os.read(fd, MAX_HEADER + 1)
+        finally:
+            os.close(fd)
+    except ValueError as e:  # a null character
+        raise RecordError(f"the header cannot be read: {e}") from None
     except OSError as e:
         if not own_fault(e):
             raise
@@ -153,11 +169,12 @@ def _lines(path: str) -> tuple[list[str], list[str]]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:  # by the line: one written in Latin-1 need not make the others so
-        text = b"\n".join(raw.removeprefix(b"\xef\xbb\xbf").splitlines())
-        text = "\n".join(map(_decode, text.split(b"\n")))
-    lines = [line.strip() for line in re.split("\r\n|\n|\r", text)]
+        text = "\n".join(map(_decode, raw.removeprefix(b"\xef\xbb\xbf").splitlines()))
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = [line.strip() for line in text.split("\n")]
     comments = [line[1:].strip() for line in lines if line.startswith("#")]
-    return [line for line in lines if line and not line.startswith("#")], comments
+    return path, [line for line in lines if line and not line.startswith("#")], comments
 
 
 def _decode(line: bytes) -> str:
@@ -236,30 +253,32 @@ def _segment_lines(lines: list[str], n: int) -> tuple[Segment, ...]:
 _FORMAT = re.compile(r"(\d{1,4})(?:x(\d{1,9}))?(?::(\d{1,9}))?(?:\+(\d{1,18}))?", re.ASCII)
 _GAIN = re.compile(r"(?P<gain>[^(/]*)(\((?P<baseline>[^)]*)\))?(/(?P<unit>.*))?")
 # file format [gain(baseline)/unit [resolution [zero [initial value [checksum [block size]]]]]] [name]
-_END = rf"({_NUMBER})(?!\S)"
+_N = rf"{_NUMBER}(?!\S)"
 _SIGNAL = re.compile(
-    rf"(\S+)\s+(\S+)(?:\s+(\S+)(?:\s+{_END}(?:\s+{_END}(?:\s+{_END}(?:\s+{_END}(?:\s+{_END})?)?)?)?)?)?(?:\s+(.*))?",
+    rf"(\S+)\s+(\S+)(?:\s+(\S+)(?:\s+{_N}(?:\s+({_N})(?:\s+({_N})(?:\s+{_N}(?:\s+{_N})?)?)?)?)?)?(?:\s+(.*))?",
     re.ASCII,
 )
 
 
 def _signal_line(line: str) -> Signal:
     """A line without some of the numbers before the name is understood: the name begins where the numbers end."""
-    parts = _SIGNAL.fullmatch(line)
-    if parts is None:
-        raise RecordError(f"the signal line {line[:60]!r} lacks a format")
-    file, fmt, gain_field, _, zero_field, initial_field, _, _, name = parts.groups()
+    fields = line.split(None, 8)
+    if len(fields) == 9 and "".join(fields[3:8]).replace("-", "").isdecimal():  # as nearly all are
+        file, fmt, gain_field, _, zero_field, initial_field, _, _, name = fields
+    else:
+        parts = _SIGNAL.fullmatch(line)
+        if parts is None:
+            raise RecordError(f"the signal line {line[:60]!r} lacks a format")
+        file, fmt, gain_field, zero_field, initial_field, name = parts.groups()
+        if zero_field is None and name and len(name.split()) > 1:  # a number misspelt, or a name of several words?
+            raise RecordError(f"the signal line {line[:60]!r} has a gain or a zero that is not a number")
     code, per_frame, skew, offset = _format_field(fmt)
     try:
-        gain, baseline, unit = _gain_field(gain_field) if gain_field else (200.0, None, "mV")
+        gain, baseline, unit, zero = _gain_field(gain_field or "", zero_field or "0")
+        initial = number(initial_field) if code == 8 and initial_field else zero
     except ValueError:
         raise RecordError(f"the signal line {line[:60]!r} has a gain or a zero that is not a number") from None
-    if zero_field is None and name and " " in name.strip():  # a number misspelt, or a name of several words?
-        raise RecordError(f"the signal line {line[:60]!r} has a gain or a zero that is not a number")
-    zero = float(zero_field) if zero_field else 0.0
-    baseline = zero if baseline is None else baseline  # the format's default: the ADC's zero
-    initial = float(initial_field) if initial_field else zero
-    if not (math.isfinite(gain) and max(abs(baseline), abs(zero), abs(initial)) <= MAX_ZERO):
+    if not (math.isfinite(gain) and abs(baseline) <= MAX_ZERO >= abs(initial)):
         raise RecordError(f"the signal line {line[:60]!r} has a gain or a zero that is not finite or beyond 2^32")
     return Signal(file, fmt, gain, baseline, unit, name or "", code, per_frame, skew, offset, initial)
 
@@ -277,13 +296,14 @@ def _format_field(text: str) -> tuple[int, int, int, int]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _gain_field(text: str) -> tuple[float, float | None, str]:
-    """gain(baseline)/unit; gain 0 stands for the format's default of 200."""
+def _gain_field(text: str, zero_field: str) -> tuple[float, float, str, float]:
+    """gain(baseline)/unit, with the ADC's zero, which is the baseline unless that is given. Gain 0 stands for 200."""
     parts = _GAIN.fullmatch(text)
     if parts is None:
         raise ValueError(text)
-    baseline = number(parts["baseline"]) if parts["baseline"] else None
-    return (number(parts["gain"]) if parts["gain"] else 0.0) or 200.0, baseline, parts["unit"] or "mV"
+    zero = number(zero_field)
+    baseline = number(parts["baseline"]) if parts["baseline"] else zero
+    return (number(parts["gain"]) if parts["gain"] else 0.0) or 200.0, baseline, parts["unit"] or "mV", zero
 
 
 def check_inside(name: str, folder: str, root: str | os.PathLike) -> None:
@@ -303,11 +323,18 @@ def segment_names(path: str) -> list[str]:
     Looks at the first line alone where that suffices: `find_records` asks of every header.
     """
     try:
-        with open(path, "rb", buffering=0) as f:
-            head = f.read(4096)
-        line = next((s for s in head.splitlines() if s.strip() and not s.lstrip().startswith(b"#")), head)
-        if b"/" not in line.split(None, 1)[0]:
-            return []
-        return [s.name for s in read_header(path).segments]
-    except (OSError, RecordError, IndexError):
+        fd = open_file(path)
+        try:
+            head = os.read(fd, 4096)
+        finally:
+            os.close(fd)
+        first = head.split(None, 1)[0]
+        if first.startswith((b"#", b"\xef\xbb\xbf#")):
+            first = next(
+                s.split()[0]
+                for s in head.splitlines()
+                if s.strip() and not s.lstrip(b"\xef\xbb\xbf \t").startswith(b"#")
+            )
+        return [s.name for s in read_header(path).segments] if b"/" in first else []
+    except (OSError, RecordError, IndexError, StopIteration):
         return []

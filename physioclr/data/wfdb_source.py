@@ -61,14 +61,28 @@ class Record(NamedTuple):
             standard: the 12 standard leads in their order instead, as (12, T): found by name, in any case; limb leads
                 that are absent are computed from two that are there, any other is NaN.
         """
-        x = (self.samples - self.baseline[:, None]) * self.scale[:, None]
         if self.samples.dtype == np.int16:
-            x[self.samples == MISSING_INT16] = np.nan
+            mv = _millivolts(self.samples, self.baseline, self.scale)
+        else:
+            mv = ((self.samples - self.baseline[:, None]) * self.scale[:, None]).astype(np.float32)
         if standard:
             from .standard import standard_leads
 
-            x = standard_leads(x, self.leads)
-        return x.astype(np.float32)
+            mv = standard_leads(mv, self.leads)
+        return mv
+
+
+def _millivolts(samples: np.ndarray, baseline: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """The same of int16, with -32768 as NaN, in one pass over memory."""
+    from .. import _core
+
+    x = np.ascontiguousarray(samples)
+    baseline, scale = (np.ascontiguousarray(v, np.float64) for v in (baseline, scale))
+    if x.ndim != 2 or not len(x) == len(baseline) == len(scale):
+        raise ValueError(f"samples, baseline, scale have shapes {x.shape}, {baseline.shape}, {scale.shape}")
+    mv = np.empty(x.shape, np.float32)
+    _core.wfdb_millivolts(x.ctypes.data, *x.shape, baseline.ctypes.data, scale.ctypes.data, mv.ctypes.data)
+    return mv
 
 
 def read_record(path: str | os.PathLike, root: str | os.PathLike | None = None) -> Record:
@@ -93,29 +107,24 @@ def read_record(path: str | os.PathLike, root: str | os.PathLike | None = None) 
     leads = [i for i, s in enumerate(signals) if s.is_voltage]
     if not leads:
         raise RecordError(f"it has no signal in volts: {', '.join(map(described, signals[:16]))}")
-    per_frame = max(signals[i].per_frame for i in leads)
+    used = [signals[i] for i in leads]
+    per_frame = max(s.per_frame for s in used)
     fs = check_rate(header.fs * per_frame)
+    scale, baseline = np.array([check_resolution(s) for s in used]), np.array([s.baseline for s in used])
     frames, rows = read_signals(header, leads)
-    scale = np.array([check_resolution(signals[i]) for i in leads])
-    baseline = np.array([signals[i].baseline for i in leads])
-    if all(row.dtype == np.int16 and len(row) == frames * per_frame for row in rows):
-        samples = rows if isinstance(rows, np.ndarray) else np.stack(rows)
+    if isinstance(rows, np.ndarray) and rows.dtype == np.int16:  # of one file, and all at one rate
+        samples = rows
+    elif all(row.dtype == np.int16 and len(row) == frames * per_frame for row in rows):
+        samples = np.stack(rows)
     else:
-        check_size(len(leads), frames * per_frame)
-        samples = np.empty((len(leads), frames * per_frame), np.float32)
-        for out, row, i in zip(samples, rows, leads, strict=True):
-            out[:] = at_rate(row, signals[i], per_frame)
-        scale, baseline = np.ones(len(leads)), np.zeros(len(leads))
-    return Record(
-        samples,
-        scale,
-        baseline,
-        fs,
-        [signals[i].name for i in leads],
-        header.comments,
-        tuple(header.fs * signals[i].per_frame for i in leads),
-        tuple(described(s) for s in signals if not s.is_voltage),
-    )
+        check_size(len(used), frames * per_frame)
+        samples = np.empty((len(used), frames * per_frame), np.float32)
+        for out, row, signal in zip(samples, rows, used, strict=True):
+            out[:] = at_rate(row, signal, per_frame)
+        scale, baseline = np.ones(len(used)), np.zeros(len(used))
+    own_fs = tuple([header.fs * s.per_frame for s in used])
+    left_out = tuple([described(s) for s in signals if not s.is_voltage]) if len(used) < len(signals) else ()
+    return Record(samples, scale, baseline, fs, [s.name for s in used], header.comments, own_fs, left_out)
 
 
 def read_signals(header: Header, wanted: Sequence[int], frames: int = 0) -> tuple[int, Sequence[np.ndarray]]:
