@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from .. import _core
 from .wfdb_header import MAX_SAMPLES, UNSTATED_SAMPLES, Header, RecordError, Signal, open_file, own_fault
 from .wfdb_mat import read_matrix
 
@@ -213,8 +214,6 @@ class _Columns:
 
     def fill(self, raw: np.ndarray, code: int, per_frame: int, first: int, n: int) -> None:
         """From a piece of n frames, the first of which is number `first`."""
-        from .. import _core
-
         where, columns, out = raw.ctypes.data, self.table.ctypes.data, self.out.ctypes.data
         _core.wfdb_frames(where, code, per_frame, n, columns, len(self.table), out, first, self.frames)
 

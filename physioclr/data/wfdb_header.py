@@ -155,7 +155,9 @@ def _lines(path: str) -> tuple[str, list[str], list[str]]:
     try:
         path, fd = _open_header(path)
         try:
-            raw = os.read(fd, MAX_HEADER + 1)
+            raw = os.read(fd, 1 << 14)
+            while len(raw) <= MAX_HEADER and (more := os.read(fd, 1 << 18)):
+                raw += more
         finally:
             os.close(fd)
     except ValueError as e:  # a null character

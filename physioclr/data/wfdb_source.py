@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import _core
 from .wfdb_find import find_records
 from .wfdb_formats import MISSING_INT16, read_signal_file
 from .wfdb_header import FS_RANGE, MAX_SAMPLES, NO_FILE, Header, RecordError, Segment, Signal, read_header
@@ -74,8 +75,6 @@ class Record(NamedTuple):
 
 def _millivolts(samples: np.ndarray, baseline: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """The same of int16, with -32768 as NaN, in one pass over memory."""
-    from .. import _core
-
     x = np.ascontiguousarray(samples)
     baseline, scale = (np.ascontiguousarray(v, np.float64) for v in (baseline, scale))
     if x.ndim != 2 or not len(x) == len(baseline) == len(scale):
