@@ -213,24 +213,35 @@ def test_headers_refused_with_a_reason(tmp_path, text, reason):
         read_record(tmp_path / "r")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+WORDS = [*"r r/2 r/1 1 2 12 500 r.dat ~ 16 16+24 16x2:1 212 8 311 508 1/mV 0 ( )/ mV # -1 1e9 9e99".split(), "\n"]
+LINES = ["r 1 500 5", "r 2 125", "r/2 1 250 4", "r 1 500 4000000000", "r 3 1e-3 9", "s 2", "r 2", "~ 4000000000"]
+LINES += [
+    f"{file} {fmt} {gain} 16 {zero} 7"
+    for file in ("r.dat", "~", "r.mat", "s.dat")
+    for fmt in ("8", "16x9", "212:999999999", "310+3", "32x65536", "516", "24+99999999999")
+    for gain, zero in (("1", "0"), ("1e-9(-3)/V", "9e9"), ("/uV", "-1.5"), ("2/x", "x"))
+]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     raw=st.one_of(
         st.binary(max_size=200),
-        st.lists(
-            st.sampled_from(["r", "1", "12", "500", "r.dat", "16", "16+24", "(", ")/", "mV", "\n", "#", "-1", "1e9"])
-        )
-        .map(" ".join)
-        .map(str.encode),
+        st.lists(st.sampled_from(WORDS)).map(" ".join).map(str.encode),
+        st.lists(st.sampled_from(LINES), max_size=6).map("\n".join).map(str.encode),
     )
 )
 def test_any_header_is_read_or_refused(tmp_path, raw):
     (tmp_path / "r.hea").write_bytes(raw)
     (tmp_path / "r.dat").write_bytes(bytes(64))
+    (tmp_path / "r.mat").write_bytes(bytes(64))
+    (tmp_path / "s.hea").write_text("s 1 250 2\nr.dat 16 1/mV\n")
+    list(find_records(tmp_path))
     try:
-        read_record(tmp_path / "r")
+        record = read_record(tmp_path / "r")
+        assert record.millivolts().shape == record.samples.shape == (len(record.leads), record.samples.shape[1])
     except RecordError as e:
-        assert str(e)
+        assert str(e) and "\n" not in str(e)
 
 
 @pytest.mark.parametrize(

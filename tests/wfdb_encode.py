@@ -60,10 +60,10 @@ def interleave(signals, per_frame, frames):
 
 
 def write(folder, name, header, **files):
-    """A header's text, and files by name with "_" for the dot. Returns the record's path."""
+    """A header's text, and files by name with "_" for the last dot. Returns the record's path."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.hea").write_bytes(header if isinstance(header, bytes) else header.encode())
     for file, content in files.items():
-        (folder / file.replace("_", ".")).write_bytes(bytes(content))
+        (folder / ".".join(file.rsplit("_", 1))).write_bytes(bytes(content))
     return folder / name
