@@ -122,6 +122,16 @@ def test_decimation_is_that_of_scipy(rng, down, length, dtype):
     np.testing.assert_allclose(y, resample_poly(x, 1, down, axis=1), atol=1e-5 if dtype == np.float32 else 1e-12)
 
 
+@pytest.mark.parametrize("fs", [250, 257, 360, 1024])
+def test_an_offset_stays_an_offset(fs):
+    """A constant of 100 mV is one at any rate; scipy's filter alone makes a ripple of 0.05 mV of it."""
+    np.testing.assert_allclose(resample(np.full((2, 3000), 100.0), fs, 500), 100.0, rtol=1e-9)
+    t = np.arange(12 * fs) / fs
+    y = resample((100 + np.sin(2 * np.pi * 5 * t))[None], fs, 500)[0]
+    truth = 100 + np.sin(2 * np.pi * 5 * np.arange(len(y)) / 500)
+    np.testing.assert_allclose(y[100:-100], truth[100:-100], atol=2e-3)
+
+
 def test_gaps_stay_gaps_and_do_not_spread(rng):
     x = rng.normal(size=(2, 10_000))
     whole = resample(x, 1000, 500)
