@@ -121,7 +121,8 @@ def plot_ecg(
         piece = ecg[lead, t0:t1]
         offset = np.nanmedian(piece) if np.isfinite(piece).any() else 0.0
         axes.plot((np.arange(t0, t1) - a) / fs, base + piece - offset, color=INK, linewidth=0.7)
-        axes.text((t0 - a) / fs + 0.04, base + 0.55 * ROW_MV - 0.25, leads[lead], fontsize=9, weight="bold", color=INK)
+        place = ((t0 - a) / fs + 0.04, base + 0.55 * ROW_MV - 0.25)
+        axes.text(*place, leads[lead], fontsize=9, weight="bold", color=INK, parse_math=False)
         return base
 
     peaks = np.empty(0, int) if rpeaks is None else np.asarray(rpeaks)
@@ -145,7 +146,7 @@ def plot_ecg(
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower right", ncols=3, fontsize=7, framealpha=0.9)
         title = "   ".join(filter(None, (title, _describe(intervals(delineation, rpeaks, fs)))))
-    axes.text(-0.1, 1.1, title, fontsize=9, color=INK)
+    axes.text(-0.1, 1.1, title, fontsize=9, color=INK, parse_math=False)
     axes.text(seconds + 0.1, 1.1, "25 mm/s   10 mm/mV", fontsize=7, color=INK, ha="right")
     return _save(figure, path)
 
@@ -173,13 +174,15 @@ def plot_similarity(path: str | os.PathLike, similarity: np.ndarray, groups: Seq
 def draw_record(record: str | os.PathLike, path: str | os.PathLike, *, start: float = 0.0) -> Path:
     """Draws a WFDB record with R peaks fused over its leads and the waves of lead II (the first lead if not 12).
 
+    Its title names the signals that are not drawn because they are no voltages.
+
     Args:
         record: its header, or the path without suffix.
         path: the picture to write.
         start: where the picture begins, s.
 
     Raises:
-        ValueError: the record cannot be read, or ends before `start`.
+        ValueError: the record cannot be read, has no signal in volts, or ends before `start`.
     """
     from .data import read_record
     from .ops.delineate import delineate
@@ -204,6 +207,6 @@ def draw_record(record: str | os.PathLike, path: str | os.PathLike, *, start: fl
         delineation=Delineation(*(x[0] for x in waves)),
         leads=leads,
         rhythm=rhythm,
-        title=Path(record).stem,
+        title=Path(record).stem + (f"   not drawn: {', '.join(found.left_out)}" if found.left_out else ""),
         start=start,
     )

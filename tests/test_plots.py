@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from wfdb_encode import encode, interleave, write
+from wfdb_files import ecg_like
 
 from physioclr import plots
 from physioclr.ops._types import Delineation
@@ -56,3 +58,14 @@ def test_the_title_tells_the_intervals():
     assert text == "60 /min, PR 140 ms, QRS 90 ms, QT 380 ms, QTc 380 ms"
     nothing = plots.intervals(Delineation(*(np.full(10, -1) for _ in d)), np.full(10, -1), FS)
     assert plots._describe(nothing) == ""
+
+
+def test_signals_that_are_no_voltages_are_named(tmp_path, rng):
+    """Beside a lead the title names them; alone they are an error, not empty paper."""
+    lines = "r.dat 16 1000/mV 16 0 0 0 0 II $x^$\nr.dat 16 10/mmHg 16 0 0 0 0 ABP\n"
+    raw = encode(16, interleave(ecg_like(rng, 2, 1000), (1, 1), 1000))
+    path = write(tmp_path, "r", f"r 2 250 1000\n{lines}", r_dat=raw)
+    assert "not drawn: ABP (mmHg)" in plots.draw_record(path, tmp_path / "r.svg").read_text()
+    write(tmp_path, "r", f"r 2 250 1000\n{lines.replace('/mV', '/adu')}")
+    with pytest.raises(ValueError, match=r"no signal in volts: II \$x\^\$ \(adu\), ABP \(mmHg\)"):
+        plots.draw_record(path, tmp_path / "r.svg")

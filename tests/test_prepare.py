@@ -82,7 +82,7 @@ def bad_and_good(src, rng):
         "all_flat": "every standard lead is flat",
         "short": "it is 0.3 s long; it must have at least 5 s",
         "one_lead": "it has 1 leads (II) and lacks I, III, aVR, aVL, aVF, V1, V2, V3, V4, V5, V6",
-        "pressure": "lead I is not in volts",
+        "pressure": "it has no signal in volts: I (mmHg), II (mmHg)",
         "gain": "lead I has 1e+300 mV per unit",
         "truncated": "truncated.dat is truncated: it holds 2500 of 5000 samples per signal",
         "no_signal": "the signal file no_signal.dat is missing",

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from wfdb_files import LEADS, ecg_like
 
 import physioclr as pc
-from physioclr.data.standard import every, resample, standardise
+from physioclr.data.resample import every, resample
+from physioclr.data.standard import standardise
 from physioclr.data.wfdb_source import Record, RecordError
 
 
@@ -26,8 +27,39 @@ def test_derived_limb_leads(rng):
     truth = np.array([two - one, -(one + two) / 2, one - two / 2, two - one / 2])
     np.testing.assert_allclose((signal * scale[:, None])[2:6], truth, atol=6e-4)
     np.testing.assert_allclose((signal * scale[:, None])[2:6], ecg[2:6], atol=0.0025)
-    with pytest.raises(RecordError, match="lacks II"):
-        standardise(record_of(ecg[1:], leads=["I", *LEADS[2:]]), 500.0)
+    with pytest.raises(RecordError, match="lacks I, II, aVR, aVL, aVF"):
+        standardise(record_of(ecg[[2, *range(6, 12)]], leads=["III", *LEADS[6:]]), 500.0)
+
+
+@pytest.mark.parametrize("given", [(a, b) for a in range(6) for b in range(a + 1, 6)])
+def test_limb_leads_from_any_two(given):
+    """Lead I along 0 degrees, II along 60, as Einthoven's triangle has them; a dipole of known x and y."""
+    x, y = np.sin(np.arange(3000) / 40), np.cos(np.arange(3000) / 17)
+    one, two = x, x / 2 + y * np.sqrt(3) / 2
+    limbs = np.array([one, two, two - one, -(one + two) / 2, one - two / 2, two - one / 2])
+    chest = np.tile(np.sin(np.arange(3000) / 9), (6, 1))
+    leads = [LEADS[k] for k in (*given, *range(6, 12))]
+    record = record_of(np.concatenate([limbs[list(given)], chest]).astype(np.float32), leads=leads, scale=1.0)
+    signal, scale = standardise(record, 500.0)
+    np.testing.assert_allclose(signal * scale[:, None], np.concatenate([limbs, chest]), atol=6e-4)
+    np.testing.assert_allclose(record.millivolts(standard=True), np.concatenate([limbs, chest]), atol=1e-6)
+
+
+def test_standard_leads_of_a_record_that_lacks_some(rng):
+    x = ecg_like(rng, 3, 3000)
+    mv = record_of(x, leads=["v2", "ABC", "avF"]).millivolts(standard=True)
+    assert mv.shape == (12, 3000) and mv.dtype == np.float32
+    np.testing.assert_allclose(mv[7], x[0] / 1000, rtol=1e-6)
+    np.testing.assert_allclose(mv[5], x[2] / 1000, rtol=1e-6)
+    assert np.isnan(np.delete(mv, (5, 7), axis=0)).all()
+
+
+@pytest.mark.parametrize(("n", "text"), [(2499, "4.998"), (2400, "4.8"), (150, "0.3"), (1, "0.002")])
+def test_length_in_enough_digits(rng, n, text):
+    with pytest.raises(RecordError, match=rf"^it is {text} s long; it must have at least 5 s"):
+        standardise(record_of(ecg_like(rng)[:, :n]), 500.0)
+    with pytest.raises(RecordError, match=r"^it is 4\.99998 s long"):
+        standardise(record_of(ecg_like(rng, n_samples=2500), fs=500.002), 500.0)
 
 
 def test_integer_samples_are_kept(rng):
@@ -88,6 +120,16 @@ def test_decimation_is_that_of_scipy(rng, down, length, dtype):
     y = every(x, down)
     assert y.dtype == dtype
     np.testing.assert_allclose(y, resample_poly(x, 1, down, axis=1), atol=1e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("fs", [250, 257, 360, 1024])
+def test_an_offset_stays_an_offset(fs):
+    """A constant of 100 mV is one at any rate; scipy's filter alone makes a ripple of 0.05 mV of it."""
+    np.testing.assert_allclose(resample(np.full((2, 3000), 100.0), fs, 500), 100.0, rtol=1e-9)
+    t = np.arange(12 * fs) / fs
+    y = resample((100 + np.sin(2 * np.pi * 5 * t))[None], fs, 500)[0]
+    truth = 100 + np.sin(2 * np.pi * 5 * np.arange(len(y)) / 500)
+    np.testing.assert_allclose(y[100:-100], truth[100:-100], atol=2e-3)
 
 
 def test_gaps_stay_gaps_and_do_not_spread(rng):

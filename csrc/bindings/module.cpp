@@ -56,4 +56,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_contrastive(m);
   bind_constants(m);
   bind_testing(m);
+  bind_wfdb_frames(m);
 }

@@ -20,7 +20,7 @@ import scipy.signal
 import torch
 from torch import Tensor
 
-from ..data.standard import every
+from ..data.resample import every
 from . import methods
 from .config import Config
 from .labelled import labelled_records

@@ -1,0 +1,21 @@
+#include "cpu/wfdb_frames.h"
+
+#include "bindings/bindings.h"
+
+namespace physioclr {
+
+void bind_wfdb_frames(py::module_& m) {
+  m.def("wfdb_frames", [](Address raw, int format, int64_t frame, int64_t frames, Address columns, int64_t n_columns,
+                          Address out, int64_t first, int64_t total) {
+    py::gil_scoped_release nogil;
+    cpu::wfdb_frames(ptr<const uint8_t>(raw), static_cast<WfdbFormat>(format), frame, frames,
+                     ptr<const WfdbColumn>(columns), n_columns, ptr<int16_t>(out), first, total);
+  });
+  m.def("wfdb_millivolts", [](Address x, int64_t rows, int64_t n, Address baseline, Address scale, Address mv) {
+    py::gil_scoped_release nogil;
+    cpu::wfdb_millivolts(ptr<const int16_t>(x), rows, n, ptr<const double>(baseline), ptr<const double>(scale),
+                         ptr<float>(mv));
+  });
+}
+
+}  // namespace physioclr
