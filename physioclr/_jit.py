@@ -1,4 +1,4 @@
-"""Numba's `njit` for all compiled code of the package: where nothing can be cached on disk, it compiles without a cache.
+"""Numba's `njit` for the compiled code of the package: where nothing can be cached on disk, it does without a cache.
 
 Numba refuses to decorate with cache=True when neither the package's folder, nor a cache folder of the user's, nor
 NUMBA_CACHE_DIR can be written (containers, clusters). That is no reason not to compute.

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .block import FEATURE_LEADS, SEGMENT
+from .block import FEATURE_LEADS
+from .recipe import SEGMENT, Recipe
 from .store_writer import write_json
-from .wfdb_source import find_records
 
 BLOCK_SIZES = (16, 256)  # records; small collections get small blocks, so that every process has some
 
@@ -23,9 +23,8 @@ BLOCK_SIZES = (16, 256)  # records; small collections get small blocks, so that 
 class Plan:
     """The records to prepare, in the file plan.txt (one JSON string a line), and where each block of them begins."""
 
-    src: Path
+    recipe: Recipe
     dest: Path
-    fs: float
     n_records: int
     block_size: int
     starts: list[int]  # byte offset in plan.txt
@@ -37,9 +36,17 @@ class Plan:
     def size(self, k: int) -> int:
         return min(self.block_size, self.n_records - k * self.block_size)
 
-    def block(self, k: int) -> tuple[Path, Path, str, list[str], float]:
-        """What `prepare_block` needs to make shard k."""
-        return self.src, self.dest, shard_name(k), self.records(k), self.fs
+    @property
+    def fs(self) -> float:
+        return self.recipe.fs
+
+    def block(self, k: int) -> tuple[Path, str, list[str]]:
+        """What `prepare_block` needs to make shard k, beside the recipe."""
+        return self.dest, shard_name(k), self.records(k)
+
+    def all_records(self) -> Iterator[str]:
+        with open(self.dest / "plan.txt", "rb") as f:
+            yield from map(json.loads, f)
 
     def records(self, k: int) -> list[str]:
         with open(self.dest / "plan.txt", "rb") as f:
@@ -57,9 +64,10 @@ def shard_name(k: int) -> str:
     return f"shard-{k:06d}"
 
 
-def make_plan(src: Path, dest: Path, fs: float) -> Plan:
+def make_plan(recipe: Recipe, dest: Path) -> Plan:
     """Write the plan, or read it and see that it is for the same records and settings."""
-    records = find_records(src)
+    src, fs = recipe.source.path, recipe.fs
+    records = recipe.source.records()
     file = dest / "plan.json"
     if dest.exists() and not dest.is_dir():
         raise ValueError(f"dest is {str(dest)!r}, a file; it must be a folder")
@@ -79,12 +87,12 @@ def make_plan(src: Path, dest: Path, fs: float) -> Plan:
             f.write(line)
             n, crc = n + 1, zlib.crc32(line, crc)
     plan = {"format": "physioclr-plan", "version": 1, "library": version(), "fs": fs, "n_records": n, "crc32": crc}
-    plan |= {"segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
+    plan |= {"segment": SEGMENT, "feature_leads": list(FEATURE_LEADS), **recipe.settings()}
     plan["block"] = block = min(max(-(-n // 64), BLOCK_SIZES[0]), BLOCK_SIZES[1])
     try:
         if not n:
-            what = "WFDB records (.hea files) in or below it, links to folders aside"
-            raise ValueError(f"src is {str(src)!r}; it must have {what}")
+            what = "WFDB records (.hea files), or .h5, .npy, .parquet, .edf or .dcm files, in or below it"
+            raise ValueError(f"src is {str(src)!r}; it must have {what}, links to folders aside")
         if file.is_file():
             _same_plan(file, plan)
         else:
@@ -99,7 +107,7 @@ def make_plan(src: Path, dest: Path, fs: float) -> Plan:
             if i % block == 0:
                 starts.append(offset)
             offset += len(line)
-    return Plan(src, dest, fs, n, block, starts)
+    return Plan(recipe, dest, n, block, starts)
 
 
 def _same_plan(file: Path, plan: dict[str, Any]) -> None:
@@ -113,7 +121,8 @@ def _same_plan(file: Path, plan: dict[str, Any]) -> None:
     if (n, begun.get("crc32")) != (plan["n_records"], plan["crc32"]):
         what = f"over {n} records; src now has {plan['n_records']}" + (" others" if n == plan["n_records"] else "")
     else:
-        what = ", ".join(f"with {k} = {begun.get(k)}, not {v}" for k, v in plan.items() if begun.get(k) != v)
+        keys = dict.fromkeys((*plan, *begun))
+        what = ", ".join(f"with {k} = {begun.get(k)}, not {plan.get(k)}" for k in keys if begun.get(k) != plan.get(k))
     raise ValueError(f"the store {file.parent} was begun {what}; prepare into a new folder")
 
 
