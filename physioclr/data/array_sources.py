@@ -40,7 +40,11 @@ class _ArraySource:
         return None
 
     def check(self) -> None:
-        pass
+        self.close()  # the files may have changed since an earlier run of this process
+
+    def close(self) -> None:
+        _layout.cache_clear()
+        _parquet.cache_clear()
 
     def remarks(self) -> list[str]:
         return []

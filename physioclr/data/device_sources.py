@@ -39,6 +39,9 @@ class _FileSource:
     def check(self) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
     def remarks(self) -> list[str]:
         return []
 

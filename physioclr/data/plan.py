@@ -28,6 +28,7 @@ class Plan:
     n_records: int
     block_size: int
     starts: list[int]  # byte offset in plan.txt
+    remarks: tuple[str, ...] = ()  # for the report
 
     @property
     def n_blocks(self) -> int:
@@ -43,10 +44,6 @@ class Plan:
     def block(self, k: int) -> tuple[Path, str, list[str]]:
         """What `prepare_block` needs to make shard k, beside the recipe."""
         return self.dest, shard_name(k), self.records(k)
-
-    def all_records(self) -> Iterator[str]:
-        with open(self.dest / "plan.txt", "rb") as f:
-            yield from map(json.loads, f)
 
     def records(self, k: int) -> list[str]:
         with open(self.dest / "plan.txt", "rb") as f:
@@ -93,6 +90,10 @@ def make_plan(recipe: Recipe, dest: Path) -> Plan:
         if not n:
             what = "WFDB records (.hea files), or .h5, .npy, .parquet, .edf or .dcm files, in or below it"
             raise ValueError(f"src is {str(src)!r}; it must have {what}, links to folders aside")
+        remarks = recipe.source.remarks()
+        if recipe.table is not None:  # before there is a plan that names this table
+            with open(listing, "rb") as f:
+                remarks += recipe.table.match(map(json.loads, f))
         if file.is_file():
             _same_plan(file, plan)
         else:
@@ -107,7 +108,7 @@ def make_plan(recipe: Recipe, dest: Path) -> Plan:
             if i % block == 0:
                 starts.append(offset)
             offset += len(line)
-    return Plan(recipe, dest, n, block, starts)
+    return Plan(recipe, dest, n, block, starts, tuple(remarks))
 
 
 def _same_plan(file: Path, plan: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -23,7 +22,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from ..ops._arrays import check_fs, check_int
+from ..ops._arrays import check_fs, check_int, check_number
 from .block import FEATURE_LEADS, Done, prepare_block
 from .plan import Plan, lock, make_plan, shard_name, version
 from .recipe import SEGMENT, Describe, Recipe
@@ -99,21 +98,38 @@ def prepare(
     begun = time.monotonic()
     src, dest, fs, jobs = Path(src), Path(dest), check_fs(fs), check_int(jobs, "jobs", 1, 1024)
     part, parts = _check_shard(shard)
-    if not 0 <= zero_seconds < math.inf:
-        raise ValueError(f"zero_seconds is {zero_seconds!r}; it must be 0 (off) or a number of seconds")
-    given = {
-        "source_fs": None if source_fs is None else check_fs(source_fs),
+    zero_seconds = check_number(zero_seconds, "zero_seconds", 0.0, 3600.0, unit="s")
+    bare = {
+        "source_fs": None if source_fs is None else check_number(source_fs, "source_fs", 50.0, 4000.0, unit="Hz"),
         "leads": None if leads is None else tuple(leads),
     }
-    source = open_source(src, format=format, unit=unit, follow_links=follow_links, **given)
-    own = table or source.table()
-    if label_columns is not None and own is None:
-        raise ValueError("label_columns is given without a table")
-    rows = RecordTable(Path(own), label_columns) if own else None
-    recipe = Recipe(source, fs, float(zero_seconds), rows, describe)
+    source = open_source(src, format=format, unit=unit, follow_links=follow_links, **bare)
     source.check()
-    plan = make_plan(recipe, dest)
-    remarks = source.remarks() + (rows.match(plan.all_records()) if rows else [])
+    try:
+        own = table or source.table()
+        if label_columns is not None and own is None:
+            raise ValueError("label_columns is given without a table")
+        rows = RecordTable(Path(own), label_columns) if own else None
+        plan = make_plan(Recipe(source, fs, zero_seconds, rows, describe), dest)
+        n_new = _prepare(plan, part, parts, jobs, progress)
+    finally:
+        source.close()
+    complete, stored, left_out, unlabelled = True, 0, 0, Counter()
+    for k in range(plan.n_blocks):
+        finished = finished_shard(dest, shard_name(k))
+        complete = complete and finished is not None
+        stored += finished["n_records"] if finished else 0
+        left_out += len(finished["skipped"]) if finished else 0
+        unlabelled.update(finished.get("unlabelled", {}) if finished else {})
+    if complete:
+        _complete(plan)
+    seconds = time.monotonic() - begun
+    return Report(dest, plan.n_records, stored, left_out, n_new, complete, seconds, dict(unlabelled), plan.remarks)
+
+
+def _prepare(plan: Plan, part: int, parts: int, jobs: int, progress: Progress | None) -> int:
+    """Make this part's blocks that are not there or may come out otherwise now; how many records were worked on."""
+    dest, table = plan.dest, plan.recipe.table
     with lock(dest, f"prepare-{part}-of-{parts}"):
         mine = range(part, plan.n_blocks, parts)
         _clear(dest, set(map(shard_name, mine)))
@@ -122,7 +138,9 @@ def prepare(
             finished = finished_shard(dest, shard_name(k))
             if finished is None:
                 shutil.rmtree(dest / shard_name(k), ignore_errors=True)
-            if finished is None or finished["skipped"] or finished.get("described") != recipe.crc(plan.records(k)):
+            if finished is None or finished["skipped"]:
+                todo.append(k)
+            elif table is not None and finished.get("described") != table.crc(plan.records(k)):
                 todo.append(k)
             else:
                 n_done += plan.size(k)
@@ -134,17 +152,7 @@ def prepare(
             n_new += done.kept + done.left_out if done.new else 0
             if progress:
                 progress(n_done, total, n_skipped)
-    complete, stored, left_out, unlabelled = True, 0, 0, Counter()
-    for k in range(plan.n_blocks):
-        finished = finished_shard(dest, shard_name(k))
-        complete = complete and finished is not None
-        stored += finished["n_records"] if finished else 0
-        left_out += len(finished["skipped"]) if finished else 0
-        unlabelled.update(finished.get("unlabelled", {}) if finished else {})
-    if complete:
-        _complete(plan)
-    seconds = time.monotonic() - begun
-    return Report(dest, plan.n_records, stored, left_out, n_new, complete, seconds, dict(unlabelled), tuple(remarks))
+    return n_new
 
 
 def _check_shard(shard: tuple[int, int] | None) -> tuple[int, int]:

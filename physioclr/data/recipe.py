@@ -45,10 +45,10 @@ class Recipe:
 
     def classes(self) -> dict[str, tuple[str, ...]]:
         """Scheme -> class names, as far as they are known before the records are read."""
-        return dict(CLASSES) | (self.table.classes if self.table else {})
+        return dict(CLASSES) | (self.table.classes if self.table is not None else {})
 
     def crc(self, record_ids: Iterable[str]) -> int:
-        return self.table.crc(record_ids) if self.table else 0
+        return self.table.crc(record_ids) if self.table is not None else 0
 
     def read(self, record_id: str) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         """(12, T) int16, (12,) mV per unit, and the row of the table.
@@ -69,7 +69,9 @@ class Recipe:
             raise
 
     def _read(self, record_id: str) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-        row_of_table = self.table.row_of(record_id) if self.table else {}  # first: the table may state the rate
+        row_of_table = (
+            self.table.row_of(record_id) if self.table is not None else {}
+        )  # first: the table may state the rate
         stated_fs = row_of_table.get("fs")
         record, row = self.source.read(record_id, stated_fs) if stated_fs else self.source.read(record_id)
         record = mark_zeros(record, self.zero_seconds, self.source.zero_ends)

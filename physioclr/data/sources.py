@@ -39,6 +39,9 @@ class Source(Protocol):
     def check(self) -> None:
         """Raise ValueError where a label table of the source cannot be used at all, before the first record is read."""
 
+    def close(self) -> None:
+        """Let go of files held open between records."""
+
     def remarks(self) -> list[str]:
         """What the report should say of the source, after `check` and after its records were listed."""
 
@@ -84,6 +87,9 @@ class WfdbSource:
 
     def check(self) -> None:
         self._damage = ptbxl.damage_below(self.path)
+
+    def close(self) -> None:
+        pass
 
 
 def _listed(listing: Path) -> list[str] | None:

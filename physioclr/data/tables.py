@@ -130,7 +130,7 @@ def decode(raw: bytes, path: Path) -> str:
         text = raw.decode("utf-16-le", "replace") if encoding.startswith("utf-16") else raw.decode("latin-1")
     if "\0" in text:
         raise TableError(f"{path} is not a text file")
-    return text
+    return text.lstrip("\ufeff")
 
 
 def _read_parquet(path: Path) -> Table:
