@@ -266,6 +266,13 @@ def test_code15_table(tmp_path):
     assert table.row_of("exams_part13/2873686")["sex"] == "F"
 
 
+def test_a_rate_is_for_bare_arrays_only(source, tmp_path):
+    table = write_table(tmp_path, "record_id,fs\nr0,250\n")
+    report = pc.data.prepare(source, tmp_path / "store", table=table)
+    assert "columns of mine.csv that are not used: fs" in report.remarks
+    assert list(pc.data.open_store(tmp_path / "store").table["n_samples"]) == [5000] * 5
+
+
 def test_a_table_of_parquet(source, tmp_path):
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     columns = {"record_id": ["g/r0", "r1"], "fold": [3, None], "age": [61.5, None], "labels": [["a", "b"], None]}

@@ -74,6 +74,14 @@ def test_code15(code15, tmp_path):
     assert "nn_predicted_age" in report.remarks[-1]
 
 
+def test_a_table_beside_the_records_need_not_fit(code15, tmp_path):
+    folder, _ = code15
+    (folder / "exams.csv").write_text(EXAMS.replace("\n1", "\n91").replace("\n5", "\n95"))
+    report, store = prepared(folder, tmp_path / "store", fs=400)
+    assert len(store) == 3 and "5 of 5 records have no row in exams.csv" in report.remarks
+    assert list(store.table["patient_id"]) == [""] * 3
+
+
 def test_one_hdf5_file_with_settings(tmp_path, rng):
     h5py = pytest.importorskip("h5py")
     x = np.stack([millivolts(rng, n_samples=3000, fs=250.0) for _ in range(2)])
@@ -142,12 +150,17 @@ def test_parquet_that_names_files(tmp_path, rng):
     for k in range(3):
         np.save(src / "ecg" / f"{k}.npy", np.roll(x, k, axis=1))
     columns = {"path": ["ecg/1.npy", "ecg/0.npy", "ecg/9.npy"], "fs": [500.0, 500.0, 500.0], "patient": [1, 2, 3]}
-    parquet.write_table(pyarrow.table(columns | {"AF": [1, 0, 0]}), src / "list.parquet")
+    columns["AF"] = [1, 0, 0]
+    parquet.write_table(pyarrow.table(columns), src / "list.parquet")
     report, store = prepared(src, tmp_path / "store")
     assert dict(report.skipped()) == {"ecg/9": "the file ecg/9.npy is missing"}
     assert list(store.table["record_id"]) == ["ecg/1", "ecg/0"] and list(store.table["patient_id"]) == ["1", "2"]
     np.testing.assert_allclose(store.read(0), np.roll(x, 1, axis=1), atol=5.1e-4)
     assert store.labels["list"][0] == ("AF",) and store.labels["list"][1].tolist() == [[1], [0]]
+    parquet.write_table(pyarrow.table({"record_id": ["x", "y", "z"]} | columns), src / "list.parquet")
+    store = prepared(src, tmp_path / "named")[1]  # ids beside the names of the files
+    assert list(store.table["record_id"]) == ["x", "y"] and list(store.table["patient_id"]) == ["1", "2"]
+    np.testing.assert_allclose(store.read(0), np.roll(x, 1, axis=1), atol=5.1e-4)
 
 
 @pytest.mark.parametrize("shape", ["nested", "turned", "flat"])

@@ -20,6 +20,7 @@ from .wfdb_source import MISSING_INT16, Record, RecordError
 _IDS = ("exam_id", "record_id", "ecg_id", "id", "ids")
 _SIGNALS = ("tracings", "ecg", "signal", "signals", "x")
 _RATES = ("fs", "sampling_rate", "sampling_frequency", "sample_rate", "frequency")
+_FILES = ("path", "file", "filename", "file_name")
 _CACHE_BYTES = 64 << 20  # of an HDF5 file's chunks: one may hold many records
 
 
@@ -27,6 +28,7 @@ class _ArraySource:
     """What is the same for all: the rate, the unit and the leads, which bare arrays do not state."""
 
     zero_ends = False
+    bare = True
     format = ""
 
     def __init__(self, path: Path, source_fs: float | None, unit: str, leads: tuple[str, ...] | None):
@@ -235,7 +237,8 @@ class ParquetSource(_ArraySource):
 
     With a column `signal` (or ecg, tracings, signals, x): nested lists, (leads, samples) or (samples, leads), or one
     flat list, lead after lead. Without: the column path (or file, filename) names a .npy file, relative to the Parquet
-    file. The other columns are the table, as of a CSV file (`record_table`).
+    file. A record's id is the column record_id, or else that name. The other columns are the table, as of a CSV file
+    (`record_table`).
     """
 
     format = "parquet"
@@ -256,7 +259,7 @@ class ParquetSource(_ArraySource):
     def read(self, record_id: str, fs: float | None = None) -> tuple[Record, dict[str, Any]]:
         rows = _parquet(str(self._files()[0]))
         if rows.signal is None:
-            x = read_npy(folder_of(self.path), record_id)
+            x = read_npy(folder_of(self.path), rows.file_of(record_id))
         else:
             x = rows.array(record_id, len(self.leads))
         return self._record(x, fs), self._row(record_id)
@@ -278,27 +281,28 @@ class _ParquetRows:
             raise ValueError(f"{path} is not a readable Parquet file: {e}") from None
         schema = self._file.schema_arrow
         self.signal = next((n for n in _SIGNALS if n in schema.names and t.is_nested(schema.field(n).type)), None)
-        ids = next(
-            (
-                n
-                for n in ("record_id", "record", "exam_id", "path", "file", "filename", "file_name")
-                if n in schema.names
-            ),
-            None,
-        )
-        if ids is None:
-            raise ValueError(f"{path} has no column record_id or path; it has {', '.join(schema.names)}")
-        if self.signal is None:
-            ids = next((n for n in ("path", "file", "filename", "file_name") if n in schema.names), ids)
+        files = next((n for n in _FILES if n in schema.names), None)
+        ids = next((n for n in ("record_id", "record", "exam_id") if n in schema.names), files)
+        if ids is None or (self.signal is None and files is None):
+            has = ", ".join(schema.names)
+            raise ValueError(f"{path} must have a column record_id and one of signals, or a column path; it has {has}")
         values = self._file.read(columns=[ids]).column(ids).to_pylist()
-        self.keys = [record_key(str(v)) for v in values if v is not None]
-        if len(set(self.keys)) < len(self.keys):
-            twice = next(k for k in self.keys if self.keys.count(k) > 1)
-            raise ValueError(f"{path} has the record {twice!r} more than once")
         self._row = {record_key(str(v)): k for k, v in enumerate(values) if v is not None}
+        self.keys = list(self._row)
+        if len(self.keys) < sum(v is not None for v in values):
+            raise ValueError(f"{path} names a record more than once in its column {ids}")
+        self._files = (
+            values if ids == files or self.signal else self._file.read(columns=[files]).column(files).to_pylist()
+        )
         groups = [self._file.metadata.row_group(g).num_rows for g in range(self._file.num_row_groups)]
         self._ends = np.cumsum(groups).tolist()
         self._held: tuple[int, Any] = (-1, None)
+
+    def file_of(self, key: str) -> str:
+        """The .npy file that holds a record, without suffix."""
+        if key not in self._row or self._files[self._row[key]] is None:
+            raise RecordError(f"{Path(self._path).name} names no file for {key}")
+        return record_key(str(self._files[self._row[key]]))
 
     def array(self, key: str, n_leads: int) -> np.ndarray:
         if key not in self._row:

@@ -25,6 +25,7 @@ class _FileSource:
     """One record per file."""
 
     zero_ends = False
+    bare = False
     format = ""
 
     def __init__(self, path: Path):

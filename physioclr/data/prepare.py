@@ -109,7 +109,7 @@ def prepare(
         own = table or source.table()
         if label_columns is not None and own is None:
             raise ValueError("label_columns is given without a table")
-        rows = RecordTable(Path(own), label_columns) if own else None
+        rows = RecordTable(Path(own), label_columns, named=bool(table), rates=source.bare) if own else None
         plan = make_plan(Recipe(source, fs, zero_seconds, rows, describe), dest)
         n_new = _prepare(plan, part, parts, jobs, progress)
     finally:

@@ -53,15 +53,22 @@ class RecordTable:
         classes: scheme -> names of its classes.
         unused: columns that are neither labels nor of a known name.
 
+    named: whether the user named the file; one that lies beside the records need not fit them. rates: whether the
+    column fs is of use: only bare arrays do not state their rate.
+
     Raises:
         TableError: the file cannot be used at all: no record ids, a column that is asked for and absent, free text as
             labels, a name that no scheme can have.
     """
 
-    def __init__(self, path: Path, label_columns: Iterable[str] | None = None):
-        self.path = Path(path)
+    def __init__(
+        self, path: Path, label_columns: Iterable[str] | None = None, *, named: bool = True, rates: bool = True
+    ):
+        self.path, self._named = Path(path), named
         table = read_table(self.path)
         self._roles = _roles(table)
+        if not rates:
+            self._roles.pop("fs", None)
         taken = set(self._roles.values())
         self._binary, self._codes = _label_columns(table, taken, label_columns)
         used = taken | set(self._binary) | set(self._codes)
@@ -185,7 +192,7 @@ class RecordTable:
                 raise TableError(
                     f"{self.path}: {key!r} fits the records {used[key]!r} and {record_id!r}; give their whole ids"
                 )
-        if not used:
+        if not used and self._named:
             has = next(iter(self._rows), "(none)")
             raise TableError(
                 f"{self.path} has no row for any record: its ids are like {has!r}, the records' {example!r}"

@@ -23,6 +23,7 @@ UNITS = {"mV": 1.0, "uV": 1e-3, "V": 1e3, "nV": 1e-6}  # mV per unit
 class Source(Protocol):
     path: Path
     zero_ends: bool  # zeros at the ends of a record, however few, are padding
+    bare: bool  # its files do not state the rate: `read` also takes one, which the table gives
 
     def records(self) -> Iterator[str]:
         """The ids, in a fixed order. Raises ValueError where the source cannot be listed."""
@@ -50,6 +51,7 @@ class WfdbSource:
     """A tree of WFDB records."""
 
     zero_ends = False
+    bare = False
 
     def __init__(self, path: Path, follow_links: bool = False):
         self.path, self.follow_links = path, follow_links

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops._arrays import STANDARD_LEADS, check_fs
+from ..ops._arrays import STANDARD_LEADS, check_fs, check_number
 from .array_sources import array_record
 from .block import FEATURE_LEADS, N_FEATURES, PENDING_BYTES, _Pending, _write, one_line
 from .labels import CLASSES
@@ -64,12 +64,13 @@ def write_store(
     """
     begun = time.monotonic()
     dest, fs = Path(path), check_fs(fs)
+    zero_seconds = check_number(zero_seconds, "zero_seconds", 0.0, 3600.0, unit="s")
     known = dict(CLASSES) | {check_scheme(s): tuple(map(str, names)) for s, names in (classes or {}).items()}
     if dest.exists() and (not dest.is_dir() or any(p.name[0] != "." for p in dest.iterdir())):
         raise ValueError(f"path is {str(dest)!r}, which holds other files; it must be new or empty")
     dest.mkdir(parents=True, exist_ok=True)
     with lock(dest, "write"):
-        store = _Writer(dest, fs, float(zero_seconds), known, progress)
+        store = _Writer(dest, fs, zero_seconds, known, progress)
         try:
             for item in records:
                 store.add(item)
