@@ -37,7 +37,7 @@ def _warn_once() -> None:
         _warned = True
         warnings.warn(
             "Numba cannot cache compiled code: neither physioclr's folder nor the home folder can be written. Every "
-            "process compiles anew (some ten seconds). Set NUMBA_CACHE_DIR to a folder that can be written",
+            "process compiles anew (half a minute of work). Set NUMBA_CACHE_DIR to a folder that can be written",
             RuntimeWarning,
             stacklevel=2,
         )
