@@ -75,6 +75,7 @@ def show_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
 
 
 LISTS = ("--fractions", "--set", "--inputs", "--test-folds", "--train-sources", "--test-sources")
+LISTS += ("--label-columns", "--leads")
 
 
 def expand_lists(argv: list[str]) -> list[str]:
@@ -114,6 +115,8 @@ def main() -> None:
             raise
         err.print(f"[red]error:[/red] {type(e).__name__}: ", end="")
         err.print(str(e), markup=False)
+        for note in getattr(e, "__notes__", ()):
+            err.print(note, markup=False)
         err.print("(--traceback shows where)")
         sys.exit(2)
 
@@ -147,13 +150,37 @@ def demo(
 
 @app.command()
 def prepare(
-    src: Annotated[Path, typer.Argument(help="Folder of WFDB records (Challenge 2020/2021, PTB-XL, any WFDB).")],
+    src: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of WFDB records (Challenge, PTB-XL, MIMIC ...), HDF5, .npy, Parquet, EDF or DICOM."
+        ),
+    ],
     dest: Annotated[Path, typer.Argument(help="The store to make, or to go on with.")],
     fs: Annotated[float, typer.Option(help="Sampling rate of the store, Hz.")] = 500.0,
     jobs: Annotated[int, typer.Option(help="Records in work at a time.")] = 1,
     shard: Annotated[str | None, typer.Option(help="i/n: only the i-th of n parts, i from 1 to n.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet: record_id, patient_id, age, sex, fold, split, labels.")
+    ] = None,
+    label_columns: Annotated[
+        list[str] | None,
+        typer.Option(help="Columns of the table that are labels; default those of 0 and 1, labels, dx."),
+    ] = None,
+    zero_seconds: Annotated[
+        float, typer.Option(help="Exact zeros on all leads for so long are missing samples; 0: never.")
+    ] = 0.2,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Enter links to folders, also outside SRC.")
+    ] = False,
+    format: Annotated[
+        str | None, typer.Option(help="wfdb, hdf5, npy, parquet, edf or dicom; default what SRC has.")
+    ] = None,
+    source_fs: Annotated[float | None, typer.Option(help="Sampling rate of bare arrays, Hz.")] = None,
+    unit: Annotated[str, typer.Option(help="Unit of bare arrays: mV, uV, V or nV.")] = "mV",
+    leads: Annotated[list[str] | None, typer.Option(help="Leads of bare arrays, in order; default the 12.")] = None,
 ) -> None:
-    """Convert a tree of WFDB records into a store. Records that cannot be used are listed with the reason."""
+    """Convert recordings into a store. Records that cannot be used are listed with the reason; all: status 1."""
     from .data import prepare as convert
 
     part = None
@@ -173,8 +200,14 @@ def prepare(
             rate = lines(done, total, note)
             bar.update(task, completed=done, total=total, note=f"{rate} {note}")
 
-        report = convert(src, dest, fs=fs, jobs=jobs, shard=part, progress=update)
+        report = convert(
+            src, dest, fs=fs, jobs=jobs, shard=part, progress=update, table=table, label_columns=label_columns or None,
+            zero_seconds=zero_seconds, follow_links=follow_links, format=format, source_fs=source_fs, unit=unit,
+            leads=leads or None,
+        )  # fmt: skip
     out.print(str(report), markup=False)
+    if report.kept_nothing:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -67,6 +67,31 @@ def test_prepare_lists_what_it_left_out(physioclr, source, tmp_path):
     assert physioclr("verify", tmp_path / "store")[:2] == (0, f"{tmp_path / 'store'}: no problems\n")
 
 
+def test_own_labels_from_a_table_to_the_probe(physioclr, source, tmp_path):
+    """--table, then `pretrain --method supervised` and `probe --scheme` with the scheme that the table has."""
+    (tmp_path / "mine.csv").write_text(
+        "record_id,fold,big:odd,big:half,codes\n"
+        + "".join(
+            f"{r},{k % 3},{k % 2},{int(k < 6)},{'a|b' if k % 2 else 'b'}\n"
+            for k, r in enumerate(r for r in pc.data.find_records(source) if not r.endswith("lost"))
+        )
+    )
+    store = tmp_path / "store"
+    status, out, err = physioclr("prepare", source, store, "--table", tmp_path / "mine.csv", "--zero-seconds", "0.5")
+    assert status == 0 and "1 of 13 records have no row in mine.csv" in out, err
+    words = ["--set", "batch_size=4", "channels=[8,8]", "warmup=1", "steps=2", "scheme=big"]
+    status, out, err = physioclr("pretrain", store, "--out", tmp_path / "run", "--method", "supervised", *words)
+    assert status == 0, err
+    for scheme, name in (("big", "half"), ("codes", "a")):
+        words = ["--scheme", scheme, "--fractions", "1", "--min-positives", "1"]
+        status, out, err = physioclr("probe", tmp_path / "run", store, *words)
+        assert status == 0 and f"labels {scheme}" in out and name in out, err
+    words = ["--table", tmp_path / "mine.csv", "--label-columns", "codes"]
+    status, out, err = physioclr("prepare", source, tmp_path / "codes", *words)
+    assert status == 0 and "not used: big:odd, big:half" in out, err
+    assert "codes" in pc.data.open_store(tmp_path / "codes").labels
+
+
 def test_verify_finds_damage(physioclr, store, tmp_path):
     copy = shutil.copytree(store, tmp_path / "copy")
     signals = next(copy.rglob("signals.npy"))

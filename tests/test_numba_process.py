@@ -113,3 +113,30 @@ def test_first_call_of_a_process_is_quick_once_the_cache_is_warm(call):
         assert done.returncode == 0, done.stderr
     assert pc.info()["numba cache"].startswith("warm")
     assert float(done.stdout) < 2.0  # s of this process, imports of Numba included
+
+
+NO_CACHE = """
+import sys, warnings, numpy as np
+from numba.core import caching
+def refuse(self):
+    raise PermissionError(13, "read-only")  # as site-packages, the home folder and NUMBA_CACHE_DIR may be
+for locator in vars(caching).values():
+    if isinstance(locator, type) and issubclass(locator, caching._CacheLocator):
+        locator.ensure_cache_path = refuse
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import physioclr as pc
+    report = pc.data.prepare(pc.data.sample().path, sys.argv[1], fs=250)  # delineation, features, decimation
+    import physioclr.train._numba_highpass
+mine = [str(w.message) for w in caught if issubclass(w.category, RuntimeWarning)]
+assert len(mine) == 1 and "NUMBA_CACHE_DIR" in mine[0], mine
+assert (report.n_records, report.n_skipped) == (80, 0), report
+"""
+
+
+@pytest.mark.slow
+def test_without_a_folder_for_the_cache_it_compiles_without(tmp_path):
+    """Numba refuses to decorate there; that once left every record out."""
+    call = [sys.executable, "-c", NO_CACHE, str(tmp_path / "store")]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr

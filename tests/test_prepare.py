@@ -119,7 +119,8 @@ def test_goes_on_over_bad_records(tmp_path, rng):
     assert not store.labelled["cinc2021"][at["no_comments"]] and np.isnan(store.table["age"][at["named_labels"]])
 
 
-def test_an_op_that_fails_costs_one_record(tmp_path, rng, monkeypatch, no_ops):
+def test_an_op_that_fails_ends_the_run_and_marks_no_record(tmp_path, rng, monkeypatch, no_ops):
+    """It is a mistake in the program: the record is kept for the next run, which has the mistake repaired."""
     sound = block_py.physiology
 
     def failing(records, fs):
@@ -127,11 +128,15 @@ def test_an_op_that_fails_costs_one_record(tmp_path, rng, monkeypatch, no_ops):
             raise ArithmeticError("of this record")
         return sound(records, fs)
 
-    monkeypatch.setattr(block_py, "physiology", failing)
     for k in range(5):
         write_record(tmp_path / "src", f"r{k}", ecg_like(rng))
+    with monkeypatch.context() as m:
+        m.setattr(block_py, "physiology", failing)
+        with pytest.raises(ArithmeticError, match="of this record") as raised:
+            pc.data.prepare(tmp_path / "src", tmp_path / "store")
+    assert "features of the record r2" in raised.value.__notes__[0]
     report = pc.data.prepare(tmp_path / "src", tmp_path / "store")
-    assert list(report.skipped()) == [("r2", "ArithmeticError: of this record")] and report.n_records == 4
+    assert (report.n_records, report.n_skipped) == (5, 0)
 
 
 @pytest.mark.parametrize(

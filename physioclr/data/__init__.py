@@ -1,4 +1,4 @@
-"""Real recordings: reading WFDB files, the store that training reads, and the records shipped with the package.
+"""Real recordings: reading files of them, the store that training reads, and the records shipped with the package.
 
     import physioclr as pc
     pc.data.prepare("ptb-xl/", "stores/ptbxl", jobs=4)
@@ -9,10 +9,14 @@ Importing this imports neither wfdb, torch nor numba.
 """
 
 from .labels import CLASSES
-from .prepare import Report, prepare
+from .prepare import prepare
+from .report import Report
 from .samples import Sample, sample, sample_store
 from .store import Store, open_store, verify
+from .tables import TableError
 from .wfdb_source import Record, RecordError, find_records, read_record
+from .write import write_store
+from .zeros import zeros_as_missing
 
 __all__ = [
     "CLASSES",
@@ -21,6 +25,7 @@ __all__ = [
     "Report",
     "Sample",
     "Store",
+    "TableError",
     "find_records",
     "open_store",
     "prepare",
@@ -28,4 +33,6 @@ __all__ = [
     "sample",
     "sample_store",
     "verify",
+    "write_store",
+    "zeros_as_missing",
 ]

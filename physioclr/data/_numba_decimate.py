@@ -1,7 +1,8 @@
 """Every k-th sample after a low-pass, for records at a multiple of the store's rate (1000 Hz is the common one)."""
 
 import numpy as np
-from numba import njit
+
+from .._jit import njit
 
 BLOCK = 512  # outputs worked on at a time: they and their inputs stay in the first-level cache
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .metadata import describe
-from .standard import standardise
+from .recipe import SEGMENT, Recipe
 from .store import MISSING
-from .store_writer import ShardWriter
-from .wfdb_source import RecordError, read_record
+from .store_writer import ShardWriter, finished_shard
+from .wfdb_source import RecordError
 
-SEGMENT = 5.0  # s
 FEATURE_LEADS = ("II", "V1", "V5")
 N_FEATURES = 159 * len(FEATURE_LEADS)
 BATCH = 32  # records that the ops take at once
@@ -40,38 +37,62 @@ class _Pending(NamedTuple):
     row: dict[str, Any]
 
 
-def prepare_block(src: Path, dest: Path, name: str, records: Sequence[str], fs: float) -> tuple[int, int]:
-    """Write a shard. How many records were stored and how many left out."""
+class Done(NamedTuple):
+    """What came of a block."""
+
+    kept: int
+    left_out: int
+    new: bool = True  # whether a shard was written
+
+
+def prepare_block(recipe: Recipe, dest: Path, name: str, records: Sequence[str]) -> Done:
+    """Write a shard, unless it is there and would come out the same.
+
+    A shard that left records out is made again when one of them can be read now, or is left out for another reason.
+    Only what is wrong with a record itself (RecordError) leaves it out; every other error ends the run.
+    """
+    before = finished_shard(dest, name)
+    if before is not None and before.get("described") == recipe.crc(records):
+        if all(_reason(recipe, record_id) == reason for record_id, reason in before["skipped"]):
+            return Done(before["n_records"], len(before["skipped"]), False)
     writer = ShardWriter(dest, name, N_FEATURES)
     pending: list[_Pending] = []
     size = 0
     try:
         for record_id in records:
             try:
-                record = read_record(os.path.join(src, record_id), src)
-                signal, scale = standardise(record, fs, SEGMENT)
-                pending.append(_Pending(record_id, signal, scale, describe(src, record_id, record.comments)))
+                signal, scale, row = recipe.read(record_id)
+            except RecordError as e:
+                writer.skip(record_id, one_line(e))
+            else:
+                pending.append(_Pending(record_id, signal, scale, row))
                 size += signal.nbytes
-            except Exception as e:  # one record must not end the run
-                writer.skip(record_id, _reason(e))
             if size > PENDING_BYTES:
-                _write(writer, pending, fs)
+                _write(writer, pending, recipe.fs)
                 pending, size = [], 0
-        _write(writer, pending, fs)
-        return writer.commit()
+        _write(writer, pending, recipe.fs)
+        return Done(*writer.commit({"described": recipe.crc(records)}, replace=before is not None))
     except BaseException:
         writer.discard()
         raise
 
 
-def _reason(e: Exception) -> str:
-    """Of a RecordError the text; of others also the type, so that a program error shows in the list."""
-    return " ".join((str(e) if isinstance(e, RecordError) else f"{type(e).__name__}: {e}").split())
+def _reason(recipe: Recipe, record_id: str) -> str | None:
+    """Why a record is left out; None if it is not."""
+    try:
+        recipe.read(record_id)
+    except RecordError as e:
+        return one_line(e)
+    return None
+
+
+def one_line(e: RecordError) -> str:
+    return " ".join(str(e).split())
 
 
 def _write(writer: ShardWriter, pending: list[_Pending], fs: float) -> None:
     """Compute and add records in their order, computing those of one length together."""
-    results: dict[int, Physiology | Exception] = {}
+    results: dict[int, Physiology] = {}
     lengths: dict[int, list[int]] = {}
     for j, p in enumerate(pending):
         lengths.setdefault(p.signal.shape[1], []).append(j)
@@ -80,23 +101,23 @@ def _write(writer: ShardWriter, pending: list[_Pending], fs: float) -> None:
             batch = rows[start : start + BATCH]
             try:
                 found = physiology([pending[j] for j in batch], fs)
-            except Exception:  # find the record that it was
-                found = [_alone(pending[j], fs) for j in batch]
+            except Exception as e:
+                e.add_note(f"while computing R peaks and features of {_culprit([pending[j] for j in batch], fs)}")
+                raise
             results |= dict(zip(batch, found, strict=True))
     for j, p in enumerate(pending):
-        found = results[j]
-        if isinstance(found, Exception):
-            writer.skip(p.record_id, _reason(found))
-        else:
-            row = p.row | {"quality": found.quality, "paced": found.paced}
-            writer.add(p.signal, p.scale, found.rpeaks, found.features, row)
+        row = p.row | {"quality": results[j].quality, "paced": results[j].paced}
+        writer.add(p.signal, p.scale, results[j].rpeaks, results[j].features, row)
 
 
-def _alone(p: _Pending, fs: float) -> Physiology | Exception:
-    try:
-        return physiology([p], fs)[0]
-    except Exception as e:
-        return e
+def _culprit(batch: list[_Pending], fs: float) -> str:
+    """Which record of a batch it was that the ops failed on, for the error that ends the run."""
+    for p in batch:
+        try:
+            physiology([p], fs)
+        except Exception:
+            return f"the record {p.record_id}"
+    return f"the records {batch[0].record_id} to {batch[-1].record_id}"
 
 
 def physiology(records: list[_Pending], fs: float) -> list[Physiology]:

@@ -2,18 +2,19 @@
 
 Three schemes: "cinc2021", the scored classes of the PhysioNet/CinC Challenge 2021 (Reyna et al. 2021),
 "ptbxl_superclass", the five diagnostic superclasses of PTB-XL (Wagner et al. 2020), and "ludb_rhythm", the rhythms of
-LUDB (Kalyakulina et al. 2020). A record belongs to a scheme if its source labels it that way, whether or not any class
-applies.
+LUDB (Kalyakulina et al. 2020). A record is labelled in a scheme if its source says something of it there: diagnoses of
+which no class applies are labels ("negative of every class"), an unknown or absent diagnosis is none.
 """
 
 from __future__ import annotations
 
 import ast
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+
+from .tables import TableError, is_unknown, read_table
 
 # The 30 scored codes of the Challenge 2021. Four pairs count as one diagnosis each (the "Notes" column of its list of
 # scored diagnoses), which makes 26 classes; a class carries the name of the code that comes first here.
@@ -135,7 +136,12 @@ def dx_codes(text: str) -> list[str]:
     """
     words = [w.strip() for w in re.split(r"[,;|]", text)]
     codes = [w if w.isdigit() else _CODE_OF_NAME.get(" ".join(w.lower().split()), w) for w in words if w]
-    return list(dict.fromkeys(c for c in codes if c.lower() not in ("unknown", "nan", "none", "n/a")))
+    return list(dict.fromkeys(c for c in codes if not is_unknown(c)))
+
+
+def says_something(codes: Iterable[str]) -> bool:
+    """Whether codes of a "Dx" field are a diagnosis: words that nobody knows tell of no class, present or absent."""
+    return any(code.isdigit() for code in codes)
 
 
 def cinc2021_classes(codes: Iterable[str]) -> list[str]:
@@ -176,11 +182,13 @@ def ptbxl_superclasses(codes: Iterable[str], superclass: Mapping[str, str] | Non
 
 def read_scp_statements(path: Path) -> dict[str, str]:
     """scp_statements.csv as statement -> diagnostic superclass."""
-    with open(path, newline="", encoding="utf-8-sig") as f:
-        rows = csv.DictReader(f)
-        if not rows.fieldnames or "diagnostic_class" not in rows.fieldnames:
-            raise ValueError(f"{path} has no column diagnostic_class")
-        return {row[rows.fieldnames[0]]: row["diagnostic_class"] for row in rows if row["diagnostic_class"]}
+    table = read_table(path)
+    if "diagnostic_class" not in table.columns:
+        raise TableError(f"{path} has no column diagnostic_class")
+    if table.damaged():
+        raise TableError(f"{path} is damaged: {table.damaged()[0]}")
+    cells = [(row.cells[table.columns[0]], row.cells["diagnostic_class"]) for row in table.rows]
+    return {statement: superclass for statement, superclass in cells if superclass}
 
 
 def ludb_rhythm(comments: Iterable[str]) -> list[str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .._files import lock as lock  # `prepare` takes it from here, with the plan
-from .block import FEATURE_LEADS, SEGMENT
+from .block import FEATURE_LEADS
+from .recipe import SEGMENT, Recipe
 from .store_writer import write_json
-from .wfdb_source import find_records
 
 BLOCK_SIZES = (16, 256)  # records; small collections get small blocks, so that every process has some
 
@@ -21,12 +21,12 @@ BLOCK_SIZES = (16, 256)  # records; small collections get small blocks, so that 
 class Plan:
     """The records to prepare, in the file plan.txt (one JSON string a line), and where each block of them begins."""
 
-    src: Path
+    recipe: Recipe
     dest: Path
-    fs: float
     n_records: int
     block_size: int
     starts: list[int]  # byte offset in plan.txt
+    remarks: tuple[str, ...] = ()  # for the report
 
     @property
     def n_blocks(self) -> int:
@@ -35,9 +35,13 @@ class Plan:
     def size(self, k: int) -> int:
         return min(self.block_size, self.n_records - k * self.block_size)
 
-    def block(self, k: int) -> tuple[Path, Path, str, list[str], float]:
-        """What `prepare_block` needs to make shard k."""
-        return self.src, self.dest, shard_name(k), self.records(k), self.fs
+    @property
+    def fs(self) -> float:
+        return self.recipe.fs
+
+    def block(self, k: int) -> tuple[Path, str, list[str]]:
+        """What `prepare_block` needs to make shard k, beside the recipe."""
+        return self.dest, shard_name(k), self.records(k)
 
     def records(self, k: int) -> list[str]:
         with open(self.dest / "plan.txt", "rb") as f:
@@ -55,9 +59,10 @@ def shard_name(k: int) -> str:
     return f"shard-{k:06d}"
 
 
-def make_plan(src: Path, dest: Path, fs: float) -> Plan:
+def make_plan(recipe: Recipe, dest: Path) -> Plan:
     """Write the plan, or read it and see that it is for the same records and settings."""
-    records = find_records(src)
+    src, fs = recipe.source.path, recipe.fs
+    records = recipe.source.records()
     file = dest / "plan.json"
     if dest.exists() and not dest.is_dir():
         raise ValueError(f"dest is {str(dest)!r}, a file; it must be a folder")
@@ -77,12 +82,16 @@ def make_plan(src: Path, dest: Path, fs: float) -> Plan:
             f.write(line)
             n, crc = n + 1, zlib.crc32(line, crc)
     plan = {"format": "physioclr-plan", "version": 1, "library": version(), "fs": fs, "n_records": n, "crc32": crc}
-    plan |= {"segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
+    plan |= {"segment": SEGMENT, "feature_leads": list(FEATURE_LEADS), **recipe.settings()}
     plan["block"] = block = min(max(-(-n // 64), BLOCK_SIZES[0]), BLOCK_SIZES[1])
     try:
         if not n:
-            what = "WFDB records (.hea files) in or below it, links to folders aside"
-            raise ValueError(f"src is {str(src)!r}; it must have {what}")
+            what = "WFDB records (.hea files), or .h5, .npy, .parquet, .edf or .dcm files, in or below it"
+            raise ValueError(f"src is {str(src)!r}; it must have {what}, links to folders aside")
+        remarks = recipe.source.remarks()
+        if recipe.table is not None:  # before there is a plan that names this table
+            with open(listing, "rb") as f:
+                remarks += recipe.table.match(map(json.loads, f))
         if file.is_file():
             _same_plan(file, plan)
         else:
@@ -97,7 +106,7 @@ def make_plan(src: Path, dest: Path, fs: float) -> Plan:
             if i % block == 0:
                 starts.append(offset)
             offset += len(line)
-    return Plan(src, dest, fs, n, block, starts)
+    return Plan(recipe, dest, n, block, starts, tuple(remarks))
 
 
 def _same_plan(file: Path, plan: dict[str, Any]) -> None:
@@ -111,5 +120,6 @@ def _same_plan(file: Path, plan: dict[str, Any]) -> None:
     if (n, begun.get("crc32")) != (plan["n_records"], plan["crc32"]):
         what = f"over {n} records; src now has {plan['n_records']}" + (" others" if n == plan["n_records"] else "")
     else:
-        what = ", ".join(f"with {k} = {begun.get(k)}, not {v}" for k, v in plan.items() if begun.get(k) != v)
+        keys = dict.fromkeys((*plan, *begun))
+        what = ", ".join(f"with {k} = {begun.get(k)}, not {plan.get(k)}" for k in keys if begun.get(k) != plan.get(k))
     raise ValueError(f"the store {file.parent} was begun {what}; prepare into a new folder")

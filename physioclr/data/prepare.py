@@ -1,14 +1,14 @@
-"""WFDB files to a store: `prepare`.
+"""Collections of recordings to a store: `prepare`.
 
 The list of records is written down first and cut into blocks; a block becomes a shard of the store. What is finished is
 what has a shard: an interrupted run goes on with the blocks that have none, and several computers that share the folder
-(or bring their shards together in one) each take every n-th block.
+(or bring their shards together in one) each take every n-th block. A block that left records out tries those again in
+the next run, and is made anew if one can be read by then.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import itertools
 import multiprocessing
 import multiprocessing.connection
@@ -16,62 +16,26 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 
-from ..ops._arrays import check_fs, check_int
-from .block import FEATURE_LEADS, SEGMENT, prepare_block
-from .labels import CLASSES
+from ..ops._arrays import check_fs, check_int, check_number
+from .block import FEATURE_LEADS, Done, prepare_block
 from .plan import Plan, lock, make_plan, shard_name, version
+from .recipe import SEGMENT, Describe, Recipe
+from .record_table import RecordTable
+from .report import Report
+from .sources import open_source
 from .store import MANIFEST, open_store
-from .store_writer import finished_shard, write_index
+from .store_writer import finished_shard, index_of, write_index
+from .zeros import ZERO_SECONDS
 
 ALONE_SECONDS = 3.0  # of work before processes are started
 
 Progress = Callable[[int, int, int], None]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a run of `prepare` came to.
-
-    Attributes:
-        dest: the folder.
-        n_found: records found below the source.
-        n_records, n_skipped: of the blocks finished so far, by this run or before it: records stored, and left out.
-        n_new: records that this run worked on (stored or left out).
-        finished: whether the store is complete; False while other shards (i/n) are still to be prepared.
-        seconds: how long this run took.
-    """
-
-    dest: Path
-    n_found: int
-    n_records: int
-    n_skipped: int
-    n_new: int
-    finished: bool
-    seconds: float
-
-    def skipped(self) -> Iterator[tuple[str, str]]:
-        """(record id, reason) of every record left out."""
-        if self.finished:
-            with open(self.dest / "skipped.csv", newline="", encoding="utf-8") as f:
-                rows = csv.reader(f)
-                next(rows)
-                yield from ((i, reason) for i, reason in rows)
-        else:
-            for name in sorted(p.name for p in self.dest.glob("shard-*")):
-                yield from map(tuple, (finished_shard(self.dest, name) or {"skipped": ()})["skipped"])
-
-    def __str__(self) -> str:
-        rate = f" ({self.n_new / self.seconds:.0f} records/s)" if self.n_new and self.seconds else ""
-        text = f"{self.n_records} of {self.n_found} records in {self.dest}, {self.n_skipped} left out{rate}"
-        if self.n_skipped:
-            text += f"; reasons in {self.dest / 'skipped.csv'}" if self.finished else ""
-        return text if self.finished else text + "; other shards are still to be prepared"
 
 
 def prepare(
@@ -82,15 +46,27 @@ def prepare(
     jobs: int = 1,
     shard: tuple[int, int] | None = None,
     progress: Progress | None = None,
+    table: str | os.PathLike | None = None,
+    label_columns: Iterable[str] | None = None,
+    describe: Describe | None = None,
+    zero_seconds: float = ZERO_SECONDS,
+    follow_links: bool = False,
+    format: str | None = None,
+    source_fs: float | None = None,
+    unit: str = "mV",
+    leads: Sequence[str] | None = None,
 ) -> Report:
-    """Turn every WFDB record below a folder into a store, with its R peaks and physiological features.
+    """Turn every record of a collection into a store, with its R peaks and physiological features.
 
-    A record that cannot be used (unreadable, truncated, shorter than 5 s, without the 12 standard leads, empty) is left
-    out and listed with its reason in `skipped.csv`; the others go on. Stopped at any moment, even by SIGKILL, the same
-    call goes on where it was: nothing is lost or doubled.
+    A record that cannot be used (unreadable, truncated, shorter than 5 s, without the 12 standard leads, empty, its
+    labels damaged) is left out and listed with its reason in `skipped.csv`; the others go on, and the next call tries
+    it again. Any other error (permissions, memory, a full disk, a missing library, a mistake in the program) ends the
+    call, and is held against no record. Stopped at any moment, even by SIGKILL, the same call goes on where it was:
+    nothing is lost or doubled.
 
     Args:
-        src: folder with records: PTB-XL, the Challenges 2020 and 2021, or any other WFDB files.
+        src: folder with records: PTB-XL, the Challenges 2020 and 2021, MIMIC-IV-ECG or any other WFDB files; or with
+            HDF5 (CODE-15%), .npy, Parquet, EDF or DICOM files (docs/store.md), or one such file.
         dest: folder of the store; made if absent, continued if a run with the same source and settings began it.
         fs: sampling rate of the store, Hz; records of other rates are resampled.
         jobs: processes (started only where there is work for more than a few seconds). With more than one, a script
@@ -98,43 +74,85 @@ def prepare(
         shard: (i, n), 0 <= i < n: do only every n-th block, for n computers that write to one folder. The one that
             finishes last completes the store.
         progress: called as progress(records done, records in all, records left out) after each block.
+        table: a CSV or Parquet file: record_id, and patient_id, age, sex, fold, split, source or labels of your own
+            (docs/store.md). A row that is damaged leaves its record out; a store that is begun again with a changed
+            table makes the blocks anew whose rows have changed.
+        label_columns: the columns of the table that are labels; by default those of 0 and 1, and those named labels,
+            codes, dx and the like.
+        describe: called as describe(record_id, row) with what is known of a record; returns what to change: patient_id,
+            age, sex, fold, split, source, dx (list of codes), labels ({scheme: classes that apply, or None: not
+            labelled}). With several jobs a function of a module, not a lambda.
+        zero_seconds: a stretch of exact zeros over all standard leads is missing if it is this long (see
+            `zeros_as_missing`). 0 leaves zeros as they are.
+        follow_links: enter links to folders, also to some outside src (WFDB).
+        format: wfdb, hdf5, npy, parquet, edf or dicom; by default what src has.
+        source_fs, unit, leads: of bare arrays (hdf5, npy, parquet): the sampling rate in Hz where the files do not
+            state it; mV, uV, V or nV; and the names of the leads in their order, by default the standard 12.
 
     Raises:
         ValueError: src is not a folder or has no records; dest holds something else, or a store begun with other
-            settings or other records; another `prepare` is at work on the same shard.
+            settings or other records; another `prepare` is at work on the same shard; a label table that cannot be used
+            at all, or fits no record.
+        ImportError: a library that the format needs is not installed; the message names the extra.
     """
     begun = time.monotonic()
     src, dest, fs, jobs = Path(src), Path(dest), check_fs(fs), check_int(jobs, "jobs", 1, 1024)
     part, parts = _check_shard(shard)
-    plan = make_plan(src, dest, fs)
-    with lock(dest, f"prepare-{part}-of-{parts}"):
-        mine = range(part, plan.n_blocks, parts)
-        todo, n_done, n_skipped = [], 0, 0
-        for k in mine:
-            finished = finished_shard(dest, shard_name(k))
-            if finished is None:
-                _clear(dest, k)
-                todo.append(k)
-            else:
-                n_done += finished["n_records"] + len(finished["skipped"])
-                n_skipped += len(finished["skipped"])
-        total = sum(plan.size(k) for k in mine)
-        n_new = 0
-        if progress:
-            progress(n_done, total, n_skipped)
-        for kept, left_out in _run(plan, todo, jobs):
-            n_new, n_skipped = n_new + kept + left_out, n_skipped + left_out
-            if progress:
-                progress(n_done + n_new, total, n_skipped)
-    complete, stored, left_out = True, 0, 0
+    zero_seconds = check_number(zero_seconds, "zero_seconds", 0.0, 3600.0, unit="s")
+    bare = {
+        "source_fs": None if source_fs is None else check_number(source_fs, "source_fs", 50.0, 4000.0, unit="Hz"),
+        "leads": None if leads is None else tuple(leads),
+    }
+    source = open_source(src, format=format, unit=unit, follow_links=follow_links, **bare)
+    source.check()
+    try:
+        own = table or source.table()
+        if label_columns is not None and own is None:
+            raise ValueError("label_columns is given without a table")
+        rows = RecordTable(Path(own), label_columns, named=bool(table), rates=source.bare) if own else None
+        plan = make_plan(Recipe(source, fs, zero_seconds, rows, describe), dest)
+        n_new = _prepare(plan, part, parts, jobs, progress)
+    finally:
+        source.close()
+    complete, stored, left_out, unlabelled = True, 0, 0, Counter()
     for k in range(plan.n_blocks):
         finished = finished_shard(dest, shard_name(k))
         complete = complete and finished is not None
         stored += finished["n_records"] if finished else 0
         left_out += len(finished["skipped"]) if finished else 0
+        unlabelled.update(finished.get("unlabelled", {}) if finished else {})
     if complete:
         _complete(plan)
-    return Report(dest, plan.n_records, stored, left_out, n_new, complete, time.monotonic() - begun)
+    seconds = time.monotonic() - begun
+    return Report(dest, plan.n_records, stored, left_out, n_new, complete, seconds, dict(unlabelled), plan.remarks)
+
+
+def _prepare(plan: Plan, part: int, parts: int, jobs: int, progress: Progress | None) -> int:
+    """Make this part's blocks that are not there or may come out otherwise now; how many records were worked on."""
+    dest, table = plan.dest, plan.recipe.table
+    with lock(dest, f"prepare-{part}-of-{parts}"):
+        mine = range(part, plan.n_blocks, parts)
+        _clear(dest, set(map(shard_name, mine)))
+        todo, n_done, n_new, n_skipped = [], 0, 0, 0
+        for k in mine:
+            finished = finished_shard(dest, shard_name(k))
+            if finished is None:
+                shutil.rmtree(dest / shard_name(k), ignore_errors=True)
+            if finished is None or finished["skipped"]:
+                todo.append(k)
+            elif table is not None and finished.get("described") != table.crc(plan.records(k)):
+                todo.append(k)
+            else:
+                n_done += plan.size(k)
+        total = sum(plan.size(k) for k in mine)
+        if progress:
+            progress(n_done, total, n_skipped)
+        for done in _run(plan, todo, jobs):
+            n_done, n_skipped = n_done + done.kept + done.left_out, n_skipped + done.left_out
+            n_new += done.kept + done.left_out if done.new else 0
+            if progress:
+                progress(n_done, total, n_skipped)
+    return n_new
 
 
 def _check_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
@@ -151,8 +169,8 @@ def _check_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
 # ---- the work -----------------------------------------------------------------------------------------------------
 
 
-def _run(plan: Plan, todo: list[int], jobs: int) -> Iterator[tuple[int, int]]:
-    """Prepare blocks in any order; (stored, left out) of each as it is done.
+def _run(plan: Plan, todo: list[int], jobs: int) -> Iterator[Done]:
+    """Prepare blocks in any order; what came of each as it is done.
 
     Processes start only after some seconds of work: importing costs each of them about one, and the first block has
     compiled the Numba code by then, or every process would.
@@ -162,14 +180,14 @@ def _run(plan: Plan, todo: list[int], jobs: int) -> Iterator[tuple[int, int]]:
         k = next(queue, None)
         if k is None:
             return
-        yield prepare_block(*plan.block(k))
+        yield prepare_block(plan.recipe, *plan.block(k))
     context = multiprocessing.get_context("spawn")  # a forked child would inherit threads and locks
-    pool = ProcessPoolExecutor(min(jobs, len(todo)), context, initializer=_start_worker)
+    pool = ProcessPoolExecutor(min(jobs, len(todo)), context, initializer=_start_worker, initargs=(plan.recipe,))
     waiting: set[Future] = set()
     try:
         while True:
             for k in itertools.islice(queue, 2 * jobs - len(waiting)):
-                waiting.add(pool.submit(prepare_block, *plan.block(k)))
+                waiting.add(pool.submit(_prepare_block, *plan.block(k)))
             if not waiting:
                 return
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -184,13 +202,23 @@ def _run(plan: Plan, todo: list[int], jobs: int) -> Iterator[tuple[int, int]]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker() -> None:
+_recipe: Recipe | None = None  # of a worker process
+
+
+def _prepare_block(dest: Path, name: str, records: list[str]) -> Done:
+    return prepare_block(_recipe, dest, name, records)
+
+
+def _start_worker(recipe: Recipe) -> None:
     """One thread for the ops, as there are other processes; and an end when the parent is killed.
 
     A worker of an executor would otherwise wait for work for ever: it holds both ends of the queue itself.
+    The recipe comes once: it may hold a table of all records.
     """
     from .. import _core
 
+    global _recipe
+    _recipe = recipe
     _core.set_num_threads(1)
 
     def watch() -> None:
@@ -200,21 +228,23 @@ def _start_worker() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _clear(dest: Path, k: int) -> None:
-    """Remove what a killed run left of a block."""
-    shutil.rmtree(dest / shard_name(k), ignore_errors=True)
-    for path in dest.glob(f".{shard_name(k)}.*"):
-        shutil.rmtree(path, ignore_errors=True)
+def _clear(dest: Path, names: set[str]) -> None:
+    """Remove what a killed run left of these blocks in hidden folders."""
+    for path in dest.glob(".shard-*.*"):
+        if path.name.split(".")[1] in names:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _complete(plan: Plan) -> None:
     """Write the table and the manifest over all shards, unless they are there."""
+    names, classes = [shard_name(k) for k in range(plan.n_blocks)], plan.recipe.classes()
     with lock(plan.dest, "index", wait=600.0):
         if (plan.dest / MANIFEST).is_file():
             with contextlib.suppress(ValueError):
-                open_store(plan.dest)
-                return
+                manifest = open_store(plan.dest).manifest
+                if all(manifest.get(key) == value for key, value in index_of(plan.dest, names, classes).items()):
+                    return
         for left in (*plan.dest.glob(".index.[0-9]*"), *plan.dest.glob(f".{MANIFEST}.*")):  # by a killed run
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         settings = {"library": version(), "fs": plan.fs, "segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
-        write_index(plan.dest, [shard_name(k) for k in range(plan.n_blocks)], settings, CLASSES)
+        write_index(plan.dest, names, settings, classes)

@@ -25,6 +25,7 @@ MANIFEST = "store.json"
 MISSING = np.int16(-32768)  # a sample that was not recorded, as in WFDB format 16
 
 TABLE_COLUMNS = ("record_id", "source", "patient_id", "age", "sex", "fold", "n_samples", "quality", "paced")
+OPTIONAL_COLUMNS = ("split",)  # text, in the table of a store where a record has it
 # Where a record lies: its shard, and its first sample, R peak and segment within the shard's arrays.
 PLACE_COLUMNS = ("shard", "sample_start", "rpeak_start", "n_rpeaks", "segment_start", "n_segments")
 # dtype, and whether a row is a segment's features rather than one number
@@ -79,7 +80,7 @@ class Store:
         leads: the 12 standard names, in the order of the signals' rows.
         table: dict of (N,) columns: record_id, source, patient_id ("" where unknown), age (years, NaN where unknown),
             sex ("F", "M" or ""), fold (-1 where there is none), n_samples, quality (of the R peaks, 0..1) and paced
-            (whether a ventricular pacing spike was seen).
+            (whether a ventricular pacing spike was seen); split where the user's table has it.
         labels: dict scheme -> (class names, (N, C) uint8 multi-hot).
         labelled: dict scheme -> (N,) bool: whether the scheme applies to the record. Rows of others are zero.
         feature_leads, segment: leads whose features lie side by side in `features`, and the segment's length in s.
@@ -89,7 +90,7 @@ class Store:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path).absolute()  # also for a process that has another working directory
-        self._manifest = m = _read_manifest(self.path)
+        self.manifest = m = _read_manifest(self.path)
         self.fs = float(m["fs"])
         self.leads = tuple(m["leads"])
         self.segment = float(m["segment"])
@@ -98,7 +99,8 @@ class Store:
         self._shards = m["shards"]
         self._maps: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
         self._check_files()
-        self.table = Columns(self.path / "table", TABLE_COLUMNS, "columns")
+        optional = tuple(c for c in OPTIONAL_COLUMNS if f"table/{c}.npy" in m["files"])
+        self.table = Columns(self.path / "table", (*TABLE_COLUMNS, *optional), "columns")
         self.labels = Labels(self.path / "labels", m["labels"])
         self.labelled = Columns(self.path / "labelled", tuple(m["labels"]), "label schemes")
         self._place = Columns(self.path / "table", (*PLACE_COLUMNS, "scale"), "columns")
@@ -177,7 +179,7 @@ class Store:
             counts = y.sum(axis=0, dtype=np.int64) if self._n else np.zeros(len(names), int)
             cells = [f"{name} {c}" for name, c in zip(names, counts, strict=True) if c]
             lines.append(f"{scheme} ({int(np.sum(self.labelled[scheme]))} labelled): {', '.join(cells) or 'none'}")
-        lines.append(f"left out: {self._manifest['n_skipped']} (skipped.csv)")
+        lines.append(f"left out: {self.manifest['n_skipped']} (skipped.csv)")
         return "\n".join(lines)
 
     def _index(self, i: int) -> int:
@@ -222,7 +224,7 @@ class Store:
                 raise ValueError(f"{self.path} is damaged: {name} has {size} bytes; it must have {entry['bytes']}")
 
     def _files(self) -> Iterator[tuple[str, dict[str, int]]]:
-        yield from self._manifest["files"].items()
+        yield from self.manifest["files"].items()
         for shard in self._shards:
             for name, entry in shard["files"].items():
                 yield f"{shard['name']}/{name}", entry
@@ -265,7 +267,7 @@ def verify(path: str | os.PathLike | Store) -> list[str]:
 
 def _count_problems(store: Store) -> Iterator[str]:
     n = len(store)
-    columns = [(f"table/{c}.npy", store.table[c], (n,)) for c in TABLE_COLUMNS]
+    columns = [(f"table/{c}.npy", store.table[c], (n,)) for c in store.table]
     columns += [(f"table/{c}.npy", store._place[c], (n,)) for c in PLACE_COLUMNS]
     columns.append(("table/scale.npy", store._place["scale"], (n, 12)))
     for scheme, (names, y) in store.labels.items():

@@ -11,14 +11,24 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..ops._arrays import STANDARD_LEADS
-from .store import FORMAT, HEADER_BYTES, MANIFEST, PLACE_COLUMNS, TABLE_COLUMNS, VERSION, crc32_of_file, manifest_crc
+from .store import (
+    FORMAT,
+    HEADER_BYTES,
+    MANIFEST,
+    OPTIONAL_COLUMNS,
+    PLACE_COLUMNS,
+    TABLE_COLUMNS,
+    VERSION,
+    crc32_of_file,
+    manifest_crc,
+)
 
 SHARD_MANIFEST = "shard.json"
 RECORDS = "records.jsonl"
@@ -98,8 +108,12 @@ class ShardWriter:
     def skip(self, record_id: str, reason: str) -> None:
         self._skipped.append((record_id, reason))
 
-    def commit(self) -> tuple[int, int]:
-        """Close the files and rename the folder. How many records it has, and how many were left out."""
+    def commit(self, more: Mapping[str, Any] | None = None, replace: bool = False) -> tuple[int, int]:
+        """Close the files and rename the folder. How many records it has, and how many were left out.
+
+        more: further entries of the shard's manifest. replace: in place of a shard that is there. The store is
+        unfinished from then on, until its table is written again.
+        """
         files = {
             "signals.npy": self._signals.close(),
             "rpeaks.npy": self._rpeaks.close(),
@@ -109,10 +123,25 @@ class ShardWriter:
         (self.folder / RECORDS).write_bytes(lines)
         files[RECORDS] = {"bytes": len(lines), "crc32": zlib.crc32(lines)}
         widths = {c: max((len(r[c]) for r in self._records), default=1) for c in _TEXT}
-        schemes = sorted({s for r in self._records for s in r["labels"]})
-        shard = {"n_records": len(self._records), "widths": widths, "schemes": schemes}
-        shard |= {"skipped": self._skipped, "files": files}
+        widths |= {c: n for c in OPTIONAL_COLUMNS if (n := max((len(r.get(c, "")) for r in self._records), default=0))}
+        classes: dict[str, set[str]] = {}
+        unlabelled: dict[str, int] = {}
+        for r in self._records:
+            for scheme, names in r["labels"].items():
+                classes.setdefault(scheme, set()).update(names)
+            for scheme in r.get("unlabelled", ()):
+                unlabelled[scheme] = unlabelled.get(scheme, 0) + 1
+        shard = {"n_records": len(self._records), "widths": widths, "schemes": sorted(classes)}
+        shard |= {"classes": {s: sorted(names) for s, names in sorted(classes.items())}, "unlabelled": unlabelled}
+        shard |= {"skipped": self._skipped, "files": files, **(more or {})}
         (self.folder / SHARD_MANIFEST).write_text(json.dumps(shard), encoding="utf-8")
+        if replace and self.final.is_dir():
+            (self.final.parent / MANIFEST).unlink(missing_ok=True)
+            old = self.folder.with_name(f"{self.folder.name}.old")
+            os.rename(self.final, old)
+            os.rename(self.folder, self.final)
+            shutil.rmtree(old, ignore_errors=True)
+            return len(self._records), len(self._skipped)
         try:
             os.rename(self.folder, self.final)
         except OSError:
@@ -137,30 +166,46 @@ def finished_shard(dest: Path, name: str) -> dict[str, Any] | None:
     return shard if whole else None
 
 
-def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes: dict[str, tuple[str, ...]]) -> int:
-    """Write the table, the labels, skipped.csv and last the manifest over finished shards. Returns the record count.
+def index_of(dest: Path, names: list[str], classes: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """What the manifest says of finished shards: the shards, the counts, and the label schemes with their classes.
 
-    Goes over the shards twice (text widths and schemes, then the values) and holds one shard's rows at a time.
+    classes: of the schemes that are known; those of others are what the shards have, sorted.
     """
-    shards, width, used, n_skipped = [], dict.fromkeys(_TEXT, 1), set(), 0
+    shards, found, n_skipped = [], {}, 0
     for name in names:
         shard = finished_shard(dest, name)
         if shard is None:
             raise ValueError(f"{dest / name} is missing or incomplete: run the same `prepare` again")
         n_skipped += len(shard["skipped"])
         shards.append({"name": name, "n_records": shard["n_records"], "files": shard["files"]})
-        width = {c: max(w, shard["widths"][c]) for c, w in width.items()}
-        used.update(shard["schemes"])
+        for scheme in shard["schemes"]:
+            found.setdefault(scheme, set()).update(shard.get("classes", {}).get(scheme, ()))
+    schemes = {scheme: list(classes[scheme]) for scheme in classes if scheme in found}
+    schemes |= {scheme: sorted(found[scheme]) for scheme in sorted(found) if scheme not in classes}
     n = sum(s["n_records"] for s in shards)
-    schemes = {scheme: list(classes[scheme]) for scheme in classes if scheme in used}
+    return {"n_records": n, "n_skipped": n_skipped, "labels": schemes, "shards": shards}
+
+
+def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes: Mapping[str, tuple[str, ...]]) -> int:
+    """Write the table, the labels, skipped.csv and last the manifest over finished shards. Returns the record count.
+
+    Goes over the shards twice (text widths and schemes, then the values) and holds one shard's rows at a time.
+    """
+    index = index_of(dest, names, classes)
+    schemes = index["labels"]
+    width = dict.fromkeys(_TEXT, 1)
+    for name in names:
+        for column, n in finished_shard(dest, name)["widths"].items():
+            width[column] = max(width.get(column, 1), n)
+    optional = tuple(c for c in OPTIONAL_COLUMNS if c in width)
+    columns = (*TABLE_COLUMNS, *optional, *PLACE_COLUMNS)
 
     work = dest / f".index.{os.getpid()}"
     shutil.rmtree(work, ignore_errors=True)
     for folder in ("table", "labels", "labelled"):
         (work / folder).mkdir(parents=True)
     table = {
-        name: ArrayFile(work / "table" / f"{name}.npy", _DTYPES.get(name) or f"<U{width[name]}")
-        for name in (*TABLE_COLUMNS, *PLACE_COLUMNS)
+        name: ArrayFile(work / "table" / f"{name}.npy", _DTYPES.get(name) or f"<U{width[name]}") for name in columns
     }
     scale = ArrayFile(work / "table" / "scale.npy", "<f4", (12,))
     multi_hot = {s: ArrayFile(work / "labels" / f"{s}.npy", "|u1", (len(c),)) for s, c in schemes.items()}
@@ -170,11 +215,12 @@ def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes:
         open(work / "skipped.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as skipped_csv,
     ):
         records, skipped = csv.writer(records_csv), csv.writer(skipped_csv)
-        records.writerow([*TABLE_COLUMNS, *PLACE_COLUMNS, "dx", *schemes])
+        records.writerow([*columns, "dx", *schemes])
         skipped.writerow(["record_id", "reason"])
         for k, name in enumerate(names):
             skipped.writerows(finished_shard(dest, name)["skipped"])
-            rows = [r | {"shard": k, "age": np.nan if r["age"] is None else r["age"]} for r in _rows(dest, name)]
+            absent = dict.fromkeys(optional, "") | {"shard": k}
+            rows = [absent | r | {"age": np.nan if r["age"] is None else r["age"]} for r in _rows(dest, name)]
             for column, file in table.items():
                 file.append(np.array([r[column] for r in rows], file.dtype))
             scale.append(np.array([r["scale"] for r in rows], np.float32).reshape(-1, 12))
@@ -183,7 +229,7 @@ def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes:
                 multi_hot[scheme].append(np.array(y, np.uint8).reshape(-1, len(names_of)))
                 labelled[scheme].append(np.array([scheme in r["labels"] for r in rows], bool))
             for r in rows:
-                cells = [r[c] for c in (*TABLE_COLUMNS, *PLACE_COLUMNS)]
+                cells = [r[c] for c in columns]
                 labels = ["|".join(r["labels"].get(s, ())) for s in schemes]
                 records.writerow([*cells, "|".join(r["dx"]), *labels])
 
@@ -199,10 +245,10 @@ def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes:
         os.replace(work / name, dest / name)
     work.rmdir()
     manifest = {"format": FORMAT, "version": VERSION, "leads": list(STANDARD_LEADS), **settings}
-    manifest |= {"n_records": n, "n_skipped": n_skipped, "labels": schemes, "files": files, "shards": shards}
+    manifest |= index | {"files": files}
     manifest["crc32"] = manifest_crc(manifest)
     write_json(dest / MANIFEST, manifest)
-    return n
+    return index["n_records"]
 
 
 def file_entry(path: Path) -> dict[str, int]:

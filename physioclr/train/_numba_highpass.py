@@ -1,7 +1,8 @@
 """A second-order filter forwards and backwards over all leads of a record at once."""
 
 import numpy as np
-from numba import njit
+
+from .._jit import njit
 
 
 @njit(nogil=True, cache=True)

@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from ..._jit import njit
 from . import constants as C
 from .beats import (
     CENTRE,

@@ -12,8 +12,9 @@ Column order and meaning: `physioclr.FEATURE_NAMES`; the definition to compare w
 import math
 
 import numpy as np
-from numba import boolean, float32, float64, int32, int64, intp, njit, types, uint8
+from numba import boolean, float32, float64, int32, int64, intp, types, uint8
 
+from ..._jit import njit
 from .scalar import larger, smaller
 
 SOURCES = "4971329340c3f3ee"  # as in `delineate`: the cached code holds code of scalar.py

@@ -1,0 +1,208 @@
+"""Where the records of a store come from: one class per kind of collection, all with the same three methods.
+
+A source lists the ids of its records, reads one by its id, and says what is known of it. It is sent to worker
+processes, so it holds settings, no open files. What is wrong with a record is a RecordError; other errors end the run.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from . import ptbxl
+from .metadata import describe
+from .tables import read_table
+from .wfdb_source import Record, find_records, read_record
+
+UNITS = {"mV": 1.0, "uV": 1e-3, "V": 1e3, "nV": 1e-6}  # mV per unit
+
+
+class Source(Protocol):
+    path: Path
+    zero_ends: bool  # zeros at the ends of a record, however few, are padding
+    bare: bool  # its files do not state the rate: `read` also takes one, which the table gives
+
+    def records(self) -> Iterator[str]:
+        """The ids, in a fixed order. Raises ValueError where the source cannot be listed."""
+
+    def read(self, record_id: str) -> tuple[Record, dict[str, Any]]:
+        """A record and its row of the table (see `metadata.describe`)."""
+
+    def settings(self) -> dict[str, Any]:
+        """What the plan of a store remembers, so that a run with other settings is refused."""
+
+    def table(self) -> Path | None:
+        """A table beside the records that describes them, used unless the user names one."""
+
+    def check(self) -> None:
+        """Raise ValueError where a label table of the source cannot be used at all, before the first record is read."""
+
+    def close(self) -> None:
+        """Let go of files held open between records."""
+
+    def remarks(self) -> list[str]:
+        """What the report should say of the source, after `check` and after its records were listed."""
+
+
+class WfdbSource:
+    """A tree of WFDB records."""
+
+    zero_ends = False
+    bare = False
+
+    def __init__(self, path: Path, follow_links: bool = False):
+        self.path, self.follow_links = path, follow_links
+        self._absent, self._damage = 0, []
+
+    def records(self) -> Iterator[str]:
+        """MIMIC-IV-ECG's own list where the folder has it: its 800,000 records lie in as many folders."""
+        listing = self.path / "record_list.csv"
+        if not self.follow_links and listing.is_file():
+            listed = _listed(listing)
+            if listed is not None:
+                here = [i for i in listed if os.path.isfile(f"{self.path}/{i}.hea")]
+                self._absent = len(listed) - len(here)
+                if here:
+                    return iter(here)
+        if not self.follow_links:
+            return find_records(self.path)
+        if "follow_links" not in inspect.signature(find_records).parameters:
+            raise ValueError("follow_links is not supported by this reader")
+        return find_records(self.path, follow_links=True)
+
+    def read(self, record_id: str) -> tuple[Record, dict[str, Any]]:
+        record = read_record(os.path.join(self.path, record_id), self.path)
+        return record, describe(self.path, record_id, record.comments)
+
+    def settings(self) -> dict[str, Any]:
+        return {"format": "wfdb"} | ({"follow_links": True} if self.follow_links else {})
+
+    def table(self) -> Path | None:
+        return None
+
+    def remarks(self) -> list[str]:
+        absent = [f"record_list.csv names {self._absent} records that are not here"] if self._absent else []
+        return absent + self._damage
+
+    def check(self) -> None:
+        self._damage = ptbxl.damage_below(self.path)
+
+    def close(self) -> None:
+        pass
+
+
+def _listed(listing: Path) -> list[str] | None:
+    """The paths in record_list.csv (subject_id, study_id, file_name, ecg_time, path); None if it is another table."""
+    table = read_table(listing)
+    if not {"subject_id", "path"} <= set(table.columns):
+        return None
+    return list(dict.fromkeys(path for row in table.rows if (path := row.cells.get("path", ""))))
+
+
+FORMATS = {
+    "wfdb": (".hea",),
+    "hdf5": (".h5", ".hdf5"),
+    "npy": (".npy",),
+    "parquet": (".parquet",),
+    "edf": (".edf",),
+    "dicom": (".dcm",),
+}
+
+
+def open_source(
+    path: Path,
+    *,
+    format: str | None = None,
+    source_fs: float | None = None,
+    unit: str = "mV",
+    leads: tuple[str, ...] | None = None,
+    follow_links: bool = False,
+) -> Source:
+    """The source in a folder or file, by what lies in it where no format is given.
+
+    Raises:
+        ValueError: nothing or several kinds of files are there; an option that this format has no use for.
+    """
+    if format is not None and format not in FORMATS:
+        raise ValueError(f"format is {format!r}; it must be one of {', '.join(FORMATS)}")
+    if unit not in UNITS:
+        raise ValueError(f"unit is {unit!r}; it must be one of {', '.join(UNITS)}")
+    kind = format or _kind(path)
+    if kind not in ("hdf5", "npy", "parquet") and (source_fs is not None or leads is not None or unit != "mV"):
+        raise ValueError(f"source_fs, unit and leads are for bare arrays; the files of {kind} state them")
+    if kind != "wfdb" and follow_links:
+        raise ValueError(f"follow_links is for WFDB folders; src has {kind}")
+    if kind == "wfdb":
+        return WfdbSource(path, follow_links)
+    if kind in ("edf", "dicom"):
+        from . import device_sources
+
+        return device_sources.EdfSource(path) if kind == "edf" else device_sources.DicomSource(path)
+    from . import array_sources
+
+    classes = {"hdf5": array_sources.Hdf5Source, "npy": array_sources.NpySource, "parquet": array_sources.ParquetSource}
+    return classes[kind](path, source_fs, unit, leads)
+
+
+def _kind(path: Path) -> str:
+    """WFDB if there is one header; otherwise what all other files of a known kind are."""
+    if path.is_file():
+        for kind, suffixes in FORMATS.items():
+            if path.suffix.lower() in suffixes and kind != "wfdb":
+                return kind
+        raise ValueError(
+            f"src is the file {str(path)!r}; it must be a folder, or a file that ends in .h5, .hdf5 or .parquet"
+        )
+    found = set()
+    for _, folders, files in os.walk(path):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        for name in files:
+            suffix = os.path.splitext(name)[1].lower()
+            kind = next((k for k, suffixes in FORMATS.items() if suffix in suffixes), None)
+            if kind == "wfdb":
+                return kind
+            if kind and not name.startswith("."):
+                found.add(kind)
+    found -= {"npy"} if "parquet" in found else set()  # described by it
+    if len(found) > 1:
+        raise ValueError(f"src is {str(path)!r}, which has files of {' and '.join(sorted(found))}; say which (format)")
+    return found.pop() if found else "wfdb"  # whose search says that there is nothing
+
+
+def files_below(path: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Files with one of these suffixes (in any case), as paths relative to a folder, in the order of find_records."""
+    if path.is_file():
+        return [path.name]
+    if not path.is_dir():
+        raise ValueError(f"src is {str(path)!r}; it must be a folder or a file")
+    found = []
+
+    def fail(e: OSError) -> None:
+        raise ValueError(f"the folder {e.filename} cannot be listed: {e.strerror}") from e
+
+    for folder, folders, names in os.walk(path, onerror=fail):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        below = Path(folder).relative_to(path).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        found += [prefix + n for n in sorted(names) if n.lower().endswith(suffixes) and not n.startswith(".")]
+    return found
+
+
+def folder_of(path: Path) -> Path:
+    return path.parent if path.is_file() else path
+
+
+def bare_row(source: str, record_id: str) -> dict[str, Any]:
+    """A row of the table of which nothing is known yet."""
+    row: dict[str, Any] = {
+        "record_id": record_id,
+        "source": source,
+        "patient_id": "",
+        "age": None,
+        "sex": "",
+        "fold": -1,
+    }
+    return row | {"dx": [], "labels": {}, "unlabelled": []}

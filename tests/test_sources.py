@@ -1,0 +1,401 @@
+"""Collections other than WFDB trees: HDF5, .npy, Parquet, EDF, DICOM; and MIMIC-IV-ECG's and PTB's folders."""
+
+import datetime
+import sys
+
+import numpy as np
+import pytest
+from wfdb_files import LEADS, ecg_like, write_record
+
+import physioclr as pc
+from physioclr.data.device_sources import lead_name
+
+
+def millivolts(rng, **settings):
+    return (ecg_like(rng, **settings) / 1000).astype(np.float32)
+
+
+def prepared(src, dest, **settings):
+    report = pc.data.prepare(src, dest, **settings)
+    assert pc.data.verify(dest) == []
+    return report, pc.data.open_store(dest)
+
+
+# ---- HDF5 ---------------------------------------------------------------------------------------------------------
+
+EXAMS = """exam_id,age,is_male,nn_predicted_age,1dAVb,RBBB,LBBB,SB,ST,AF,patient_id,death,timey,normal_ecg,trace_file
+590673,67,False,67.3,False,False,False,True,False,False,7,,,False,exams_part0.hdf5
+14,41,True,40.0,True,False,False,False,False,True,8,False,1.5,False,exams_part0.hdf5
+15,50,True,40.0,False,False,False,False,False,False,7,False,1.5,True,exams_part1.hdf5
+"""
+
+
+@pytest.fixture
+def code15(tmp_path, rng):
+    """CODE-15%'s layout: (N, 4096, 12) at 400 Hz, 10 and 7 s in the middle of zeros, a last row of zeros with id 0."""
+    h5py = pytest.importorskip("h5py")
+    folder = tmp_path / "code15"
+    folder.mkdir()
+    signals = {}
+    for part, exams in (("exams_part0", {590673: 4000, 14: 2800}), ("exams_part1", {15: 4000})):
+        tracings = np.zeros((len(exams) + 1, 4096, 12), np.float32)
+        for k, (exam, n) in enumerate(exams.items()):
+            x = millivolts(rng, n_samples=n, fs=400.0)
+            x[x == 0] = 0.001
+            begin = (4096 - n) // 2
+            tracings[k, begin : begin + n] = x.T
+            signals[f"{part}/{exam}"] = tracings[k].T.copy(), begin, n
+        with h5py.File(folder / f"{part}.hdf5", "w") as f:
+            f["exam_id"] = np.array([*exams, 0], np.int64)
+            f["tracings"] = tracings
+    (folder / "exams.csv").write_text(EXAMS)
+    return folder, signals
+
+
+def test_code15(code15, tmp_path):
+    folder, signals = code15
+    report, store = prepared(folder, tmp_path / "store", fs=400)
+    assert dict(report.skipped()) == dict.fromkeys(("exams_part0/0", "exams_part1/0"), "every standard lead is flat")
+    assert list(store.table["record_id"]) == list(signals)
+    for i, (x, begin, n) in enumerate(signals.values()):
+        inside = np.zeros(4096, bool)
+        inside[begin : begin + n] = True
+        assert np.isnan(store.read(i)[:, ~inside]).all()  # 48 samples, 0.12 s, at each end of the 10 s
+        np.testing.assert_allclose(store.read(i)[:, inside], x[:, inside], atol=5.1e-4)
+    assert list(store.table["patient_id"]) == ["7", "8", "7"] and list(store.table["sex"]) == ["F", "M", "M"]
+    assert list(store.table["age"]) == [67, 41, 50] and list(store.table["source"]) == [
+        "exams_part0",
+        "exams_part0",
+        "exams_part1",
+    ]
+    names, y = store.labels["code15"]
+    assert names == ("1dAVb", "RBBB", "LBBB", "SB", "ST", "AF")
+    assert y.tolist() == [[0, 0, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0]] and store.labelled["code15"].all()
+    assert "nn_predicted_age" in report.remarks[-1]
+
+
+def test_a_table_beside_the_records_need_not_fit(code15, tmp_path):
+    folder, _ = code15
+    (folder / "exams.csv").write_text(EXAMS.replace("\n1", "\n91").replace("\n5", "\n95"))
+    report, store = prepared(folder, tmp_path / "store", fs=400)
+    assert len(store) == 3 and "5 of 5 records have no row in exams.csv" in report.remarks
+    assert list(store.table["patient_id"]) == [""] * 3
+
+
+def test_one_hdf5_file_with_settings(tmp_path, rng):
+    h5py = pytest.importorskip("h5py")
+    x = np.stack([millivolts(rng, n_samples=3000, fs=250.0) for _ in range(2)])
+    with h5py.File(tmp_path / "mine.h5", "w") as f:
+        f["ecg"] = np.rint(x * 1000).astype(np.int16)
+        f["record_id"] = np.array([b"a/1", b"b"])
+    with pytest.raises(ValueError, match="does not state a sampling rate"):
+        pc.data.prepare(tmp_path / "mine.h5", tmp_path / "none")
+    _, store = prepared(tmp_path / "mine.h5", tmp_path / "store", fs=250, source_fs=250, unit="uV")
+    assert list(store.table["record_id"]) == ["mine/a_1", "mine/b"]
+    np.testing.assert_allclose(store.read(1), x[1], atol=1.1e-3)
+    with h5py.File(tmp_path / "mine.h5", "r+") as f:
+        f["ecg"].attrs["fs"] = 250.0
+    assert prepared(tmp_path / "mine.h5", tmp_path / "stated", fs=250, unit="uV")[1].table["n_samples"][0] == 3000
+
+
+def test_damaged_hdf5(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "a.h5").write_bytes(b"no HDF5")
+    with pytest.raises(ValueError, match="is not a readable HDF5 file"):
+        pc.data.prepare(tmp_path / "a.h5", tmp_path / "store")
+    with h5py.File(tmp_path / "b.h5", "w") as f:
+        f["x"] = np.zeros(3)
+    with pytest.raises(ValueError, match=r"has no array of records .* its arrays: x \(3,\)"):
+        pc.data.prepare(tmp_path / "b.h5", tmp_path / "store")
+
+
+# ---- .npy and Parquet ---------------------------------------------------------------------------------------------
+
+
+def test_npy(tmp_path, rng):
+    src, x = tmp_path / "src", [millivolts(rng) for _ in range(4)]
+    (src / "b").mkdir(parents=True)
+    np.save(src / "b" / "one.npy", x[0])
+    np.save(src / "turned.npy", x[1].T.astype(np.float64))
+    np.save(src / "many.npy", np.stack(x[2:]))
+    np.save(src / "wrong.npy", np.zeros((3, 5000)))
+    np.save(src / "text.npy", np.array([["a"]]))
+    (src / "damaged.npy").write_bytes(b"")
+    (tmp_path / "t.csv").write_text("record_id,patient_id,fs\nb/one,p1,500\nmany/000001,p2,250\n")
+    report, store = prepared(src, tmp_path / "store", source_fs=500, table=tmp_path / "t.csv")
+    skipped = dict(report.skipped())
+    assert skipped.keys() == {"damaged", "text", "wrong"}
+    assert "(3, 5000); it must be (leads, samples) or (samples, leads) with 12 leads" in skipped["wrong"]
+    assert "not numbers" in skipped["text"] and "not a readable NumPy array" in skipped["damaged"]
+    assert list(store.table["record_id"]) == ["many/000000", "many/000001", "turned", "b/one"]
+    for i, k in ((0, 2), (2, 1), (3, 0)):
+        np.testing.assert_allclose(store.read(i), x[k], atol=5.1e-4)
+    assert list(store.table["n_samples"]) == [5000, 10_000, 5000, 5000]  # the table's rate comes first
+    assert list(store.table["patient_id"]) == ["", "p2", "", "p1"]
+
+
+def test_eight_leads_by_name(tmp_path, rng):
+    x = millivolts(rng)
+    (tmp_path / "src").mkdir()
+    np.save(tmp_path / "src" / "r.npy", x[[0, 1, *range(6, 12)]])
+    leads = [LEADS[k] for k in (0, 1, *range(6, 12))]
+    _, store = prepared(tmp_path / "src", tmp_path / "store", source_fs=500, leads=leads)
+    np.testing.assert_allclose(store.read(0)[2], x[1] - x[0], atol=1.1e-3)  # III = II - I
+
+
+def test_parquet_that_names_files(tmp_path, rng):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    src, x = tmp_path / "src", millivolts(rng)
+    (src / "ecg").mkdir(parents=True)
+    for k in range(3):
+        np.save(src / "ecg" / f"{k}.npy", np.roll(x, k, axis=1))
+    columns = {"path": ["ecg/1.npy", "ecg/0.npy", "ecg/9.npy"], "fs": [500.0, 500.0, 500.0], "patient": [1, 2, 3]}
+    columns["AF"] = [1, 0, 0]
+    parquet.write_table(pyarrow.table(columns), src / "list.parquet")
+    report, store = prepared(src, tmp_path / "store")
+    assert dict(report.skipped()) == {"ecg/9": "the file ecg/9.npy is missing"}
+    assert list(store.table["record_id"]) == ["ecg/1", "ecg/0"] and list(store.table["patient_id"]) == ["1", "2"]
+    np.testing.assert_allclose(store.read(0), np.roll(x, 1, axis=1), atol=5.1e-4)
+    assert store.labels["list"][0] == ("AF",) and store.labels["list"][1].tolist() == [[1], [0]]
+    parquet.write_table(pyarrow.table({"record_id": ["x", "y", "z"]} | columns), src / "list.parquet")
+    store = prepared(src, tmp_path / "named")[1]  # ids beside the names of the files
+    assert list(store.table["record_id"]) == ["x", "y"] and list(store.table["patient_id"]) == ["1", "2"]
+    np.testing.assert_allclose(store.read(0), np.roll(x, 1, axis=1), atol=5.1e-4)
+
+
+@pytest.mark.parametrize("shape", ["nested", "turned", "flat"])
+def test_parquet_that_holds_signals(tmp_path, rng, shape):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    x = [millivolts(rng) for _ in range(3)]
+    form = {"nested": lambda a: a.tolist(), "turned": lambda a: a.T.tolist(), "flat": lambda a: a.ravel().tolist()}[
+        shape
+    ]
+    columns = {"record_id": ["a", "b", "c", "d"], "signal": [*map(form, x), None], "age": [50, 60, None, 1]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "mine.parquet", row_group_size=2)
+    report, store = prepared(tmp_path / "mine.parquet", tmp_path / "store", source_fs=500)
+    assert dict(report.skipped()) == {"d": "its signal is empty"}
+    for i in range(3):
+        np.testing.assert_allclose(store.read(i), x[i], atol=5.1e-4)
+    assert list(store.table["age"][:2]) == [50, 60] and np.isnan(store.table["age"][2])
+
+
+# ---- EDF ----------------------------------------------------------------------------------------------------------
+
+
+def write_edf(path, x, fs=500, labels=LEADS, unit="uV", rates=None, **header):
+    pyedflib = pytest.importorskip("pyedflib")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = pyedflib.EdfWriter(str(path), len(x), file_type=pyedflib.FILETYPE_EDFPLUS)
+    limit = {"uV": 5000.0, "mV": 5.0, "mmHg": 5000.0}[unit]
+    writer.setSignalHeaders(
+        [
+            {"label": label, "dimension": unit, "sample_frequency": rate, "physical_min": -limit, "physical_max": limit,
+             "digital_min": -32768, "digital_max": 32767, "transducer": "", "prefilter": ""}
+            for label, rate in zip(labels, rates or [fs] * len(x), strict=True)
+        ]
+    )  # fmt: skip
+    writer.setHeader({"technician": "", "recording_additional": "", "patientname": "X", "patient_additional": "",
+                      "patientcode": "", "equipment": "", "admincode": "", "sex": "", "birthdate": "",
+                      "startdate": datetime.datetime(2020, 6, 1)} | header)  # fmt: skip
+    writer.writeSamples([np.ascontiguousarray(row, np.float64) for row in x])
+    writer.close()
+
+
+def test_edf(tmp_path, rng):
+    x, src = millivolts(rng), tmp_path / "src"
+    born = datetime.date(1960, 5, 1)
+    write_edf(src / "w" / "a.edf", x * 1000, patientcode="P7", sex="Female", birthdate=born)
+    write_edf(src / "b.EDF", np.vstack([x, x[:1]]), labels=[*(f"ECG {n}-Ref" for n in LEADS), "Resp"], unit="mV")
+    write_edf(src / "c.edf", x * 1000, unit="mmHg")
+    (src / "d.edf").write_bytes(b"0       nonsense")
+    report, store = prepared(src, tmp_path / "store")
+    skipped = dict(report.skipped())
+    assert skipped.keys() == {"c", "d"} and skipped["c"] == "lead I is not in volts"
+    assert "d.edf is not a readable EDF file" in skipped["d"]
+    assert list(store.table["record_id"]) == ["b", "w/a"]
+    for i in range(2):
+        np.testing.assert_allclose(store.read(i), x, atol=1e-3)
+    assert list(store.table["patient_id"]) == ["", "P7"] and list(store.table["sex"]) == ["", "F"]
+    assert np.isnan(store.table["age"][0]) and store.table["age"][1] == 60
+
+
+def test_edf_of_several_rates(tmp_path):
+    """The slower leads come to the rate of the fastest: a sine keeps its form."""
+    t = {fs: np.arange(10 * fs) / fs for fs in (250, 500)}
+    rates = [500, 500, *[250] * 10]
+    x = [np.sin(2 * np.pi * 5 * t[fs]) for fs in rates]
+    write_edf(tmp_path / "src" / "r.edf", [row * 1000 for row in x], rates=rates)
+    _, store = prepared(tmp_path / "src", tmp_path / "store")
+    np.testing.assert_allclose(store.read(0)[:, 250:-250], np.tile(x[0][250:-250], (12, 1)), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("label", "lead"),
+    [("ECG aVR-Ref", "aVR"), ("EKG II", "II"), ("Lead V1", "V1"), ("ECG Lead III", "III"), ("Lead I (Einthoven)", "I"),
+     ("v6", "V6"), ("Resp", "Resp"), ("ECG", "ECG"), ("I", "I")],
+)  # fmt: skip
+def test_names_of_leads(label, lead):
+    assert lead_name(label) == lead
+
+
+# ---- DICOM --------------------------------------------------------------------------------------------------------
+
+
+def write_dicom(path, raw, fs=500, names=LEADS, sensitivity=2.5, baseline=0.0, correction=1.0, unit="uV", codes=None,
+                padding=None):  # fmt: skip
+    """raw (L, T) int16; mV of a sample: (raw * sensitivity * correction + baseline) uV."""
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.sequence import Sequence
+
+    def code(value, meaning):
+        d = Dataset()
+        d.CodeValue, d.CodingSchemeDesignator, d.CodeMeaning = value, "MDC", meaning
+        return Sequence([d])
+
+    channels = []
+    for k, name in enumerate(names):
+        channel = Dataset()
+        channel.ChannelSourceSequence = code(codes[k], "Ableitung") if codes else code(f"x:{k}", f"Lead {name}")
+        channel.ChannelSensitivity, channel.ChannelSensitivityCorrectionFactor = sensitivity, correction
+        channel.ChannelSensitivityUnitsSequence = code(unit, unit)
+        channel.ChannelBaseline, channel.WaveformBitsStored = baseline, 16
+        channels.append(channel)
+    group = Dataset()
+    group.MultiplexGroupTimeOffset, group.WaveformOriginality = 0, "ORIGINAL"
+    group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = raw.shape
+    group.SamplingFrequency, group.ChannelDefinitionSequence = fs, Sequence(channels)
+    group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 16, "SS"
+    group.WaveformData = np.ascontiguousarray(raw.T, "<i2").tobytes()
+    if padding is not None:
+        group.WaveformPaddingValue = np.int16(padding).tobytes()
+    data = Dataset()
+    data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.9.1.1", pydicom.uid.generate_uid()
+    data.PatientID, data.PatientSex, data.PatientAge, data.Modality = "D1", "M", "063Y", "ECG"
+    data.WaveformSequence = Sequence([group])
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = (
+        data.SOPClassUID,
+        data.SOPInstanceUID,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(path, enforce_file_format=True)
+
+
+def test_dicom(tmp_path, rng):
+    raw, src = ecg_like(rng), tmp_path / "src"
+    write_dicom(src / "a.dcm", raw)
+    write_dicom(src / "b.dcm", raw, sensitivity=2.0, correction=0.5, baseline=100.0)
+    order = [LEADS[k] for k in (*range(6, 12), *range(6))]
+    write_dicom(src / "c.dcm", raw[[*range(6, 12), *range(6)]], names=order, unit="mV", sensitivity=0.001)
+    numbers = ("2:1", "2:2", "2:61", "2:62", "2:63", "5.6.3-9-64", "2:3", "2:4", "2:5", "2:6", "2:7", "2:8")
+    gapped = raw.copy()
+    gapped[:, 700:720] = -32768
+    write_dicom(src / "d.dcm", gapped, codes=numbers, padding=-32768)
+    write_dicom(src / "e.dcm", raw, unit="mm[Hg]")
+    (src / "f.dcm").write_bytes(b"no DICOM")
+    report, store = prepared(src, tmp_path / "store")
+    skipped = dict(report.skipped())
+    assert (
+        skipped.keys() == {"e", "f"}
+        and skipped["e"] == "lead I is not in volts"
+        and "f.dcm is not a readable" in skipped["f"]
+    )
+    truth = raw.astype(np.float64)
+    np.testing.assert_allclose(store.read(0), truth * 2.5e-3, atol=1e-3)
+    np.testing.assert_allclose(store.read(1), truth * 1e-3 + 0.1, atol=1e-3)
+    np.testing.assert_allclose(store.read(2), truth * 1e-3, atol=1e-3)
+    gap = np.zeros(5000, bool)
+    gap[700:720] = True
+    np.testing.assert_allclose(store.read(3)[:, ~gap], truth[:, ~gap] * 2.5e-3, atol=1e-3)
+    assert np.isnan(store.read(3)[:, gap]).all()
+    assert (
+        set(store.table["patient_id"]) == {"D1"}
+        and set(store.table["sex"]) == {"M"}
+        and set(store.table["age"]) == {63}
+    )
+
+
+# ---- telling them apart -------------------------------------------------------------------------------------------
+
+
+def test_several_kinds_in_a_folder(tmp_path, rng):
+    np.save(tmp_path / "a.npy", millivolts(rng))
+    (tmp_path / "b.edf").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"has files of edf and npy; say which \(format\)"):
+        pc.data.prepare(tmp_path, tmp_path / "store")
+    assert prepared(tmp_path, tmp_path / "store", format="npy", source_fs=500)[0].n_records == 1
+    write_record(tmp_path, "r", ecg_like(rng))  # a header: a WFDB folder, whatever else is there
+    assert list(prepared(tmp_path, tmp_path / "wfdb")[1].table["record_id"]) == ["r"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"format": "muse"}, "format is 'muse'; it must be one of wfdb, hdf5"),
+        ({"unit": "mmHg"}, "unit is 'mmHg'; it must be one of mV"),
+        ({"source_fs": 500}, "source_fs, unit and leads are for bare arrays; the files of wfdb state them"),
+        ({"source_fs": 1}, "source_fs is 1"),
+        ({"label_columns": ["AF"]}, "label_columns is given without a table"),
+    ],
+)
+def test_settings_that_do_not_fit(tmp_path, rng, settings, message):
+    write_record(tmp_path / "src", "r", ecg_like(rng))
+    with pytest.raises(ValueError, match=message):
+        pc.data.prepare(tmp_path / "src", tmp_path / "store", **settings)
+
+
+@pytest.mark.parametrize(
+    "module, extra", [("h5py", "hdf5"), ("pyarrow.parquet", "parquet"), ("pyedflib", "edf"), ("pydicom", "dicom")]
+)
+def test_a_missing_library_names_its_extra(tmp_path, monkeypatch, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / f"a.{ {'hdf5': 'h5', 'edf': 'edf', 'dicom': 'dcm', 'parquet': 'parquet'}[extra] }").write_bytes(b"")
+    with pytest.raises(ImportError, match=rf"pip install 'physioclr\[{extra}\]'"):
+        pc.data.prepare(tmp_path, tmp_path / "store")
+
+
+# ---- MIMIC-IV-ECG -------------------------------------------------------------------------------------------------
+
+MIMIC_LEADS = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")  # aVF before aVL
+
+
+def test_mimic_iv_ecg(tmp_path, rng):
+    """Its order of leads, 200 units per mV, its list of records, its subjects."""
+    src, x = tmp_path / "mimic", ecg_like(rng)
+    lines = ["subject_id,study_id,file_name,ecg_time,path"]
+    for subject, study in ((10000032, 40689238), (10000032, 44458630), (10000117, 45090959), (10000117, 48446569)):
+        path = f"files/p{subject // 10000}/p{subject}/s{study}/{study}"
+        lines.append(f"{subject},{study},{study},2180-07-23 08:44:00,{path}")
+        if study != 48446569:  # not downloaded
+            order = [LEADS.index(name) for name in MIMIC_LEADS]
+            write_record((src / path).parent, str(study), x[order], leads=MIMIC_LEADS, gain="200.0(0)/mV", comments=[])
+    (src / "record_list.csv").write_text("\n".join(lines) + "\n")
+    report, store = prepared(src, tmp_path / "store")
+    assert report.remarks == ("record_list.csv names 1 records that are not here",)
+    assert list(store.table["patient_id"]) == ["10000032", "10000032", "10000117"]
+    assert set(store.table["source"]) == {"mimic_iv_ecg"} and (report.n_records, report.n_skipped) == (3, 0)
+    np.testing.assert_allclose(store.read(0), x / 200, atol=1e-6)
+    again = pc.data.prepare(src, tmp_path / "shards", shard=(0, 2))
+    assert again.finished and again.n_records == 3
+
+
+def test_mimic_is_listed_without_walking(tmp_path, rng, monkeypatch):
+    src = tmp_path / "mimic"
+    write_record(src / "files/p1000/p10000032/s4/", "4", ecg_like(rng))
+    (src / "record_list.csv").write_text("subject_id,study_id,path\n10000032,4,files/p1000/p10000032/s4/4\n")
+
+    def walk(*args, **settings):
+        raise AssertionError("walked")
+
+    monkeypatch.setattr(sys.modules["physioclr.data.sources"], "find_records", walk)
+    assert pc.data.prepare(src, tmp_path / "store").n_records == 1
+
+
+def test_ptb_patients(tmp_path, rng):
+    for record in ("patient001/s0010_re", "patient001/s0014lre", "patient002/s0015lre"):
+        folder, name = record.split("/")
+        write_record(tmp_path / "ptbdb" / folder, name, ecg_like(rng), comments=["age: 81", "sex: female"])
+    _, store = prepared(tmp_path / "ptbdb", tmp_path / "store")
+    assert list(store.table["patient_id"]) == ["patient001", "patient001", "patient002"]
