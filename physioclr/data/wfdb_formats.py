@@ -19,7 +19,7 @@ from .wfdb_header import MAX_SAMPLES, UNSTATED_SAMPLES, Header, RecordError, Sig
 from .wfdb_mat import read_matrix
 
 MISSING_INT16 = -32768
-PIECE = 1 << 16  # samples read and decoded at a time
+PIECE = 1 << 19  # samples read and decoded at a time
 
 
 class Format(NamedTuple):
