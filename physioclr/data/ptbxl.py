@@ -11,6 +11,7 @@ from . import labels
 from .tables import Row, TableError, is_unknown, read_table, whole
 
 FILE = "ptbxl_database.csv"
+STATEMENTS = "scp_statements.csv"
 _NEEDED = ("patient_id", "age", "sex", "scp_codes", "strat_fold")
 _FILENAMES = ("filename_hr", "filename_lr")
 _LEVELS_ABOVE = 3  # records500/00000/00001_hr
@@ -69,11 +70,21 @@ def _table_above(folder: str) -> tuple[_PtbXl | None, str]:
 @functools.lru_cache(maxsize=1 << 16)
 def _table(folder: str) -> _PtbXl | None:
     file = Path(folder, FILE)
-    return _read(file) if file.is_file() else None
+    return _read(file, _stamp(file), _stamp(file.with_name(STATEMENTS))) if file.is_file() else None
 
 
-def _read(file: Path) -> _PtbXl:
-    statements = file.with_name("scp_statements.csv")
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
+
+@functools.lru_cache(maxsize=4)
+def _read(file: Path, *_stamps: tuple[int, int] | None) -> _PtbXl:
+    """Read anew where a stamp has changed."""
+    statements = file.with_name(STATEMENTS)
     superclass = labels.read_scp_statements(statements) if statements.is_file() else None
     table = read_table(file)
     lacking = [c for c in _NEEDED if c not in table.columns]
