@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import _core
 from . import _launch
-from ._arrays import FLOATS, arrays_of, check_int, is_torch, kind_of
+from ._arrays import FLOATS, arrays_of, check_int, is_torch, jax_in_jax_out, kind_of
 from ._types import RPeaks, rpeaks_index
 from .augment_plan import Augment
 
@@ -87,6 +87,7 @@ def _beside(ecg: Any, x: Any) -> Any:
     return x if x is None or isinstance(x, torch.Tensor) else torch.as_tensor(x, device=ecg.device)
 
 
+@jax_in_jax_out
 def augment(
     ecg: Any,
     plan: Augment,
@@ -222,6 +223,7 @@ def _augment_rows(
     return out, None if rpeaks is None else _rpeaks_of(xp, rpeaks, index, count)
 
 
+@jax_in_jax_out
 def shuffle_beats(
     ecg: Any, rpeaks: Any, *, seed: int, sample_id: Any = None, cut: str = "r", fs: float = 500.0
 ) -> tuple[Any, RPeaks]:

@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_lead, check_ndim, check_rpeaks, usable_rpeaks
+from ._arrays import (
+    FLOATS,
+    Arrays,
+    check_dtype,
+    check_fs,
+    check_lead,
+    check_ndim,
+    check_rpeaks,
+    jax_in_jax_out,
+    usable_rpeaks,
+)
 from ._operator import operator
 from ._types import Delineation, RPeaks, rpeaks_index
 
@@ -86,6 +96,7 @@ def mean_lead(x: np.ndarray) -> np.ndarray:
     return out
 
 
+@jax_in_jax_out
 def delineate(ecg: Any, fs: float, rpeaks: RPeaks | Any, *, lead: int | str = "II") -> Delineation:
     """Boundaries of the P, QRS and T wave of every beat.
 

@@ -22,6 +22,7 @@ from ._arrays import (
     check_ndim,
     check_number,
     check_rpeaks,
+    jax_in_jax_out,
     usable_rpeaks,
 )
 from ._feature_names import FEATURE_NAMES as _NAMES
@@ -83,6 +84,7 @@ def lead_indices(lead: Any, n_leads: int | None) -> list[int]:
     return [MEAN_LEAD if one == "mean" else one for one in found]
 
 
+@jax_in_jax_out
 def physio_features(
     ecg: Any,
     fs: float,

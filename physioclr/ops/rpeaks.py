@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _core
-from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_int, check_ndim
+from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_int, check_ndim, jax_in_jax_out
 from ._operator import operator
 from ._types import RPeaks, default_max_beats
 
@@ -41,6 +41,7 @@ def _detect(xp: Arrays, out: tuple[Any, ...], ecg: Any, fs: float, max_beats: in
     )  # fmt: skip
 
 
+@jax_in_jax_out
 def detect_rpeaks(ecg: Any, fs: float, *, max_beats: int | None = None) -> RPeaks:
     """R peaks of every record of a batch.
 

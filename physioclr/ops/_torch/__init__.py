@@ -41,9 +41,16 @@ def define(
     for device in ("CPU", "CUDA"):  # a launch function without a CUDA kernel says so itself
         LIB.impl(name, kernel, device)
     torch.library.register_fake(f"physioclr::{name}", fake, lib=LIB)
-    if backward is not None:
+    if backward is None:
+        no_gradient(name)
+    else:
         torch.library.register_autograd(f"physioclr::{name}", backward, setup_context=setup_context, lib=LIB)
     return getattr(torch.ops.physioclr, name)
+
+
+def no_gradient(name: str) -> None:
+    """Results of an operator without a backward require no grad; by default they get a grad_fn that only warns."""
+    LIB.impl(name, torch.library.fallthrough_kernel, "Autograd")
 
 
 def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:
@@ -74,7 +81,9 @@ def register(op: Operator) -> None:
     for device in ("CPU", "CUDA"):
         LIB.impl(op.name, kernel, device)
     torch.library.register_fake(f"physioclr::{op.name}", fake, lib=LIB)
-    if op.backward is not None:
+    if op.backward is None:
+        no_gradient(op.name)
+    else:
         torch.library.register_autograd(f"physioclr::{op.name}", op.backward, setup_context=op.setup_context, lib=LIB)
     OVERLOADS[op.name] = getattr(torch.ops.physioclr, op.name).default
 
@@ -88,8 +97,6 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
             continue
         if not isinstance(x, torch.Tensor) or x.device != first.device:
             x = given[k] = TorchArrays(first).adopt(x, op.names[k])
-        if op.backward is None and x.requires_grad:  # the results carry no gradient
-            given[k] = x.detach()
     if torch.compiler.is_compiling():  # checked once, while tracing
         op.results(*given)
         return OVERLOADS[op.name](*given)
