@@ -23,11 +23,6 @@ struct Candidate {
 };
 bool better(const Candidate& x, const Candidate& y) { return x.key > y.key || (x.key == y.key && x.index < y.index); }
 
-PHYSIOCLR_SIMD void negate(float* s, int64_t n) {
-#pragma omp simd
-  for (int64_t c = 0; c < n; ++c) s[c] = -s[c];
-}
-
 PHYSIOCLR_SIMD bool any_above(const float* s, int64_t n, float bound) {
   int any = 0;
 #pragma omp simd reduction(| : any)
@@ -61,11 +56,10 @@ bool run(const NeighborsCall& call) {
         gemm_panels(pa.panel(i0), right.panel(j0), a.cols, padded(ni), padded(nj), tile.get(), kCols);
         const PairTile pairs{tile.get(), ni, padded(nj), a.cols, pa.panel(i0), right.panel(j0), pa.norm.data() + i0,
                              right.norm.data() + j0};
-        cosine ? to_cosine(pairs) : to_distance(pairs, call.inv_width);
+        cosine ? to_cosine(pairs) : to_exponent(pairs, call.inv_width);
         for (int64_t i = i0; i < i0 + ni; ++i) {
           float* s = tile.get() + (i - i0) * kCols;
           auto& heap = heaps[i];
-          if (!cosine) negate(s, nj);
           // Columns come in rising order, so one that only equals the k-th best loses the tie.
           if (static_cast<int64_t>(heap.size()) == keep && !any_above(s, nj, heap.front().key)) continue;
           for (int64_t c = 0; c < nj; ++c) {

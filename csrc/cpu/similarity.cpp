@@ -21,7 +21,6 @@
 #include "core/threads.h"
 #include "cpu/panels.h"
 #include "cpu/similarity_rows.h"
-#include "cpu/simd_math.h"
 #include "ops.h"
 
 namespace physioclr::cpu {
@@ -37,12 +36,6 @@ struct Job {
   void* out;
   bool stream;
 };
-
-PHYSIOCLR_SIMD void exp_of_minus(float* tile, int64_t rows, int64_t cols) {
-  for (int64_t r = 0; r < rows; ++r)
-#pragma omp simd
-    for (int64_t c = 0; c < cols; ++c) tile[r * kTile + c] = exp_simd(-tile[r * kTile + c]);
-}
 
 PHYSIOCLR_SIMD void at_least(const float* s, float threshold, uint8_t* mask) {
   for (int64_t c = 0; c < kTile; ++c) mask[c] = s[c] >= threshold;
@@ -157,12 +150,7 @@ bool run(const SimilarityCall& call) {
         gemm_panels(pa.panel(i0), right.panel(j0), a.cols, ni, nj, tile.get(), kTile);
         const PairTile pairs{tile.get(), ni, nj, a.cols, pa.panel(i0), right.panel(j0), pa.norm.data() + i0,
                              right.norm.data() + j0};
-        if (cosine) {
-          to_cosine(pairs);
-        } else {
-          to_distance(pairs, call.inv_width);
-          exp_of_minus(tile.get(), ni, nj);
-        }
+        cosine ? to_cosine(pairs) : to_rbf(pairs, call.inv_width);
         emit(job, tile.get(), i0, j0, a.rows, b.rows);
         if (same && p != q) {
           transpose(tile.get(), turned.get());

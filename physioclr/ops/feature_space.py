@@ -82,9 +82,11 @@ def in_order(features: Any, names: Sequence[str] | None) -> Any:
         if found:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             must = (
-                "it must have every column of the space" if what == "misses" else "which is none of the space's columns"
+                "; it must have every column of the space"
+                if what == "misses"
+                else ", which is none of the space's columns"
             )
-            raise ValueError(f"features {what} the column {found[0]!r}{more}; {must}")
+            raise ValueError(f"features {what} the column {found[0]!r}{more}{must}")
     order = [columns.index(name) for name in names]
     return features if order == list(range(len(order))) else host_array(features, "features")[:, order]
 
@@ -245,7 +247,7 @@ class FeatureSpace:
     def _fields(self) -> tuple[np.ndarray, ...]:
         """What `transform` reads, in float64: there torch's autocast and matmul precision change nothing."""
         numbers = (self.mean, self.scale, self.matrix, self.offset)
-        return self.log, *(x.astype(np.float64) for x in numbers)
+        return self.log.copy(), *(x.astype(np.float64) for x in numbers)
 
     def _transform_numpy(self, x: np.ndarray) -> np.ndarray:
         log, mean, scale, matrix, offset = self._fields()
@@ -270,7 +272,8 @@ class FeatureSpace:
         if fields is None or type(x) not in (torch.Tensor, torch.nn.Parameter):
             # Not torch.tensor without a device: `with torch.device(...)` would move it.
             fields = tuple(torch.as_tensor(field, device=x.device) for field in self._fields())
-            if all(type(field) is torch.Tensor for field in fields):  # others are fake, of a trace, and die with it
+            plain = all(type(field) is torch.Tensor for field in fields)  # others are fake, of a trace, and die with it
+            if plain and not torch.compiler.is_compiling():
                 self._tensors[x.device] = fields
         log, mean, scale, matrix, offset = fields
         x = x.detach().float()  # what is beyond float32 becomes infinite: missing
