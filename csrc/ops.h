@@ -17,18 +17,18 @@ namespace physioclr {
 enum class Similarity : int32_t { kCosine = 0, kRbf = 1 };
 enum class SimilarityOut : int32_t { kFloat = 0, kMask = 1, kPacked = 2 };  // float32, bool bytes, np.packbits order
 
-// S = cos(a_i, b_j) or exp(-|a_i - b_j|^2 * inv_two_sigma2), written as `form` says; mask = S >= threshold.
-// False, with `out` unspecified, if a feature is NaN or infinite. CUDA does not look, because it would synchronise: such a
+// S = cos(a_i, b_j) or exp(-|(a_i - b_j) inv_width|^2), inv_width = 1 / (sqrt(2) sigma), written as `form` says; mask =
+// S >= threshold. S is symmetric, exactly 1 for equal rows, and within [-1, 1] or [0, 1] (core/similarity_math.h). False, with `out` unspecified, if a feature is NaN or infinite. CUDA does not look, because it would synchronise: such a
 // row gives NaN, and 0 in a mask.
 struct SimilarityCall {
   Matrix<const float> a, b;
   Similarity kind;
-  float inv_two_sigma2;
+  double inv_width;
   SimilarityOut form;
   float threshold;
   float* scale;  // scratch of a.rows + b.rows
   void* out;
-  PHYSIOCLR_FIELDS(a, b, kind, inv_two_sigma2, form, threshold, scale, out)
+  PHYSIOCLR_FIELDS(a, b, kind, inv_width, form, threshold, scale, out)
 };
 
 // The k rows of b most similar to each row of a, best first, ties by the lower index: index and similarity (a.rows, k),
@@ -38,13 +38,13 @@ struct NeighborsCall {
   Matrix<const float> a, b;
   bool own;
   Similarity kind;
-  float inv_two_sigma2;
+  double inv_width;
   const int64_t* group;  // or null
   int64_t k;
   float* scale;  // scratch of a.rows + b.rows, for CUDA
   int64_t* index;
   float* similarity;
-  PHYSIOCLR_FIELDS(a, b, own, kind, inv_two_sigma2, group, k, scale, index, similarity)
+  PHYSIOCLR_FIELDS(a, b, own, kind, inv_width, group, k, scale, index, similarity)
 };
 
 // R peaks of every record, fused over its leads: index (records, P), rising, padded with -1; count, quality (records).

@@ -44,9 +44,29 @@ def _numba_cache() -> str:
 
 def _numba_indices(package: Path) -> list[Path]:
     """The index files of Numba's cache that belong to files of this folder."""
-    chosen = os.environ.get("NUMBA_CACHE_DIR")  # a folder for each source there, its name ends with the source's folder
-    folder = Path(chosen) if chosen else package / "__pycache__"
-    return [f for f in folder.rglob("*.nbi") if not chosen or f.parent.name.startswith(package.name)]
+    folder = _numba_folder(package)
+    inside = (
+        folder.parent == package
+    )  # elsewhere each source folder has one of its own, with that folder's name in front
+    return [f for f in folder.rglob("*.nbi") if inside or f.parent.name.startswith(package.name)]
+
+
+def _numba_folder(package: Path) -> Path:
+    """Where Numba keeps what it compiles of this folder: NUMBA_CACHE_DIR, else beside the sources, where it may write
+    there, else the user's cache folder."""
+    beside = package / "__pycache__"
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        folder = Path(os.environ["NUMBA_CACHE_DIR"])
+    elif os.access(beside if beside.exists() else package, os.W_OK):
+        return beside
+    elif sys.platform == "darwin":
+        folder = Path("~/Library/Caches/numba")
+    elif sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")) / "numba" / "Cache"
+    else:
+        folder = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "numba"
+    own = hashlib.sha1(os.path.abspath(package).encode(), usedforsecurity=False).hexdigest()
+    return folder.expanduser() / f"{package.name}_{own}"
 
 
 def _is_of(index: Path, source: Path) -> bool:

@@ -193,7 +193,7 @@ def test_the_native_stub_says_the_same():
             a=(0, 1, 1, None),
             b=(0, 1, 1, None),
             kind=0,
-            inv_two_sigma2=0.0,
+            inv_width=0.0,
             form=0,
             threshold=0.0,
             scale=0,

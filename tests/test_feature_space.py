@@ -253,3 +253,117 @@ def test_wrong_types(features):
         pc.FeatureSpace.fit(np.zeros((3, 159), np.int64))
     with pytest.raises(ValueError, match="158"):
         pc.FeatureSpace.fit(features).transform(torch.zeros(2, 158))
+
+
+def test_float64_beyond_float32_is_missing_and_a_denormal_column_constant(backend, features):
+    to, back = backend
+    wild, plain = features.astype(np.float64), features.astype(np.float64)
+    wild[::7, 2], wild[::5, 3], wild[1::9, COLUMN["rmssd"]] = 1e39, -1e100, 1e300
+    plain[::7, 2], plain[::5, 3], plain[1::9, COLUMN["rmssd"]] = np.nan, np.nan, np.nan
+    wild[:, 4] = plain[:, 4] = 1e-39 * (1 + np.arange(400) % 2)  # its SD has no inverse in float32
+    wild[:, 5] = plain[:, 5] = 1e-38 * np.arange(400)  # and this one has
+    wild[:, 6] = plain[:, 6] = 3e38 * (-1.0) ** np.arange(400)
+    with np.errstate(all="raise", under="ignore", over="warn"):
+        space = pc.FeatureSpace.fit(to(wild))
+    assert space.scale[4] == 0 and space.scale[5] > 0 and space.scale[6] > 0
+    want = pc.FeatureSpace.fit(plain)
+    for name in ("mean", "scale", "matrix", "offset", "explained_variance"):
+        value = getattr(space, name)
+        assert np.isfinite(value).all()
+        np.testing.assert_array_equal(value, getattr(want, name))
+    assert np.isfinite(space.sigma)
+    got = back(space.transform(to(wild)))
+    assert np.isfinite(got).all()
+    np.testing.assert_array_equal(got, back(space.transform(to(plain))))
+    nothing = np.full((3, 159), 1e39)
+    assert (back(space.transform(to(nothing))) == 0).all()
+    assert (back(pc.FeatureSpace.fit(to(nothing)).transform(to(wild))) == 0).all()
+
+
+@pytest.fixture
+def medium():
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float16])
+def test_neither_autocast_nor_matmul_precision_changes_the_result(features, medium, dtype):
+    space = pc.FeatureSpace.fit(features)
+    want = space.transform(features)
+    with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+        got = space.transform(torch.from_numpy(features))
+    assert got.dtype == torch.float32
+    assert np.abs(got.numpy() - want).max() <= 1e-5 * np.abs(want).max()
+    np.testing.assert_allclose(got.numpy(), want, rtol=1e-5, atol=1e-7)
+
+
+def test_a_fake_mode_leaves_nothing_behind(features):
+    from torch._subclasses import FakeTensorMode
+
+    class Network(torch.nn.Module):
+        def __init__(self, space):
+            super().__init__()
+            self.space = space
+
+        def forward(self, x):
+            return self.space.transform(x)
+
+    x = torch.from_numpy(features)
+    want = pc.FeatureSpace.fit(features).transform(x)
+    for used_before in (False, True):
+        space = pc.FeatureSpace.fit(features)
+        if used_before:
+            space.transform(x)
+        for strict in (False, True):
+            exported = torch.export.export(Network(space), (x,), strict=strict)
+            torch.testing.assert_close(exported.module()(x), want)
+        with torch.device("meta"):
+            torch.testing.assert_close(space.transform(x), want)
+        with FakeTensorMode() as mode:
+            assert space.transform(mode.from_tensor(x)).shape == want.shape
+        assert space.transform(x.to("meta")).device.type == "meta"
+        got = space.transform(x)
+        assert type(got) is torch.Tensor and torch.equal(got, want)
+        torch.testing.assert_close(torch.func.vmap(space.transform)(x), want)
+
+
+def test_columns_of_a_table_are_matched_by_name(features, rng):
+    pandas = pytest.importorskip("pandas")
+    order = rng.permutation(159)
+    table = pandas.DataFrame(features, columns=list(NAMES))
+    mixed = table.iloc[:, order]
+    space = pc.FeatureSpace.fit(features, n_components=8)
+    fitted = pc.FeatureSpace.fit(mixed, n_components=8)
+    assert fitted.columns == NAMES
+    np.testing.assert_array_equal(fitted.transform(mixed), space.transform(features))
+    np.testing.assert_array_equal(space.transform(table), space.transform(features))
+    np.testing.assert_array_equal(space.transform(pandas.DataFrame(features)), space.transform(features))  # numbered
+    np.testing.assert_array_equal(space.transform(mixed.convert_dtypes()), space.transform(features))  # NA
+    segment = table.iloc[:, 100:]
+    assert pc.FeatureSpace.fit(segment.iloc[:, ::-1]).columns == NAMES[100:]
+    chosen = ["rr_mean", "pct_p_absent", "rr_beat0"]
+    few = pc.FeatureSpace.fit(table[chosen], n_components=2, names=chosen)
+    np.testing.assert_array_equal(few.transform(table[chosen[::-1]]), few.transform(table[chosen]))
+    for bad, message in (
+        (table.drop(columns=["st_mad", "rmssd"]), "features misses the column 'rmssd' and 1 more; it must have every"),
+        (table.rename(columns={"rmssd": "RMSSD"}), "features misses the column 'rmssd'; it must have every"),
+        (table.assign(age=50.0), "features has the column 'age', which is none of the space's columns"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            space.transform(bad)
+        with pytest.raises(ValueError, match=re.escape(message)):
+            pc.FeatureSpace.fit(bad)
+    two = pandas.concat([table, table], axis=1)
+    assert pc.FeatureSpace.fit(two).columns == NAMES * 2
+    with pytest.raises(ValueError, match="columns of the same name"):
+        pc.FeatureSpace.fit(two.iloc[:, ::-1])
+
+
+def test_masked_features_are_missing(features):
+    masked = np.ma.masked_invalid(features.astype(np.float64))
+    masked.data[masked.mask] = 1234.0
+    space = pc.FeatureSpace.fit(features, n_components=8)
+    np.testing.assert_array_equal(pc.FeatureSpace.fit(masked, n_components=8).matrix, space.matrix)
+    np.testing.assert_array_equal(space.transform(masked), space.transform(features))

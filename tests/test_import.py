@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import os
 import pickle
 import shutil
 import subprocess
@@ -97,10 +98,22 @@ def test_info_says_what_there_is():
     assert values["numba cache"].startswith(("warm", "cold"))
 
 
-def test_info_counts_compiled_code_of_these_sources_only(tmp_path, monkeypatch):
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    folder, ops = tmp_path / "_numba_0", Path(pc.__file__).parent / "ops" / "_numba"
-    folder.mkdir()
+@pytest.mark.parametrize(
+    "home",
+    [False, pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="where the user's cache is"))],
+)
+def test_info_counts_compiled_code_of_these_sources_only(tmp_path, monkeypatch, home):
+    ops = Path(pc.__file__).parent / "ops" / "_numba"
+    if home:  # the package is not the user's to write
+        monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith(str(ops)))
+    else:
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    chosen = tmp_path / "numba" if home else tmp_path
+    folder = chosen / f"_numba_{hashlib.sha1(str(ops.absolute()).encode()).hexdigest()}"
+    other = chosen / "_numba_0"  # of another installation
+    folder.mkdir(parents=True)
     python, numba = "py{}{}".format(*sys.version_info[:2]), importlib.metadata.version("numba")
 
     def write(name, version, stamp):
@@ -113,6 +126,10 @@ def test_info_counts_compiled_code_of_these_sources_only(tmp_path, monkeypatch):
     write("delineate.delineate_range-2", "0.1", digest("delineate.py"))
     write("features.features_range-1", numba, digest("features.py"))
     (folder / "delineate.delineate_range-1.1.nbc").write_bytes(b"")
+    shutil.copytree(folder, other)
+    (other / f"delineate.delineate_range-3.{python}.nbi").write_bytes(
+        pickle.dumps(numba) + pickle.dumps((digest("delineate.py"), {}))
+    )
     assert pc.info()["numba cache"].startswith("cold")
     write("delineate.delineate_range-3", numba, digest("delineate.py"))
     assert pc.info()["numba cache"] == "warm (2 compiled functions)"

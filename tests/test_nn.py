@@ -260,3 +260,30 @@ def test_encoder_compiles(name):
     compiled = torch.compile(encoder, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x).pooled, encoder(x).pooled)
     torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("mode", ["autocast", "medium"])
+def test_losses_keep_float32_accuracy_in_every_mode(mode):
+    from physioclr.nn.losses import alignment_uniformity, info_nce, nt_xent
+
+    g = torch.Generator().manual_seed(0)
+    a, b = torch.randn(64, 128, generator=g), torch.randn(64, 128, generator=g)
+    features = torch.randn(64, 20, generator=g)
+
+    def everything():
+        x = a.clone().requires_grad_()
+        values = [info_nce(x, b, tau=0.05), nt_xent(x, b, tau=0.05), pc.hybrid_contrastive_loss(x, b[None], features)]
+        (grad,) = torch.autograd.grad(sum(values), x)
+        return [v.detach() for v in values] + [grad, torch.tensor(alignment_uniformity(a, b))]
+
+    want, before = everything(), torch.get_float32_matmul_precision()
+    try:
+        if mode == "medium":
+            torch.set_float32_matmul_precision("medium")
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mode == "autocast"):
+            got = everything()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    for x, y in zip(got, want, strict=True):
+        assert x.dtype == torch.float32
+        torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-6)

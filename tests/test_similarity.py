@@ -74,7 +74,8 @@ def test_empty_and_lists():
 @settings(max_examples=50, deadline=None)
 def test_cosine_is_bounded(a):
     s = pc.physio_similarity(a)
-    assert np.all(np.abs(s) <= 1 + 1e-5)
+    assert np.all(np.abs(s) <= 1)
+    assert np.all(np.diag(s) == (np.abs(a).max(axis=1) > 0))
 
 
 @pytest.mark.parametrize(

@@ -9,26 +9,19 @@
 #include "core/threads.h"
 #include "cpu/panels.h"
 #include "cpu/similarity_rows.h"
+#include "cpu/simd_math.h"
 #include "ops.h"
 
 namespace physioclr::cpu {
 namespace {
 
-constexpr int64_t kRows = 64, kCols = 128;
+constexpr int64_t kRows = 64, kCols = kPairCols;
 
 struct Candidate {
-  float key;  // the cosine, or minus the squared distance: where exp() underflows the order still holds
+  float key;  // the cosine, or minus |a - b|^2 / (2 sigma^2): where exp() underflows the order still holds
   int64_t index;
 };
 bool better(const Candidate& x, const Candidate& y) { return x.key > y.key || (x.key == y.key && x.index < y.index); }
-
-PHYSIOCLR_SIMD void to_negative_distance(float* s, int64_t n, float ni, const float* nj) {
-#pragma omp simd
-  for (int64_t c = 0; c < n; ++c) {
-    const float d2 = ni + nj[c] - 2.0f * s[c];
-    s[c] = d2 > 0 ? -d2 : 0.0f;
-  }
-}
 
 PHYSIOCLR_SIMD bool any_above(const float* s, int64_t n, float bound) {
   int any = 0;
@@ -61,10 +54,12 @@ bool run(const NeighborsCall& call) {
       for (int64_t j0 = 0; j0 < b.rows; j0 += kCols) {
         const int64_t nj = std::min(kCols, b.rows - j0);
         gemm_panels(pa.panel(i0), right.panel(j0), a.cols, padded(ni), padded(nj), tile.get(), kCols);
+        const PairTile pairs{tile.get(), ni, padded(nj), a.cols, pa.panel(i0), right.panel(j0), pa.norm.data() + i0,
+                             right.norm.data() + j0};
+        cosine ? to_cosine(pairs) : to_exponent(pairs, call.inv_width);
         for (int64_t i = i0; i < i0 + ni; ++i) {
           float* s = tile.get() + (i - i0) * kCols;
           auto& heap = heaps[i];
-          if (!cosine) to_negative_distance(s, nj, pa.norm[i], right.norm.data() + j0);
           // Columns come in rising order, so one that only equals the k-th best loses the tie.
           if (static_cast<int64_t>(heap.size()) == keep && !any_above(s, nj, heap.front().key)) continue;
           for (int64_t c = 0; c < nj; ++c) {
@@ -88,7 +83,7 @@ bool run(const NeighborsCall& call) {
         for (int64_t q = 0; q < k; ++q) {
           call.index[i * k + q] = q < found ? heap[q].index : -1;
           const float key = q < found ? heap[q].key : std::numeric_limits<float>::quiet_NaN();
-          call.similarity[i * k + q] = cosine ? key : std::exp(key * call.inv_two_sigma2);
+          call.similarity[i * k + q] = cosine || q >= found ? key : exp_simd(key);
         }
         std::vector<Candidate>().swap(heap);
       }

@@ -21,34 +21,21 @@
 #include "core/threads.h"
 #include "cpu/panels.h"
 #include "cpu/similarity_rows.h"
-#include "cpu/simd_math.h"
 #include "ops.h"
 
 namespace physioclr::cpu {
 namespace {
 
-constexpr int64_t kTile = 128;
+constexpr int64_t kTile = kPairCols;
 constexpr int64_t kStreamBytes = 8 << 20;  // a result this large leaves the cache anyway
 
 struct Job {
   Matrix<const float> a, b;
-  bool cosine;
-  float inv_two_sigma2;
   SimilarityOut form;
   float threshold;
-  const float *norm_a, *norm_b;
   void* out;
   bool stream;
 };
-
-PHYSIOCLR_SIMD void to_rbf(float* tile, int64_t rows, const float* ni, const float* nj, float inv_two_sigma2) {
-  for (int64_t r = 0; r < rows; ++r)
-#pragma omp simd
-    for (int64_t c = 0; c < kTile; ++c) {
-      const float d2 = ni[r] + nj[c] - 2.0f * tile[r * kTile + c];
-      tile[r * kTile + c] = exp_simd((d2 > 0 ? -d2 : 0.0f) * inv_two_sigma2);
-    }
-}
 
 PHYSIOCLR_SIMD void at_least(const float* s, float threshold, uint8_t* mask) {
   for (int64_t c = 0; c < kTile; ++c) mask[c] = s[c] >= threshold;
@@ -148,8 +135,7 @@ bool run(const SimilarityCall& call) {
   const int64_t width = form == SimilarityOut::kFloat ? b.rows * 4 : form == SimilarityOut::kMask ? b.rows : (b.rows + 7) / 8;
   const bool stream = a.rows * width >= kStreamBytes;
   if (stream) advise_huge(call.out, a.rows * width);
-  const Job job{a, b, cosine, call.inv_two_sigma2, form, call.threshold, pa.norm.data(), right.norm.data(), call.out,
-                stream};
+  const Job job{a, b, form, call.threshold, call.out, stream};
 
   const int64_t ti = (a.rows + kTile - 1) / kTile, tj = (b.rows + kTile - 1) / kTile;
   const int team = a.rows * b.rows * a.cols < 1'000'000 ? 1 : threads();
@@ -162,7 +148,9 @@ bool run(const SimilarityCall& call) {
         const int64_t i0 = p * kTile, j0 = q * kTile;
         const int64_t ni = std::min(kTile, pa.total - i0), nj = std::min(kTile, right.total - j0);
         gemm_panels(pa.panel(i0), right.panel(j0), a.cols, ni, nj, tile.get(), kTile);
-        if (!cosine) to_rbf(tile.get(), ni, job.norm_a + i0, job.norm_b + j0, job.inv_two_sigma2);
+        const PairTile pairs{tile.get(), ni, nj, a.cols, pa.panel(i0), right.panel(j0), pa.norm.data() + i0,
+                             right.norm.data() + j0};
+        cosine ? to_cosine(pairs) : to_rbf(pairs, call.inv_width);
         emit(job, tile.get(), i0, j0, a.rows, b.rows);
         if (same && p != q) {
           transpose(tile.get(), turned.get());

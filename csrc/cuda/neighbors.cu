@@ -18,7 +18,7 @@ void run(const NeighborsCall& call, void* stream) {
     check(cudaGetLastError(), "physio_neighbors (row scales)");
   }
   neighbors_kernel<<<static_cast<unsigned>((a.rows + kPairTile - 1) / kPairTile), dim3(kPairSide, kPairSide), 0, s>>>(
-      a.data, a.rows, b.data, b.rows, a.cols, call.own, cosine, call.inv_two_sigma2, call.group, call.k, scales[0],
+      a.data, a.rows, b.data, b.rows, a.cols, call.own, cosine, call.inv_width, call.group, call.k, scales[0],
       scales[1], call.index, call.similarity);
   check(cudaGetLastError(), "physio_neighbors");
 }

@@ -5,10 +5,11 @@
 #include <cstdint>
 
 #include "cuda/pair_tile.cuh"
+#include "cuda/row_scale.cuh"
 
 namespace physioclr::cuda {
 
-// The k best so far: key[0], index[0] is the worst of them. Key: the cosine, or minus the squared distance. A total order,
+// The k best so far: key[0], index[0] is the worst of them. Key: the cosine, or minus |a - b|^2 / (2 sigma^2). A total order,
 // so the result does not depend on the order of arrival.
 struct NeighborHeap {
   float* key;
@@ -51,9 +52,9 @@ struct NeighborHeap {
   }
 };
 
-// scale: of similarity_scale_kernel. A pair whose similarity is NaN is not a neighbour.
+// scale: of row_scale_kernel. A pair whose similarity is NaN is not a neighbour.
 __global__ void neighbors_kernel(const float* a, int64_t n, const float* b, int64_t m, int64_t cols, bool self,
-                                 bool cosine, float inv_two_sigma2, const int64_t* group, int64_t k,
+                                 bool cosine, double inv_width, const int64_t* group, int64_t k,
                                  const float* scale_a, const float* scale_b, int64_t* index, float* similarity) {
   __shared__ PairShared<float> tile;
   __shared__ float keys[kPairTile][kPairTile + 1];
@@ -61,6 +62,8 @@ __global__ void neighbors_kernel(const float* a, int64_t n, const float* b, int6
   const int64_t i0 = static_cast<int64_t>(blockIdx.x) * kPairTile, mine = i0 + tid;
   const bool keeps = tid < kPairTile && mine < n;
   NeighborHeap heap{similarity + mine * k, index + mine * k, k, 0};
+  const PairRows rows{a, scale_a, b, scale_b, cols};
+  const RbfUnit unit = rbf_unit(inv_width);
   for (int64_t j0 = 0; j0 < m; j0 += kPairTile) {
     float s[4][4];
     pair_products<float>(a, cosine ? scale_a : nullptr, n, b, cosine ? scale_b : nullptr, m, cols, i0, j0, tile, s);
@@ -68,10 +71,7 @@ __global__ void neighbors_kernel(const float* a, int64_t n, const float* b, int6
       for (int c = 0; c < 4; ++c) {
         const int64_t i = i0 + 4 * y + r, j = j0 + 4 * x + c;
         float v = s[r][c];
-        if (!cosine && i < n && j < m) {
-          const float d2 = scale_a[i] + scale_b[j] - 2.0f * v;
-          v = d2 < 0.0f ? 0.0f : -d2;
-        }
+        if (i < n && j < m) v = cosine ? to_cosine(rows, i, j, v) : -to_distance(rows, i, j, v, unit);
         keys[4 * y + r][4 * x + c] = v;
       }
     __syncthreads();
@@ -91,7 +91,7 @@ __global__ void neighbors_kernel(const float* a, int64_t n, const float* b, int6
   for (int64_t q = 0; q < k; ++q) {
     if (q >= heap.size) heap.index[q] = -1;
     const float v = q < heap.size ? heap.key[q] : nanf("");
-    heap.key[q] = cosine || q >= heap.size ? v : expf(v * inv_two_sigma2);
+    heap.key[q] = cosine || q >= heap.size ? v : expf(v);
   }
 }
 

@@ -13,10 +13,16 @@ struct PairShared {
   T a[kPairStep][kPairTile + 4], b[kPairStep][kPairTile + 4];
 };
 
-// acc[r][c] = (scale_a a)_(i0 + 4 y + r) . (scale_b b)_(j0 + 4 x + c), thread (x, y); a scale may be null (1). Rows past
-// the end count as 0. Each sum runs over k in rising order, so that transposing a and b gives the same bits.
+// An element times the square of a number of its row, or as it is.
 template <class T>
-__device__ void pair_products(const T* a, const T* scale_a, int64_t rows_a, const T* b, const T* scale_b, int64_t rows_b,
+__device__ T scaled_element(const T* x, const T* root, int64_t row, int64_t at) {
+  return root ? x[at] * root[row] * root[row] : x[at];
+}
+
+// acc[r][c] = (a root_a^2)_(i0 + 4 y + r) . (b root_b^2)_(j0 + 4 x + c), thread (x, y); a root may be null (1): that of
+// 1 / |x| is a float where 1 / |x| is none. Rows past the end count as 0. Each sum runs over k in rising order, so that transposing a and b gives the same bits.
+template <class T>
+__device__ void pair_products(const T* a, const T* root_a, int64_t rows_a, const T* b, const T* root_b, int64_t rows_b,
                               int64_t cols, int64_t i0, int64_t j0, PairShared<T>& tile, T acc[4][4]) {
   const int x = threadIdx.x, y = threadIdx.y, tid = y * kPairSide + x;
   for (int r = 0; r < 4; ++r)
@@ -27,8 +33,8 @@ __device__ void pair_products(const T* a, const T* scale_a, int64_t rows_a, cons
       const int row = e / kPairStep, k = e % kPairStep;
       const bool in = k0 + k < cols;
       const int64_t i = i0 + row, j = j0 + row;
-      tile.a[k][row] = in && i < rows_a ? a[i * cols + k0 + k] * (scale_a ? scale_a[i] : T(1)) : T(0);
-      tile.b[k][row] = in && j < rows_b ? b[j * cols + k0 + k] * (scale_b ? scale_b[j] : T(1)) : T(0);
+      tile.a[k][row] = in && i < rows_a ? scaled_element(a, root_a, i, i * cols + k0 + k) : T(0);
+      tile.b[k][row] = in && j < rows_b ? scaled_element(b, root_b, j, j * cols + k0 + k) : T(0);
     }
     __syncthreads();
 #pragma unroll

@@ -20,7 +20,7 @@ void run(const SimilarityCall& call, void* stream) {
   if (gy > 65535) throw std::runtime_error("physio_similarity: more than 4,194,240 rows of a; split a");
   const dim3 grid(static_cast<unsigned>((b.rows + kPairTile - 1) / kPairTile), static_cast<unsigned>(gy));
   similarity_kernel<<<grid, dim3(kPairSide, kPairSide), 0, s>>>(a.data, a.rows, b.data, b.rows, a.cols, cosine,
-                                                                call.inv_two_sigma2, static_cast<int>(call.form),
+                                                                call.inv_width, static_cast<int>(call.form),
                                                                 call.threshold, scales[0], scales[1], call.out);
   check(cudaGetLastError(), "physio_similarity");
 }

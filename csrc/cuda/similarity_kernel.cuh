@@ -11,7 +11,7 @@ namespace physioclr::cuda {
 // thread, which left it waiting for shared memory: two loads a product, here half of one.
 // form: 0 float32, 1 bool bytes, 2 packed bits (np.packbits order).
 __global__ void similarity_kernel(const float* a, int64_t n, const float* b, int64_t m, int64_t cols, bool cosine,
-                                  float inv_two_sigma2, int form, float threshold, const float* scale_a,
+                                  double inv_width, int form, float threshold, const float* scale_a,
                                   const float* scale_b, void* out) {
   __shared__ PairShared<float> tile;
   __shared__ unsigned char half[kPairTile][kPairSide];  // four bits each
@@ -22,6 +22,8 @@ __global__ void similarity_kernel(const float* a, int64_t n, const float* b, int
 #else
   const int64_t rows_b = m;
 #endif
+  const PairRows rows{a, scale_a, b, scale_b, cols};
+  const RbfUnit unit = rbf_unit(inv_width);
   float s[4][4];
   pair_products<float>(a, cosine ? scale_a : nullptr, n, b, cosine ? scale_b : nullptr, rows_b, cols, i0, j0, tile, s);
   for (int r = 0; r < 4; ++r) {
@@ -31,10 +33,7 @@ __global__ void similarity_kernel(const float* a, int64_t n, const float* b, int
       const int64_t j = j0 + 4 * x + c;
       const bool valid = i < n && j < m;
       float v = s[r][c];
-      if (!cosine && valid) {
-        const float d2 = scale_a[i] + scale_b[j] - 2.0f * v;
-        v = expf(-(d2 < 0.0f ? 0.0f : d2) * inv_two_sigma2);
-      }
+      if (valid) v = cosine ? to_cosine(rows, i, j, v) : expf(-to_distance(rows, i, j, v, unit));
       if (form == 0 && valid) static_cast<float*>(out)[i * m + j] = v;
       if (form == 1 && valid) static_cast<unsigned char*>(out)[i * m + j] = v >= threshold;
       bits = bits << 1 | static_cast<unsigned>(valid && v >= threshold);

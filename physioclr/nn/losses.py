@@ -140,6 +140,11 @@ def _whole_batch(a: Tensor, b: Tensor, group: Tensor | None, process_group: Any)
     return a, b, None if group is None else gather_rows(group, process_group)
 
 
+def _products(a: Tensor, b: Tensor) -> Tensor:
+    """a b^T, float32. Formed in float64, which neither autocast nor set_float32_matmul_precision touches."""
+    return (a.double() @ b.double().T).float()
+
+
 def info_nce(
     a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: Any = None
 ) -> Tensor:
@@ -150,7 +155,7 @@ def info_nce(
     """
     a, b, group = _whole_batch(a, b, group, process_group)
     a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
-    logits = a @ b.T / tau
+    logits = _products(a, b) / tau
     if group is not None:
         same = group[:, None] == group[None]
         same.fill_diagonal_(False)
@@ -176,7 +181,7 @@ def nt_xent(
     else:
         drop = group.repeat(2)[:, None] == group.repeat(2)[None]
         drop[rows, partner] = False
-    return F.cross_entropy((h @ h.T / tau).masked_fill(drop, -torch.inf), partner)
+    return F.cross_entropy((_products(h, h) / tau).masked_fill(drop, -torch.inf), partner)
 
 
 @torch.no_grad()

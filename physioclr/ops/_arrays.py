@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import math
 import operator
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class Arrays:
             raise TypeError(f"{name} is a {kind} array, but the first array is {self.name}; convert one of them")
         if cuda_memory(x):
             raise TypeError(f"{name} is in the memory of a GPU, but the first array is {self.name}; move one of them")
-        return arrays_of(x, name)[1]
+        return arrays_of(missing_peaks(x, name), name)[1]
 
     def adopt_out(self, x: Any, name: str) -> Any:
         """An array that the call writes: this library's already, or what it writes would be lost."""
@@ -178,7 +179,8 @@ class TorchArrays(OnDevice):
             x = torch.as_tensor(x) if hasattr(x, "__cuda_array_interface__") else torch.from_dlpack(x)
         if not isinstance(x, torch.Tensor):  # NumPy arrays and lists of R peaks, record ids, ... are small
             try:
-                return torch.as_tensor(native_bytes(np.asarray(x))).to(self._device)
+                x = arrays_of(missing_peaks(x, name), name)[1]
+                return torch.as_tensor(x if x.flags.writeable else x.copy()).to(self._device)  # else a warning
             except (TypeError, ValueError, OverflowError, RuntimeError) as e:  # strings, ragged lists, ...
                 error = ValueError if isinstance(e, ValueError) else TypeError
                 raise error(f"{name} cannot be read as a tensor: {e}") from None
@@ -258,6 +260,41 @@ def is_torch(x: Any) -> bool:
     return "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor)
 
 
+def is_jax(x: Any) -> bool:
+    """Whether x is a JAX array."""
+    return "jax" in sys.modules and isinstance(x, sys.modules["jax"].Array)
+
+
+def to_jax(x: Any) -> Any:
+    """A result as JAX arrays, over the same memory where JAX takes it as it is."""
+    import jax
+
+    if x is None or is_jax(x):
+        return x
+    if isinstance(x, tuple):
+        parts = [to_jax(part) for part in x]
+        return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+    try:
+        return jax.dlpack.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError, ValueError):
+        return jax.numpy.asarray(x)
+
+
+PublicOp = TypeVar("PublicOp", bound=Callable[..., Any])
+
+
+def jax_in_jax_out(f: PublicOp) -> PublicOp:
+    """For a public op: JAX arrays first give JAX arrays back. All kernels see them as NumPy's or CuPy's."""
+    first = next(iter(inspect.signature(f).parameters))
+
+    @functools.wraps(f)
+    def op(*args: Any, **kwargs: Any) -> Any:
+        out = f(*args, **kwargs)
+        return to_jax(out) if is_jax(args[0] if args else kwargs[first]) else out
+
+    return cast(PublicOp, op)
+
+
 def cuda_memory(x: Any) -> bool:
     """Whether x says that it lies in the memory of a GPU: CuPy, and what speaks DLPack or __cuda_array_interface__."""
     if isinstance(x, np.ndarray):
@@ -298,19 +335,42 @@ def arrays_of(x: Any, name: str) -> tuple[Arrays, Any]:
         need_cuda_build("a CUDA device")
         x = to_cupy(x, name)
         return CupyArrays(x), x
+    return NUMPY, native_bytes(host_array(x, name))
+
+
+def host_array(x: Any, name: str) -> np.ndarray:
+    """What NumPy can read, without a copy where that is possible. Masked values and pandas' NA are missing: NaN."""
+    if isinstance(x, np.ma.MaskedArray):
+        if not np.ma.is_masked(x):
+            return x.data
+        return (x if x.dtype.kind == "f" else x.astype(np.float32)).filled(np.nan)
     try:
+        if is_jax(x):
+            if isinstance(x, sys.modules["jax"].core.Tracer):
+                raise TypeError(
+                    f"{name} is traced by JAX; it must be an array, so call the op through jax.pure_callback"
+                )
+            return np.asarray(x)  # DLPack would refuse bfloat16
         if not isinstance(x, np.ndarray) and hasattr(x, "__dlpack_device__"):
             if x.__dlpack_device__()[0] not in DLPACK_HOST:
                 raise TypeError(
                     f"{name} is on DLPack device {tuple(x.__dlpack_device__())}; it must be on the CPU or a CUDA device"
                 )
-            return NUMPY, np.from_dlpack(x)
-        x = np.asarray(x)
+            return np.from_dlpack(x)
+        a = np.asarray(x)
+        if a.dtype == object and hasattr(x, "to_numpy"):  # pandas: columns of several types, or with NA
+            with contextlib.suppress(TypeError, ValueError):
+                return x.to_numpy(dtype=np.float64, na_value=np.nan)
+        return a
     except ValueError as e:  # ragged lists
         raise ValueError(f"{name} cannot be read as an array: {e}") from None
     except (BufferError, RuntimeError) as e:  # DLPack: a dtype that NumPy does not have
         raise TypeError(f"{name} cannot be read as a NumPy array: {e}") from None
-    return NUMPY, native_bytes(x)
+
+
+def missing_peaks(x: Any, name: str) -> Any:
+    """Masked R peaks are no beats: -1."""
+    return x.filled(-1) if name == "rpeaks" and isinstance(x, np.ma.MaskedArray) and x.dtype.kind == "i" else x
 
 
 def native_bytes(x: np.ndarray) -> np.ndarray:
@@ -339,7 +399,8 @@ def cpu_only(launch: Callable[..., Any]) -> Callable[..., Any]:
 
 def check_ndim(x: Any, name: str, ndims: tuple[int, ...], shape: str) -> None:
     if x.ndim not in ndims:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be {shape}")
+        one = f"; a single record is {name}[None]" if name == "ecg" and x.ndim == 1 else ""
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be {shape}{one}")
 
 
 def check_dtype(x: Any, name: str, allowed: tuple[str, ...]) -> None:

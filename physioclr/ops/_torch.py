@@ -39,7 +39,10 @@ def register(op: Operator) -> None:
     for device in ("CPU", "CUDA"):
         LIB.impl(op.name, kernel, device)
     torch.library.register_fake(f"physioclr::{op.name}", fake, lib=LIB)
-    if op.backward is not None:
+    if op.backward is None:
+        # By default the results would get a grad_fn that only warns; so they require no grad.
+        LIB.impl(op.name, torch.library.fallthrough_kernel, "Autograd")
+    else:
         torch.library.register_autograd(f"physioclr::{op.name}", op.backward, setup_context=op.setup_context, lib=LIB)
     OVERLOADS[op.name] = getattr(torch.ops.physioclr, op.name).default
 
@@ -65,8 +68,6 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
             x = given[k] = TorchArrays(first).adopt_out(x, op.names[k])
         if not isinstance(x, torch.Tensor) or x.device != first.device:
             x = given[k] = TorchArrays(first).adopt(x, op.names[k])
-        if op.backward is None and x.requires_grad:  # the results carry no gradient
-            given[k] = x.detach()
     if op.backward is not None:
         refuse_gradients(op, given)
     if torch.compiler.is_compiling():  # checked once, while tracing

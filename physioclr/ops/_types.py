@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 
 class RPeaks(NamedTuple):
     """R peaks of B records.
@@ -17,6 +19,14 @@ class RPeaks(NamedTuple):
     index: Any
     count: Any
     quality: Any
+
+    def lists(self) -> list[np.ndarray]:
+        """The R peaks of each record without the padding, int64 NumPy arrays: what neurokit2 and wfdb take."""
+        index = self.index
+        if hasattr(index, "detach"):
+            index = index.detach().cpu().numpy()
+        index = np.asarray(index.get() if hasattr(index, "get") else index)  # CuPy
+        return [row[row >= 0].astype(np.int64) for row in index]
 
 
 class Delineation(NamedTuple):

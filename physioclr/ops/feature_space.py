@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import FLOATS, arrays_of, check_dtype, check_int, is_torch
+from ._arrays import FLOATS, arrays_of, check_dtype, check_int, host_array, is_jax, is_torch, to_jax
 from ._feature_names import BEAT_NAMES, FEATURE_NAMES, SEGMENT_NAMES
 from .similarity import median_distance
 
 CLIP = 5.0
+LARGEST, SMALLEST = (
+    np.finfo(np.float32).max,
+    np.finfo(np.float32).tiny,
+)  # what lies beyond has no float32, or no inverse
 ROWS = 16384  # rows worked on at a time: a training set may be larger than the memory left
 LOG_NAMES = ("rmssd", "cv_rr")
 FORMAT = "physioclr FeatureSpace 1"
@@ -54,6 +58,39 @@ def column_names(width: int, names: Sequence[str] | None) -> tuple[str, ...]:
     raise ValueError(f"features has {width} columns; it must have {sizes} (k concatenated leads){hint}")
 
 
+def in_order(features: Any, names: Sequence[str] | None) -> Any:
+    """A table whose columns have names: the columns in the order of `names` (FEATURE_NAMES or its part of a segment).
+
+    Anything else, a table of numbered columns included, as it is: its columns go by position.
+    """
+    columns = getattr(features, "column_names", getattr(features, "columns", None))  # of Arrow, of pandas and polars
+    if columns is None or not all(isinstance(name, str) for name in columns):
+        return features
+    columns = list(columns)
+    if names is None:
+        names = SEGMENT_NAMES if columns and not set(columns) & set(BEAT_NAMES) else FEATURE_NAMES
+    if len(set(columns)) < len(columns) or len(set(names)) < len(names):  # several leads: names do not tell them apart
+        if columns != list(names) * (len(columns) // len(names)):
+            raise ValueError(
+                "features has columns of the same name; those of each lead must be in the order of the names"
+            )
+        return features
+    for what, found in (
+        ("misses", [n for n in names if n not in columns]),
+        ("has", [n for n in columns if n not in names]),
+    ):
+        if found:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            must = (
+                "; it must have every column of the space"
+                if what == "misses"
+                else ", which is none of the space's columns"
+            )
+            raise ValueError(f"features {what} the column {found[0]!r}{more}{must}")
+    order = [columns.index(name) for name in names]
+    return features if order == list(range(len(order))) else host_array(features, "features")[:, order]
+
+
 def column_weights(weights: Any, columns: tuple[str, ...]) -> np.ndarray:
     if isinstance(weights, str):
         if weights not in ("default", "released"):
@@ -68,10 +105,10 @@ def column_weights(weights: Any, columns: tuple[str, ...]) -> np.ndarray:
 
 
 def pieces(x: np.ndarray, log: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows of x in float64, ROWS at a time: missing = NaN, log1p where it applies."""
+    """The rows of x in float64, ROWS at a time: missing (infinite, beyond float32) = NaN, log1p where it applies."""
     for start in range(0, len(x), ROWS):
         rows = x[start : start + ROWS].astype(np.float64)
-        rows[~np.isfinite(rows)] = np.nan
+        rows[~(np.abs(rows) <= LARGEST)] = np.nan
         rows[:, log] = np.log1p(np.maximum(rows[:, log], 0.0))
         yield rows
 
@@ -82,7 +119,7 @@ def moments(x: np.ndarray, log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = sum(np.nan_to_num(rows).sum(axis=0) for rows in pieces(x, log)) / count
     sd = np.sqrt(sum((np.nan_to_num(rows - mean) ** 2).sum(axis=0) for rows in pieces(x, log)) / count)
     constant = sd <= 1e-6 * np.abs(mean)  # what rounding leaves of equal float32 numbers
-    return mean, np.divide(1.0, sd, out=np.zeros_like(sd), where=~constant & (sd > 0))
+    return mean, np.divide(1.0, sd, out=np.zeros_like(sd), where=~constant & (sd >= SMALLEST))
 
 
 class FeatureSpace:
@@ -129,7 +166,8 @@ class FeatureSpace:
 
         Args:
             features: (B, F) or (..., F), of `physio_features`: F = k * 159 for k concatenated leads, k * 59 for the
-                columns from "rr_mean" on alone (`FEATURE_NAMES[100:]`). NaN (and infinite) = missing.
+                columns from "rr_mean" on alone (`FEATURE_NAMES[100:]`). NaN, infinite, masked and beyond float32 =
+                missing. The columns of a DataFrame are matched by name, in whatever order they are.
             n_components: width of the result. Where the data has fewer dimensions, the last components are 0.
             weights: "default" (single beats 0.2, SD and IQR 0.5, % of beats without P 3, others 1), "released" (all 1),
                 or (F,) numbers.
@@ -139,7 +177,7 @@ class FeatureSpace:
             ValueError: another number of columns, no rows, unknown names, weights that do not fit.
         """
         n_components = check_int(n_components, "n_components", 1, 1_000_000)
-        xp, x = arrays_of(features, "features")
+        xp, x = arrays_of(in_order(features, names), "features")
         columns = cls._check(x, names)
         weights = column_weights(weights, columns)
         x = xp.to_numpy(xp.contiguous(x, "float64" if xp.dtype(x) == "float64" else "float32"))
@@ -164,7 +202,8 @@ class FeatureSpace:
         matrix, explained = np.zeros((len(columns), n_components)), np.zeros(n_components)
         matrix[:, :keep], explained[:keep] = axes, variance[:keep]
         some = x[np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(int)]
-        rows = weighted(next(pieces(some[np.isfinite(some).any(axis=1)], log), np.zeros((0, len(columns))))) @ matrix
+        seen = (np.abs(some) <= LARGEST).any(axis=1)
+        rows = weighted(next(pieces(some[seen], log), np.zeros((0, len(columns))))) @ matrix
         return cls(
             columns,
             log=log,
@@ -187,27 +226,36 @@ class FeatureSpace:
     def transform(self, features: Any) -> Any:
         """(..., F) features to (..., n_components) float32, never NaN; the same array library and device as `features`.
 
+        Computed in float64 from float32 features, whatever torch's autocast and matmul precision are: NumPy and torch
+        agree to the last digits. Numbers beyond float32 are missing. A DataFrame's columns are matched by name.
+
         Raises:
-            ValueError: another number of columns than the space was fitted on.
+            ValueError: another number of columns than the space was fitted on, or other names.
         """
         if is_torch(features):
             return self._transform_torch(features)
-        xp, x = arrays_of(features, "features")
+        xp, x = arrays_of(in_order(features, self.columns), "features")
         self._check_width(x)
         x = xp.to_numpy(xp.contiguous(x, "float32"))
         rows = x.reshape(-1, len(self.columns))
         out = np.empty((len(rows), self.n_components), np.float32)
         for start in range(0, len(rows), ROWS):
             out[start : start + ROWS] = self._transform_numpy(rows[start : start + ROWS])
-        return xp.from_numpy(out.reshape(*x.shape[:-1], self.n_components))
+        out = xp.from_numpy(out.reshape(*x.shape[:-1], self.n_components))
+        return to_jax(out) if is_jax(features) else out
+
+    def _fields(self) -> tuple[np.ndarray, ...]:
+        """What `transform` reads, in float64: there torch's autocast and matmul precision change nothing."""
+        numbers = (self.mean, self.scale, self.matrix, self.offset)
+        return self.log.copy(), *(x.astype(np.float64) for x in numbers)
 
     def _transform_numpy(self, x: np.ndarray) -> np.ndarray:
+        log, mean, scale, matrix, offset = self._fields()
         seen = np.isfinite(x)
-        x = np.where(seen, x, self.mean)  # the mean becomes 0
-        x[:, self.log] = np.where(seen[:, self.log], np.log1p(np.maximum(x[:, self.log], 0.0)), self.mean[self.log])
-        with np.errstate(over="ignore"):  # infinity is clipped
-            z = np.clip((x - self.mean) * self.scale, -CLIP, CLIP)
-        return (z @ self.matrix + self.offset) * seen.any(axis=-1, keepdims=True)
+        x = np.where(seen, x, mean)  # the mean becomes 0
+        x[:, log] = np.where(seen[:, log], np.log1p(np.maximum(x[:, log], 0.0)), mean[log])
+        z = np.clip((x - mean) * scale, -CLIP, CLIP)
+        return (z @ matrix + offset) * seen.any(axis=-1, keepdims=True)
 
     def _check_width(self, x: Any) -> None:
         if x.ndim < 1 or x.shape[-1] != len(self.columns):
@@ -220,15 +268,19 @@ class FeatureSpace:
         import torch
 
         self._check_width(x)
-        if x.device not in self._tensors:
-            fields = (self.log, self.mean, self.scale, self.matrix, self.offset)
-            self._tensors[x.device] = tuple(torch.as_tensor(np.array(field)).to(x.device) for field in fields)
-        log, mean, scale, matrix, offset = self._tensors[x.device]
-        x = x.detach().float()
-        seen = torch.isfinite(x)
+        fields = self._tensors.get(x.device)
+        if fields is None or type(x) not in (torch.Tensor, torch.nn.Parameter):
+            # Not torch.tensor without a device: `with torch.device(...)` would move it.
+            fields = tuple(torch.as_tensor(field, device=x.device) for field in self._fields())
+            plain = all(type(field) is torch.Tensor for field in fields)  # others are fake, of a trace, and die with it
+            if plain and not torch.compiler.is_compiling():
+                self._tensors[x.device] = fields
+        log, mean, scale, matrix, offset = fields
+        x = x.detach().float()  # what is beyond float32 becomes infinite: missing
+        seen, x = torch.isfinite(x), x.double()
         x = torch.where(log, torch.log1p(x.clamp(min=0.0)), x)
         z = ((torch.where(seen, x, mean) - mean) * scale).clamp(-CLIP, CLIP)
-        return (z @ matrix + offset) * seen.any(dim=-1, keepdim=True)
+        return ((z @ matrix + offset) * seen.any(dim=-1, keepdim=True)).float()
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the fitted parameters to `path` as an .npz archive of plain arrays (no pickle)."""

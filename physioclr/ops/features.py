@@ -22,6 +22,7 @@ from ._arrays import (
     check_lead,
     check_number,
     check_rpeaks,
+    jax_in_jax_out,
     usable_rpeaks,
 )
 from ._feature_names import FEATURE_NAMES as _NAMES
@@ -114,6 +115,7 @@ def physio_features(
     qtc: str = ...,
     return_paced: Literal[True],
 ) -> tuple[ArrayT, ArrayT]: ...
+@jax_in_jax_out
 def physio_features(
     ecg: Any,
     fs: float,

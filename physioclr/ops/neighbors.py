@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ._arrays import Arrays, check_dtype, check_int, check_shape
+from ._arrays import Arrays, check_dtype, check_int, check_shape, jax_in_jax_out
 from ._operator import operator
 from ._types import Neighbors
-from .similarity import METRICS, check_pairs, default_sigma, refuse_missing
+from .similarity import METRICS, check_pairs, default_sigma, inverse_width, refuse_missing
 
 if TYPE_CHECKING:
     from ._types import ArrayT
@@ -36,13 +36,14 @@ def _neighbors(xp: Arrays, out: tuple[Any, Any], a: Any, b: Any, k: int, kernel:
     if not xp.run(
         _core.physio_neighbors,
         a=xp.view(a), b=xp.view(b), own=own, kind=METRICS[kernel],
-        inv_two_sigma2=0.5 / default_sigma(xp, a) ** 2 if kernel == "rbf" else 0.0,
+        inv_width=inverse_width(default_sigma(xp, a) if kernel == "rbf" else None),
         group=xp.pointer(group), k=int(k), scale=xp.pointer(xp.empty((len(a) + len(b),), "float32")),
         index=xp.pointer(out[0]), similarity=xp.pointer(out[1]),
     ):  # fmt: skip
         refuse_missing(xp, a)
 
 
+@jax_in_jax_out
 def physio_neighbors(
     a: ArrayT, b: Any = None, *, k: int, kernel: str = "cosine", group: Any = None
 ) -> Neighbors[ArrayT]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_int
+from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_int, jax_in_jax_out
 from ._operator import operator
 from ._signals import check_layout
 from ._types import RPeaks, default_max_beats
@@ -45,6 +45,7 @@ def _detect(xp: Arrays, out: tuple[Any, ...], ecg: Any, fs: float, max_beats: in
     )  # fmt: skip
 
 
+@jax_in_jax_out
 def detect_rpeaks(ecg: ArrayT, fs: float, *, max_beats: int | None = None) -> RPeaks[ArrayT]:
     """R peaks of every record of a batch.
 

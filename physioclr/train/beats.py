@@ -99,10 +99,11 @@ class BeatSpace:
 
     def transform(self, beats: Tensor) -> Tensor:
         """(N, L, W) to (N, components) float32; a row with everything missing becomes exactly 0."""
-        mean, scale, matrix, offset = (getattr(self, k).to(beats.device) for k in self._FIELDS)
+        # in float64 autocast and set_float32_matmul_precision change nothing
+        mean, scale, matrix, offset = (getattr(self, k).to(beats.device).double() for k in self._FIELDS)
         known = torch.isfinite(beats)
         z = torch.where(known, (beats - mean) * scale, 0.0).clamp(-CLIP, CLIP)
-        return (z.flatten(1) @ matrix + offset) * known.flatten(1).any(1, keepdim=True)
+        return ((z.flatten(1) @ matrix + offset) * known.flatten(1).any(1, keepdim=True)).float()
 
     def save(self, path: Path) -> None:
         """An .npz file of plain arrays, no pickle."""

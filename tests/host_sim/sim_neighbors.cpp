@@ -24,7 +24,7 @@ static void compare(int64_t n, int64_t m, int64_t f, int64_t k, bool cosine, boo
   hostsim::launch(cuda::row_scale_kernel<0>, {rows_a}, {32}, a.get(), n, f, cosine, scale.get());
   if (!self) hostsim::launch(cuda::row_scale_kernel<0>, {rows_b}, {32}, b, m, f, cosine, scale_b);
   const int64_t* ids = groups ? group.get() : nullptr;
-  const float inv = 0.05f;
+  const double inv = 0.2236;
   hostsim::launch(cuda::neighbors_kernel, {static_cast<unsigned>((n + cuda::kPairTile - 1) / cuda::kPairTile)},
                   {cuda::kPairSide, cuda::kPairSide}, a.get(), n, b, m, f, self, cosine, inv, ids, k, scale.get(), scale_b,
                   index.get(), similarity.get());

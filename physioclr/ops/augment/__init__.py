@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import _core
-from .._arrays import FLOATS, arrays_of, check_int, is_torch
+from .._arrays import FLOATS, arrays_of, check_int, is_torch, jax_in_jax_out
 from .._types import RPeaks, rpeaks_index
 from . import launch
 from .plan import Augment
@@ -81,6 +81,7 @@ def _check_no_gradient(x: Any, name: str, why: str) -> None:
         raise ValueError(f"{why}, but {name} carries a tangent; use {name}.detach()")
 
 
+@jax_in_jax_out
 def augment(
     ecg: Any,
     plan: Augment,
@@ -192,6 +193,7 @@ def _augment_rows(
     return out, _rpeaks_of(rpeaks, index, count)
 
 
+@jax_in_jax_out
 def shuffle_beats(
     ecg: Any, rpeaks: Any, *, seed: int, sample_id: Any = None, cut: str = "r", fs: float = 500.0
 ) -> tuple[Any, RPeaks]:
