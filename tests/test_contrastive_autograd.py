@@ -58,7 +58,7 @@ def test_other_groups_are_refused_by_name(group, error, message):
 
 @pytest.mark.parametrize("delta", [-1.01, 1.5, float("inf")])
 def test_delta_is_a_cosine(delta):
-    with pytest.raises(ValueError, match="delta is .*; it must be finite, at least -1 and at most 1"):
+    with pytest.raises(ValueError, match=r"delta is .*; it must be finite, at least -1 and at most 1"):
         loss(*batch(6), delta=delta)
 
 

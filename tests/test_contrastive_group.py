@@ -52,7 +52,9 @@ def check_torch_func(group):
     assert torch.equal(got, anchor.grad)
     if dist.get_rank(group) == 1:
         features.requires_grad_()
-    with pytest.raises(ValueError, match="features requires a gradient|process 1 of process_group has wrong arguments"):
+    with pytest.raises(
+        ValueError, match=r"features requires a gradient|process 1 of process_group has wrong arguments"
+    ):
         pc.hybrid_contrastive_loss(anchor, views, features, records, process_group=group)
 
 

@@ -145,8 +145,8 @@ def _function(op: Operator) -> type[torch.autograd.Function]:
             carried = [k for k, t in enumerate(tangents) if t is not None]
             if op.tangent is None:
                 raise RuntimeError(
-                    f"{op.names[carried[0]]} carries a tangent, but physioclr.{op.name} has no forward-mode derivative; "
-                    "use reverse mode (backward, torch.func.grad, torch.func.vjp)"
+                    f"{op.names[carried[0]]} carries a tangent, but physioclr.{op.name} has no forward-mode "
+                    "derivative; use reverse mode (backward, torch.func.grad, torch.func.vjp)"
                 )
             for k in carried:
                 if op.differentiable is not None and not op.differentiable[k]:
