@@ -163,7 +163,10 @@ class TorchArrays(OnDevice):
         return tuple(self._torch.from_numpy(row) for row in x.numpy())
 
     def contiguous(self, x, dtype):
-        return x.detach().to(getattr(self._torch, dtype)).contiguous()
+        dtype = getattr(self._torch, dtype)
+        if x.dtype == dtype and x.is_contiguous():
+            return x
+        return x.detach().to(dtype).contiguous()
 
     def address(self, x):
         return x.data_ptr()

@@ -95,7 +95,7 @@ def _ready(xp: Arrays, anchor: Any, views: Any, features: Any, group: Any) -> tu
 def contrastive_rows(
     xp: Arrays, out: Any, anchor: Any, views: Any, features: Any, group: Any, settings: Settings, row_offset: int
 ) -> None:
-    """(n, 3) float64 row statistics (core/contrastive_calls.h); (n, 2) int64 counts of positives and negatives."""
+    """(n, 3) float64 row statistics (csrc/core/contrastive_calls.h) and (n, 2) int64 counts."""
     stored, anchor, views, features, group = _ready(xp, anchor, views, features, group)
     if not xp.run(
         getattr(_core, f"contrastive_rows_{stored}"),
