@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -146,6 +147,8 @@ class FeatureSpace:
             setattr(self, name, value)
         self.n_components, self.sigma = self.matrix.shape[1], float(self.sigma)
         self._tensors: dict[Any, tuple[Any, ...]] = {}
+        if "torch" in sys.modules:  # ready before a trace begins: one made by Dynamo's export would be fake
+            self._on(sys.modules["torch"].device("cpu"))
 
     def __repr__(self) -> str:
         return f"FeatureSpace({len(self.columns)} columns, n_components={self.n_components})"
@@ -268,19 +271,23 @@ class FeatureSpace:
         import torch
 
         self._check_width(x)
-        fields = self._tensors.get(x.device)
-        if fields is None or type(x) not in (torch.Tensor, torch.nn.Parameter):
-            # Not torch.tensor without a device: `with torch.device(...)` would move it.
-            fields = tuple(torch.as_tensor(field, device=x.device) for field in self._fields())
-            plain = all(type(field) is torch.Tensor for field in fields)  # others are fake, of a trace, and die with it
-            if plain and not torch.compiler.is_compiling():
-                self._tensors[x.device] = fields
-        log, mean, scale, matrix, offset = fields
+        fields = self._tensors.get(x.device) if type(x) in (torch.Tensor, torch.nn.Parameter) else None
+        log, mean, scale, matrix, offset = fields or self._on(x.device)
         x = x.detach().float()  # what is beyond float32 becomes infinite: missing
         seen, x = torch.isfinite(x), x.double()
         x = torch.where(log, torch.log1p(x.clamp(min=0.0)), x)
         z = ((torch.where(seen, x, mean) - mean) * scale).clamp(-CLIP, CLIP)
         return ((z @ matrix + offset) * seen.any(dim=-1, keepdim=True)).float()
+
+    def _on(self, device: Any) -> tuple[Any, ...]:
+        """`_fields` as tensors, kept unless they are fake, of a trace, and die with it."""
+        import torch
+
+        # The device is named: `with torch.device(...)` would move them otherwise.
+        fields = tuple(torch.as_tensor(field, device=device) for field in self._fields())
+        if all(type(field) is torch.Tensor for field in fields) and not torch.compiler.is_compiling():
+            self._tensors[device] = fields
+        return fields
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the fitted parameters to `path` as an .npz archive of plain arrays (no pickle)."""

@@ -1,0 +1,198 @@
+"""What meets the ops from other libraries: docs/interop.md has the results. Optional packages are skipped without."""
+
+import socket
+import sys
+
+import numpy as np
+import op_cases
+import pytest
+import torch
+
+import physioclr as pc
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return op_cases.made_up(3, 1500)
+
+
+def same(a, b):
+    np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_masked_signals_and_peaks(inputs):
+    ecg = inputs.ecg.numpy()
+    masked = np.ma.masked_invalid(ecg)
+    masked.data[masked.mask] = 99.0
+    for a, b in zip(pc.detect_rpeaks(masked, 500), pc.detect_rpeaks(ecg, 500), strict=True):
+        same(a, b)
+    peaks = inputs.rpeaks.numpy()
+    same(pc.physio_features(masked, 500, np.ma.masked_equal(peaks, -1)), pc.physio_features(ecg, 500, peaks))
+    raw = np.ma.array(inputs.raw.numpy(), mask=np.isnan(ecg))  # integers have no NaN: float32
+    same(pc.detect_rpeaks(raw, 500).index, pc.detect_rpeaks(np.where(raw.mask, np.nan, raw.data), 500).index)
+    assert pc.detect_rpeaks(np.ma.array(inputs.raw.numpy()), 500).count.sum() > 0
+    same(pc.physio_features(inputs.ecg, 500, np.ma.masked_equal(peaks, -1)), pc.physio_features(ecg, 500, peaks))
+
+
+def test_rpeaks_as_lists(inputs):
+    found = pc.detect_rpeaks(inputs.ecg, 500)
+    lists = found.lists()
+    assert [len(one) for one in lists] == found.count.tolist() and all(one.dtype == np.int64 for one in lists)
+    for one, row, n in zip(lists, found.index.numpy(), found.count, strict=True):
+        same(one, row[:n])
+    same(found._replace(index=found.index.numpy()).lists()[0], lists[0])
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: pc.detect_rpeaks(x, 500), lambda x: pc.delineate(x, 500, np.zeros((1, 0), np.int32)),
+    lambda x: pc.physio_features(x, 500),
+])  # fmt: skip
+def test_one_dimensional_records_say_what_to_write(call):
+    for x in (np.zeros(1000, np.float32), torch.zeros(1000)):
+        with pytest.raises(ValueError, match=r"ecg has shape \(1000,\); it must be .*; a single record is ecg\[None\]"):
+            call(x)
+
+
+def test_jax(inputs):
+    jax = pytest.importorskip("jax")
+    ecg, peaks, features = (jax.numpy.asarray(x.numpy()) for x in (inputs.ecg, inputs.rpeaks, inputs.features))
+    for got, want in (
+        (pc.detect_rpeaks(ecg, 500), pc.detect_rpeaks(inputs.ecg, 500)),
+        (pc.delineate(ecg, 500, peaks), pc.delineate(inputs.ecg, 500, inputs.rpeaks)),
+        (pc.physio_features(ecg, 500, return_paced=True), pc.physio_features(inputs.ecg, 500, return_paced=True)),
+        ((pc.physio_similarity(features),), (pc.physio_similarity(inputs.features),)),
+        ((pc.physio_similarity(features, threshold=0.2),), (pc.physio_similarity(inputs.features, threshold=0.2),)),
+        (pc.physio_neighbors(features, k=3), pc.physio_neighbors(inputs.features, k=3)),
+    ):
+        assert type(got) is type(want)
+        for a, b in zip(got, want, strict=True):
+            assert isinstance(a, jax.Array)
+            same(a, b)
+    space = pc.FeatureSpace.fit(pc.physio_features(ecg, 500))
+    out = space.transform(pc.physio_features(ecg, 500))
+    assert isinstance(out, jax.Array) and out.dtype == jax.numpy.float32
+    half = features.astype(jax.numpy.bfloat16)
+    same(pc.physio_similarity(half), pc.physio_similarity(inputs.features.bfloat16()))
+    same(pc.physio_features(inputs.ecg, 500, peaks), pc.physio_features(inputs.ecg, 500, inputs.rpeaks))
+    with pytest.raises(TypeError, match="a is traced by JAX"):
+        jax.jit(pc.physio_similarity)(features)
+    assert all(isinstance(one, np.ndarray) for one in pc.detect_rpeaks(ecg, 500).lists())
+
+
+def test_arrow(inputs):
+    pa = pytest.importorskip("pyarrow")
+    features = inputs.features.numpy()
+    tensor = pa.Tensor.from_numpy(features)
+    same(pc.physio_similarity(tensor.to_numpy()), pc.physio_similarity(features))
+    wide = np.random.default_rng(0).normal(size=(30, 159)).astype(np.float32)
+    table = pa.table({name: wide[:, k] for k, name in enumerate(pc.FEATURE_NAMES)})
+    space = pc.FeatureSpace.fit(wide, n_components=5)
+    same(space.transform(table.select(list(reversed(pc.FEATURE_NAMES)))), space.transform(wide))
+
+
+def test_scikit_learn(inputs):
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.preprocessing import FunctionTransformer
+
+    f = np.random.default_rng(0).normal(size=(40, 159)).astype(np.float32)
+    space, y = pc.FeatureSpace.fit(f, n_components=8), np.arange(40) % 2
+    model = pipeline.make_pipeline(FunctionTransformer(space.transform), KNeighborsClassifier(1, metric="cosine"))
+    assert (model.fit(f, y).predict(f) == y).all()
+
+
+def _count(ecg):
+    return pc.detect_rpeaks(ecg, 500).count.tolist()
+
+
+def test_joblib(inputs):
+    joblib = pytest.importorskip("joblib")
+    records = list(inputs.ecg.numpy()[:, None])
+    got = joblib.Parallel(n_jobs=2, prefer="threads")(joblib.delayed(_count)(r) for r in records)
+    assert got == [_count(r) for r in records]
+
+
+def _step(rank, port, kind, out):
+    import torch.distributed as dist
+
+    from physioclr.nn import HybridLoss
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    try:
+        torch.manual_seed(0)
+        net = torch.nn.Linear(12, 8)
+        x, f = torch.randn(8, 12), torch.randn(8, 5)
+        if kind == "ddp":
+            wrapped = torch.nn.parallel.DistributedDataParallel(net)
+        else:
+            from torch.distributed.fsdp import fully_shard
+
+            fully_shard(net, mesh=torch.distributed.device_mesh.init_device_mesh("cpu", (2,)))
+            wrapped = net
+        mine = slice(rank * 4, rank * 4 + 4)
+        h = wrapped(x[mine])
+        loss = HybridLoss()(h, 2 * h[None].flip(2), f[mine], process_group=dist.group.WORLD).contrastive
+        (2 * loss).backward()  # both average the gradients
+        grad = net.weight.grad
+        grad = grad.full_tensor() if hasattr(grad, "full_tensor") else grad
+        if rank == 0:
+            torch.save((loss.detach(), grad), out)
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo")
+@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
+def test_distributed_wrappers(kind, tmp_path):
+    from physioclr.nn import HybridLoss
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    torch.multiprocessing.spawn(_step, (port, kind, tmp_path / "out.pt"), nprocs=2)
+    loss, grad = torch.load(tmp_path / "out.pt")
+    torch.manual_seed(0)
+    net = torch.nn.Linear(12, 8)
+    x, f = torch.randn(8, 12), torch.randn(8, 5)
+    h = net(x)
+    want = HybridLoss()(h, 2 * h[None].flip(2), f).contrastive
+    want.backward()
+    torch.testing.assert_close(loss, want.detach())
+    torch.testing.assert_close(grad, net.weight.grad)
+
+
+class Score(torch.nn.Module):
+    def forward(self, a):
+        return torch.ops.physioclr.physio_similarity(a * 2)
+
+
+def test_export_of_an_operator(inputs):
+    exported = torch.export.export(Score(), (inputs.features,))
+    torch.testing.assert_close(exported.module()(inputs.features), pc.physio_similarity(inputs.features))
+
+
+def test_lightning(inputs, tmp_path):
+    lightning = pytest.importorskip("lightning.pytorch")
+
+    class Model(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Linear(12, 8)
+
+        def training_step(self, batch, _):
+            h = self.net(batch[0])
+            return pc.hybrid_contrastive_loss(h, h[None].flip(2), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    data = torch.utils.data.TensorDataset(torch.randn(16, 12), torch.randn(16, 5))
+    model = Model()
+    before = model.net.weight.detach().clone()
+    trainer = lightning.Trainer(
+        max_steps=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, precision="bf16-mixed", default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(model, torch.utils.data.DataLoader(data, 8))
+    assert torch.isfinite(model.net.weight).all() and not torch.equal(model.net.weight, before)
