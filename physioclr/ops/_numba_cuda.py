@@ -21,7 +21,7 @@ from ._numba_waves import fill_gaps, internal_factors, width
 # As in _numba_delineate: the cached kernels hold code of these files, in this order: _delineate_constants.py,
 # _delineate_weights.py, _numba_scalar.py, _numba_waves.py, _numba_qrs.py, _numba_beats.py, _numba_delineate.py,
 # _numba_features.py, _numba_leads.py.
-SOURCES = "a8c93ca945812c61"
+SOURCES = "df1f118344e40b2c"
 
 FLAT_SCRATCH = C.BLOCK + 16  # float64 beside the long arrays: RR intervals, and the findings about a wave (6, 5 and 5)
 
