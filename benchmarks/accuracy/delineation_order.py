@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import wfdb
 
 import physioclr as pc
 
@@ -39,7 +38,7 @@ def disorder(waves: pc.Delineation, rpeaks: np.ndarray) -> np.ndarray:
     return count
 
 
-def check(record: wfdb.Record) -> np.ndarray:
+def check(record) -> np.ndarray:
     """Rows, beats of rows, waves, and the beats out of order in leads, consensus and mean."""
     x = np.ascontiguousarray(record.p_signal.T[None], dtype=np.float32)
     r = pc.detect_rpeaks(x, record.fs).index
@@ -58,6 +57,8 @@ def check(record: wfdb.Record) -> np.ndarray:
 
 
 def main(data: Path) -> int:
+    import wfdb  # here, as the check itself does without
+
     print(f"{'data set':24s} {'records':>8s} {'rows':>8s} {'beats':>9s} {'waves':>9s}  out of order")
     bad = 0
     for folder in sorted({header.parent for header in data.rglob("*.hea")}):
