@@ -91,7 +91,11 @@ def delineate(
     only where the beats repeat them, so atrial fibrillation has none. Boundaries are where the slope falls to a share
     of the steepest, drawn towards where readers put them on average (LUDB: Kalyakulina et al., doi
     10.1109/ACCESS.2020.3029211); the exact definition is `physioclr.reference.delineate`. Fewer than three alike beats
-    give no evidence against a P wave: there the largest wave before the QRS is taken.
+    give no evidence against a P wave: there the largest wave before the QRS is taken. A T wave is absent where the mean
+    of three or more alike beats shows none, unless noise or an irregular rhythm could hide it.
+
+    In each row p_on < p_peak < p_off <= qrs_on <= R <= qrs_off <= t_on < t_peak < t_off <= p_on of the next beat, what
+    is absent left out.
 
     Args:
         ecg: (B, T) one lead or (B, L, T) leads, mV. NaN and infinite samples are missing.

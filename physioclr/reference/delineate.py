@@ -5,6 +5,7 @@ A position is a float, in samples of the internal rate (about 250 Hz); a beat is
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..ops._arrays import check_lead
 from ..ops._numba import constants as C
 from ..ops._numba import weights as W
 from ..ops._types import Delineation, rpeaks_index
+from .order import meet, order
 from .waves import (
     Signal,
     add_second_phase,
@@ -54,7 +56,12 @@ def correlation(a, b):
     return a @ b / math.sqrt(scale) if scale > 0 else 0.0
 
 
-def average(signal, group, beats, first, last, before):
+def parity(beat, alternate):
+    """The sign of a beat's window: -1 for every second beat where the waves are taken to alternate."""
+    return -1 if alternate and beat["k"] % 2 else 1
+
+
+def average(signal, group, beats, first, last, before, alternate=False):
     """Mean of the group over the window first .. last - 1 around the centres, and the range where half of it counts."""
     total, count = np.zeros(last), np.zeros(last)
     for beat in group:
@@ -63,11 +70,11 @@ def average(signal, group, beats, first, last, before):
         lo, hi = max(first, -at), min(last, signal.n - at)
         if k > 0:
             end = beats[k - 1]["t_off"]
-            lo = max(lo, int(end if end is not None else beats[k - 1]["centre"] + 0.3 * signal.fi) - at)
+            lo = max(lo, int(end if end is not None else beats[k - 1]["centre"] + C.T_NONE * signal.fi) - at)
         if k + 1 < len(beats) and beats[k + 1]["qrs_on"] is not None:
             hi = min(hi, int(beats[k + 1]["qrs_on"] - 0.01 * signal.fi) - at)
         if lo < hi:
-            total[lo:hi] += signal.y[at + lo : at + hi] - signal.level_before(on)
+            total[lo:hi] += parity(beat, alternate) * (signal.y[at + lo : at + hi] - signal.level_before(on))
             count[lo:hi] += 1
     enough = count >= max(1.0, 0.5 * len(group))
     lo = hi = before
@@ -82,11 +89,15 @@ def average(signal, group, beats, first, last, before):
     return mean, lo, hi
 
 
-def coherence(signal, group, beats, before, mean, lo, hi, after_t):
-    """Mean over the beats of <z, mean of the others>, as a share of <z, z>; z: a window without its linear trend."""
+def coherence(signal, group, beats, before, mean, lo, hi, after_t, alternate=False):
+    """(r, n, noise) of the beats' windows lo .. hi.
+
+    r: mean over the beats of <z, mean of the others>, as a share of <z, z>; z: a window without its linear trend.
+    n: how many beats have the window. noise: RMS, in mV, of what they do not share, as it is left in their mean.
+    """
     m = hi - lo + 1
     if m < 4:
-        return 0.0
+        return 0.0, 0, 0.0
     t = np.arange(m) - 0.5 * (m - 1)
 
     def detrended(v):
@@ -99,9 +110,23 @@ def coherence(signal, group, beats, before, mean, lo, hi, after_t):
             continue
         if after_t and k > 0 and beats[k - 1]["t_off"] is not None and beats[k - 1]["t_off"] > at + lo + 2:
             continue
-        windows.append(detrended(signal.y[at + lo : at + hi + 1]))
+        windows.append(parity(beat, alternate) * detrended(signal.y[at + lo : at + hi + 1]))
     n, power = len(windows), sum(z @ z for z in windows)
-    return (n * sum(z @ p for z in windows) / power - 1) / (n - 1) if n >= 2 and power > 0 else 0.0
+    if n < 2:
+        return 0.0, n, 0.0
+    r = (n * sum(z @ p for z in windows) / power - 1) / (n - 1) if power > 0 else 0.0
+    return r, n, math.sqrt(max(0.0, 1 - r) * power / m) / n
+
+
+def no_evidence_of_t(r, n, noise, irregular, strict):
+    """Whether beats enough, whose mean would show a T wave, share no more than noise does.
+
+    (1 + (n - 1) r) / (1 - r) is the F ratio of the analysis of variance: the power of the mean, n times, over that of
+    the deviations. It is near 1 where the beats share nothing.
+    """
+    if n < 3 or noise > C.T_NOISE or irregular > C.T_IRREGULAR:
+        return False
+    return 1 + (n - 1) * r < (C.T_EVIDENCE_STRICT if strict else C.T_EVIDENCE) * (1 - r)
 
 
 def settle_wave(beat, kind, own, mean, share, root_rr, fi):
@@ -170,6 +195,50 @@ def settle_qrs(signal, block, group, mean):
         beat["qrs_on"], beat["qrs_off"] = beat["centre"] + offsets[0], beat["centre"] + offsets[1]
 
 
+def average_t(signal, group, beats, before, root_rr, irregular, found, slope, alternate):
+    """(wave, r, absent): the T wave on the average of the group, its coherence, and whether it is none.
+
+    found: of the QRS complex, on the average that begins 0.34 s before the centre. slope: s on either side.
+    """
+    fi, total = signal.fi, before + samples_in(C.AFTER, signal.fi)
+    first = before - samples_in(0.34, fi)
+    mean, _, hi = average(signal, group, beats, first, total, before, alternate)
+    template, c, end = Signal(mean[first:], fi), before - first, hi - first
+    high = int(min(c + C.T_LAST * root_rr * fi, end - C.T_BEFORE_QRS * fi))
+    typical, spread = c + C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi
+
+    def search(high):
+        low = int(found[1] + C.T_FIRST * fi)
+        return find_wave(template, "t", int(found[1]), end, low, high, typical, spread, slope=slope)
+
+    wave = search(high)
+    if wave is not None and hi < total:  # as late as this it may be the next P wave, when T lies before it or nowhere
+        t, p = (wave["peak"] - typical) / spread, (end - wave["peak"] - C.P_TYPICAL * fi) / (C.P_SPREAD * fi)
+        if t > 0 and t * t - p * p > C.T_OR_P:
+            high = wave["sides"][0]
+            wave = search(high)
+    if wave is None:
+        return None, 0.0, len(group) >= 3
+    sides, size = wave["sides"], wave["prominence"]
+    add_second_phase(template, "t", wave, int(found[1]), end)
+    lo, right = int(wave["feet"][0]), min(end - 1, int(wave["feet"][1]))
+    r, n, noise = coherence(signal, group, beats, before, mean, lo + first, right + first, False, alternate)
+    inner, strict = (max(lo, sides[0]), min(right, sides[1])), alternate
+    if hi < total and end - sides[1] < C.P_EARLIEST * fi:
+        # This flank may be the next P wave's: it counts as far as the wave rises on its other side.
+        h, i = samples_in(C.T_SLOPE, fi) // 2, wave["peak"]
+        while i < inner[1] and wave["sign"] * (template.level(i, h) - template.level(sides[0], h)) > 0:
+            i += 1
+        inner, strict = (inner[0], i), True
+    evidence = r, n, noise
+    if inner != (lo, right) and not any(wave["second"]):
+        evidence = coherence(signal, group, beats, before, mean, inner[0] + first, inner[1] + first, False, alternate)
+    if inner[1] - inner[0] < 3:
+        evidence = 0.0, len(group), 0.0  # no room for a wave
+    wave.update(peak=wave["peak"] - c, feet=[f - c for f in wave["feet"]], size=size)
+    return wave, r, no_evidence_of_t(*evidence, irregular, strict)
+
+
 def delineate_block(signal, beats, block):
     """All waves of the beats of a block, from the average of those alike."""
     fi, n = signal.fi, signal.n
@@ -182,28 +251,26 @@ def delineate_block(signal, beats, block):
     members = [id(b) for b in group]
 
     qrs = t_mean = p_mean = None
-    t_share = p_share = 0.0
+    t_share, p_share, absent, alternate, least = 0.0, 0.0, False, False, 0.0
     if len(group) >= 2:
         first = before - samples_in(0.34, fi)
-        mean, _, hi = average(signal, group, beats, first, total, before)
+        mean, _, _ = average(signal, group, beats, first, total, before)
         template, c = Signal(mean[first:], fi), before - first
         g = np.abs(template.slope(samples_in(C.QRS_SLOPE, fi)))
         found = find_qrs(g, c, c - samples_in(C.QRS_BEFORE, fi), c + samples_in(C.QRS_AFTER, fi), C.QRS_NOISE_MEAN, fi)
         if found is not None:
             qrs = template, c, found[0] - c, found[1] - c
-            high = int(min(c + C.T_LAST * root_rr * fi, hi - first - C.T_BEFORE_QRS * fi))
-            t_mean = find_wave(
-                template, "t", int(found[1]), hi - first, int(found[1] + C.T_FIRST * fi), high,
-                c + C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi,
-            )  # fmt: skip
-        if t_mean is not None:
-            add_second_phase(template, "t", t_mean, int(qrs[3] + c), hi - first)
-            lo, right = int(t_mean["feet"][0]), min(hi - 1 - first, int(t_mean["feet"][1]))
-            r = coherence(signal, group, beats, before, mean, lo + first, right + first, False)
+            for slope, alternate in ((C.T_SLOPE, False), (C.T_WIDE_SLOPE, False), (C.T_WIDE_SLOPE, True)):
+                t_mean, r, absent = average_t(signal, group, beats, before, root_rr, irregular, found, slope, alternate)
+                if not absent:
+                    break
+                if t_mean is not None:
+                    least = max(least, C.T_ALONE * math.sqrt(len(group)) * t_mean["size"])
             t_share = min(1.0, max(0.0, r))
-            t_mean.update(peak=t_mean["peak"] - c, feet=[f - c for f in t_mean["feet"]])
+            if absent:
+                t_mean = None
     for beat in block:
-        if beat["qrs_off"] is None:
+        if beat["qrs_off"] is None or (absent and id(beat) in members):
             continue
         c, off, end = beat["centre"], beat["qrs_off"], float(n - 1)
         if beat["k"] + 1 < len(beats):
@@ -212,12 +279,12 @@ def delineate_block(signal, beats, block):
         mine = t_mean if id(beat) in members else None
         centre, spread, sign = C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi, 0.0
         if mine is not None:
-            centre, spread, sign = mine["peak"], C.T_NEAR * fi, mine["sign"]
+            centre, spread, sign = mine["peak"], C.T_NEAR * fi, mine["sign"] * parity(beat, alternate)
         high = int(min(c + C.T_LAST * root_rr * fi, end - C.T_BEFORE_QRS * fi))
         own = find_wave(signal, "t", int(off), int(end), int(off + C.T_FIRST * fi), high, c + centre, spread, sign)
         if mine is not None and (own is None or own["sign"] != sign):
             own = dict(peak=c + mine["peak"], feet=[c + f for f in mine["feet"]])
-        if own is not None:
+        if own is not None and not (absent and own["prominence"] < least):
             settle_wave(beat, "t", own, mine, t_share, root_rr, fi)
 
     present, size = len(group) < 3, 0.0
@@ -235,7 +302,7 @@ def delineate_block(signal, beats, block):
             add_second_phase(template, "p", p_mean, low, int(on))
             size = p_mean["prominence"]
             left, right = max(lo, int(p_mean["feet"][0] - 0.01 * fi)), min(int(p_mean["feet"][1] + 0.01 * fi), int(on))
-            r = coherence(signal, group, beats, before, mean, left, right, True)
+            r, _, _ = coherence(signal, group, beats, before, mean, left, right, True)
             p_share = min(1.0, max(0.0, r))
             if len(group) >= 3:
                 present = r > C.P_COHERENCE + C.P_IRREGULAR * min(irregular, 0.4)
@@ -249,7 +316,7 @@ def delineate_block(signal, beats, block):
         low = max(0.0, on - C.P_EARLIEST * fi)
         if beat["k"] > 0:
             last = beats[beat["k"] - 1]
-            low = max(low, last["t_off"] if last["t_off"] is not None else last["centre"] + 0.2 * fi)
+            low = max(low, last["t_off"] if last["t_off"] is not None else last["centre"] + C.T_NONE * fi)
         mine = p_mean if id(beat) in members else None
         centre, spread, sign = on - C.P_TYPICAL * fi, C.P_SPREAD * fi, 0.0
         if mine is not None:
@@ -295,6 +362,8 @@ def delineate_lead(x, fs, rpeaks):
     for b in range(blocks):
         delineate_block(signal, beats, beats[b * len(beats) // blocks : (b + 1) * len(beats) // blocks])
 
+    for before, after in itertools.pairwise(beats):
+        meet(signal, before, after)
     for k, beat in enumerate(beats):
         if beat["p_off"] is not None and beat["p_off"] > beat["qrs_on"]:
             beat["p_off"] = max(beat["qrs_on"], beat["p_peak"])
@@ -307,6 +376,7 @@ def delineate_lead(x, fs, rpeaks):
             if not missing[max(0, int(positions[0])) : max(0, int(positions[-1]) + 1)].any():
                 index = [math.floor(p * scale + shift + 0.5) for p in positions]
                 out[wave, k] = np.clip(index, 0, len(x) - 1)
+    order(out, len(beats), rpeaks, rpeaks, len(x))
     return out
 
 
@@ -324,6 +394,7 @@ def consensus(rows):
                 out[f, k] = int(np.median(v) + 0.5)
             else:
                 out[f, k] = v[second] if name.endswith("on") else v[len(v) - 1 - second]
+    order(out, rows.shape[2], out[4], out[3], np.iinfo(np.int32).max)
     return out
 
 

@@ -145,6 +145,8 @@ def find_hump(signal, lo, hi, w, centre, spread, sign, other):
         if rise * fall <= 0:
             continue
         prominence = 2 * rise * fall / abs(rise + fall)
+        if prominence < C.LEAST:
+            continue
         score = prominence * math.exp(-0.5 * ((turns[j] - centre) / spread) ** 2) * (other if sign * rise < 0 else 1)
         if score > (best["score"] if best else 0):
             best = dict(
@@ -170,11 +172,11 @@ def find_foot(signal, peak, stop, w, fraction, step):
     return float(max(stop, peak) if step > 0 else min(stop, peak))
 
 
-def find_wave(signal, kind, first, last, lo, hi, centre, spread, sign=0.0):
+def find_wave(signal, kind, first, last, lo, hi, centre, spread, sign=0.0, slope=None):
     """dict(peak, feet, ...) of the P or T wave (kind "p", "t"), its peak in lo .. hi and its feet in first .. last."""
     fi, k = signal.fi, {n[2:]: getattr(C, n) for n in dir(C) if n.startswith(kind.upper() + "_")}
     other = 1.0 if sign == 0 else k["OTHER"]
-    hump = find_hump(signal, lo, hi, samples_in(k["SLOPE"], fi), centre, spread, sign, other)
+    hump = find_hump(signal, lo, hi, samples_in(slope or k["SLOPE"], fi), centre, spread, sign, other)
     if hump is None:
         return None
     w, peak, feet = samples_in(k["FOOT_SLOPE"], fi), hump["peak"], []

@@ -7,7 +7,7 @@ import math
 
 from . import constants as C
 from .scalar import jit, jit_sum, larger, prefix_sums, smaller
-from .waves import median_of, width
+from .waves import box, median_of, width
 
 # rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
 P_ON, P_PEAK, P_OFF, ON, OFF, T_ON, T_PEAK, T_OFF, CENTRE, LABEL, RR = range(11)
@@ -69,7 +69,13 @@ def level_before(s, on, fi):
 
 
 @jit
-def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, mean, count, ms):
+def parity(k, alternate):
+    """The sign of a beat's window: -1 for every second beat where the waves are taken to alternate."""
+    return -1.0 if alternate and k % 2 == 1 else 1.0
+
+
+@jit
+def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, alternate, mean, count, ms):
     """Mean of the alike beats over the samples first .. last - 1 of the window (the centre is sample `before`).
 
     Each beat contributes from the end of the T wave before it to the next QRS, relative to its level before the QRS.
@@ -88,15 +94,17 @@ def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, mean, count, 
         level = level_before(s, on, fi)
         lo, hi = larger(first, -at), smaller(last, n - at)
         if k > 0:
-            lo = larger(lo, int(wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.3 * fi) - at)
+            end = wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + C.T_NONE * fi
+            lo = larger(lo, int(end) - at)
         if k < beats - 1 and wave[ON, k + 1] >= 0:
             hi = smaller(hi, int(wave[ON, k + 1] - 0.01 * fi) - at)
         if lo < hi:
             count[lo] += 1.0  # differences first, summed below
             count[hi] -= 1.0
+            sign = parity(k, alternate)
             into, own = mean[lo:hi], y[at + lo : at + hi]  # from 0 on: an index that may be negative is not vectorised
             for j in range(len(into)):
-                into[j] += own[j] - level
+                into[j] += sign * (own[j] - level)
     beats_here, enough = 0.0, larger(1.0, 0.5 * group)
     for j in range(first, last):
         beats_here += count[j]
@@ -137,15 +145,16 @@ def power_and_product(v, level, trend, w, level_w, trend_w, half):
 
 
 @jit
-def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t):
+def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t, alternate):
     """Mean correlation of a beat's window lo .. hi with the other beats' mean, each freed from its linear trend.
 
-    sum_k <z_k, p_-k> / sum_k <z_k, z_k>, z_k the windows, p_-k the mean of all but k.
+    sum_k <z_k, p_-k> / sum_k <z_k, z_k>, z_k the windows, p_-k the mean of all but k. Also how many beats have the
+    window, and the RMS of what they do not share as it is left in their mean.
     """
     m = hi - lo + 1
     lo, hi = lo + first, hi + first
     if m < 4:
-        return 0.0
+        return 0.0, 0, 0.0
     half, tt = 0.5 * (m - 1), m * (m * m - 1.0) / 12.0  # tt: the sum of the squared distances from the middle
     usual = mean[lo : lo + m]
     level_w, trend_w = level_and_trend(usual, half)
@@ -161,11 +170,20 @@ def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t):
         level, trend = level_and_trend(own, half)
         p, q = power_and_product(own, level / m, trend / tt, usual, level_w, trend_w, half)
         power += p
-        shared += q
+        shared += parity(k, alternate) * q
         group += 1
-    if group < 2 or power <= 0.0:
-        return 0.0
-    return (group * shared / power - 1.0) / (group - 1.0)
+    if group < 2:
+        return 0.0, group, 0.0
+    r = (group * shared / power - 1.0) / (group - 1.0) if power > 0.0 else 0.0
+    return r, group, math.sqrt(larger(0.0, 1.0 - r) * power / m) / group
+
+
+@jit
+def no_evidence_of_t(r, n, noise, irregular, strict):
+    """Whether beats enough, whose mean would show a T wave, share no more than noise does (a small F ratio)."""
+    if n < 3 or noise > C.T_NOISE or irregular > C.T_IRREGULAR:
+        return False
+    return 1.0 + (n - 1) * r < (C.T_EVIDENCE_STRICT if strict else C.T_EVIDENCE) * (1.0 - r)
 
 
 @jit
@@ -181,3 +199,83 @@ def block_rhythm(wave, b0, b1, rr):
         rr[m] = abs(wave[RR, k + 1] - wave[RR, k])
         m += 1
     return typical, median_of(rr, m) / typical
+
+
+@jit
+def meet(s, n, wave, k, fi):
+    """Where the T wave of beat k - 1 overlaps the P wave of beat k, they end at the lowest point between their peaks.
+
+    Lowest in the direction of both: of two positive waves the least sample, of two negative ones the largest, of one
+    of each the one nearest to the level before the QRS complex.
+    """
+    if wave[T_OFF, k - 1] < 0 or wave[P_OFF, k] < 0 or wave[T_OFF, k - 1] <= wave[P_ON, k]:
+        return
+    h = width(C.QRS_SLOPE, fi)
+    left = smaller(larger(int(wave[T_PEAK, k - 1]), h), n - 1 - h)
+    right = smaller(larger(int(wave[P_PEAK, k]), h), n - 1 - h)
+    level = level_before(s, smaller(larger(int(wave[ON, k]), 0), n - 1), fi)
+    t = 1.0 if box(s, left, h) > level else -1.0
+    p = 1.0 if box(s, right, h) > level else -1.0
+    least, at = math.inf, -1
+    for i in range(left + 1, right):
+        v = box(s, i, h) - level
+        v = larger(t * v, p * v)
+        if v < least:
+            least, at = v, i
+    if at >= 0:
+        wave[T_OFF, k - 1] = at
+        wave[P_ON, k] = at
+
+
+@jit
+def order(out, beats, latest, earliest, samples):
+    """Makes the waves of a lead, out (8, P), follow each other in place; a wave without room becomes absent (-1).
+
+    p_on < p_peak < p_off <= qrs_on <= R <= qrs_off <= t_on < t_peak < t_off <= p_on of the next beat; what is absent is
+    left out. latest, earliest (P,): the last place of a QRS onset and the first of its offset, the R peak of a lead.
+    """
+    for k in range(beats):
+        if out[ON, k] >= 0:
+            out[ON, k], out[OFF, k] = smaller(out[ON, k], latest[k]), larger(out[OFF, k], earliest[k])
+    for k in range(beats + 1):  # the gap between beats k - 1 and k
+        low, high = 0, int(samples) - 1
+        t, p = k - 1, k
+        if k > 0:
+            low = larger(0, int(out[OFF, t] if out[ON, t] >= 0 else earliest[t]))
+        if k < beats and (out[ON, k] >= 0 or latest[k] >= 0):
+            high = int(out[ON, k] if out[ON, k] >= 0 else latest[k])
+        if k > 0 and k < beats and low > high:  # two QRS complexes overlap
+            low = smaller(larger((low + high) // 2, int(earliest[t])), int(latest[k]))
+            high = low
+            if out[ON, t] >= 0:
+                out[OFF, t] = low
+            if out[ON, k] >= 0:
+                out[ON, k] = high
+        have_t, have_p = False, False
+        if k > 0:
+            have_t = out[T_PEAK, t] >= 0
+        if k < beats:
+            have_p = out[P_PEAK, k] >= 0
+        if have_t and out[ON, t] >= 0 and out[T_PEAK, t] <= low and out[T_PEAK, t] - 1 >= earliest[t]:
+            low = int(out[T_PEAK, t]) - 1
+            out[OFF, t] = low
+        if have_p and out[ON, p] >= 0 and out[P_PEAK, p] >= high and out[P_PEAK, p] + 1 <= latest[p]:
+            high = int(out[P_PEAK, p]) + 1
+            out[ON, p] = high
+        if have_t:
+            peak = int(out[T_PEAK, t])
+            on = smaller(larger(int(out[T_ON, t]), low), peak - 1)
+            off = larger(smaller(int(out[T_OFF, t]), high), peak + 1)
+            if on < low or off > high:
+                on, peak, off, have_t = -1, -1, -1, False
+            out[T_ON, t], out[T_PEAK, t], out[T_OFF, t] = on, peak, off
+        if have_p:
+            peak = int(out[P_PEAK, p])
+            on = smaller(larger(int(out[P_ON, p]), low), peak - 1)
+            off = larger(smaller(int(out[P_OFF, p]), high), peak + 1)
+            if on < low or off > high or (have_t and peak - out[T_PEAK, t] < 2):
+                on, peak, off = -1, -1, -1
+            elif have_t and out[T_OFF, t] > on:
+                on = smaller(larger((int(out[T_OFF, t]) + on) // 2, int(out[T_PEAK, t]) + 1), peak - 1)
+                out[T_OFF, t] = on
+            out[P_ON, p], out[P_PEAK, p], out[P_OFF, p] = on, peak, off

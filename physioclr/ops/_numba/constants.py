@@ -51,6 +51,17 @@ T_ON_PRIOR, T_ON_WEIGHT = -0.108, 0.3  # s from the peak at 60 per minute, and t
 T_OFF_PRIOR, T_OFF_WEIGHT = 0.080, 0.85
 T_OWN_ON, T_OWN_OFF = 0.2, 0.6  # share of a beat's own deviation, times the coherence of the beats
 
+# Absent is a T wave that the average would show and does not; docs/notes/delineate.md says how the numbers were found.
+T_EVIDENCE = 3.5  # power of the mean over that of the deviations (F ratio; 1 of noise) that a T wave must reach
+T_EVIDENCE_STRICT = 8.0  # ... beside the next P wave, or if its sign is to change from beat to beat, which is rare
+T_WIDE_SLOPE = 0.048  # s on either side, where T_SLOPE shows no T wave: noise splits the top of a flat one
+T_NOISE = 0.010  # mV left in the mean: above, a T wave could hide in it
+T_IRREGULAR = 0.1  # median change of RR, as a share: above, T waves do not stand still against their QRS complexes
+T_ALONE = 2.5  # ... in a beat unlike the others: its least height, times that of noise in the beats that have none
+T_OR_P = 0.45  # the last wave before a QRS complex is a P wave if its squared distances from either's place differ so
+T_NONE = 0.2  # s after the centre of a beat without T wave, from where the next P wave is looked for
+LEAST = 0.0005  # mV, height of a wave: below is rounding
+
 # P wave
 P_SLOPE, P_FOOT_SLOPE = 0.034, 0.016
 P_EARLIEST = 0.30  # s before the QRS, for the peak

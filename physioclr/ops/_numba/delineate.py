@@ -35,13 +35,19 @@ from .beats import (
     block_rhythm,
     coherence,
     label_beats,
+    meet,
+    no_evidence_of_t,
+    order,
+    parity,
 )
 from .qrs import qrs_correction
 from .scalar import jit, larger, smaller
 from .waves import (
     P_WAVE,
     T_WAVE,
+    T_WIDE,
     add_second_phase,
+    box,
     clip,
     internal_factors,
     measure_qrs,
@@ -55,7 +61,7 @@ from .waves import (
 # Numba keeps compiled code as long as the text of this file is the same, but the code also holds what it took from the
 # others. So the text names them: the first 16 digits of the SHA-256 of constants.py, weights.py,
 # scalar.py, waves.py, qrs.py and beats.py, one after the other.
-SOURCES = "6910b84fcc8a25c8"
+SOURCES = "61f40b3d4a48b273"
 
 
 @jit
@@ -110,59 +116,108 @@ def settle_wave(wave, k, kind, t, a, have, share, root_rr, fi):
 
 
 @jit
-def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, qrs, mean, count, ms, g, found, t, a):
+def average_t(y, n, wave, b0, b1, first, hi, fi, root_rr, group, uneven, off, kind, alternate, mean, ms, found, a, d):
+    """The T wave on the average of the group, which has samples first .. hi - 1, and whose QRS complex ends at `off`.
+
+    a: its peak and feet from the centre of the QRS complex (a[0] = -1: none). Returns its coherence, and whether it is
+    none. d: scratch.
+    """
+    before, total = width(C.BEFORE, fi), width(C.BEFORE, fi) + width(C.AFTER, fi)
+    size, c, end = total - first, before - first, hi - first
+    low = int(off + C.T_FIRST * fi)
+    high = int(smaller(c + C.T_LAST * root_rr * fi, end - C.T_BEFORE_QRS * fi))
+    typical, spread = c + C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi
+    for again in range(2):
+        measure_wave(ms, size, kind, int(off), end, low, high, typical, spread, 0.0, fi, found, a, d)
+        if a[0] < 0 or hi == total or again == 1:
+            break
+        # As late as this it may be the next P wave, when T lies before it or nowhere.
+        late, early = (a[0] - typical) / spread, (end - a[0] - C.P_TYPICAL * fi) / (C.P_SPREAD * fi)
+        if late <= 0.0 or late * late - early * early <= C.T_OR_P:
+            break
+        high = int(found[4])
+    if a[0] < 0:
+        return 0.0, group >= 3
+    peak, left, right = int(a[0]), int(found[4]), int(found[5])
+    add_second_phase(ms, size, kind, int(off), end, fi, found, a, d)
+    lo, last = int(a[1]), smaller(end - 1, int(a[2]))
+    share, seen, noise = coherence(y, n, wave, b0, b1, before, first, mean, lo, last, np.bool_(False), alternate)
+    r, inner_lo, inner, strict = share, larger(lo, left), smaller(last, right), alternate
+    if hi < total and end - right < C.P_EARLIEST * fi:
+        # This flank may be the next P wave's: it counts as far as the wave rises on its other side.
+        h = width(C.T_SLOPE, fi) // 2
+        i, level = peak, box(ms, left, h)
+        while i < inner and found[3] * (box(ms, i, h) - level) > 0.0:
+            i += 1
+        inner, strict = i, True
+    if (inner_lo != lo or inner != last) and a[3] == 0.0 and a[4] == 0.0:
+        r, seen, noise = coherence(y, n, wave, b0, b1, before, first, mean, inner_lo, inner, np.bool_(False), alternate)
+    if inner - inner_lo < 3:  # no room for a wave
+        r, seen, noise = 0.0, group, 0.0
+    for i in range(3):
+        a[i] -= c
+    return share, no_evidence_of_t(r, seen, noise, uneven, strict)
+
+
+@jit
+def block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, irregular, group, qrs, mean, count, ms, g, found, t, a):
     """Averages the alike beats; their QRS complex and the T waves of all beats. Returns whether there is a QRS complex.
 
     qrs: its onset and offset from the centre, and the corrections of the two.
     """
     before, total = width(C.BEFORE, fi), width(C.BEFORE, fi) + width(C.AFTER, fi)
-    have, have_t, sign, share = group >= 2, False, 0.0, 0.0
-    if have:
-        first = before - width(0.34, fi)
-        _, hi = average(y, s, n, wave, b0, b1, beats, first, total, before, fi, mean, count, ms)
-        size, c = total - first, before - first
-        slopes(ms, size, width(C.QRS_SLOPE, fi), g)
-        measure_qrs(g, size, c, c - width(C.QRS_BEFORE, fi), c + width(C.QRS_AFTER, fi), C.QRS_NOISE_MEAN, fi, found)
-        have = found[0] >= 0
-        qrs[0], qrs[1] = found[0] - c, found[1] - c
-        if have:
-            qrs[2], qrs[3] = qrs_correction(mean[first:total], ms, size, c, qrs[0], qrs[1], fi, count)
-            low = int(found[1] + C.T_FIRST * fi)
-            high = int(smaller(c + C.T_LAST * root_rr * fi, hi - first - C.T_BEFORE_QRS * fi))
-            measure_wave(
-                ms, size, T_WAVE, int(found[1]), hi - first, low, high,
-                c + C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi, 0.0, fi, found, a, count,
-            )  # fmt: skip
-            have_t = a[0] >= 0
-        if have_t:
-            add_second_phase(ms, size, T_WAVE, int(qrs[1] + c), hi - first, fi, found, a, count)
-            sign = found[3]
-            r = coherence(
-                y, n, wave, b0, b1, before, first, mean, int(a[1]), smaller(hi - 1 - first, int(a[2])), np.bool_(False)
+    first = before - width(0.34, fi)
+    size, c = total - first, before - first
+    have, absent, sign, share, least, alternate, hi = group >= 2, False, 0.0, 0.0, 0.0, False, 0
+    a[0] = -1.0
+    for attempt in range(3):  # the average; slopes over a longer time; every second beat upside down
+        if not have:
+            break
+        alternate = attempt == 2
+        if attempt != 1:
+            _, hi = average(y, s, n, wave, b0, b1, beats, first, total, before, fi, alternate, mean, count, ms)
+        if attempt == 0:
+            slopes(ms, size, width(C.QRS_SLOPE, fi), g)
+            measure_qrs(
+                g, size, c, c - width(C.QRS_BEFORE, fi), c + width(C.QRS_AFTER, fi), C.QRS_NOISE_MEAN, fi, found
             )
-            share = larger(0.0, smaller(1.0, r))
-            for i in range(3):
-                a[i] -= c
+            have = found[0] >= 0
+            if not have:
+                break
+            qrs[0], qrs[1] = found[0] - c, found[1] - c
+            qrs[2], qrs[3] = qrs_correction(mean[first:total], ms, size, c, qrs[0], qrs[1], fi, count)
+        share, absent = average_t(
+            y, n, wave, b0, b1, first, hi, fi, root_rr, group, irregular, qrs[1] + c, T_WIDE if attempt else T_WAVE,
+            alternate, mean, ms, found, a, count,
+        )  # fmt: skip
+        if not absent:
+            break
+        if a[0] >= 0:
+            least = larger(least, C.T_ALONE * math.sqrt(float(group)) * found[2])
+    have_t = a[0] >= 0 and not absent
+    if have_t:
+        share, sign = larger(0.0, smaller(1.0, share)), found[3]
     for k in range(b0, b1):
-        if wave[OFF, k] < 0:
+        member = wave[LABEL, k] == 1.0
+        if wave[OFF, k] < 0 or (absent and member):
             continue
         c = wave[CENTRE, k]
         end = float(n - 1)
         if k < beats - 1:
             end = wave[ON, k + 1] if wave[ON, k + 1] >= 0 else c + wave[RR, k + 1] * fi
-        mine = have_t and wave[LABEL, k] == 1.0
-        centre, spread = C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi
+        mine = have_t and member
+        centre, spread, own = C.T_TYPICAL * root_rr * fi, C.T_SPREAD * root_rr * fi, 0.0
         if mine:
-            centre, spread = a[0], C.T_NEAR * fi
+            centre, spread, own = a[0], C.T_NEAR * fi, sign * parity(k, alternate)
         high = int(smaller(c + C.T_LAST * root_rr * fi, end - C.T_BEFORE_QRS * fi))
         measure_wave(
             s, n, T_WAVE, int(wave[OFF, k]), int(end), int(wave[OFF, k] + C.T_FIRST * fi), high,
-            c + centre, spread, sign if mine else 0.0, fi, found, t, count,
+            c + centre, spread, own, fi, found, t, count,
         )  # fmt: skip
-        if mine and (t[0] < 0 or found[3] != sign):  # too small to be seen in this beat alone
+        if mine and (t[0] < 0 or found[3] != own):  # too small to be seen in this beat alone
             for i in range(3):
                 t[i] = c + a[i]
-        if t[0] >= 0:
+        if t[0] >= 0 and not (absent and found[2] < least):
             settle_wave(wave, k, T_WAVE, t, a, mine, share, root_rr, fi)
     return have
 
@@ -202,7 +257,7 @@ def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean,
     before = width(C.BEFORE, fi)
     have_p, present, sign, size, share = False, group < 3, 0.0, 0.0, 0.0
     if have:
-        lo, _ = average(y, s, n, wave, b0, b1, beats, np.int64(0), before, before, fi, mean, count, ms)
+        lo, _ = average(y, s, n, wave, b0, b1, beats, np.int64(0), before, before, fi, np.bool_(False), mean, count, ms)
         on = before + qrs[0]
         low = larger(lo, int(on - C.P_EARLIEST * fi))
         measure_wave(
@@ -216,7 +271,9 @@ def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean,
             add_second_phase(ms, before, P_WAVE, low, int(on), fi, found, a, count)
             sign, size = found[3], found[2]
             left, right = larger(lo, int(a[1] - 0.01 * fi)), smaller(int(a[2] + 0.01 * fi), int(on))
-            r = coherence(y, n, wave, b0, b1, before, np.int64(0), mean, left, right, np.bool_(True))
+            r, _, _ = coherence(
+                y, n, wave, b0, b1, before, np.int64(0), mean, left, right, np.bool_(True), np.bool_(False)
+            )
             share = larger(0.0, smaller(1.0, r))
             if group >= 3:
                 present = r > C.P_COHERENCE + C.P_IRREGULAR * smaller(irregular, 0.4)
@@ -230,7 +287,7 @@ def block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, qrs, mean,
         on = wave[ON, k]
         low = larger(0.0, on - C.P_EARLIEST * fi)
         if k > 0:
-            low = larger(low, wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + 0.2 * fi)
+            low = larger(low, wave[T_OFF, k - 1] if wave[T_OFF, k - 1] >= 0 else wave[CENTRE, k - 1] + C.T_NONE * fi)
         mine = have_p and wave[LABEL, k] == 1.0
         centre, spread = on - C.P_TYPICAL * fi, C.P_SPREAD * fi
         if mine:
@@ -279,9 +336,11 @@ def delineate_lead(x, fs, rpeaks, out, y, s, g, bad, wave, rr, mean, count, ms, 
         rhythm, irregular = block_rhythm(wave, b0, b1, rr)
         root_rr = math.sqrt(smaller(larger(rhythm, 0.3), 2.0))
         group = label_beats(y, n, wave, b0, b1, fi, seed, missing, bad)
-        have = block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, group, rr, mean, count, ms, g, found, t, a)
+        have = block_t(y, s, n, wave, b0, b1, beats, fi, root_rr, irregular, group, rr, mean, count, ms, g, found, t, a)
         block_p(y, s, n, wave, b0, b1, beats, fi, irregular, group, have, rr, mean, count, ms, found, t, a)
         settle_qrs(y, s, n, wave, b0, b1, rr, have, fi, count)
+    for k in range(1, beats):
+        meet(s, n, wave, k, fi)
     for k in range(beats):
         if wave[P_OFF, k] > wave[ON, k]:
             wave[P_OFF, k] = larger(wave[ON, k], wave[P_PEAK, k])
@@ -296,6 +355,7 @@ def delineate_lead(x, fs, rpeaks, out, y, s, g, bad, wave, rr, mean, count, ms, 
                 continue  # part of it is missing
             for f in range(first, last + 1):
                 out[f, k] = smaller(larger(int(wave[f, k] * scale + shift + 0.5), 0), len(x) - 1)
+    order(out, beats, rpeaks, rpeaks, len(x))
 
 
 @jit
@@ -326,6 +386,8 @@ def consensus(out, v):
                 out[f, rows, k] = int(v[0] if f in (0, 3, 5) else v[m - 1])
             else:
                 out[f, rows, k] = int(v[1] if f in (0, 3, 5) else v[m - 2])
+    last = out[:, rows]
+    order(last, beats, last[OFF], last[ON], 2147483647)
 
 
 @njit(

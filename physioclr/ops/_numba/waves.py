@@ -13,7 +13,8 @@ import numpy as np
 from . import constants as C
 from .scalar import jit, larger, prefix_sums, smaller, spikes, total_of
 
-P_WAVE, T_WAVE = np.int64(0), np.int64(1)  # not literals, or Numba would compile the functions for each
+# Not literals, or Numba would compile the functions for each. T_WIDE: a T wave, its peak by slopes over a longer time.
+P_WAVE, T_WAVE, T_WIDE = np.int64(0), np.int64(1), np.int64(2)
 
 
 @jit
@@ -184,6 +185,8 @@ def find_hump(s, n, lo, hi, w, centre, spread, sign, other, found, d):
                 if rise * fall > 0.0:
                     prominence, t = 2.0 * rise * fall / abs(rise + fall), (mid - centre) / spread
                     score = prominence * other if sign * rise < 0.0 else prominence
+                    if prominence < C.LEAST:
+                        score = 0.0
                     if score > found[1]:  # otherwise the prior cannot raise it
                         score *= math.exp(-0.5 * t * t)
                     if score > found[1]:
@@ -282,14 +285,15 @@ def clip(v, limit):
 
 @jit
 def measure_wave(s, n, kind, first, last, lo, hi, centre, spread, sign, fi, found, t, d):
-    """P (kind 0) or T wave (1) with its peak between lo and hi, its feet between first and last.
+    """P (kind 0) or T wave (1, 2) with its peak between lo and hi, its feet between first and last.
 
     t: peak (-1: none), onset, offset, and for either foot whether it belongs to a second phase, of the other sign.
     d: scratch.
     """
     w = width(C.T_FOOT_SLOPE if kind else C.P_FOOT_SLOPE, fi)
     other = 1.0 if sign == 0.0 else (C.T_OTHER if kind else C.P_OTHER)
-    find_hump(s, n, lo, hi, width(C.T_SLOPE if kind else C.P_SLOPE, fi), centre, spread, sign, other, found, d)
+    slope = C.T_WIDE_SLOPE if kind == 2 else (C.T_SLOPE if kind else C.P_SLOPE)
+    find_hump(s, n, lo, hi, width(slope, fi), centre, spread, sign, other, found, d)
     t[0] = found[0]
     if found[0] < 0:
         return
