@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ops import _delineate_constants as C
+from ..ops._numba import constants as C
 from .waves import samples_in
 
 
