@@ -20,6 +20,7 @@
 #endif
 
 #include "core/contrastive_math.h"
+#include "core/interrupt.h"
 #include "core/elements.h"
 #include "core/threads.h"
 #include "cpu/contrastive_pairs.h"
@@ -134,6 +135,7 @@ struct Problem {
     std::vector<std::atomic<int64_t>> played(players);  // games that a block has behind it
     for (auto& p : played) p = 0;
     const auto size = [this](int64_t p0, int64_t end) { return std::min(tile, end - p0); };
+    const Interrupt stop;
 #pragma omp parallel num_threads(team)
     {
 #if defined(_OPENMP)
@@ -146,7 +148,7 @@ struct Problem {
         if (game < blocks) {  // a block with itself and with the rows of others
           const int64_t i0 = game * tile, ni = size(i0, owned_pad);
           visit(i0, ni, i0, ni, true, s, sim);
-          for (int64_t j0 = owned_pad; j0 < total; j0 += tile) visit(i0, ni, j0, size(j0, total), false, s, sim);
+          for (int64_t j0 = owned_pad; j0 < total && !stop(); j0 += tile) visit(i0, ni, j0, size(j0, total), false, s, sim);
           played[game].store(1, std::memory_order_release);
           continue;
         }
@@ -156,7 +158,7 @@ struct Problem {
         // Games are handed out in order, so the ones waited for are already being played by other threads.
         for (const int64_t p : {i, j})
           while (p < blocks && played[p].load(std::memory_order_acquire) <= round) std::this_thread::yield();
-        if (j < blocks) visit(i * tile, tile, j * tile, size(j * tile, owned_pad), true, s, sim);
+        if (j < blocks && !stop()) visit(i * tile, tile, j * tile, size(j * tile, owned_pad), true, s, sim);
         for (const int64_t p : {i, j}) played[p].store(round + 2, std::memory_order_release);
       }
     }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/macros.h"
+#include "core/interrupt.h"
 #include "core/threads.h"
 #include "cpu/panels.h"
 #include "cpu/similarity_rows.h"
@@ -45,13 +46,14 @@ bool run(const NeighborsCall& call) {
   const int team = a.rows * b.rows * a.cols < 1'000'000 ? 1 : threads();
   std::vector<std::vector<Candidate>> heaps(a.rows);
 
+  const Interrupt stop;
 #pragma omp parallel num_threads(team)
   {
     const Buffer<float> tile(kRows * kCols);
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t i0 = block * kRows, ni = std::min(kRows, a.rows - i0);
-      for (int64_t j0 = 0; j0 < b.rows; j0 += kCols) {
+      for (int64_t j0 = 0; j0 < b.rows && !stop(); j0 += kCols) {
         const int64_t nj = std::min(kCols, b.rows - j0);
         gemm_panels(pa.panel(i0), right.panel(j0), a.cols, padded(ni), padded(nj), tile.get(), kCols);
         const PairTile pairs{tile.get(), ni, padded(nj), a.cols, pa.panel(i0), right.panel(j0), pa.norm.data() + i0,

@@ -18,6 +18,7 @@
 #endif
 
 #include "core/macros.h"
+#include "core/interrupt.h"
 #include "core/threads.h"
 #include "cpu/panels.h"
 #include "cpu/similarity_rows.h"
@@ -139,12 +140,13 @@ bool run(const SimilarityCall& call) {
 
   const int64_t ti = (a.rows + kTile - 1) / kTile, tj = (b.rows + kTile - 1) / kTile;
   const int team = a.rows * b.rows * a.cols < 1'000'000 ? 1 : threads();
+  const Interrupt stop;
 #pragma omp parallel num_threads(team)
   {
     const Buffer<float> tile(kTile * kTile), turned(kTile * kTile);
 #pragma omp for schedule(dynamic)
     for (int64_t p = 0; p < ti; ++p)
-      for (int64_t q = same ? p : 0; q < tj; ++q) {
+      for (int64_t q = same ? p : 0; q < tj && !stop(); ++q) {
         const int64_t i0 = p * kTile, j0 = q * kTile;
         const int64_t ni = std::min(kTile, pa.total - i0), nj = std::min(kTile, right.total - j0);
         gemm_panels(pa.panel(i0), right.panel(j0), a.cols, ni, nj, tile.get(), kTile);

@@ -14,6 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from ... import _core
 
+MOST = 64  # items of a piece: Ctrl-C is heard between pieces
+
 _executor: ThreadPoolExecutor | None = None
 _size = 0
 _lock = threading.Lock()
@@ -47,10 +49,10 @@ def run(f: Callable[[int, int], object], n: int, *, grain: int = 1) -> None:
     """
     threads = min(_core.num_threads(), -(-n // max(1, grain)))
     if threads <= 1:
-        if n > 0:
-            f(0, n)
+        for start in range(0, n, max(grain, MOST)):
+            f(start, min(start + max(grain, MOST), n))
         return
-    piece = max(grain, -(-n // (4 * threads)))
+    piece = max(grain, min(-(-n // (4 * threads)), MOST))
     counter = itertools.count(0, piece)  # next() is atomic
     failed = threading.Event()
 

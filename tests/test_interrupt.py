@@ -1,0 +1,64 @@
+"""Ctrl-C during a long op: it ends soon, nothing is returned, and the process goes on as before."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+SETUP = """
+import os, signal, sys, threading, time
+import numpy as np, physioclr as pc
+rng = np.random.default_rng(0)
+def rows(n, d): return rng.normal(size=(n, d)).astype(np.float32)
+def interrupted(f, small):
+    want = small()
+    late = []
+    def press():
+        time.sleep(0.4)
+        late.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=press).start()
+    try:
+        f()
+    except KeyboardInterrupt:
+        took = time.monotonic() - late[0]
+    else:
+        sys.exit("it ran to the end: the case is too small to be interrupted")
+    print(f"{took:.2f}")
+    got = small()
+    for a, b in zip(want, got):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+"""
+CASES = {
+    "similarity": """
+        x = rows(40_000, 64)
+        interrupted(lambda: pc.physio_similarity(x, threshold=0.5, packed=True),
+                          lambda: [pc.physio_similarity(x[:90])])""",
+    "neighbors": """
+        x = rows(30_000, 50)
+        interrupted(lambda: pc.physio_neighbors(x, k=5), lambda: pc.physio_neighbors(x[:99], k=5))""",
+    "contrastive": """
+        import torch
+        a, f = torch.from_numpy(rows(20_000, 128)), torch.from_numpy(rows(20_000, 50))
+        loss = lambda n: pc.hybrid_contrastive_loss(a[:n], a[None, :n], f[:n])
+        interrupted(lambda: loss(20_000), lambda: [loss(64)])""",
+    "augment": """
+        x = rows(256 * 12, 5000).reshape(256, 12, 5000)
+        plan = pc.Augment.standard()
+        run = lambda n: pc.augment(x[:n], plan, fs=500.0, seed=list(range(8)), rpeaks=np.tile([500, 1000, 1500], (n, 1)))
+        interrupted(lambda: run(256), lambda: [run(2)[0]])""",
+    "detect_rpeaks": """
+        x = np.tile(rows(24, 10**6), (20, 1)).reshape(40, 12, 10**6)
+        interrupted(lambda: pc.detect_rpeaks(x, 500.0), lambda: pc.detect_rpeaks(x[:1, :2, :5000], 500.0))""",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("op", CASES)
+def test_ctrl_c_ends_an_op(op):
+    code = SETUP + "\npc.set_num_threads(2)\n" + textwrap.dedent(CASES[op])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    took = [float(word) for word in done.stdout.split()]
+    assert len(took) == 1 and took[0] < 5.0, took  # half a second where nothing else runs
