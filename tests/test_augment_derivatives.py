@@ -116,15 +116,19 @@ def test_forms_without_a_derivative_say_so():
         gather(ecg.clone().requires_grad_())
 
 
-def test_a_loss_without_forward_mode_says_so():
-    x = torch.randn(2, 2, 31)
-    with (
-        forward_ad.dual_level(),
-        pytest.raises(
-            RuntimeError, match="peak_reconstruction_loss has no forward-mode derivative with respect to x_hat"
-        ),
-    ):
-        pc.peak_reconstruction_loss(forward_ad.make_dual(x, torch.ones_like(x)), x, R, 500.0)
+def test_the_peak_loss_in_forward_mode():
+    x, x_hat, tangent = (torch.randn(2, 2, 900, dtype=torch.float64) for _ in range(3))
+    rpeaks = torch.tensor([[100, 500], [30, 700]])
+    with forward_ad.dual_level():
+        out = pc.peak_reconstruction_loss(forward_ad.make_dual(x_hat, tangent), x, rpeaks, 500.0)
+        slope = forward_ad.unpack_dual(out).tangent
+        with pytest.raises(ValueError, match="x carries a tangent, which peak_reconstruction_loss does not pass on"):
+            pc.peak_reconstruction_loss(x_hat, forward_ad.make_dual(x, tangent), rpeaks, 500.0)
+    x_hat.requires_grad_()
+    (grad,) = torch.autograd.grad(pc.peak_reconstruction_loss(x_hat, x, rpeaks, 500.0), x_hat)
+    torch.testing.assert_close(slope, (grad * tangent).sum(), rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match="x requires a gradient, which peak_reconstruction_loss does not give"):
+        pc.peak_reconstruction_loss(x_hat, x.requires_grad_(), rpeaks, 500.0)
 
 
 def test_opcheck_of_the_backward_operators():

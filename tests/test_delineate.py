@@ -273,6 +273,7 @@ def test_single_missing_samples_beside_the_waves_do_no_harm():
     st.sampled_from([50.0, 130.0, 250.0, 500.0, 4000.0]),
 )
 @settings(max_examples=150, deadline=None)
+@pytest.mark.filterwarnings("ignore:delineate. ecg has a median:UserWarning")
 def test_any_signal_gives_ordered_boundaries_inside(seed, samples, beats, fs):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(1, samples)) * 10 ** rng.uniform(-4, 4) + rng.choice([0, 100])

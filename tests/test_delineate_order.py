@@ -61,6 +61,7 @@ def test_the_check_itself(change, bad):
     st.sampled_from(["beats", "noise", "steps", "any R"]),
 )
 @settings(max_examples=200, deadline=None)
+@pytest.mark.filterwarnings("ignore:delineate. ecg has a median:UserWarning")
 def test_any_record_and_any_r_peaks(seed, leads, samples, beats, fs, kind):
     rng = np.random.default_rng(seed)
     seconds = samples / fs

@@ -46,7 +46,8 @@ CASES = {
     "augment": """
         x = rows(256 * 12, 5000).reshape(256, 12, 5000)
         plan = pc.Augment.standard()
-        run = lambda n: pc.augment(x[:n], plan, fs=500.0, seed=list(range(8)), rpeaks=np.tile([500, 1000, 1500], (n, 1)))
+        peaks = np.tile([500, 1000, 1500], (256, 1))
+        run = lambda n: pc.augment(x[:n], plan, fs=500.0, seed=list(range(8)), rpeaks=peaks[:n])
         interrupted(lambda: run(256), lambda: [run(2)[0]])""",
     "detect_rpeaks": """
         x = np.tile(rows(24, 10**6), (20, 1)).reshape(40, 12, 10**6)

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..ops.features import physio_features
+from ..ops.rpeaks import detect_rpeaks
 from .recipe import SEGMENT, Recipe
 from .store import MISSING
 from .store_writer import ShardWriter, finished_shard
@@ -122,16 +124,14 @@ def _culprit(batch: list[_Pending], fs: float) -> str:
 
 def physiology(records: list[_Pending], fs: float) -> list[Physiology]:
     """Of records of one length: R peaks of the whole record, and the features of its 5 s segments."""
-    import physioclr as pc
-
     x = np.empty((len(records), *records[0].signal.shape), np.float32)
     for y, p in zip(x, records, strict=True):
         np.multiply(p.signal, p.scale[:, None], out=y)
         missing = p.signal == MISSING
         if missing.any():
             y[missing] = np.nan
-    peaks = pc.detect_rpeaks(x, fs)
-    features, paced = pc.physio_features(x, fs, peaks, lead=list(FEATURE_LEADS), segment=SEGMENT, return_paced=True)
+    peaks = detect_rpeaks(x, fs)
+    features, paced = physio_features(x, fs, peaks, lead=list(FEATURE_LEADS), segment=SEGMENT, return_paced=True)
     return [
         Physiology(peaks.index[k, : peaks.count[k]], features[k], float(peaks.quality[k]), bool(paced[k].any()))
         for k in range(len(records))

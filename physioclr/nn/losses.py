@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .. import hybrid_contrastive_loss
 from ..ops._types import rpeaks_index
+from ..ops.reconstruction import peak_sums
 from .collectives import gather_rows, global_sum
 
 
@@ -85,9 +86,7 @@ class HybridLoss(nn.Module):
         if not self.beta:
             return ReconstructionSums(squares, count, torch.zeros_like(squares), torch.zeros_like(count))
         target = torch.where(valid, x, float("nan"))  # the op leaves missing samples out
-        peak, peak_count = torch.ops.physioclr.peak_reconstruction_loss(
-            x_hat, target, rpeaks_index(rpeaks), self.fs, self.window
-        )
+        peak, peak_count = peak_sums(x_hat, target, rpeaks_index(rpeaks), self.fs, self.window)
         return ReconstructionSums(squares, count, peak, peak_count)
 
     def reconstruction(

@@ -420,6 +420,8 @@ def check_shape(x: Any, name: str, shape: tuple[int, ...], meaning: str) -> None
 def check_number(value: Any, name: str, low: float, high: float, *, open_low: bool = False, unit: str = "") -> float:
     """A finite float within [low, high], or (low, high] with open_low."""
     try:
+        if isinstance(value, str | bytes):  # which float() would read
+            raise TypeError
         v = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {value!r}; it must be a number") from None

@@ -63,13 +63,21 @@ def _backward(ctx: Any, grad_sum: Any, _: Any) -> tuple:
     return grad.to(x_hat.dtype), None, None, None, None
 
 
+def _tangent(ctx: Any, tangent: Any, *_: Any) -> tuple:
+    x_hat, x, rpeaks = ctx.saved_tensors
+    grad = _gradient(2 * x_hat.new_ones(len(x_hat)), x_hat, x, rpeaks, *ctx.settings)
+    return (grad.double() * tangent).sum(tuple(range(1, grad.ndim))), None
+
+
 @operator(
     "peak_reconstruction_loss(Tensor x_hat, Tensor x, Tensor rpeaks, float fs, float window=0.04) -> (Tensor, Tensor)",
     _results,
     setup_context=_setup,
     backward=_backward,
+    differentiable=("x_hat",),
+    tangent=_tangent,
 )
-def _sums(xp: Arrays, out: tuple[Any, Any], x_hat: Any, x: Any, rpeaks: Any, fs: float, window: float) -> None:
+def peak_sums(xp: Arrays, out: tuple[Any, Any], x_hat: Any, x: Any, rpeaks: Any, fs: float, window: float) -> None:
     """Per record: the sum of the squared errors inside the windows, float64, and the number of samples, int64."""
     dtype, fields = _inputs(xp, x_hat, x, rpeaks, fs, window)
     kernel = getattr(_core, f"peak_reconstruction_loss_fwd_{dtype}")
@@ -117,7 +125,7 @@ def peak_reconstruction_loss(x_hat: Any, x: Any, rpeaks: Any, fs: float, *, wind
         ValueError, TypeError: shapes or dtypes that do not fit; R peaks outside the record or out of order (on a CUDA
             device those are ignored instead: the check would have to wait for the device).
     """
-    total, count = _sums(x_hat, x, rpeaks_index(rpeaks), fs, window)
+    total, count = peak_sums(x_hat, x, rpeaks_index(rpeaks), fs, window)
     if is_torch(total):
         loss = total.sum() / count.sum().clamp(min=1)
         return loss if compute_dtype(x_hat) == "float64" else loss.float()

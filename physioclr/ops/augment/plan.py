@@ -8,7 +8,7 @@ Each docstring says where the augmentation comes from and what it may change in 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .._arrays import check_choice, check_int, check_number
 from .text import plan_text
@@ -363,6 +363,24 @@ class Augment:
     powerline: Powerline | None = None
     muscle_noise: MuscleNoise | None = None
     gaussian_noise: GaussianNoise | None = None
+
+    if TYPE_CHECKING:  # True stands for a field's defaults, which reading it gives
+
+        def __init__(
+            self,
+            beat_shuffle: BeatShuffle | Literal[True] | None = None,
+            time_warp: TimeWarp | Literal[True] | None = None,
+            rr_scale: RrScale | Literal[True] | None = None,
+            crop: Crop | Literal[True] | None = None,
+            time_mask: TimeMask | Literal[True] | None = None,
+            lead_dropout: LeadDropout | Literal[True] | None = None,
+            vcg_rotation: VcgRotation | Literal[True] | None = None,
+            amplitude_scale: AmplitudeScale | Literal[True] | None = None,
+            baseline_wander: BaselineWander | Literal[True] | None = None,
+            powerline: Powerline | Literal[True] | None = None,
+            muscle_noise: MuscleNoise | Literal[True] | None = None,
+            gaussian_noise: GaussianNoise | Literal[True] | None = None,
+        ) -> None: ...
 
     def __post_init__(self):
         rows = {}
