@@ -120,9 +120,9 @@ def physio_similarity(
 
     Whatever the scale of the features, exactly 1 between equal rows (a zero row's cosine is 0), never outside [-1, 1]
     or [0, 1], and with b None symmetric to the bit. With 50 features the cosine is within 5e-7 of the exact value for
-    the float32 features, and the RBF within 1e-6 for every sigma, however far from the origin the rows lie: where
-    |a - b|^2 is below an eighth of |a|^2 + |b|^2, the differences themselves are squared and summed, which is slower.
-    The RBF falls as the distance grows, up to that accuracy.
+    the float32 features, and the RBF within 2e-6 for every sigma, however far from the origin the rows lie: where
+    |a - b|^2 is below an eighth of |a|^2 + |b|^2, the differences themselves are squared and summed, which takes
+    twice as long. The RBF falls as the distance grows, up to that accuracy.
 
     Args:
         a: (N, F) physiological features, finite. Computed in float32.
