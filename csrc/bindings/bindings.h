@@ -16,6 +16,7 @@ T* ptr(Address a) {
 }
 
 void bind_rpeaks(py::module_& m);
+void bind_rpeaks_constants(py::module_& m);
 void bind_similarity(py::module_& m);
 void bind_reconstruction(py::module_& m);
 void bind_augment(py::module_& m);

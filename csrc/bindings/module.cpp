@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("set_num_threads", &set_threads);
   threads();  // registers the fork handler before anybody can fork
   bind_rpeaks(m);
+  bind_rpeaks_constants(m);
   bind_similarity(m);
   bind_reconstruction(m);
   bind_augment(m);
