@@ -91,25 +91,55 @@ struct Placing {
   PHYSIOCLR_HD int64_t last() const { return (n - 1) * step + step / 2; }
 };
 
-// Window around a beat: running means lo..hi, the sample `mid` of the envelope's maximum among them.
+// Window around a beat: running means lo..hi, the sample `mid` of the envelope's maximum among them, which lies
+// `centre` after it; taper: how quickly deflections away from it lose weight (see tapered).
 struct Window {
   int64_t lo, mid, hi;
+  float centre, taper;
   PHYSIOCLR_HD int64_t width() const { return hi - lo + 1; }
 };
 
-// env: the sum of the envelopes, m samples at `hop` working samples; its maximum `peak` is placed between them by a
-// parabola.
-PHYSIOCLR_HD Window window_around(const float* env, int64_t m, int64_t hop, int64_t peak, const Placing& q) {
-  float shift = 0;
-  if (peak > 0 && peak + 1 < m) {
-    const float a = env[peak - 1], b = env[peak + 1], bend = (env[peak] - a) + (env[peak] - b);
-    if (bend > 0) shift = 0.5f * (b - a) / bend;
+// Noise around the maximum `peak` of the sum of the envelopes, as z but from the envelope around it, kNear to each side:
+// that changes little when the blocks of a record lie elsewhere, which z may.
+PHYSIOCLR_HD float noise_near(const float* env, int64_t m, float fe, int64_t peak, float top) {
+  const int64_t reach = static_cast<int64_t>(kNear * fe) / kNearStep;
+  const int64_t before = peak / kNearStep, after = (m - 1 - peak) / kNearStep;
+  const int64_t lo = peak - kNearStep * (before < reach ? before : reach);
+  const int64_t n = (peak - lo) / kNearStep + (after < reach ? after : reach) + 1;
+  float a = 0, b = 0, c = 0, d = 0;
+  const float* e = env + lo;
+  int64_t i = 0;
+  for (; i + 3 < n; i += 4, e += 4 * kNearStep) {
+    a += e[0];
+    b += e[kNearStep];
+    c += e[2 * kNearStep];
+    d += e[3 * kNearStep];
   }
-  const int64_t grid = hop * q.step;
-  int64_t mid = peak * grid + q.step / 2 + static_cast<int64_t>(std::floor(shift * static_cast<float>(grid) + 0.5f));
+  for (; i < n; ++i, e += kNearStep) a += e[0];
+  const float z = ((a + b) + (c + d)) / (static_cast<float>(n) * top) - kCalm;
+  return z > 0 ? z : 0.0f;
+}
+
+// env: the sum of the envelopes, m samples at `hop` working samples and the rate fe; its maximum `peak` is placed between
+// them by a parabola. *z: the noise at the candidate, if any; becomes that near it.
+PHYSIOCLR_HD Window window_around(const float* env, int64_t m, int64_t hop, float fe, int64_t peak, const Placing& q,
+                                  float* z) {
+  float shift = 0, top = env[peak];
+  if (peak > 0 && peak + 1 < m) {
+    const float rise = env[peak + 1] - env[peak - 1], bend = (top - env[peak - 1]) + (top - env[peak + 1]);
+    if (bend > 0) {
+      shift = 0.5f * rise / bend;
+      top += 0.25f * rise * shift;
+    }
+  }
+  if (*z > 0) *z = noise_near(env, m, fe, peak, top);
+  const int64_t grid = hop * q.step, at = peak * grid + q.step / 2;
+  const float apart = shift * static_cast<float>(grid), whole = std::floor(apart + 0.5f);
+  int64_t mid = at + static_cast<int64_t>(whole);
   mid = mid < q.first() ? q.first() : mid > q.last() ? q.last() : mid;
   const int64_t lo = mid - q.refine, hi = mid + q.refine;
-  return {lo < q.first() ? q.first() : lo, mid, hi > q.last() ? q.last() : hi};
+  return {lo < q.first() ? q.first() : lo, mid, hi > q.last() ? q.last() : hi, apart - whole,
+          0.5f * kTaper * *z / static_cast<float>(q.fs * q.fs)};
 }
 
 // Mean of the lead around `mid`, from its working samples y; of the outer two the share that lies within.
@@ -147,12 +177,10 @@ PHYSIOCLR_HD Sides sides_of(const Placing& q, int64_t dip) {
   return {before < q.before ? before : q.before, after < q.after ? after : q.after};
 }
 
-PHYSIOCLR_HD float taper_of(float z, double fs) { return 0.5f * kTaper * z / static_cast<float>(fs * fs); }
-
-// A deflection d that lies dt samples from the envelope's maximum, with less weight the farther, in noise.
-PHYSIOCLR_HD float tapered(float d, float taper, int64_t dt) {
-  const float t = static_cast<float>(dt);
-  return taper > 0 ? d / (1.0f + taper * t * t) : d;
+// A deflection d at sample i with less weight the farther from the envelope's maximum, in noise.
+PHYSIOCLR_HD float tapered(float d, const Window& w, int64_t i) {
+  const float t = static_cast<float>(i - w.mid) - w.centre;
+  return w.taper > 0 ? d / (1.0f + w.taper * t * t) : d;
 }
 
 // The R wave before the dominant dip of an RS complex, see kRS: its maximum, or -1. y: n working samples at fw; lo:
@@ -191,16 +219,15 @@ PHYSIOCLR_HD int64_t r_before(const Y y, int64_t n, double fw, int64_t lo, int64
   return best;
 }
 
-// Of several leads: which of sum[0..n), how far they all deflect from their baselines around `mid`, is the first wave of
-// the complex. top: the largest, tapered; taper: see tapered. *broad: whether the complex is.
-PHYSIOCLR_HD int64_t first_wave(const float* sum, int64_t n, int64_t mid, int64_t top, float taper, const Placing& q,
-                                bool* broad) {
-  const int64_t step = q.step;
+// Of several leads: which of the window's sum, how far they all deflect from their baselines, is the first wave of
+// the complex. top: the largest, tapered. *broad: whether the complex is.
+PHYSIOCLR_HD int64_t first_wave(const float* sum, const Window& w, int64_t top, const Placing& q, bool* broad) {
+  const int64_t step = q.step, n = w.width();
   int64_t l = top, r = top;
   while (l >= step && sum[l] >= 0.5f * sum[top]) l -= step;
   while (r + step < n && sum[r] >= 0.5f * sum[top]) r += step;
   *broad = static_cast<double>(r - l) >= kBroad * q.fs;
-  const auto at = [=](int64_t i) { return tapered(sum[i], taper, i - mid); };
+  const auto at = [=](int64_t i) { return tapered(sum[i], w, w.lo + i); };
   const float most = at(top);
   for (int64_t i = top % step + step; i < top; i += step)
     if (const float d = at(i); d >= kDip * most && d >= at(i - step) && d > at(i + step)) return i;

@@ -195,37 +195,50 @@ bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& 
   return true;
 }
 
-// How much lead l counts at envelope sample t.
-inline float share_at(const Scratch& s, const Plan& p, int64_t l, int64_t t) {
-  float w = 0;
-  for (int b = 0; b < kBands; ++b)
-    w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, t, s.stride);
-  return w;
-}
-
-// See sharpness. Of several leads: the sum of their envelopes.
-inline float sharpness_at(const Scratch& s, const Plan& p, int64_t leads, int64_t t, float z) {
-  if (!(z > 0)) return 0;
-  float low = 0, high = 0;
-  for (int64_t l = 0; l < leads; ++l) {
-    const float w = leads == 1 ? 1.0f : share_at(s, p, l, t), *env = s.env.data() + l * kBands * p.m + t;
-    low += w * env[0];
-    high += w * env[p.m];
-  }
-  return sharpness(low, high, z);
-}
-
-// How much each lead counts at envelope sample t, as share_at.
+// How much each lead counts at envelope sample t: the weights of its bands, interpolated as by at_centres.
 inline void shares_at(const Scratch& s, const Plan& p, int64_t leads, int64_t t, float* share) {
   float pos = static_cast<float>(t) / p.block - 0.5f;
   pos = pos < 0 ? 0 : pos;
   const int64_t a = std::min(static_cast<int64_t>(pos), p.blocks - 1), b = std::min(a + 1, p.blocks - 1);
-  const float past = pos - static_cast<float>(a), *own = s.weight.data() + a * s.stride, *next = s.weight.data() + b * s.stride;
+  const float past = pos - static_cast<float>(a), *own = &s.weight[a * s.stride], *next = &s.weight[b * s.stride];
   static_assert(kBands == 2, "two rows a lead");
   for (int64_t l = 0; l < leads; ++l) {
     const float first = own[2 * l] + past * (next[2 * l] - own[2 * l]);
     share[l] = first + (own[2 * l + 1] + past * (next[2 * l + 1] - own[2 * l + 1]));
   }
+}
+
+// The envelopes of both bands at envelope sample t; of several leads their sums.
+struct Bands {
+  float low, high;
+};
+inline Bands bands_at(const Scratch& s, const Plan& p, int64_t leads, int64_t t, Local& own) {
+  const float* env = s.env.data() + t;
+  if (leads == 1) return {env[0], env[p.m]};
+  shares_at(s, p, leads, t, own.share.data());
+  Bands v{0, 0};
+  for (int64_t l = 0; l < leads; ++l, env += kBands * p.m) {
+    v.low += own.share[l] * env[0];
+    v.high += own.share[l] * env[p.m];
+  }
+  return v;
+}
+
+// Of candidate i: the evidence of its sharpness, in noise, and whether it is like a T wave.
+struct Looks {
+  float sharp;
+  bool t_like;
+};
+inline Looks looks_at(const Scratch& s, const Plan& p, int64_t leads, int64_t i, Local& own) {
+  const int64_t reach = t_reach(s.cand.data(), s.amp.data(), i, static_cast<float>(p.fe));
+  if (!(s.z[i] > 0) && reach == 0) return {0, false};
+  const Bands v = bands_at(s, p, leads, s.cand[i], own);
+  Looks looks{sharpness(v.low, v.high, s.z[i]), false};
+  for (int64_t j = i - 1; j >= i - reach && !looks.t_like; --j) {
+    const Bands before = bands_at(s, p, leads, s.cand[j], own);
+    looks.t_like = like_t_wave(v.low, v.high, s.amp[j], before.low, before.high);
+  }
+  return looks;
 }
 
 // Of one lead: the wave that the index is put on.
@@ -240,7 +253,7 @@ template <class T>
 Wave r_wave(const T* x, const float* y, const Plan& p, const Window& w, const float* mean, float base, float origin,
             float gain, float z, Local& own) {
   const Placing& q = p.place;
-  const Extremes e = extremes(mean, w.width(), w.mid - w.lo, base, taper_of(z, q.fs), own.order.data());
+  const Extremes e = extremes(mean, w, base, own.order.data());
   if (e.high * kInverted >= -e.low) return {w.lo + e.crest, mean[e.crest] - base, true};
   // Working samples around the dip, made anew on its grid.
   const int64_t dip = w.lo + e.dip;
@@ -294,7 +307,7 @@ int64_t vote(const T* x, int64_t leads, const Plan& p, const Scratch& s, Local& 
 template <class T>
 int64_t refine(const T* x, int64_t leads, const Plan& p, const Scratch& s, Local& own, int64_t peak, float z) {
   const Placing& q = p.place;
-  const Window w = window_around(s.fused.data(), p.m, p.hop, peak, q);
+  const Window w = window_around(s.fused.data(), p.m, p.hop, static_cast<float>(p.fe), peak, q, &z);
   const int64_t begin = std::max<int64_t>(0, w.lo - q.margin()), n = std::min(q.samples, w.hi + q.margin() + 1) - begin;
   const int64_t skip = w.lo - q.step / 2 - begin;  // running means before the first of the window
   const auto read = [&](int64_t l) {
@@ -322,10 +335,9 @@ int64_t refine(const T* x, int64_t leads, const Plan& p, const Scratch& s, Local
       read(l);
       add_deflections(&own.means[l * q.reach()] + skip, w.width(), own.base[l], own.share[l], sum);
     }
-    const float taper = taper_of(z, q.fs);
-    const int64_t top = extremes(sum, w.width(), w.mid - w.lo, 0.0f, taper, own.order.data()).crest;
+    const int64_t top = extremes(sum, w, 0.0f, own.order.data()).crest;
     bool broad;
-    coarse = w.lo + first_wave(sum, w.width(), w.mid - w.lo, top, taper, q, &broad);
+    coarse = w.lo + first_wave(sum, w, top, q, &broad);
     if (broad && voters >= kVoters) coarse = vote(x, leads, p, s, own, w, skip, z, coarse);
     const int64_t at = coarse - q.step / 2 - begin;
     for (int64_t l = 0; l < leads; ++l) {
@@ -388,10 +400,17 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const P
       s.mark[i] = s.amp[i] > kClear;
     }
   });
+  uint8_t* like = s.before.data();
+  s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local& local) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Looks looks = looks_at(s, p, leads, i, local);
+      s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe) - looks.sharp;
+      like[i] = looks.t_like;
+    }
+  });
   s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local&) {
     for (int64_t i = begin; i < end; ++i)
-      s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe) -
-                   sharpness_at(s, p, leads, s.cand[i], s.z[i]);
+      if (is_t_wave(s.cand.data(), s.amp.data(), like, n, i, fe)) s.doubt[i] += kTWave;
   });
   const auto cost = [&](int64_t i, int64_t j) {
     return link_cost(s.cand.data(), s.z.data(), s.rhythm.data(), i, j, fe);

@@ -159,12 +159,13 @@ struct Extremes {
   int64_t crest, dip;  // the first such, or mid
 };
 
-// Of v - base, tapered around `mid`. Floats are compared as integers, which are in the same order once the magnitude of
+// Of v - base in the window. Floats are compared as integers, which are in the same order once the magnitude of
 // the negative ones is inverted: compilers make vectors of that.
-PHYSIOCLR_SIMD Extremes extremes(const float* v, int64_t n, int64_t mid, float base, float taper, int32_t* order) {
+PHYSIOCLR_SIMD Extremes extremes(const float* v, const Window& w, float base, int32_t* order) {
+  const int64_t n = w.width(), mid = w.mid - w.lo;
   int32_t high = 0, low = 0;
   for (int64_t i = 0; i < n; ++i) {
-    const float d = tapered(v[i] - base, taper, i - mid) + 0.0f;  // no negative zero
+    const float d = tapered(v[i] - base, w, w.lo + i) + 0.0f;  // no negative zero
     int32_t bits;
     std::memcpy(&bits, &d, sizeof bits);
     bits ^= (bits >> 31) & 0x7fffffff;
