@@ -58,7 +58,7 @@ struct Scratch {  // of one record, reused for the next
       l.rows.fit(leads * q.reach());
       l.means.fit(leads * q.reach());
       l.sum.fit(q.reach());
-      l.clean.fit((q.before + q.after + 2) * q.step + 2 * q.reach());
+      l.clean.fit((q.before + q.after + 1) * (q.step + 1) + q.reach());
       l.order.fit(q.reach());
       for (auto* v : {&l.base, &l.share, &l.votes}) v->fit(leads);
       l.place.fit(leads);
