@@ -84,7 +84,7 @@ struct Placing {
     if (before < after) before = after;
   }
   int64_t margin() const { return fine > step ? fine : step; }
-  int64_t width() const { return 2 * refine + 1; }                  // most running means of a window
+  PHYSIOCLR_HD int64_t width() const { return 2 * refine + 1; }                  // most running means of a window
   int64_t reach() const { return 2 * (refine + margin()) + 1; }     // most samples of a window
   // Where a running mean can be: its samples lie within the whole working samples of the record.
   PHYSIOCLR_HD int64_t first() const { return step / 2; }
