@@ -18,5 +18,6 @@ T* ptr(Address a) {
 void bind_constants(py::module_& m);
 void bind_testing(py::module_& m);
 void bind_wfdb_frames(py::module_& m);
+void bind_rpeaks_constants(py::module_& m);
 
 }  // namespace physioclr

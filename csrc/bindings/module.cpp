@@ -53,6 +53,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
 #undef PHYSIOCLR_BIND
   m.def("detect_rpeaks_workspace", &cuda::detect_rpeaks_workspace);
   m.def("augment_workspace", &cuda::augment_workspace);
+  bind_rpeaks_constants(m);
   bind_contrastive(m);
   bind_constants(m);
   bind_testing(m);

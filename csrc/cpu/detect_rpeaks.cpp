@@ -21,8 +21,12 @@ constexpr int64_t kMostAhead = 1 << 16;  // samples that are fetched ahead
 
 struct Local {  // of one thread
   Buffer<float> padded[2];  // even and odd working samples of some blocks, or all of them in the first
-  Buffer<float> sum, clean, base, share, window;
+  Buffer<float> window;
   Buffer<uint8_t> flag;
+  // Around a beat, see Placing: samples and running means of each lead, a row each; their sum.
+  Buffer<float> rows, means, sum, clean, base, share, votes;
+  Buffer<int32_t> order, place;
+  Buffer<uint8_t> whole;
   float near[kNeighbours];
   uint32_t largest;  // bits of a magnitude
   float* half(const Plan& p, int h) const { return padded[h].data() + p.pad; }
@@ -50,9 +54,15 @@ struct Scratch {  // of one record, reused for the next
     const int64_t most = p.m / 2 + 2, length = std::min(p.m, team > 1 ? part : p.m);
     for (Local& l : local) {
       for (auto& half : l.padded) half.fit(length + 2 * p.pad + kExcess);
-      for (auto* v : {&l.sum, &l.clean})
-        v->fit(2 * static_cast<int64_t>(std::max((kRefine + kBroadRS) * p.fw, kFine * p.fs)) + 3);
-      for (auto* v : {&l.base, &l.share}) v->fit(leads);
+      const Placing& q = p.place;
+      l.rows.fit(leads * q.reach());
+      l.means.fit(leads * q.reach());
+      l.sum.fit(q.reach());
+      l.clean.fit((q.before + q.after + 1) * (q.step + 1) + q.reach());
+      l.order.fit(q.reach());
+      for (auto* v : {&l.base, &l.share, &l.votes}) v->fit(leads);
+      l.place.fit(leads);
+      l.whole.fit(leads);
       const int64_t range = team > 1 ? std::min(p.m, kSomeSamples) : p.m;
       l.flag.fit(range + 8);
       l.window.fit(range + 2 * p.separation() + 1);
@@ -185,93 +195,173 @@ bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& 
   return true;
 }
 
-// How much lead l counts at envelope sample t.
-inline float share_at(const Scratch& s, const Plan& p, int64_t l, int64_t t) {
-  float w = 0;
-  for (int b = 0; b < kBands; ++b)
-    w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, t, s.stride);
-  return w;
-}
-
-// See sharpness. Of several leads: the sum of their envelopes.
-inline float sharpness_at(const Scratch& s, const Plan& p, int64_t leads, int64_t t, float z) {
-  if (!(z > 0)) return 0;
-  float low = 0, high = 0;
+// How much each lead counts at envelope sample t: the weights of its bands, interpolated as by at_centres.
+inline void shares_at(const Scratch& s, const Plan& p, int64_t leads, int64_t t, float* share) {
+  float pos = static_cast<float>(t) / p.block - 0.5f;
+  pos = pos < 0 ? 0 : pos;
+  const int64_t a = std::min(static_cast<int64_t>(pos), p.blocks - 1), b = std::min(a + 1, p.blocks - 1);
+  const float past = pos - static_cast<float>(a), *own = &s.weight[a * s.stride], *next = &s.weight[b * s.stride];
+  static_assert(kBands == 2, "two rows a lead");
   for (int64_t l = 0; l < leads; ++l) {
-    const float w = leads == 1 ? 1.0f : share_at(s, p, l, t), *env = s.env.data() + l * kBands * p.m + t;
-    low += w * env[0];
-    high += w * env[p.m];
+    const float first = own[2 * l] + past * (next[2 * l] - own[2 * l]);
+    share[l] = first + (own[2 * l + 1] + past * (next[2 * l + 1] - own[2 * l + 1]));
   }
-  return sharpness(low, high, z);
 }
 
-// Of several leads: where most of them, from the front, have their R wave near t (see kVote), or `otherwise`.
-inline int64_t vote(const Scratch& s, const Plan& p, const Local& own, int64_t leads, int64_t t, int64_t lo, int64_t hi,
-                    float z, int64_t otherwise) {
-  const int64_t first = std::max<int64_t>(0, lo - span_of(kBroadRS, p.fw));
-  float *votes = own.sum.data(), total = 0;
-  std::fill(votes, votes + (hi - first + 1), 0.0f);
+// The envelopes of both bands at envelope sample t; of several leads their sums.
+struct Bands {
+  float low, high;
+};
+inline Bands bands_at(const Scratch& s, const Plan& p, int64_t leads, int64_t t, Local& own) {
+  const float* env = s.env.data() + t;
+  if (leads == 1) return {env[0], env[p.m]};
+  shares_at(s, p, leads, t, own.share.data());
+  Bands v{0, 0};
+  for (int64_t l = 0; l < leads; ++l, env += kBands * p.m) {
+    v.low += own.share[l] * env[0];
+    v.high += own.share[l] * env[p.m];
+  }
+  return v;
+}
+
+// Of candidate i: the evidence of its sharpness, in noise, and whether it is like a T wave.
+struct Looks {
+  float sharp;
+  bool t_like;
+};
+inline Looks looks_at(const Scratch& s, const Plan& p, int64_t leads, int64_t i, Local& own) {
+  const int64_t reach = t_reach(s.cand.data(), s.amp.data(), i, static_cast<float>(p.fe));
+  if (!(s.z[i] > 0) && reach == 0) return {0, false};
+  const Bands v = bands_at(s, p, leads, s.cand[i], own);
+  Looks looks{sharpness(v.low, v.high, s.z[i]), false};
+  for (int64_t j = i - 1; j >= i - reach && !looks.t_like; --j) {
+    const Bands before = bands_at(s, p, leads, s.cand[j], own);
+    looks.t_like = like_t_wave(v.low, v.high, s.amp[j], before.low, before.high);
+  }
+  return looks;
+}
+
+// Of one lead: the wave that the index is put on.
+struct Wave {
+  int64_t at;        // sample
+  float deflection;  // there, from the baseline
+  bool up;           // whether it is meant as a positive one
+};
+
+// mean: the running means in the window.
+template <class T>
+Wave r_wave(const T* x, const float* y, const Plan& p, const Window& w, const float* mean, float base, float origin,
+            float gain, float z, Local& own) {
+  const Placing& q = p.place;
+  const Extremes e = extremes(mean, w, base, own.order.data());
+  if (e.high * kInverted >= -e.low) return {w.lo + e.crest, mean[e.crest] - base, true};
+  // Working samples around the dip, made anew on its grid.
+  const int64_t dip = w.lo + e.dip;
+  const Sides sides = sides_of(q, dip);
+  const int64_t n = sides.before + sides.after + 1, begin = dip - sides.before * q.step - q.step / 2;
+  float *grid = own.clean.data(), *d = grid + n;
+  despike(x, q.samples, begin, n * q.step, q.spike, d);
+  for (int64_t i = 0; i < n * q.step; ++i) {
+    d[i] = (d[i] - origin) * gain;
+    if (!(d[i] - d[i] == 0.0f)) d[i] = y[(begin + i) / q.step];
+  }
+  const float scale = 1.0f / static_cast<float>(q.step);
+  for (int64_t k = 0; k < n; ++k) {
+    const float* from = d + k * q.step;
+    grid[k] = sum_of_step([=](int64_t j) { return from[j]; }, q.step) * scale;
+  }
+  int64_t first;
+  const int64_t lo = sides.before - (dip - w.lo) / q.step;
+  const int64_t crest = r_before(grid, n, p.fw, lo, sides.before, base, z, &first);
+  const int64_t k = crest >= 0 ? crest : first;
+  return {dip + (k - sides.before) * q.step, grid[k] - base, crest >= 0};
+}
+
+// Of several leads: where most of them, from the front, have their R wave (see kVote), or `otherwise`.
+template <class T>
+int64_t vote(const T* x, int64_t leads, const Plan& p, const Scratch& s, Local& own, const Window& w, int64_t skip,
+             float z, int64_t otherwise) {
+  float total = 0;
   for (int64_t l = 0; l < leads; ++l) {
+    own.votes[l] = 0;
+    own.place[l] = 0;
     if (!(own.share[l] > 0)) continue;
-    const float* y = s.slow.data() + l * p.n;
-    float base;
-    bool up;
-    const int64_t at = r_wave(y, p.n, p.fw, t, z, &base, &up);
-    const float weight = own.share[l] * std::fabs(y[at] - base);
-    votes[at - first] += weight;
-    total += weight;
+    const Wave wave = r_wave(x + l * p.place.samples, s.slow.data() + l * p.n, p, w,
+                             &own.means[l * p.place.reach() + skip], own.base[l], s.origin[l], s.gain[l], z, own);
+    own.votes[l] = own.share[l] * std::fabs(wave.deflection);
+    own.place[l] = static_cast<int32_t>(wave.at);
+    total += own.votes[l];
   }
-  return total > 0 ? first + voted(votes, hi - first + 1, total) : otherwise;
+  int64_t best = otherwise;
+  bool any = false;
+  for (int64_t l = 0; l < leads; ++l)
+    if ((!any || own.place[l] < best) && is_voted(own.place.data(), own.votes.data(), leads, total, l)) {
+      best = own.place[l];
+      any = true;
+    }
+  return best;
 }
 
 // The R peak near a maximum of the envelope, see r_wave and first_wave, and then the middle of its top at full rate. Of
 // several leads: their weighted sum, each with the sign that it has at the wave.
 template <class T>
-int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, const Scratch& s, Local& own, int64_t peak,
-               float z) {
-  const int64_t t = peak * p.hop;
-  int64_t coarse = t;
+int64_t refine(const T* x, int64_t leads, const Plan& p, const Scratch& s, Local& own, int64_t peak, float z) {
+  const Placing& q = p.place;
+  const Window w = window_around(s.fused.data(), p.m, p.hop, static_cast<float>(p.fe), peak, q, &z);
+  const int64_t begin = std::max<int64_t>(0, w.lo - q.margin()), n = std::min(q.samples, w.hi + q.margin() + 1) - begin;
+  const int64_t skip = w.lo - q.step / 2 - begin;  // running means before the first of the window
+  const auto read = [&](int64_t l) {
+    const float* y = s.slow.data() + l * p.n;
+    own.whole[l] = running_means_of(x + l * q.samples, y, q, begin, n, s.origin[l], s.gain[l], &own.rows[l * q.reach()],
+                                    &own.means[l * q.reach()]);
+    own.base[l] = baseline_of(y, q, w.mid);
+  };
+  int64_t coarse;
   float height = 0;
+  float* sum = own.sum.data();
   if (leads == 1) {
-    bool up;
-    coarse = r_wave(s.slow.data(), p.n, p.fw, t, z, &own.base[0], &up);
-    own.share[0] = up ? 1.0f : -1.0f;
-    height = std::fabs(s.slow[coarse] - own.base[0]);
+    read(0);
+    const Wave wave = r_wave(x, s.slow.data(), p, w, own.means.data() + skip, own.base[0], s.origin[0], s.gain[0], z, own);
+    coarse = wave.at;
+    own.share[0] = wave.up ? 1.0f : -1.0f;
+    height = std::fabs(wave.deflection);
   } else {
-    const int64_t half = static_cast<int64_t>(kRefine * p.fw), wide = static_cast<int64_t>(kBaseline * p.fw);
-    const int64_t lo = std::max<int64_t>(0, t - half), hi = std::min(p.n - 1, t + half);
-    float* sum = own.sum.data();
-    std::fill(sum, sum + (hi - lo + 1), 0.0f);
+    shares_at(s, p, leads, peak, own.share.data());
+    std::fill(sum, sum + w.width(), 0.0f);
     int voters = 0;
     for (int64_t l = 0; l < leads; ++l) {
-      const float* y = s.slow.data() + l * p.n;
-      const float w = own.share[l] = share_at(s, p, l, peak);
-      if (!(w > 0)) continue;
+      if (!(own.share[l] > 0)) continue;
       ++voters;
-      const float mean = own.base[l] = mean_of(y, std::max<int64_t>(0, t - wide), std::min(p.n - 1, t + wide));
-      for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * std::fabs(y[i] - mean);
+      read(l);
+      add_deflections(&own.means[l * q.reach()] + skip, w.width(), own.base[l], own.share[l], sum);
     }
-    const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
+    const int64_t top = extremes(sum, w, 0.0f, own.order.data()).crest;
     bool broad;
-    coarse = lo + first_wave(sum, hi - lo + 1, t - lo, taper, p.fw, &broad);
-    if (broad && voters >= kVoters) coarse = vote(s, p, own, leads, t, lo, hi, z, coarse);
+    coarse = w.lo + first_wave(sum, w, top, q, &broad);
+    if (broad && voters >= kVoters) coarse = vote(x, leads, p, s, own, w, skip, z, coarse);
+    const int64_t at = coarse - q.step / 2 - begin;
     for (int64_t l = 0; l < leads; ++l) {
       if (!(own.share[l] > 0)) continue;
-      const float d = s.slow[l * p.n + coarse] - own.base[l];
-      height += own.share[l] * std::fabs(d);
-      if (d < 0) own.share[l] = -own.share[l];
+      const float mean = at >= 0 ? own.means[l * q.reach() + at]
+                                 : running_mean(x + l * q.samples, s.slow.data() + l * p.n, q, s.origin[l], s.gain[l], coarse);
+      height += own.share[l] * std::fabs(mean - own.base[l]);
+      if (mean - own.base[l] < 0) own.share[l] = -own.share[l];
     }
   }
-  const int64_t centre = coarse * p.step + p.step / 2, fine = span_of(kFine, p.fs);
-  const int64_t from = std::max<int64_t>(0, centre - fine), to = std::min(samples - 1, centre + fine);
-  float* sum = own.sum.data();
+  const int64_t from = std::max<int64_t>(0, coarse - q.fine), to = std::min(q.samples - 1, coarse + q.fine);
   std::fill(sum, sum + (to - from + 1), 0.0f);
   bool valid = false;
-  for (int64_t l = 0; l < leads; ++l)
-    if (own.share[l] != 0)
-      valid |= add_lead(x + l * samples, samples, from, to - from + 1, p.spike, s.origin[l], s.gain[l], own.share[l],
+  for (int64_t l = 0; l < leads; ++l) {
+    if (own.share[l] == 0) continue;
+    if (own.whole[l] && from >= begin && to < begin + n) {
+      add_scaled(&own.rows[l * q.reach()] + (from - begin), to - from + 1, own.share[l], sum);
+      valid = true;
+    } else {
+      valid |= add_lead(x + l * q.samples, q.samples, from, to - from + 1, q.spike, s.origin[l], s.gain[l], own.share[l],
                         leads == 1, own.clean.data(), sum);
-  return valid ? from + middle_of_top(sum, to - from + 1, height) : std::min(centre, samples - 1);
+    }
+  }
+  return valid ? from + middle_of_top(sum, to - from + 1, height) : coarse;
 }
 
 // One record. Returns the number of beats.
@@ -310,10 +400,17 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const P
       s.mark[i] = s.amp[i] > kClear;
     }
   });
+  uint8_t* like = s.before.data();
+  s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local& local) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Looks looks = looks_at(s, p, leads, i, local);
+      s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe) - looks.sharp;
+      like[i] = looks.t_like;
+    }
+  });
   s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local&) {
     for (int64_t i = begin; i < end; ++i)
-      s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe) -
-                   sharpness_at(s, p, leads, s.cand[i], s.z[i]);
+      if (is_t_wave(s.cand.data(), s.amp.data(), like, n, i, fe)) s.doubt[i] += kTWave;
   });
   const auto cost = [&](int64_t i, int64_t j) {
     return link_cost(s.cand.data(), s.z.data(), s.rhythm.data(), i, j, fe);
@@ -333,7 +430,7 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const P
     if (s.mark[i]) s.back[beats++] = static_cast<int32_t>(i);
   s.over(beats, kSomeCandidates, [&](int64_t begin, int64_t end, Local& local) {
     for (int64_t k = begin; k < end; ++k)
-      s.at[k] = refine(x, leads, samples, p, s, local, s.cand[s.back[k]], s.z[s.back[k]]);
+      s.at[k] = refine(x, leads, p, s, local, s.cand[s.back[k]], s.z[s.back[k]]);
   });
   int64_t count = 0, last = -1;
   for (int64_t k = 0; k < beats && count < most; ++k)

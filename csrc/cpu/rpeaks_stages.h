@@ -106,6 +106,87 @@ PHYSIOCLR_SIMD bool add_lead(const int16_t* x, int64_t samples, int64_t begin, i
   return add_samples(x, samples, begin, n, spike, origin, gain, weight, only, clean, sum);
 }
 
+// d[0..n): the samples from `begin` on without spikes, less origin, times gain (see bridged_sample); mean[0..n - step]: the
+// means of `step` of them from each on, added as sum_of_step does. False if a sample is missing: then d is not usable.
+template <class T>
+inline bool running_means(const T* x, const float* y, const Placing& q, int64_t begin, int64_t n, float origin,
+                          float gain, float* d, float* mean) {
+  despike(x, q.samples, begin, n, q.spike, d);
+  for (int64_t i = 0; i < n; ++i) d[i] = (d[i] - origin) * gain;
+  const bool whole = finite_samples(d, n);
+  if (!whole)
+    for (int64_t i = 0; i < n; ++i)
+      if (!(d[i] - d[i] == 0.0f)) d[i] = y[(begin + i) / q.step];
+  const int64_t step = q.step, m = n - step + 1;
+  const float scale = 1.0f / static_cast<float>(step);
+  if (step == 4) {
+    for (int64_t i = 0; i < m; ++i) mean[i] = ((d[i] + d[i + 1]) + (d[i + 2] + d[i + 3])) * scale;
+    return whole;
+  }
+  const bool fours = step % 4 == 0;
+  for (int64_t i = 0; i < m; ++i) mean[i] = fours ? (d[i] + d[i + 1]) + (d[i + 2] + d[i + 3]) : d[i];
+  for (int64_t j = fours ? 4 : 1; j < step; j += fours ? 4 : 1) {
+    const float* e = d + j;
+    if (fours)
+      for (int64_t i = 0; i < m; ++i) mean[i] += (e[i] + e[i + 1]) + (e[i + 2] + e[i + 3]);
+    else
+      for (int64_t i = 0; i < m; ++i) mean[i] += e[i];
+  }
+  for (int64_t i = 0; i < m; ++i) mean[i] *= scale;
+  return whole;
+}
+PHYSIOCLR_SIMD bool running_means_of(const float* x, const float* y, const Placing& q, int64_t begin, int64_t n,
+                                     float origin, float gain, float* d, float* mean) {
+  return running_means(x, y, q, begin, n, origin, gain, d, mean);
+}
+PHYSIOCLR_SIMD bool running_means_of(const int16_t* x, const float* y, const Placing& q, int64_t begin, int64_t n,
+                                     float origin, float gain, float* d, float* mean) {
+  return running_means(x, y, q, begin, n, origin, gain, d, mean);
+}
+
+// sum[0..n) += weight * |mean - base|.
+PHYSIOCLR_SIMD void add_deflections(const float* mean, int64_t n, float base, float weight, float* sum) {
+  for (int64_t i = 0; i < n; ++i) sum[i] += weight * std::fabs(mean[i] - base);
+}
+
+// sum[0..n) += weight * d.
+PHYSIOCLR_SIMD void add_scaled(const float* d, int64_t n, float weight, float* sum) {
+  for (int64_t i = 0; i < n; ++i) sum[i] += weight * d[i];
+}
+
+struct Extremes {
+  float high, low;      // at least, and at most, 0
+  int64_t crest, dip;  // the first such, or mid
+};
+
+// Of v - base in the window. Floats are compared as integers, which are in the same order once the magnitude of
+// the negative ones is inverted: compilers make vectors of that.
+PHYSIOCLR_SIMD Extremes extremes(const float* v, const Window& w, float base, int32_t* order) {
+  const int64_t n = w.width(), mid = w.mid - w.lo;
+  int32_t high = 0, low = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const float d = tapered(v[i] - base, w, w.lo + i) + 0.0f;  // no negative zero
+    int32_t bits;
+    std::memcpy(&bits, &d, sizeof bits);
+    bits ^= (bits >> 31) & 0x7fffffff;
+    order[i] = bits;
+    high = high < bits ? bits : high;
+    low = low > bits ? bits : low;
+  }
+  int32_t crest = static_cast<int32_t>(n), dip = crest;
+  for (int32_t i = static_cast<int32_t>(n) - 1; i >= 0; --i) {
+    crest = order[i] == high ? i : crest;
+    dip = order[i] == low ? i : dip;
+  }
+  Extremes e;
+  e.crest = high > 0 ? crest : mid;
+  e.dip = low < 0 ? dip : mid;
+  low ^= (low >> 31) & 0x7fffffff;
+  std::memcpy(&e.high, &high, sizeof high);
+  std::memcpy(&e.low, &low, sizeof low);
+  return e;
+}
+
 // y -= origin; returns the largest magnitude of the results.
 PHYSIOCLR_SIMD float subtract(float* y, int64_t n, float origin) {
   uint32_t largest = 0;  // as bits, which rise with the magnitude

@@ -33,7 +33,9 @@ struct RpeaksWork {
   double* value;                         // (records, most)
   int32_t *cand, *back, *chosen, *at;    // (records, most)
   uint8_t *mark, *before;                // (records, most)
-  float *base, *share;                   // (records, warps, leads)
+  float *base, *share, *votes;           // (records, warps, leads)
+  int32_t* place;                        // (records, warps, leads)
+  float* around;                         // (records, warps, leads, width): running means around a beat
 };
 
 // Most candidates of a record: they are more than the separation apart.

@@ -1,23 +1,17 @@
 """detect_rpeaks, step by step. The constants and their reasons are in csrc/core/rpeaks_constants.h."""
 
+import re
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 
-WORK_RATE, HOP_RATE = 125.0, 100.0
-CENTRES, CYCLES, SUPPORT = (10.0, 18.0), 0.5, 3.0
-SPIKE, SHORTEST, SEPARATION, REFRACTORY = 0.004, 0.4, 0.18, 0.19
-BLOCK, ASIDE, WIDE, QUANTILE, SECOND, FLOOR, WIDE_QUANTILE = 1.0, 2, 4, 0.6, 0.7, 0.65, 0.75
-QUIET, LEAST = 2.0, 0.01
-CALM, THRESHOLD, THRESHOLD_RISE, WIDTH, WIDTH_RISE, EVIDENCE, EVIDENCE_FALL = 0.16, 0.31, 0.8, 0.1, 0.7, 2.5, 5.0
-SHARP, SHARP_RATIO, LEAST_SHARP, MOST_SHARP, SHARP_NOISE, SHARP_FADE = 0.75, 0.85, -0.3, 0.5, 0.06, 0.05
-CLEAR, SPAN, RHYTHM_DEFAULT, RHYTHM_MIN, RHYTHM_MAX, MOST_GAPS = 0.6, 3.0, 0.8, 0.2, 1.6, 32
-EARLY, EARLY_COST, EARLY_RISE, LATE, LATE_COST, LOOK_BACK = 0.8, 0.2, 25.0, 1.35, 1.0, 6
-HISS, DOUBT = 0.2, 100.0
-REFINE, BASELINE, INVERTED, TAPER, FINE, TOP = 0.07, 0.12, 1.5, 40000.0, 0.024, 0.25
-RS, BROAD_RS, NOTCH, FALL, BROAD, WIDEST = 0.045, 0.12, 0.06, 0.12, 0.055, 0.2
-DIP, PROMINENCE, BROAD_PROMINENCE, PROMINENCE_RISE, VOTE, VOTERS = 0.7, 0.13, 0.015, 7.0, 0.25, 3
-POOR, EVEN, UNEVEN, UNEASY, LARGEST, BESIDE = 0.9, 0.12, 0.45, 0.08, 2.0, 0.2
+from physioclr import _core
+
+C = SimpleNamespace(  # kBroadRS is C.BROAD_RS
+    **{re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name[1:]).upper(): v for name, v in _core.rpeaks_constants().items()}
+)
+CENTRES = (C.LOW_CENTRE, C.HIGH_CENTRE)
 
 
 def detect_rpeaks(ecg, fs, *, max_beats=None):
@@ -37,13 +31,13 @@ def detect_rpeaks(ecg, fs, *, max_beats=None):
 
 def detect_record(record, fs):
     """Sample indices and quality of one record (L, T)."""
-    step = max(1, int(np.floor(fs / WORK_RATE + 0.5)))
+    step = max(1, int(np.floor(fs / C.WORK_RATE + 0.5)))
     fw, n = fs / step, record.shape[1] // step
-    if n < SHORTEST * fw:
+    if n < C.SHORTEST * fw:
         return [], 0.0
-    hop = 2 if fw >= HOP_RATE else 1
+    hop = 2 if fw >= C.HOP_RATE else 1
     fe = fw / hop  # rate of the envelope
-    block = BLOCK * fe
+    block = C.BLOCK * fe
     leads = [lead for lead in (work_rate(x, fs, step, n) for x in record) if lead is not None]
     if not leads:
         return [], 0.0
@@ -51,22 +45,24 @@ def detect_record(record, fs):
     env = np.array([envelope(y, ~ok, fw, f)[::hop] for _, y, ok in leads for f in CENTRES])
     weight = lead_weights(env, block)
     fused = sum(e * at_centres(w, block, np.arange(env.shape[1])) for e, w in zip(env, weight, strict=True))
-    t = candidates(fused, max(1, int(np.floor(SEPARATION * fe + 0.5))))
+    t = candidates(fused, max(1, int(np.floor(C.SEPARATION * fe + 0.5))))
     level = levels(fused, block, wide=True)
     noise = np.divide(means(fused, block), level, out=np.zeros_like(level), where=level > 0)
-    z = np.maximum(at_centres(noise, block, t) - CALM, 0)
+    z = np.maximum(at_centres(noise, block, t) - C.CALM, 0)
     level = at_centres(level, block, t)
     amp = np.divide(fused[t], level, out=np.ones(len(t)), where=level > 0)
     share = weight.reshape(len(leads), len(CENTRES), -1).sum(axis=1)
     low, high = (sum(e[t] * at_centres(w, block, t) for e, w in zip(env[b::2], share, strict=True)) for b in (0, 1))
-    off = doubt(t, amp, z, fe) - sharpness(low, high, z)
-    beat = amp > CLEAR
+    like = np.array([like_t_wave(t, amp, low, high, i, fe) for i in range(len(t))], dtype=bool)
+    off = doubt(t, amp, z, fe) - sharpness(low, high, z) + t_waves(t, amp, like, fe)
+    beat = amp > C.CLEAR
     for _ in range(2):
         beat, worth = choose(t, amp, z, off, local_rhythm(t, beat, fe), fe)
     beats = []
     for k in np.flatnonzero(beat):
         w = np.array([at_centres(v, block, t[k]) for v in share]) if len(record) > 1 else np.ones(1)
-        at = refine([x for x, _, _ in leads], slow, w, hop * t[k], z[k], step, fs, len(record) == 1)
+        around = centre_and_noise(fused, t[k], z[k], fe, hop * step, step, n)
+        at = refine([x for x, _, _ in leads], slow, w, *around, step, fs, len(record) == 1)
         if not beats or at > beats[-1]:
             beats.append(at)
     return beats, beat_quality(amp, z, beat, worth)
@@ -75,7 +71,7 @@ def detect_record(record, fs):
 def work_rate(x, fs, step, n):
     """A lead without spikes and its means of `step` samples, gaps bridged, with where they are valid; None if flat or
     missing."""
-    clean, w = x.copy(), int(np.floor(SPIKE * fs + 0.5))
+    clean, w = x.copy(), int(np.floor(C.SPIKE * fs + 0.5))
     if 0 < 2 * w < len(x):  # the median of x[i - w], x[i], x[i + w] takes out narrower pulses
         before, after = x[: -2 * w], x[2 * w :]
         middle = np.clip(x[w:-w], np.minimum(before, after), np.maximum(before, after))
@@ -85,14 +81,15 @@ def work_rate(x, fs, step, n):
     if not ok.any():
         return None
     y = np.interp(np.arange(n), np.flatnonzero(ok), y[ok])  # a straight line, constant at the ends
-    y = y - y[0]
-    return (clean, y, ok) if y.any() else None
+    first = y[0]
+    y = y - first
+    return (clean - first, y, ok) if y.any() else None
 
 
 def envelope(y, missing, fw, centre):
     """Modulus of a Gabor wavelet without response to a constant."""
-    sigma = CYCLES / centre
-    reach = int(np.ceil(SUPPORT * sigma * fw))
+    sigma = C.CYCLES / centre
+    reach = int(np.ceil(C.SUPPORT * sigma * fw))
     k = np.arange(-reach, reach + 1) / fw
     gauss = np.exp(-0.5 * (k / sigma) ** 2)
     even = gauss * np.cos(2 * np.pi * centre * k)
@@ -117,14 +114,14 @@ def neighbours(values, aside):
 
 def levels(env, block, *, wide):
     top = per_block(env, block, np.max)
-    near = [max(np.quantile(v, QUANTILE), SECOND * v[-2] if len(v) > 1 else 0) for v in neighbours(top, ASIDE)]
+    near = [max(np.quantile(v, C.QUANTILE), C.SECOND * v[-2] if len(v) > 1 else 0) for v in neighbours(top, C.ASIDE)]
     if not wide:
         return np.array(near)
-    return np.maximum(near, [FLOOR * np.quantile(v, WIDE_QUANTILE) for v in neighbours(top, WIDE)])
+    return np.maximum(near, [C.FLOOR * np.quantile(v, C.WIDE_QUANTILE) for v in neighbours(top, C.WIDE)])
 
 
 def means(env, block):
-    return np.array([np.median(v) for v in neighbours(per_block(env, block, np.mean), ASIDE)])
+    return np.array([np.median(v) for v in neighbours(per_block(env, block, np.mean), C.ASIDE)])
 
 
 def at_centres(values, block, t):
@@ -135,8 +132,8 @@ def lead_weights(env, block):
     """Per lead, band and block: its share by contrast, times the common level over its own."""
     level = np.array([levels(e, block, wide=False) for e in env])
     mean = np.array([means(e, block) for e in env])
-    contrast = np.divide(level, mean, out=np.zeros_like(level), where=mean > 0) - QUIET
-    share = np.where(level > 0, np.maximum(contrast, 0) ** 2 + LEAST, 0)
+    contrast = np.divide(level, mean, out=np.zeros_like(level), where=mean > 0) - C.QUIET
+    share = np.where(level > 0, np.maximum(contrast, 0) ** 2 + C.LEAST, 0)
     share = np.divide(share, share.sum(axis=0), out=np.zeros_like(share), where=share.sum(axis=0) > 0)
     return np.divide(share * (share * level).sum(axis=0), level, out=np.zeros_like(level), where=level > 0)
 
@@ -155,45 +152,63 @@ def local_rhythm(t, clear, fe):
     """Median interval between the marked candidates around each candidate, in seconds."""
     rhythm = []
     for now in t:
-        gaps = np.diff(t[(np.abs(t - now) < int(SPAN * fe + 0.5)) & clear])[:MOST_GAPS] / fe
-        rhythm.append(np.clip(np.median(gaps) if len(gaps) else RHYTHM_DEFAULT, RHYTHM_MIN, RHYTHM_MAX))
+        gaps = np.diff(t[(np.abs(t - now) < int(C.SPAN * fe + 0.5)) & clear])[: C.MOST_GAPS] / fe
+        rhythm.append(np.clip(np.median(gaps) if len(gaps) else C.RHYTHM_DEFAULT, C.RHYTHM_MIN, C.RHYTHM_MAX))
     return np.array(rhythm)
 
 
 def doubt(t, amp, z, fe):
     """What to take off the evidence where the surroundings look like noise alone."""
-    mean = [np.minimum(amp[np.abs(t - now) < int(SPAN * fe + 0.5)], 1).mean() for now in t]
-    return DOUBT * np.maximum(z - HISS, 0) * (1 - np.array(mean))
+    mean = [np.minimum(amp[np.abs(t - now) < int(C.SPAN * fe + 0.5)], 1).mean() for now in t]
+    return C.DOUBT * np.maximum(z - C.HISS, 0) * (1 - np.array(mean))
+
+
+def like_t_wave(t, amp, low, high, i, fe):
+    """Whether candidate i, of ordinary height, follows a clear one soon and is much smoother."""
+    if not amp[i] > C.TALL:
+        return False
+    before = [j for j in range(i) if t[i] - t[j] <= int(C.TAFTER * fe + 0.5) and C.CLEAR < amp[j] < C.LARGEST]
+    return any(high[i] < C.THIGH * high[j] and high[i] * low[j] < C.TSHARP * high[j] * low[i] for j in before)
+
+
+def t_waves(t, amp, like, fe):
+    """What to take off the evidence of T waves: of candidates like one, where most complexes have one."""
+    off = np.zeros(len(t))
+    for i in np.flatnonzero(like):
+        near = np.abs(t - t[i]) < int(C.SPAN * fe + 0.5)
+        if 2 * (like & near).sum() >= (~like & near & (amp > C.CLEAR)).sum():
+            off[i] = C.TWAVE
+    return off
 
 
 def sharpness(low, high, z):
     """Evidence, in noise, from the envelopes of the two bands at the candidates."""
-    total = high + SHARP_RATIO * low
-    d = np.divide(2 * (high - SHARP_RATIO * low), total, out=np.zeros_like(total), where=total > 0)
-    part = np.clip(np.minimum(z / SHARP_NOISE, 1 - (z - HISS) / SHARP_FADE), 0, 1)
-    return SHARP * part * np.maximum(np.minimum(d, 2 * MOST_SHARP - d), LEAST_SHARP)
+    total = high + C.SHARP_RATIO * low
+    d = np.divide(2 * (high - C.SHARP_RATIO * low), total, out=np.zeros_like(total), where=total > 0)
+    part = np.clip(np.minimum(z / C.SHARP_NOISE, 1 - (z - C.HISS) / C.SHARP_FADE), 0, 1)
+    return C.SHARP * part * np.maximum(np.minimum(d, 2 * C.MOST_SHARP - d), C.LEAST_SHARP)
 
 
 def interval_cost(ratio, z):
-    if ratio < EARLY:
-        return (EARLY_COST + EARLY_RISE * z) * (EARLY - ratio) / 0.25
-    return np.clip(LATE_COST * (ratio - LATE) / 0.4, 0, 2 * LATE_COST)
+    if ratio < C.EARLY:
+        return (C.EARLY_COST + C.EARLY_RISE * z) * (C.EARLY - ratio) / 0.25
+    return np.clip(C.LATE_COST * (ratio - C.LATE) / 0.4, 0, 2 * C.LATE_COST)
 
 
 def choose(t, amp, z, doubt, rhythm, fe):
     """Marks the candidates of the sequence with the most evidence less the cost of its intervals; its value."""
-    most = np.maximum(EVIDENCE - EVIDENCE_FALL * z, 0)
-    evidence = np.clip((amp - THRESHOLD - THRESHOLD_RISE * z) / (WIDTH + WIDTH_RISE * z), -EVIDENCE, most)
+    most = np.maximum(C.EVIDENCE - C.EVIDENCE_FALL * z, 0)
+    evidence = np.clip((amp - C.THRESHOLD - C.THRESHOLD_RISE * z) / (C.WIDTH + C.WIDTH_RISE * z), -C.EVIDENCE, most)
     value, back = np.zeros(len(t)), np.full(len(t), -1)
     for i in range(len(t)):
         best, origin = 0.0, -1  # a sequence may start here
-        old = value[: max(0, i - LOOK_BACK)]
-        if len(old) and old.max() - 2 * LATE_COST > best:  # or follow a pause
-            best, origin = old.max() - 2 * LATE_COST, old.argmax()
-        for j in range(i - 1, max(-1, i - LOOK_BACK - 1), -1):
+        old = value[: max(0, i - C.LOOK_BACK)]
+        if len(old) and old.max() - 2 * C.LATE_COST > best:  # or follow a pause
+            best, origin = old.max() - 2 * C.LATE_COST, old.argmax()
+        for j in range(i - 1, max(-1, i - C.LOOK_BACK - 1), -1):
             gap = t[i] - t[j]
             total = value[j] - interval_cost(2 * gap / fe / (rhythm[i] + rhythm[j]), z[i])
-            if gap >= int(REFRACTORY * fe + 0.5) and total > best:
+            if gap >= int(C.REFRACTORY * fe + 0.5) and total > best:
                 best, origin = total, j
         value[i] = best + evidence[i] - doubt[i]
         back[i] = origin
@@ -205,36 +220,76 @@ def choose(t, amp, z, doubt, rhythm, fe):
     return beat, value.max(initial=0)
 
 
-def refine(leads, slow, weight, t, z, step, fs, single):
-    """The middle of the top of the R wave around working sample t."""
-    half, wide, fw = int(REFINE * fs / step), int(BASELINE * fs / step), fs / step
-    base = [y[max(0, t - wide) : t + wide + 1].mean() for y in slow]
+def centre_and_noise(fused, peak, z, fe, grid, step, n):
+    """Sample at the maximum of the envelope, how far after it a parabola has it, and the noise near it."""
+    shift, top = 0.0, fused[peak]
+    if 0 < peak < len(fused) - 1:
+        rise, bend = fused[peak + 1] - fused[peak - 1], 2 * top - fused[peak - 1] - fused[peak + 1]
+        if bend > 0:
+            shift = 0.5 * rise / bend
+            top += 0.25 * rise * shift
+    if z > 0:
+        reach = int(C.NEAR * fe) // C.NEAR_STEP
+        places = peak + C.NEAR_STEP * np.arange(-reach, reach + 1)
+        z = max(fused[places[(places >= 0) & (places < len(fused))]].mean() / top - C.CALM, 0)
+    whole = int(np.floor(shift * grid + 0.5))
+    mid = np.clip(peak * grid + step // 2 + whole, step // 2, (n - 1) * step + step // 2)
+    return int(mid), shift * grid - whole, z
+
+
+class Lead:
+    """One lead around a beat: x at full rate, y at the working rate; its running means, where they can be made."""
+
+    def __init__(self, x, y, step):
+        self.x, self.y, self.step = x, y, step
+        self.last = (len(y) - 1) * step + step // 2
+
+    def means(self, at):
+        """Means of `step` samples around each of `at`; what is missing is bridged."""
+        k = np.asarray(at)[:, None] - self.step // 2 + np.arange(self.step)
+        return np.where(np.isfinite(self.x[k]), self.x[k], self.y[k // self.step]).mean(axis=1)
+
+    def baseline(self, mid, half):
+        """Mean of 2 half + 1 working samples around `mid`, of the outer two the share that lies within."""
+        whole = np.repeat(self.y, self.step)
+        start = mid - (2 * half + 1) * self.step // 2
+        return whole[max(start, 0) : start + (2 * half + 1) * self.step].mean()
+
+
+def refine(leads, slow, weight, mid, centre, z, step, fs, single):
+    """The middle of the top of the R wave around sample mid. centre: how far after it the envelope's maximum lies."""
+    fw, used = fs / step, weight > 0
+    half = int(C.REFINE * fw) * step
+    of = [Lead(x, y, step) for x, y in zip(leads, slow, strict=True)]
+    base = [lead.baseline(mid, int(C.BASELINE * fw)) for lead in of]
+    window = np.arange(max(mid - half, step // 2), min(mid + half, of[0].last) + 1)
+    taper = 1 + 0.5 * C.TAPER * z * ((window - mid - centre) / fs) ** 2
     if single:
-        coarse, positive = r_wave(slow[0], fw, t, z, base[0])
+        coarse, positive = r_wave(of[0], fw, window, mid, taper, z, base[0])
     else:
-        lo, positive = max(0, t - half), True
-        total = sum(w * np.abs(y[lo : t + half + 1] - b) for y, w, b in zip(slow, weight, base, strict=True))
-        first, broad = first_wave(total, t - lo, z, fw)
-        coarse = lo + first
-        if broad and (weight > 0).sum() >= VOTERS:
-            at = np.array([r_wave(y, fw, t, z, b)[0] for y, b in zip(slow, base, strict=True)])
-            votes = weight * [abs(y[k] - b) for y, k, b in zip(slow, at, base, strict=True)]
+        total = sum(w * np.abs(lead.means(window) - b) for w, lead, b in zip(weight, of, base, strict=True))
+        first, broad = first_wave(total, total / taper, step, fs)
+        coarse, positive = window[first], True
+        if broad and used.sum() >= C.VOTERS:
+            at = np.array([r_wave(lead, fw, window, mid, taper, z, b)[0] for lead, b in zip(of, base, strict=True)])
+            votes = weight * [abs(lead.means([k])[0] - b) for lead, k, b in zip(of, at, base, strict=True)]
             order = np.argsort(at)
             if votes.sum() > 0:
-                coarse = at[order][np.searchsorted(votes[order].cumsum(), VOTE * votes.sum())]
-    height = sum(w * abs(y[coarse] - b) for y, w, b in zip(slow, weight, base, strict=True))
-    centre, fine = coarse * step + step // 2, int(FINE * fs + 0.5)
-    lo = max(0, centre - fine)
+                coarse = at[order][np.searchsorted(votes[order].cumsum(), C.VOTE * votes.sum())]
+    deflection = [lead.means([coarse])[0] - b for lead, b in zip(of, base, strict=True)]
+    height = sum(w * abs(d) for w, d in zip(weight, deflection, strict=True))
+    fine = int(C.FINE * fs + 0.5)
+    lo = max(0, coarse - fine)
     total = 0.0
-    for x, y, w, b in zip(leads, slow, weight, base, strict=True):
-        upward = positive if single else y[coarse] >= b
-        d = x[lo : centre + fine + 1]
+    for x, w, deflected in zip(leads, weight, deflection, strict=True):
+        upward = positive if single else deflected >= 0
+        d = x[lo : coarse + fine + 1]
         d = np.where(np.isfinite(d), d, np.nan)
         total = total + (w if upward else -w) * d
     if not np.isfinite(total).any():
-        return min(centre, len(leads[0]) - 1)
+        return coarse
     top = int(np.nanargmax(total))
-    for drop in (TOP * height, TOP / 2 * height, TOP / 4 * height):  # of a broad wave less of the top fits in
+    for drop in (C.TOP * height, C.TOP / 2 * height, C.TOP / 4 * height):  # of a broad wave less of the top fits in
         a = b = top
         while a > 0 and total[a - 1] >= total[top] - drop:
             a -= 1
@@ -245,54 +300,51 @@ def refine(leads, slow, weight, t, z, step, fs, single):
     return lo + (a + b) // 2
 
 
-def around(values, lo, t, z, fw):
-    """The values from working sample lo on with less weight away from t, in noise."""
-    return values / (1 + 0.5 * TAPER * z * ((lo + np.arange(len(values)) - t) / fw) ** 2)
-
-
-def r_wave(y, fw, t, z, base):
-    """Of one lead: working sample of the wave meant by the index, and whether it is positive."""
-    lo = max(0, t - int(REFINE * fw))
-    tapered = around(y[lo : t + int(REFINE * fw) + 1] - base, lo, t, z, fw)
+def r_wave(lead, fw, window, mid, taper, z, base):
+    """Of one lead: sample of the wave meant by the index, and whether it is positive."""
+    tapered = (lead.means(window) - base) / taper
     up, down = max(tapered.max(), 0), min(tapered.min(), 0)
-    if up * INVERTED >= -down:
-        return (lo + int(tapered.argmax()) if up > 0 else t), True
-    wave, dip = r_before(y, fw, lo, lo + int(tapered.argmin()), base, z)
-    return (wave, True) if wave >= 0 else (dip, False)
+    if up * C.INVERTED >= -down:
+        return (window[tapered.argmax()] if up > 0 else mid), True
+    dip = window[tapered.argmin()]
+    grid = np.arange(
+        dip % lead.step + (0 if dip % lead.step >= lead.step // 2 else lead.step), lead.last + 1, lead.step
+    )
+    wave, first = r_before(lead.means(grid), fw, np.searchsorted(grid, window[0]), np.searchsorted(grid, dip), base, z)
+    return (grid[wave], True) if wave >= 0 else (grid[first], False)
 
 
-def first_wave(total, mid, z, fw):
+def first_wave(total, tapered, step, fs):
     """Index of the first of the large maxima of several leads' deflections; whether the complex is broad."""
-    tapered = around(total, 0, mid, z, fw)
-    left = right = top = int(tapered.argmax()) if tapered.max() > 0 else mid
-    while left > 0 and total[left] >= total[top] / 2:
-        left -= 1
-    while right < len(total) - 1 and total[right] >= total[top] / 2:
-        right += 1
-    large = [
-        i for i in range(1, top) if tapered[i - 1] <= tapered[i] > tapered[i + 1] and tapered[i] >= DIP * tapered[top]
-    ]
-    return large[0] if large else top, right - left >= BROAD * fw
+    left = right = top = int(tapered.argmax())
+    while left >= step and total[left] >= total[top] / 2:
+        left -= step
+    while right + step < len(total) and total[right] >= total[top] / 2:
+        right += step
+    for i in range(top % step + step, top, step):
+        if tapered[i - step] <= tapered[i] > tapered[i + step] and tapered[i] >= C.DIP * tapered[top]:
+            return i, right - left >= C.BROAD * fs
+    return top, right - left >= C.BROAD * fs
 
 
 def r_before(y, fw, lo, dip, base, z):
     """Working sample of the R wave before the dominant dip, or -1; that of the first dip of the complex."""
     depth = base - y[dip]
-    dips = [i for i in range(max(lo, 1), dip) if y[i - 1] >= y[i] < y[i + 1] and base - y[i] >= DIP * depth]
+    dips = [i for i in range(max(lo, 1), dip) if y[i - 1] >= y[i] < y[i + 1] and base - y[i] >= C.DIP * depth]
     first = dips[0] if dips else dip
-    left, right, widest = dip, dip, int(WIDEST * fw)
+    left, right, widest = dip, dip, int(C.WIDEST * fw)
     while left > 0 and dip - left < widest and y[left] < base - depth / 2:
         left -= 1
     while right < len(y) - 1 and right - dip < widest and y[right] < base - depth / 2:
         right += 1
-    broad = right - left >= BROAD * fw
-    fall = y[max(0, dip - int(FALL * fw)) : dip + 1].max() - y[dip]
-    least = ((BROAD_PROMINENCE if broad else PROMINENCE) + PROMINENCE_RISE * z) * fall
+    broad = right - left >= C.BROAD * fw
+    fall = y[max(0, dip - int(C.FALL * fw)) : dip + 1].max() - y[dip]
+    least = ((C.BROAD_PROMINENCE if broad else C.PROMINENCE) + C.PROMINENCE_RISE * z) * fall
     best = -1
-    for i in range(max(1, first - int((BROAD_RS if broad else RS) * fw + 0.5)), dip):
+    for i in range(max(1, first - int((C.BROAD_RS if broad else C.RS) * fw + 0.5)), dip):
         if not y[i - 1] <= y[i] > y[i + 1] or (best >= 0 and y[i] <= y[best]):
             continue
-        before = lowest_until_higher(y[max(0, i - int(NOTCH * fw)) : i + 1][::-1])
+        before = lowest_until_higher(y[max(0, i - int(C.NOTCH * fw)) : i + 1][::-1])
         if y[i] - max(before, lowest_until_higher(y[i : dip + 1])) >= least:
             best = i
     return best, first
@@ -308,8 +360,8 @@ def beat_quality(amp, z, beat, worth):
     """How much the chosen sequence is worth per beat, less where the beats are uneven and there is noise, 0..1."""
     if not beat.any():
         return 0.0
-    height, others = np.minimum(amp[beat], LARGEST), np.minimum(amp[~beat], LARGEST)
+    height, others = np.minimum(amp[beat], C.LARGEST), np.minimum(amp[~beat], C.LARGEST)
     beside = min(others.mean() / height.mean(), 1) if len(others) else 0.0
-    uneven = np.clip((height.std() / height.mean() - EVEN) / (UNEVEN - EVEN), 0, 1)
-    value = np.clip((worth / beat.sum() - POOR) / (EVIDENCE - POOR), 0, 1)
-    return float(value * (1 - BESIDE * beside) * (1 - uneven * np.clip(z.mean() / UNEASY, 0, 1)))
+    uneven = np.clip((height.std() / height.mean() - C.EVEN) / (C.UNEVEN - C.EVEN), 0, 1)
+    value = np.clip((worth / beat.sum() - C.POOR) / (C.EVIDENCE - C.POOR), 0, 1)
+    return float(value * (1 - C.BESIDE * beside) * (1 - uneven * np.clip(z.mean() / C.UNEASY, 0, 1)))
