@@ -9,6 +9,7 @@
 
 #include "core/rpeaks_math.h"
 #include "core/rpeaks_place.h"
+#include "core/interrupt.h"
 #include "core/threads.h"
 #include "cpu/rpeaks_stages.h"
 #include "ops.h"
@@ -445,6 +446,7 @@ bool detect_all(const RpeaksCall<T>& call) {
   const Matrix<int32_t> index = call.index;
   int32_t* const count = call.count;
   const Plan plan(ecg.samples, call.fs);
+  const Interrupt stop;
   const int64_t records = ecg.records;
   const auto one = [&](int64_t b, Scratch& s) {
     int32_t* row = index.row(b);
@@ -455,14 +457,15 @@ bool detect_all(const RpeaksCall<T>& call) {
   // Few long records: one after the other, all threads on each.
   if (const int team = threads(); team > 1 && records < 2 * team && ecg.leads * ecg.samples > kLong) {
     Scratch s(plan, ecg.leads, team);
-    for (int64_t b = 0; b < records; ++b) one(b, s);
+    for (int64_t b = 0; b < records && !stop(); ++b) one(b, s);
     return true;
   }
 #pragma omp parallel num_threads(threads()) if (records > 1)
   {
     Scratch s(plan, ecg.leads, 1);
 #pragma omp for schedule(dynamic, 4)
-    for (int64_t b = 0; b < records; ++b) one(b, s);
+    for (int64_t b = 0; b < records; ++b)
+      if (!stop()) one(b, s);
   }
   return true;
 }

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from physioclr import _core
+from .. import _core
 
 C = SimpleNamespace(  # kBroadRS is C.BROAD_RS
     **{re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name[1:]).upper(): v for name, v in _core.rpeaks_constants().items()}
