@@ -15,6 +15,7 @@ T* ptr(Address a) {
   return reinterpret_cast<T*>(a);
 }
 
+void bind_checks(py::module_& m);
 void bind_constants(py::module_& m);
 void bind_testing(py::module_& m);
 void bind_wfdb_frames(py::module_& m);

@@ -55,6 +55,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("augment_workspace", &cuda::augment_workspace);
   bind_rpeaks_constants(m);
   bind_contrastive(m);
+  bind_checks(m);
   bind_constants(m);
   bind_testing(m);
   bind_wfdb_frames(m);

@@ -470,12 +470,10 @@ def usable_rpeaks(xp: Arrays, rpeaks: Any, samples: int) -> Any:
         ValueError: an index out of range or out of order.
     """
     if xp.device < 0:
-        r = np.asarray(xp.to_numpy(rpeaks))
-        there = r >= 0
-        bad = (r < -1) | (r >= samples)
-        bad[:, 1:] |= there[:, 1:] & (~there[:, :-1] | (r[:, 1:] <= r[:, :-1]))
-        if bad.any():
-            b, k = np.argwhere(bad)[0]
+        r = np.ascontiguousarray(xp.to_numpy(rpeaks))
+        at = _core.first_wrong_rpeak(r, samples)
+        if at >= 0:
+            b, k = divmod(at, r.shape[1])
             raise ValueError(
                 f"rpeaks[{b}, {k}] is {r[b, k]}; "
                 f"each row must be rising sample indices from 0 to {samples - 1}, then -1"
