@@ -58,7 +58,7 @@ struct Scratch {  // of one record, reused for the next
       l.rows.fit(leads * q.reach());
       l.means.fit(leads * q.reach());
       l.sum.fit(q.reach());
-      l.clean.fit((q.before + q.after + 1) * (q.step + 1) + q.reach());
+      l.clean.fit((q.before + q.after + 1) * (2 * q.step + 1) + q.reach());
       l.order.fit(q.reach());
       for (auto* v : {&l.base, &l.share, &l.votes}) v->fit(leads);
       l.place.fit(leads);
@@ -259,17 +259,9 @@ Wave r_wave(const T* x, const float* y, const Plan& p, const Window& w, const fl
   const int64_t dip = w.lo + e.dip;
   const Sides sides = sides_of(q, dip);
   const int64_t n = sides.before + sides.after + 1, begin = dip - sides.before * q.step - q.step / 2;
-  float *grid = own.clean.data(), *d = grid + n;
-  despike(x, q.samples, begin, n * q.step, q.spike, d);
-  for (int64_t i = 0; i < n * q.step; ++i) {
-    d[i] = (d[i] - origin) * gain;
-    if (!(d[i] - d[i] == 0.0f)) d[i] = y[(begin + i) / q.step];
-  }
-  const float scale = 1.0f / static_cast<float>(q.step);
-  for (int64_t k = 0; k < n; ++k) {
-    const float* from = d + k * q.step;
-    grid[k] = sum_of_step([=](int64_t j) { return from[j]; }, q.step) * scale;
-  }
+  float *grid = own.clean.data(), *d = grid + n, *all = d + n * q.step;
+  running_means_of(x, y, q, begin, n * q.step, origin, gain, d, all);
+  for (int64_t k = 0; k < n; ++k) grid[k] = all[k * q.step];
   int64_t first;
   const int64_t lo = sides.before - (dip - w.lo) / q.step;
   const int64_t crest = r_before(grid, n, p.fw, lo, sides.before, base, z, &first);
