@@ -111,9 +111,32 @@ PHYSIOCLR_SIMD bool add_lead(const int16_t* x, int64_t samples, int64_t begin, i
 template <class T>
 inline bool running_means(const T* x, const float* y, const Placing& q, int64_t begin, int64_t n, float origin,
                           float gain, float* d, float* mean) {
-  despike(x, q.samples, begin, n, q.spike, d);
-  for (int64_t i = 0; i < n; ++i) d[i] = (d[i] - origin) * gain;
-  const bool whole = finite_samples(d, n);
+  const int64_t w = q.spike;
+  uint32_t largest = kMissing;
+  if (begin >= w && begin + n + w <= q.samples && finite_samples(x + begin - w, w) && finite_samples(x + begin + n, w)) {
+    const T* from = x + begin;  // the usual case, in one pass: what is missing shows in the samples themselves
+    uint32_t most = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const float a = static_cast<float>(from[i - w]), b = static_cast<float>(from[i]), c = static_cast<float>(from[i + w]);
+      const float low = a < c ? a : c, high = a < c ? c : a, under = b < high ? b : high;
+      const float v = ((low < under ? under : low) - origin) * gain, either = (b - b) + v;  // NaN where b is missing
+      d[i] = v;
+      uint32_t bits;
+      std::memcpy(&bits, &either, sizeof bits);
+      bits &= 0x7fffffffu;
+      most = most < bits ? bits : most;
+    }
+    largest = most;
+  }
+  if (largest >= kMissing) {
+    despike(x, q.samples, begin, n, w, d);
+    largest = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      d[i] = (d[i] - origin) * gain;
+      if (!(d[i] - d[i] == 0.0f)) largest = kMissing;
+    }
+  }
+  const bool whole = largest < kMissing;
   if (!whole)
     for (int64_t i = 0; i < n; ++i)
       if (!(d[i] - d[i] == 0.0f)) d[i] = y[(begin + i) / q.step];
@@ -159,13 +182,19 @@ struct Extremes {
   int64_t crest, dip;  // the first such, or mid
 };
 
-// Of v - base in the window. Floats are compared as integers, which are in the same order once the magnitude of
-// the negative ones is inverted: compilers make vectors of that.
-PHYSIOCLR_SIMD Extremes extremes(const float* v, const Window& w, float base, int32_t* order) {
-  const int64_t n = w.width(), mid = w.mid - w.lo;
+// Of v - base in the window. Floats are compared as integers, which are in the same order once the magnitude of the
+// negative ones is inverted, and the first of the largest is the smallest index of that value: compilers make vectors of
+// both.
+inline Extremes extremes_of(const float* v, const Window& w, float base, float taper, int32_t* order) {
+  const int32_t n = static_cast<int32_t>(w.width()), mid = static_cast<int32_t>(w.mid - w.lo);
   int32_t high = 0, low = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const float d = tapered(v[i] - base, w, w.lo + i) + 0.0f;  // no negative zero
+  for (int32_t i = 0; i < n; ++i) {
+    float d = v[i] - base;
+    if (taper > 0) {
+      const float t = static_cast<float>(i - mid) - w.centre;
+      d /= 1.0f + taper * t * t;
+    }
+    d += 0.0f;  // no negative zero
     int32_t bits;
     std::memcpy(&bits, &d, sizeof bits);
     bits ^= (bits >> 31) & 0x7fffffff;
@@ -173,10 +202,11 @@ PHYSIOCLR_SIMD Extremes extremes(const float* v, const Window& w, float base, in
     high = high < bits ? bits : high;
     low = low > bits ? bits : low;
   }
-  int32_t crest = static_cast<int32_t>(n), dip = crest;
-  for (int32_t i = static_cast<int32_t>(n) - 1; i >= 0; --i) {
-    crest = order[i] == high ? i : crest;
-    dip = order[i] == low ? i : dip;
+  int32_t crest = n, dip = n;
+  for (int32_t i = 0; i < n; ++i) {
+    const int32_t c = order[i] == high ? i : n, d = order[i] == low ? i : n;
+    crest = crest < c ? crest : c;
+    dip = dip < d ? dip : d;
   }
   Extremes e;
   e.crest = high > 0 ? crest : mid;
@@ -185,6 +215,9 @@ PHYSIOCLR_SIMD Extremes extremes(const float* v, const Window& w, float base, in
   std::memcpy(&e.high, &high, sizeof high);
   std::memcpy(&e.low, &low, sizeof low);
   return e;
+}
+PHYSIOCLR_SIMD Extremes extremes(const float* v, const Window& w, float base, int32_t* order) {
+  return w.taper > 0 ? extremes_of(v, w, base, w.taper, order) : extremes_of(v, w, base, 0.0f, order);
 }
 
 // y -= origin; returns the largest magnitude of the results.
