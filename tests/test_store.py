@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import physioclr as pc
-from physioclr.data.store import MANIFEST, MISSING, TABLE_COLUMNS, Store, manifest_crc
+from physioclr.data.store import MISSING, Store
+from physioclr.data.store_files import MANIFEST, TABLE_COLUMNS, file_entry, manifest_crc
 from physioclr.data.store_writer import ArrayFile, ShardWriter, finished_shard, write_index
 
 CLASSES = {"a": ("x", "y", "z"), "b": ("u",), "unused": ("v",)}
@@ -207,7 +208,7 @@ def test_missing_and_shortened_files(copied, name):
 
 def test_table_that_does_not_fit_its_shards(copied):
     """Counts are checked too, for a store whose checksums were made after the mistake."""
-    from physioclr.data.store_writer import file_entry, write_json
+    from physioclr.data.store_writer import write_json
 
     path = copied / "table" / "n_rpeaks.npy"
     counts = np.load(path)

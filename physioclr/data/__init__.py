@@ -12,7 +12,8 @@ from .labels import CLASSES
 from .prepare import prepare
 from .report import Report
 from .samples import Sample, sample, sample_store
-from .store import Store, open_store, verify
+from .store import Store, open_store
+from .store_verify import verify
 from .tables import TableError
 from .wfdb_source import Record, RecordError, find_records, read_record
 from .write import write_store

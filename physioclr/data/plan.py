@@ -12,6 +12,7 @@ from typing import Any
 from .._files import lock as lock  # `prepare` takes it from here, with the plan
 from .block import FEATURE_LEADS
 from .recipe import SEGMENT, Recipe
+from .store_files import crc32_of_file
 from .store_writer import write_json
 
 BLOCK_SIZES = (16, 256)  # records; small collections get small blocks, so that every process has some
@@ -94,6 +95,9 @@ def make_plan(recipe: Recipe, dest: Path) -> Plan:
                 remarks += recipe.table.match(map(json.loads, f))
         if file.is_file():
             _same_plan(file, plan)
+            text = dest / "plan.txt"
+            if not text.is_file() or crc32_of_file(text) != crc:  # damaged; the records are the same
+                os.replace(listing, text)
         else:
             os.replace(listing, dest / "plan.txt")
             write_json(file, plan)

@@ -11,10 +11,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
-import multiprocessing.connection
 import os
 import shutil
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +20,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from .._process import end_with_parent
 from ..ops._arrays import check_fs, check_int, check_number
 from .block import FEATURE_LEADS, Done, prepare_block
 from .plan import Plan, lock, make_plan, shard_name, version
@@ -29,7 +28,8 @@ from .recipe import SEGMENT, Describe, Recipe
 from .record_table import RecordTable
 from .report import Report
 from .sources import open_source
-from .store import MANIFEST, open_store
+from .store import open_store
+from .store_files import MANIFEST
 from .store_writer import finished_shard, index_of, write_index
 from .zeros import ZERO_SECONDS
 
@@ -182,7 +182,8 @@ def _run(plan: Plan, todo: list[int], jobs: int) -> Iterator[Done]:
             return
         yield prepare_block(plan.recipe, *plan.block(k))
     context = multiprocessing.get_context("spawn")  # a forked child would inherit threads and locks
-    pool = ProcessPoolExecutor(min(jobs, len(todo)), context, initializer=_start_worker, initargs=(plan.recipe,))
+    initargs = plan.recipe, os.getpid()
+    pool = ProcessPoolExecutor(min(jobs, len(todo)), context, initializer=_start_worker, initargs=initargs)
     waiting: set[Future] = set()
     try:
         while True:
@@ -209,23 +210,18 @@ def _prepare_block(dest: Path, name: str, records: list[str]) -> Done:
     return prepare_block(_recipe, dest, name, records)
 
 
-def _start_worker(recipe: Recipe) -> None:
+def _start_worker(recipe: Recipe, parent: int) -> None:
     """One thread for the ops, as there are other processes; and an end when the parent is killed.
 
     A worker of an executor would otherwise wait for work for ever: it holds both ends of the queue itself.
     The recipe comes once: it may hold a table of all records.
     """
+    end_with_parent(parent)
     from .. import _core
 
     global _recipe
     _recipe = recipe
     _core.set_num_threads(1)
-
-    def watch() -> None:
-        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _clear(dest: Path, names: set[str]) -> None:

@@ -7,9 +7,7 @@ and features stay on disk in shards, the record table in one .npy file per colum
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,49 +15,56 @@ from typing import Any
 
 import numpy as np
 
-from ..ops._arrays import STANDARD_LEADS
+from .._files import DamagedFile
+from .store_files import (
+    DTYPES,
+    FEATURES_PER_LEAD,
+    HEADER_BYTES,
+    OPTIONAL_COLUMNS,
+    PLACE_COLUMNS,
+    SHARD_ARRAYS,
+    TABLE_COLUMNS,
+    TEXT,
+    all_files,
+    load,
+    read_manifest,
+    row_bytes,
+)
 
-FORMAT = "physioclr-store"
-VERSION = 1
-MANIFEST = "store.json"
 MISSING = np.int16(-32768)  # a sample that was not recorded, as in WFDB format 16
-
-TABLE_COLUMNS = ("record_id", "source", "patient_id", "age", "sex", "fold", "n_samples", "quality", "paced")
-OPTIONAL_COLUMNS = ("split",)  # text, in the table of a store where a record has it
-# Where a record lies: its shard, and its first sample, R peak and segment within the shard's arrays.
-PLACE_COLUMNS = ("shard", "sample_start", "rpeak_start", "n_rpeaks", "segment_start", "n_segments")
-# dtype, and whether a row is a segment's features rather than one number
-SHARD_ARRAYS = {"signals": ("<i2", False), "rpeaks": ("<i4", False), "features": ("<f4", True)}
-HEADER_BYTES = 128  # of every .npy file of a store
 
 
 class Columns(Mapping):
-    """A read-only dict of NumPy columns, each memory-mapped when it is first asked for."""
+    """A read-only dict of NumPy columns, each memory-mapped when it is first asked for.
 
-    def __init__(self, folder: Path, names: tuple[str, ...], what: str):
-        self._folder, self._names, self._what = folder, names, what
+    columns: name -> dtype (as store_files.DTYPES has it) and shape, which the file must have.
+    """
+
+    def __init__(self, folder: Path, columns: dict[str, tuple[str, tuple[int, ...]]], what: str):
+        self._folder, self._columns, self._what = folder, columns, what
         self._open: dict[str, np.ndarray] = {}
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._open:
-            if name not in self._names:
-                raise KeyError(f"{name!r}; this store has the {self._what} {', '.join(self._names) or '(none)'}")
-            self._open[name] = _load(self._folder / f"{name}.npy")
+            if name not in self._columns:
+                raise KeyError(f"{name!r}; this store has the {self._what} {', '.join(self._columns) or '(none)'}")
+            self._open[name] = load(self._folder / f"{name}.npy", *self._columns[name])
         return self._open[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._columns)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._columns)
 
 
 class Labels(Mapping):
     """scheme -> (class names, (N, C) uint8 multi-hot array)."""
 
-    def __init__(self, folder: Path, classes: dict[str, list[str]]):
+    def __init__(self, folder: Path, classes: dict[str, list[str]], n_records: int):
         self._classes = {scheme: tuple(names) for scheme, names in classes.items()}
-        self._columns = Columns(folder, tuple(classes), "label schemes")
+        columns = {scheme: ("|u1", (n_records, len(names))) for scheme, names in classes.items()}
+        self._columns = Columns(folder, columns, "label schemes")
 
     def __getitem__(self, scheme: str) -> tuple[tuple[str, ...], np.ndarray]:
         return self._classes.get(scheme, ()), self._columns[scheme]
@@ -69,6 +74,14 @@ class Labels(Mapping):
 
     def __len__(self) -> int:
         return len(self._classes)
+
+
+# Where the rows of a record begin in a shard's array, and how many they are.
+SPANS = {
+    "signals": ("sample_start", "n_samples"),
+    "rpeaks": ("rpeak_start", "n_rpeaks"),
+    "features": ("segment_start", "n_segments"),
+}
 
 
 class Store:
@@ -90,7 +103,7 @@ class Store:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path).absolute()  # also for a process that has another working directory
-        self.manifest = m = _read_manifest(self.path)
+        self.manifest = m = read_manifest(self.path)
         self.fs = float(m["fs"])
         self.leads = tuple(m["leads"])
         self.segment = float(m["segment"])
@@ -100,10 +113,14 @@ class Store:
         self._maps: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
         self._check_files()
         optional = tuple(c for c in OPTIONAL_COLUMNS if f"table/{c}.npy" in m["files"])
-        self.table = Columns(self.path / "table", (*TABLE_COLUMNS, *optional), "columns")
-        self.labels = Labels(self.path / "labels", m["labels"])
-        self.labelled = Columns(self.path / "labelled", tuple(m["labels"]), "label schemes")
-        self._place = Columns(self.path / "table", (*PLACE_COLUMNS, "scale"), "columns")
+        n = self._n
+        self.table = Columns(
+            self.path / "table", {c: (DTYPES.get(c, TEXT), (n,)) for c in (*TABLE_COLUMNS, *optional)}, "columns"
+        )
+        self.labels = Labels(self.path / "labels", m["labels"], n)
+        self.labelled = Columns(self.path / "labelled", dict.fromkeys(m["labels"], ("|b1", (n,))), "label schemes")
+        place = {c: (DTYPES[c], (n,)) for c in PLACE_COLUMNS} | {"scale": (DTYPES["scale"], (n, 12))}
+        self._place = Columns(self.path / "table", place, "columns")
 
     def __len__(self) -> int:
         return self._n
@@ -120,21 +137,27 @@ class Store:
     def signal(self, i: int) -> np.ndarray:
         """Record i as stored: (12, T_i) int16, memory-mapped and read-only; -32768 is a missing sample."""
         i = self._index(i)
-        n = int(self.table["n_samples"][i])
-        start = 12 * int(self._place["sample_start"][i])
-        return self._array(i, "signals")[start : start + 12 * n].reshape(12, n)
+        k, start, n = self._span(i, "signals")
+        return self._array(k, "signals")[12 * start : 12 * (start + n)].reshape(12, n)
 
     def scale(self, i: int) -> np.ndarray:
         """mV per unit of `signal`, per lead: (12,) float32."""
-        return np.array(self._place["scale"][self._index(i)])
+        i = self._index(i)
+        scale = np.array(self._place["scale"][i])
+        if not (np.isfinite(scale) & (scale != 0)).all():
+            raise DamagedFile(self.path / "table" / "scale.npy", f"row {i} is {scale}; it must be finite and not 0")
+        return scale
 
     def read(self, i: int) -> np.ndarray:
         """Record i in mV: (12, T_i) float32, NaN where a sample is missing. A copy in memory."""
         i = self._index(i)
-        n = int(self.table["n_samples"][i])
-        start = HEADER_BYTES + 24 * int(self._place["sample_start"][i])
+        k, start, n = self._span(i, "signals")
         # Read, not mapped: mapped pages count as this process's memory until the system needs them elsewhere.
-        x = np.fromfile(self.path / self._shard(i)["name"] / "signals.npy", "<i2", 12 * n, offset=start).reshape(12, n)
+        file = self.path / self._shards[k]["name"] / "signals.npy"
+        x = np.fromfile(file, "<i2", 12 * n, offset=HEADER_BYTES + 24 * start)
+        if len(x) != 12 * n:
+            raise DamagedFile(file, "it has become shorter since the store was opened")
+        x = x.reshape(12, n)
         y = x * self.scale(i)[:, None]
         missing = x == MISSING
         if missing.any():
@@ -142,19 +165,22 @@ class Store:
         return y
 
     def rpeaks(self, i: int) -> np.ndarray:
-        """R peaks of the whole record, as samples: (P_i,) int32."""
+        """R peaks of the whole record, as samples: (P_i,) int32, rising."""
         i = self._index(i)
-        start = int(self._place["rpeak_start"][i])
-        return np.array(self._array(i, "rpeaks")[start : start + int(self._place["n_rpeaks"][i])])
+        k, start, n = self._span(i, "rpeaks")
+        r = np.array(self._array(k, "rpeaks")[start : start + n])
+        if n and (r[0] < 0 or r[-1] >= self.table["n_samples"][i] or (r[1:] <= r[:-1]).any()):
+            file = self.path / self._shards[k]["name"] / "rpeaks.npy"
+            raise DamagedFile(file, f"the R peaks of record {i} are not rising samples of the record")
+        return r
 
     def features(self, i: int) -> np.ndarray:
         """Physiological features of the record's consecutive segments: (S_i, 159 * len(feature_leads)) float32.
 
         Segment s is samples [s * segment * fs, (s + 1) * segment * fs); what is left at the end has no row.
         """
-        i = self._index(i)
-        start = int(self._place["segment_start"][i])
-        return np.array(self._array(i, "features")[start : start + int(self._place["n_segments"][i])])
+        k, start, n = self._span(self._index(i), "features")
+        return np.array(self._array(k, "features")[start : start + n])
 
     def n_segments(self) -> np.ndarray:
         """How many segments each record has: (N,) int32."""
@@ -188,12 +214,28 @@ class Store:
             raise IndexError(f"record {i} of a store of {self._n}")
         return j
 
-    def _shard(self, i: int) -> dict[str, Any]:
-        return self._shards[int(self._place["shard"][i])]
+    def _span(self, i: int, name: str) -> tuple[int, int, int]:
+        """Shard, first row and number of rows (of signals, samples) of record i in an array: all of them are there."""
+        k, columns = int(self._place["shard"][i]), SPANS[name]
+        start, n = (
+            int(self._place[columns[0]][i]),
+            int((self.table if name == "signals" else self._place)[columns[1]][i]),
+        )
+        if not 0 <= k < len(self._shards):
+            raise DamagedFile(
+                self.path / "table" / "shard.npy", f"row {i} is {k}; it must be one of {len(self._shards)} shards"
+            )
+        entry = self._shards[k]["files"][f"{name}.npy"]
+        rows = (entry["bytes"] - HEADER_BYTES) // row_bytes(name, len(self.feature_leads))
+        for column, value, highest in ((columns[0], start, rows), (columns[1], n, rows - start)):
+            if not 0 <= value <= highest:
+                what = f"0 to {highest}, as {self._shards[k]['name']}/{name}.npy has {rows} rows"
+                raise DamagedFile(self.path / "table" / f"{column}.npy", f"row {i} is {value}; it must be {what}")
+        return k, start, n
 
-    def _array(self, i: int, name: str) -> np.ndarray:
-        """The array of record i's shard, mapped; the maps used longest ago are let go of."""
-        key = (int(self._place["shard"][i]), name)
+    def _array(self, k: int, name: str) -> np.ndarray:
+        """An array of shard k, mapped; the maps used longest ago are let go of."""
+        key = (k, name)
         array = self._maps.get(key)
         if array is None:
             array = self._maps[key] = self._map(*key)
@@ -206,7 +248,7 @@ class Store:
     def _map(self, k: int, name: str) -> np.ndarray:
         """Map an array of shard k without reading its header, whose size and dtype are fixed."""
         dtype, row = SHARD_ARRAYS[name]
-        shape = (-1, 159 * len(self.feature_leads)) if row else (-1,)
+        shape = (-1, FEATURES_PER_LEAD * len(self.feature_leads)) if row else (-1,)
         file, entry = f"{name}.npy", self._shards[k]["files"][f"{name}.npy"]
         n = (entry["bytes"] - HEADER_BYTES) // np.dtype(dtype).itemsize
         if not n:
@@ -215,154 +257,21 @@ class Store:
 
     def _check_files(self) -> None:
         """Every file is there with its size: cheap, so done at each opening. `verify` also reads the contents."""
-        for name, entry in self._files():
+        for name, entry in all_files(self.manifest):
             try:
                 size = (self.path / name).stat().st_size
             except OSError:
-                raise ValueError(f"{self.path} is damaged: {name} is missing") from None
+                raise DamagedFile(self.path, f"{name} is missing") from None
             if size != entry["bytes"]:
-                raise ValueError(f"{self.path} is damaged: {name} has {size} bytes; it must have {entry['bytes']}")
-
-    def _files(self) -> Iterator[tuple[str, dict[str, int]]]:
-        yield from self.manifest["files"].items()
-        for shard in self._shards:
-            for name, entry in shard["files"].items():
-                yield f"{shard['name']}/{name}", entry
+                raise DamagedFile(self.path, f"{name} has {size} bytes; it must have {entry['bytes']}")
 
 
 def open_store(path: str | os.PathLike) -> Store:
     """Open a store made by `prepare` for reading.
 
     Raises:
-        ValueError: the folder is not a store, is not finished, is of a newer version, or lacks files; the message
-            says which.
+        DamagedFile: a ValueError. The manifest says what cannot be, or a file is missing or has another size; one line
+            that names file and field. What only reading finds (`verify` reads everything) is raised where it is read.
+        ValueError: the folder is not a store, is not finished or is of a newer version.
     """
     return Store(path)
-
-
-def verify(path: str | os.PathLike | Store) -> list[str]:
-    """Check a store against its manifest: every file's checksum, every array's shape, every count.
-
-    Returns:
-        The problems, one sentence each; an empty list if the store is sound. Reads every byte once.
-    """
-    if isinstance(path, Store):
-        path = path.path
-    path = Path(path).absolute()
-    try:
-        store = open_store(path)
-    except ValueError as e:
-        return [str(e)]
-    problems = [
-        f"{name}: checksum {crc:08x}; it must be {entry['crc32']:08x}"
-        for name, entry in store._files()
-        if (crc := crc32_of_file(store.path / name)) != entry["crc32"]
-    ]
-    try:
-        problems += _count_problems(store)
-    except (ValueError, IndexError, OSError) as e:
-        problems.append(f"the arrays cannot be read: {e}")
-    return problems
-
-
-def _count_problems(store: Store) -> Iterator[str]:
-    n = len(store)
-    columns = [(f"table/{c}.npy", store.table[c], (n,)) for c in store.table]
-    columns += [(f"table/{c}.npy", store._place[c], (n,)) for c in PLACE_COLUMNS]
-    columns.append(("table/scale.npy", store._place["scale"], (n, 12)))
-    for scheme, (names, y) in store.labels.items():
-        columns.append((f"labels/{scheme}.npy", y, (n, len(names))))
-        columns.append((f"labelled/{scheme}.npy", store.labelled[scheme], (n,)))
-    for name, array, shape in columns:
-        if array.shape != shape:
-            yield f"{name} has shape {array.shape}; it must be {shape}"
-            return
-    ids, counts = np.unique(store.table["record_id"], return_counts=True)
-    for i in ids[counts > 1][:5]:
-        yield f"record {i} is there more than once"
-    shard = np.asarray(store._place["shard"])
-    for k, entry in enumerate(store._shards):
-        mine = np.flatnonzero(shard == k)
-        width = 159 * len(store.feature_leads)
-        arrays = {name: _load(store.path / entry["name"] / f"{name}.npy") for name in SHARD_ARRAYS}
-        n_samples = np.asarray(store.table["n_samples"])[mine].astype(np.int64)
-        expected = {
-            "signals": (np.int16, (12 * int(n_samples.sum()),)),
-            "rpeaks": (np.int32, (int(store._place["n_rpeaks"][mine].sum()),)),
-            "features": (np.float32, (int(store._place["n_segments"][mine].sum()), width)),
-        }
-        for name, (dtype, shape) in expected.items():
-            if arrays[name].dtype != dtype or arrays[name].shape != shape:
-                yield (
-                    f"{entry['name']}/{name}.npy is {arrays[name].dtype} {arrays[name].shape}; "
-                    f"the table asks for {np.dtype(dtype)} {shape}"
-                )
-        if len(mine) != entry["n_records"]:
-            yield f"{entry['name']} has {entry['n_records']} records, the table {len(mine)}"
-        for start, length in (
-            ("sample_start", n_samples),
-            ("rpeak_start", store._place["n_rpeaks"][mine]),
-            ("segment_start", store._place["n_segments"][mine]),
-        ):
-            begins = np.concatenate([[0], np.cumsum(length)[:-1]]) if len(mine) else np.zeros(0)
-            if not np.array_equal(store._place[start][mine], begins):
-                yield f"table/{start}.npy: the records of {entry['name']} overlap or leave gaps"
-        for i in mine:
-            r = store.rpeaks(i)
-            if len(r) and (r[0] < 0 or r[-1] >= store.table["n_samples"][i] or np.any(np.diff(r) <= 0)):
-                yield f"record {store.table['record_id'][i]}: its R peaks are not ascending samples of the record"
-
-
-# ---- files --------------------------------------------------------------------------------------------------------
-
-
-def crc32_of_file(path: Path) -> int:
-    crc = 0
-    with open(path, "rb") as f:
-        while block := f.read(1 << 20):
-            crc = zlib.crc32(block, crc)
-    return crc
-
-
-def manifest_crc(manifest: dict[str, Any]) -> int:
-    """CRC-32 of the manifest's other entries, written compactly with sorted keys."""
-    rest = {k: v for k, v in manifest.items() if k != "crc32"}
-    return zlib.crc32(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode())
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        if path.stat().st_size and _is_empty_array(path):  # an empty file region cannot be mapped
-            return np.load(path, allow_pickle=False)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as e:
-        raise ValueError(f"{path} cannot be read as a NumPy array: {e}") from None
-
-
-def _is_empty_array(path: Path) -> bool:
-    with open(path, "rb") as f:
-        version = np.lib.format.read_magic(f)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        return 0 in read(f)[0]
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    file = path / MANIFEST
-    if not path.is_dir():
-        raise ValueError(f"{path} is not a folder; it must be a store made by `prepare`")
-    if not file.is_file():
-        begun = "an unfinished store: run the same `prepare` again" if (path / "plan.json").is_file() else "not a store"
-        raise ValueError(f"{path} is {begun} (it has no {MANIFEST})")
-    try:
-        m = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as e:
-        raise ValueError(f"{file} is damaged: {e}") from None
-    if not isinstance(m, dict) or m.get("format") != FORMAT:
-        raise ValueError(f"{file} is not the manifest of a {FORMAT}")
-    if m.get("version") != VERSION:
-        raise ValueError(f"{path} is a store of version {m.get('version')!r}; this library reads version {VERSION}")
-    if m.get("crc32") != manifest_crc(m):
-        raise ValueError(f"{file} is damaged: its checksum does not fit")
-    if tuple(m["leads"]) != STANDARD_LEADS:
-        raise ValueError(f"{file}: leads is {m['leads']!r}; it must be {list(STANDARD_LEADS)}")
-    return m

@@ -17,24 +17,25 @@ from typing import Any
 
 import numpy as np
 
+from .._files import DamagedFile
 from ..ops._arrays import STANDARD_LEADS
-from .store import (
+from .store_files import (
+    DTYPES,
     FORMAT,
     HEADER_BYTES,
     MANIFEST,
     OPTIONAL_COLUMNS,
     PLACE_COLUMNS,
+    PLAN,
+    RECORDS,
+    SHARD_MANIFEST,
     TABLE_COLUMNS,
     VERSION,
-    crc32_of_file,
+    file_entry,
+    is_count,
     manifest_crc,
 )
 
-SHARD_MANIFEST = "shard.json"
-RECORDS = "records.jsonl"
-_DTYPES = {"age": "<f4", "fold": "<i2", "n_samples": "<i4", "shard": "<i4", "sample_start": "<i8"}
-_DTYPES |= {"quality": "<f4", "paced": "|b1"}
-_DTYPES |= {"rpeak_start": "<i8", "n_rpeaks": "<i4", "segment_start": "<i8", "n_segments": "<i4"}
 _TEXT = ("record_id", "source", "patient_id", "sex")
 
 
@@ -160,10 +161,33 @@ def finished_shard(dest: Path, name: str) -> dict[str, Any] | None:
     """The manifest of a shard that is there whole, otherwise None."""
     try:
         shard = json.loads((dest / name / SHARD_MANIFEST).read_text(encoding="utf-8"))
+        if not _is_shard(shard):
+            return None
         whole = all((dest / name / f).stat().st_size == e["bytes"] for f, e in shard["files"].items())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError):
         return None
     return shard if whole else None
+
+
+def _is_shard(m: Any) -> bool:
+    """Whether this is what `ShardWriter.commit` writes; a shard whose manifest is damaged is made again."""
+    arrays = {"signals.npy", "rpeaks.npy", "features.npy"}
+    try:
+        texts = [
+            *m["widths"],
+            *m["schemes"],
+            *m["classes"],
+            *m["unlabelled"],
+            *(c for v in m["classes"].values() for c in v),
+        ]
+        texts += [x for pair in m["skipped"] for x in pair]
+        counts = [m["n_records"], *m["widths"].values(), *m["unlabelled"].values()]
+        counts += [e[key] for e in m["files"].values() for key in ("bytes", "crc32")]
+        pairs = all(len(pair) == 2 for pair in m["skipped"])
+        files = m["files"].keys() == arrays | {RECORDS}
+    except (KeyError, TypeError, AttributeError):
+        return False
+    return files and pairs and all(isinstance(x, str) for x in texts) and all(map(is_count, counts))
 
 
 def index_of(dest: Path, names: list[str], classes: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
@@ -177,7 +201,8 @@ def index_of(dest: Path, names: list[str], classes: Mapping[str, tuple[str, ...]
         if shard is None:
             raise ValueError(f"{dest / name} is missing or incomplete: run the same `prepare` again")
         n_skipped += len(shard["skipped"])
-        shards.append({"name": name, "n_records": shard["n_records"], "files": shard["files"]})
+        files = shard["files"] | {SHARD_MANIFEST: file_entry(dest / name / SHARD_MANIFEST)}
+        shards.append({"name": name, "n_records": shard["n_records"], "files": files})
         for scheme in shard["schemes"]:
             found.setdefault(scheme, set()).update(shard.get("classes", {}).get(scheme, ()))
     schemes = {scheme: list(classes[scheme]) for scheme in classes if scheme in found}
@@ -205,7 +230,7 @@ def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes:
     for folder in ("table", "labels", "labelled"):
         (work / folder).mkdir(parents=True)
     table = {
-        name: ArrayFile(work / "table" / f"{name}.npy", _DTYPES.get(name) or f"<U{width[name]}") for name in columns
+        name: ArrayFile(work / "table" / f"{name}.npy", DTYPES.get(name) or f"<U{width[name]}") for name in columns
     }
     scale = ArrayFile(work / "table" / "scale.npy", "<f4", (12,))
     multi_hot = {s: ArrayFile(work / "labels" / f"{s}.npy", "|u1", (len(c),)) for s, c in schemes.items()}
@@ -238,6 +263,7 @@ def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes:
     files |= {f"labelled/{s}.npy": f.close() for s, f in labelled.items()}
     for name in ("records.csv", "skipped.csv"):
         files[name] = file_entry(work / name)
+    files |= {name: file_entry(dest / name) for name in PLAN if (dest / name).is_file()}  # of `prepare`
     (dest / MANIFEST).unlink(missing_ok=True)
     for name in ("table", "labels", "labelled"):
         shutil.rmtree(dest / name, ignore_errors=True)
@@ -251,11 +277,6 @@ def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes:
     return index["n_records"]
 
 
-def file_entry(path: Path) -> dict[str, int]:
-    """What a manifest says of a file."""
-    return {"bytes": path.stat().st_size, "crc32": crc32_of_file(path)}
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write through a temporary file, so that the file is never there in part."""
     work = path.with_name(f".{path.name}.{os.getpid()}")
@@ -264,6 +285,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _rows(dest: Path, name: str) -> Iterator[dict[str, Any]]:
-    with open(dest / name / RECORDS, encoding="utf-8") as f:
-        for line in f:
-            yield json.loads(line)
+    path = dest / name / RECORDS
+    with open(path, "rb") as f:
+        for i, line in enumerate(f):
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as e:
+                raise DamagedFile(
+                    path, f"line {i + 1} is not JSON ({e}); remove {name} and run `prepare` again"
+                ) from None
+            yield row
