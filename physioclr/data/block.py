@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .recipe import SEGMENT, Recipe
-from .store import MISSING
 from .store_writer import ShardWriter, finished_shard
-from .wfdb_source import RecordError
+from .wfdb_source import RecordError, millivolts
 
 FEATURE_LEADS = ("II", "V1", "V5")
 N_FEATURES = 159 * len(FEATURE_LEADS)
@@ -125,11 +124,9 @@ def physiology(records: list[_Pending], fs: float) -> list[Physiology]:
     import physioclr as pc
 
     x = np.empty((len(records), *records[0].signal.shape), np.float32)
+    zero = np.zeros(x.shape[1])
     for y, p in zip(x, records, strict=True):
-        np.multiply(p.signal, p.scale[:, None], out=y)
-        missing = p.signal == MISSING
-        if missing.any():
-            y[missing] = np.nan
+        millivolts(p.signal, zero, p.scale, y)
     peaks = pc.detect_rpeaks(x, fs)
     features, paced = pc.physio_features(x, fs, peaks, lead=list(FEATURE_LEADS), segment=SEGMENT, return_paced=True)
     return [
