@@ -11,9 +11,8 @@ import numpy as np
 from ..ops.features import physio_features
 from ..ops.rpeaks import detect_rpeaks
 from .recipe import SEGMENT, Recipe
-from .store import MISSING
 from .store_writer import ShardWriter, finished_shard
-from .wfdb_source import RecordError
+from .wfdb_source import RecordError, millivolts
 
 FEATURE_LEADS = ("II", "V1", "V5")
 N_FEATURES = 159 * len(FEATURE_LEADS)
@@ -125,11 +124,9 @@ def _culprit(batch: list[_Pending], fs: float) -> str:
 def physiology(records: list[_Pending], fs: float) -> list[Physiology]:
     """Of records of one length: R peaks of the whole record, and the features of its 5 s segments."""
     x = np.empty((len(records), *records[0].signal.shape), np.float32)
+    zero = np.zeros(x.shape[1])
     for y, p in zip(x, records, strict=True):
-        np.multiply(p.signal, p.scale[:, None], out=y)
-        missing = p.signal == MISSING
-        if missing.any():
-            y[missing] = np.nan
+        millivolts(p.signal, zero, p.scale, y)
     peaks = detect_rpeaks(x, fs)
     features, paced = physio_features(x, fs, peaks, lead=list(FEATURE_LEADS), segment=SEGMENT, return_paced=True)
     return [

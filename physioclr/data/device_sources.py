@@ -114,7 +114,10 @@ class EdfSource(_FileSource):
         length = min(map(len, signals))
         scale = np.array([_MV.get(reader.getPhysicalDimension(k).strip().lower(), np.nan) for k in rows])
         samples = np.array([x[:length] for x in signals])
-        return Record(samples, scale, np.zeros(len(rows)), fs, [labels[k] for k in rows], [])
+        units = {k: reader.getPhysicalDimension(k).strip() for k in range(n) if k not in rows}
+        left_out = tuple(f"{labels[k]} ({unit})" for k, unit in units.items() if unit.lower() not in _MV)
+        leads = [labels[k] for k in rows]
+        return Record(samples, scale, np.zeros(len(rows)), fs, leads, [], tuple(rates), left_out)
 
     def _patient(self, reader: Any) -> dict[str, Any]:
         """Of EDF+: the patient's code or name, sex, and the age at the start of the recording."""

@@ -114,17 +114,21 @@ def prepare(
         n_new = _prepare(plan, part, parts, jobs, progress)
     finally:
         source.close()
-    complete, stored, left_out, unlabelled = True, 0, 0, Counter()
+    complete, stored, left_out, resampled, unlabelled, signals = True, 0, 0, 0, Counter(), Counter()
     for k in range(plan.n_blocks):
         finished = finished_shard(dest, shard_name(k))
         complete = complete and finished is not None
         stored += finished["n_records"] if finished else 0
         left_out += len(finished["skipped"]) if finished else 0
         unlabelled.update(finished.get("unlabelled", {}) if finished else {})
+        resampled += finished.get("resampled", 0) if finished else 0
+        signals.update(finished.get("left_out", {}) if finished else {})
     if complete:
         _complete(plan)
     seconds = time.monotonic() - begun
-    return Report(dest, plan.n_records, stored, left_out, n_new, complete, seconds, dict(unlabelled), plan.remarks)
+    counts = (plan.n_records, stored, left_out, n_new)
+    said = (dict(unlabelled), plan.remarks, resampled, dict(signals))
+    return Report(dest, *counts, complete, seconds, *said)
 
 
 def _prepare(plan: Plan, part: int, parts: int, jobs: int, progress: Progress | None) -> int:

@@ -13,7 +13,7 @@ from .labels import CLASSES
 from .metadata import parse_sex
 from .record_table import RecordTable, check_scheme
 from .sources import Source
-from .standard import standardise
+from .standard import origin, standardise
 from .wfdb_source import RecordError
 from .zeros import mark_zeros
 
@@ -80,7 +80,7 @@ class Recipe:
         if self.describe is not None:
             said = self.describe(record_id, dict(row))
             row = merge(row, check_row(said or {}, "describe", self.classes()))
-        return signal, scale, row
+        return signal, scale, row | origin(record, self.fs)
 
 
 def merge(row: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

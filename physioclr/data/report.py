@@ -25,6 +25,8 @@ class Report:
             diagnosis, a record of PTB-XL without a diagnostic superclass, an empty cell. They are not labelled, not
             "negative of every class".
         remarks: what else there is to say of the source and the table, one sentence each.
+        n_resampled: records stored of which a lead was recorded at another rate than the store's (table: `own_fs`).
+        signals_left_out: signals that are not voltages, with the number of records stored without them (`left_out`).
     """
 
     dest: Path
@@ -36,6 +38,8 @@ class Report:
     seconds: float
     unlabelled: dict[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    n_resampled: int = 0
+    signals_left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def kept_nothing(self) -> bool:
@@ -63,5 +67,11 @@ class Report:
             text += f"; nothing could be used, for reasons such as {first[1]!r} ({first[0]})" if first else ""
         if self.unlabelled:
             text += "; not labelled: " + ", ".join(f"{n} in {scheme}" for scheme, n in self.unlabelled.items())
+        if self.n_resampled:
+            text += f"; {self.n_resampled} resampled"
+        if self.signals_left_out:
+            most = sorted(self.signals_left_out.items(), key=lambda item: -item[1])
+            text += "; signals left out: " + ", ".join(f"{name} of {n}" for name, n in most[:8])
+            text += f" and {len(most) - 8} others" if len(most) > 8 else ""
         text = text if self.finished else text + "; other shards are still to be prepared"
         return "\n".join((text, *self.remarks))

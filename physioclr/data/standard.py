@@ -9,6 +9,7 @@ from .resample import resample
 from .wfdb_source import MISSING_INT16, RESOLUTIONS, Record, RecordError
 
 _FULL_SCALE = 32767
+_NAMED = 16  # signals left out that the table names
 _UNIT = 1e-3  # mV per unit of a signal that had to be computed anew, unless its range needs more
 _LIMB = np.array([[1, 0], [0, 1], [-1, 1], [-0.5, -0.5], [1, -0.5], [-0.5, 1]])  # each limb lead of I and II
 
@@ -56,6 +57,29 @@ def standardise(record: Record, fs: float, min_seconds: float = 5.0) -> tuple[np
     if record.fs != fs:
         x = resample(x, record.fs, fs)
     return _quantise(_derive(x, rows) if derived else x)
+
+
+def origin(record: Record, fs: float) -> dict[str, str]:
+    """What a store at `fs` says of how a record came to it, as cells of its table; no cell where there is nothing.
+
+    own_fs: the sampling rate in Hz at which the standard leads were recorded where that is not `fs`, as "257", or by
+    lead where they differ ("V5 125|V6 125"). left_out: its signals that are not voltages, as "ABP (mmHg)|Resp (Ohm)".
+    """
+    cells = {}
+    if record.fs != fs or any(rate != fs for rate in record.own_fs):
+        rates = record.own_fs or (record.fs,) * len(record.leads)
+        own = {
+            lead: rates[row] for lead, row in zip(STANDARD_LEADS, _rows(record.leads), strict=True) if row is not None
+        }
+        if len(set(own.values())) == 1:
+            own = {"": next(iter(own.values()))}
+        text = "|".join(f"{lead} {rate:.10g}".strip() for lead, rate in own.items() if rate != fs)
+        cells |= {"own_fs": text} if text else {}
+    if record.left_out:
+        more = len(record.left_out) - _NAMED
+        names = [name.replace("|", "/") for name in record.left_out[:_NAMED]]
+        cells["left_out"] = "|".join([*names, *([f"and {more} more"] if more > 0 else [])])
+    return cells
 
 
 def _range(x: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -93,7 +93,8 @@ class Store:
         leads: the 12 standard names, in the order of the signals' rows.
         table: dict of (N,) columns: record_id, source, patient_id ("" where unknown), age (years, NaN where unknown),
             sex ("F", "M" or ""), fold (-1 where there is none), n_samples, quality (of the R peaks, 0..1) and paced
-            (whether a ventricular pacing spike was seen); split where the user's table has it.
+            (whether a ventricular pacing spike was seen); split, own_fs and left_out in a store where a record has them
+            (docs/store.md).
         labels: dict scheme -> (class names, (N, C) uint8 multi-hot).
         labelled: dict scheme -> (N,) bool: whether the scheme applies to the record. Rows of others are zero.
         feature_leads, segment: leads whose features lie side by side in `features`, and the segment's length in s.

@@ -26,7 +26,7 @@ RECORDS = "records.jsonl"
 PLAN = ("plan.json", "plan.txt")
 
 TABLE_COLUMNS = ("record_id", "source", "patient_id", "age", "sex", "fold", "n_samples", "quality", "paced")
-OPTIONAL_COLUMNS = ("split",)  # text, in the table of a store where a record has it
+OPTIONAL_COLUMNS = ("split", "own_fs", "left_out")  # text, in the table of a store where a record has it
 # Where a record lies: its shard, and its first sample, R peak and segment within the shard's arrays.
 PLACE_COLUMNS = ("shard", "sample_start", "rpeak_start", "n_rpeaks", "segment_start", "n_segments")
 # Of the columns that are not text; a tuple: the rest of the shape.

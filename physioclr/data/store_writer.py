@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,8 @@ class ShardWriter:
                 unlabelled[scheme] = unlabelled.get(scheme, 0) + 1
         shard = {"n_records": len(self._records), "widths": widths, "schemes": sorted(classes)}
         shard |= {"classes": {s: sorted(names) for s, names in sorted(classes.items())}, "unlabelled": unlabelled}
+        left_out = Counter(name for r in self._records for name in r.get("left_out", "").split("|") if name)
+        shard |= {"resampled": sum("own_fs" in r for r in self._records), "left_out": left_out}
         shard |= {"skipped": self._skipped, "files": files, **(more or {})}
         (self.folder / SHARD_MANIFEST).write_text(json.dumps(shard), encoding="utf-8")
         if replace and self.final.is_dir():

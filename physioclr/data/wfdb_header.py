@@ -88,9 +88,12 @@ def own_fault(e: OSError) -> bool:
     return e.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 
 
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
 def open_file(path: str) -> int:
     """A file's descriptor, to be closed by the caller. Of a pipe or a device, which might wait for ever, an OSError."""
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    fd = os.open(path, _READ)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise IsADirectoryError(errno.EISDIR, "it is not a file", path)
@@ -325,7 +328,7 @@ def segment_names(path: str) -> list[str]:
     Looks at the first line alone where that suffices: `find_records` asks of every header.
     """
     try:
-        fd = open_file(path)
+        fd = os.open(path, _READ)  # of a pipe without a writer the read is empty
         try:
             head = os.read(fd, 4096)
         finally:

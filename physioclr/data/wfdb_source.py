@@ -63,7 +63,7 @@ class Record(NamedTuple):
                 that are absent are computed from two that are there, any other is NaN.
         """
         if self.samples.dtype == np.int16:
-            mv = _millivolts(self.samples, self.baseline, self.scale)
+            mv = millivolts(self.samples, self.baseline, self.scale)
         else:
             mv = ((self.samples - self.baseline[:, None]) * self.scale[:, None]).astype(np.float32)
         if standard:
@@ -73,13 +73,17 @@ class Record(NamedTuple):
         return mv
 
 
-def _millivolts(samples: np.ndarray, baseline: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """The same of int16, with -32768 as NaN, in one pass over memory."""
+def millivolts(
+    samples: np.ndarray, baseline: np.ndarray, scale: np.ndarray, mv: np.ndarray | None = None
+) -> np.ndarray:
+    """The same of int16, with -32768 as NaN, in one pass over memory; into mv (L, T) float32 if there is one."""
     x = np.ascontiguousarray(samples)
     baseline, scale = (np.ascontiguousarray(v, np.float64) for v in (baseline, scale))
     if x.ndim != 2 or not len(x) == len(baseline) == len(scale):
         raise ValueError(f"samples, baseline, scale have shapes {x.shape}, {baseline.shape}, {scale.shape}")
-    mv = np.empty(x.shape, np.float32)
+    if mv is None:
+        mv = np.empty(x.shape, np.float32)
+    assert mv.shape == x.shape and mv.dtype == np.float32 and mv.flags.c_contiguous
     _core.wfdb_millivolts(x.ctypes.data, *x.shape, baseline.ctypes.data, scale.ctypes.data, mv.ctypes.data)
     return mv
 

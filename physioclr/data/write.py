@@ -20,7 +20,7 @@ from .recipe import SEGMENT, check_row, merge
 from .record_table import check_scheme
 from .report import Report
 from .sources import UNITS, bare_row
-from .standard import standardise
+from .standard import origin, standardise
 from .store_writer import ShardWriter, write_index
 from .wfdb_source import RecordError
 from .zeros import ZERO_SECONDS, mark_zeros
@@ -89,7 +89,7 @@ class _Writer:
         self._names: list[str] = []
         self._shard: ShardWriter | None = None
         self._pending: list[_Pending] = []
-        self._in_shard = self._bytes = 0
+        self._in_shard = self._bytes = self._resampled = 0
 
     def add(self, item: Any) -> None:
         who = f"record {self.n} of records"
@@ -132,6 +132,8 @@ class _Writer:
         except RecordError as e:
             self._shard.skip(record_id, one_line(e))
         else:
+            row |= origin(record, self.fs)
+            self._resampled += "own_fs" in row
             self._pending.append(_Pending(record_id, signal, scale, row))
             self._bytes += signal.nbytes
             for scheme in row["unlabelled"]:
@@ -162,7 +164,8 @@ class _Writer:
         settings = {"library": version(), "fs": self.fs, "segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
         write_index(self.dest, self._names, settings, self.classes)
         seconds = time.monotonic() - begun
-        return Report(self.dest, self.n, self.kept, self.left_out, self.n, True, seconds, self.unlabelled)
+        counts = (self.n, self.kept, self.left_out, self.n)
+        return Report(self.dest, *counts, True, seconds, self.unlabelled, n_resampled=self._resampled)
 
     def discard(self) -> None:
         if self._shard is not None:

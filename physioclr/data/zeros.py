@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -68,13 +69,16 @@ def mark_zeros(record: Record, seconds: float, ends: bool = False) -> Record:
     """
     if not seconds:
         return record
-    rows = [i for i, name in enumerate(record.leads) if name.strip().casefold() in _STANDARD]
-    samples = record.samples
+    rows, samples = _standard_rows(tuple(record.leads)), record.samples
     if not rows or not samples.shape[1]:
         return record
-    if not ends and np.count_nonzero(samples[rows[0]] == record.baseline[rows[0]]) < seconds * record.fs - 1e-9:
-        return record
-    gap = zero_stretches(samples[rows] == record.baseline[rows, None], record.fs, seconds, ends)
+    least = 1 if ends else seconds * record.fs - 1e-9
+    zero = np.ones((1, samples.shape[1]), bool)
+    for row in rows:  # a few leads tell of nearly every record
+        zero[0] &= _equals(samples[row], record.baseline[row])
+        if np.count_nonzero(zero) < least:
+            return record
+    gap = zero_stretches(zero, record.fs, seconds, ends)
     if gap is None:
         return record
     samples = np.array(samples)
@@ -82,4 +86,16 @@ def mark_zeros(record: Record, seconds: float, ends: bool = False) -> Record:
     return record._replace(samples=samples)
 
 
+def _equals(x: np.ndarray, value: float) -> np.ndarray | bool:
+    """Samples that have a value; int16 are compared as such, several times as fast as by way of float64."""
+    if x.dtype != np.int16:
+        return x == value
+    return x == np.int16(value) if value.is_integer() and abs(value) <= 32767 else False
+
+
 _STANDARD = frozenset(lead.casefold() for lead in STANDARD_LEADS)
+
+
+@functools.lru_cache(maxsize=64)  # the same in every record of a collection
+def _standard_rows(leads: tuple[str, ...]) -> list[int]:
+    return [i for i, name in enumerate(leads) if name.strip().casefold() in _STANDARD]
