@@ -2,16 +2,19 @@
 
 import csv
 import importlib
+import json
 import shutil
 import signal
 import sys
 import time
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import physioclr as pc
-from physioclr import cli
+from physioclr import bench, cli
 
 
 @pytest.fixture
@@ -255,7 +258,24 @@ def test_probe_options(physioclr, store, tmp_path):
 
 def test_bench(physioclr):
     status, out, err = physioclr("bench", "--seconds", "0.01")
-    assert status == 0 and "R peaks, one lead" in out and "eager torch" in out, err
+    assert status == 0 and "R peaks, one lead" in out and "eager torch" in out and "times as long" in out, err
+    assert ("not installed" in out) == bool(bench.missing_peers())
+    status, out, err = physioclr("bench", "--seconds", "0.01", "--json")
+    got = json.loads(out)
+    assert status == 0 and got["missing"] == bench.missing_peers() and got["info"]["physioclr"] == pc.__version__
+    row = next(r for r in got["rows"] if r["beside"] == "eager torch")
+    assert row["times_as_long"] == pytest.approx(row["beside_seconds"] / row["seconds"])
+    assert any(r["beside"] is None and r["times_as_long"] is None for r in got["rows"])
+
+
+def test_the_extra_bench_brings_every_peer_pinned():
+    root = Path(__file__).resolve().parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    pinned = {
+        line.partition("==")[0].lower() for line in (root / "constraints.txt").read_text().splitlines() if "==" in line
+    }
+    assert set(bench.PEERS) <= set(project["optional-dependencies"]["bench"]) and set(bench.PEERS) <= pinned
+    assert all(name in (root / "README.md").read_text() + " faiss-cpu" for name in bench.PEERS)
 
 
 def test_the_loss_that_bench_compares_with_is_the_same():

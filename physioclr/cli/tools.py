@@ -36,15 +36,26 @@ def demo(
 def bench(
     peers: Annotated[bool, typer.Option("--peers", help="Also the detectors of other installed packages.")] = False,
     seconds: Annotated[float, typer.Option(help="Time spent on each row, s.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Rows, versions and missing peers as JSON.")] = False,
 ) -> None:
     """Time the operations on this machine beside plain PyTorch, medians taken in turns."""
+    import json
     import math
 
-    from ..bench import rows, text
+    from ..bench import missing_peers, rows, text
     from ..info import info as collect
 
+    found, missing = rows(peers, seconds), missing_peers()
+    if as_json:
+        about = {k: str(v) for k, v in collect().items()}
+        print(json.dumps({"info": about, "rows": [r.as_dict() for r in found], "missing": missing}, indent=1))
+        return
     lines = []
-    for row in rows(peers, seconds):
+    for row in found:
         beside = [] if math.isnan(row.beside_seconds) else [text(row.beside_seconds), row.beside_seconds / row.seconds]
         lines.append([row.name, text(row.seconds), row.beside, *(beside or ["", ""])])
-    show_table(f"medians, {collect()['threads']} threads", ["", "physioclr", "beside it", "takes", "ratio"], lines)
+    columns = ["", "physioclr", "beside it", "takes", "times as long"]
+    show_table(f"medians, {collect()['threads']} threads", columns, lines)
+    if missing:
+        names = ", ".join(missing)
+        out.print(f"not installed, so not compared with: {names}; pip install 'physioclr[bench]'", markup=False)
