@@ -44,6 +44,11 @@ def run(benchmark, f, slow=False):
     benchmark.extra_info["ns per sample"] = round(benchmark.stats.stats.min * 1e9 / (B * L * T), 2)
 
 
+def same_work(benchmark, what):
+    """Rows of a group are compared, so they do the same: ours and the peers' of one augmentation."""
+    benchmark.group = f"{what}, {B} x {L} x {T}"
+
+
 def plan(*names):
     return pc.Augment(**{n: FIELDS[n](p=1) for n in names})
 
@@ -53,12 +58,12 @@ def test_copy(benchmark, batch):
     run(benchmark, batch[0].copy)
 
 
-@pytest.mark.benchmark(group="into a buffer that is there")
 @pytest.mark.parametrize(
     "name", ["copy", "crop", "shuffle r", "shuffle tp", "time_warp", "rr_scale", "gaussian_noise", "seven steps"]
 )
 def test_out(benchmark, batch, name):
     """As above without the time in which the system clears the pages of a fresh result."""
+    same_work(benchmark, f"{name}, into a buffer that is there")
     x, r = batch
     out = np.zeros_like(x)
     if name == "copy":
@@ -70,27 +75,27 @@ def test_out(benchmark, batch, name):
     run(benchmark, lambda: pc.augment(x, p, fs=FS, seed=1, rpeaks=r, out=out))
 
 
-@pytest.mark.benchmark(group="one field")
 @pytest.mark.parametrize("name", FIELDS)
 def test_field(benchmark, batch, name):
+    same_work(benchmark, name)
     run(benchmark, lambda: pc.augment(batch[0], plan(name), fs=FS, seed=1, rpeaks=batch[1]))
 
 
-@pytest.mark.benchmark(group="one field")
 @pytest.mark.parametrize("cut", ["r", "tp"])
 def test_shuffle_beats(benchmark, batch, cut):
+    same_work(benchmark, "beat_shuffle")
     run(benchmark, lambda: pc.shuffle_beats(*batch, seed=1, cut=cut))
 
 
-@pytest.mark.benchmark(group="chain")
 @pytest.mark.parametrize("names", [CHAIN, tuple(FIELDS)], ids=["seven steps", "all twelve"])
 def test_chain(benchmark, batch, names):
+    same_work(benchmark, "seven steps" if names == CHAIN else "all twelve")
     run(benchmark, lambda: pc.augment(batch[0], plan(*names), fs=FS, seed=1, rpeaks=batch[1]))
 
 
-@pytest.mark.benchmark(group="chain")
 @pytest.mark.parametrize("form", ["two views", "from int16", "to float16"])
 def test_chain_forms(benchmark, batch, form):
+    same_work(benchmark, f"seven steps, {form}")
     x, r = batch
     given = {"two views": dict(seed=[1, 2]), "from int16": dict(seed=1, scale=0.005), "to float16": dict(seed=1)}[form]
     x = (x / 0.005).astype(np.int16) if form == "from int16" else x
@@ -128,9 +133,9 @@ def test_gather(benchmark, batch, form):
     run(benchmark, before)
 
 
-@pytest.mark.benchmark(group="peers")
 @pytest.mark.parametrize("what", ["Gaussian noise", "warp"])
 def test_plain_torch(benchmark, batch, what):
+    same_work(benchmark, {"Gaussian noise": "gaussian_noise", "warp": "time_warp"}[what])
     x = torch.from_numpy(batch[0])
     if what == "Gaussian noise":
         return run(benchmark, lambda: x + 0.01 * torch.randn_like(x))
@@ -144,9 +149,9 @@ def test_plain_torch(benchmark, batch, what):
     run(benchmark, warp, slow=True)
 
 
-@pytest.mark.benchmark(group="peers")
 @pytest.mark.parametrize("name", [*CHAIN, "seven steps"])
 def test_ecg_augmentations(benchmark, batch, name):
+    same_work(benchmark, name)
     ea = pytest.importorskip("ecg_augmentations")
     steps = {
         "baseline_wander": ea.BaselineWander(FS),
@@ -162,8 +167,8 @@ def test_ecg_augmentations(benchmark, batch, name):
     run(benchmark, lambda: transform(x), slow=True)
 
 
-@pytest.mark.benchmark(group="peers")
 def test_torch_ecg_wander(benchmark, batch):
+    same_work(benchmark, "baseline_wander")
     wander = pytest.importorskip("torch_ecg.augmenters.baseline_wander")
     augmenter = wander.BaselineWanderAugmenter(int(FS), prob=1.0, inplace=False)
     x = torch.from_numpy(batch[0])

@@ -51,6 +51,7 @@ def one_thread():
 )
 def test_delineate(benchmark, one_thread, records, leads, samples, lead):
     ecg, peaks = recordings(records, leads, samples)
+    benchmark.group = f"{records} records of {leads} leads x {samples} samples, lead {lead!r}"
     benchmark(pc.delineate, ecg, 500, peaks, lead=lead)
     if benchmark.stats:
         benchmark.extra_info["microseconds per record"] = benchmark.stats.stats.min / records * 1e6

@@ -47,7 +47,7 @@ def one_thread():
 @pytest.mark.parametrize("op", CALLS)
 def test_call(benchmark, op, library):
     f, arrays = CALLS[op]
-    benchmark.group = library
+    benchmark.group = op
     benchmark(f, *(arrays if library == "numpy" else map(torch.from_numpy, arrays)))
 
 
@@ -56,19 +56,19 @@ def loss(anchor, views, features):
 
 
 def test_loss(benchmark):
-    benchmark.group = "torch"
+    benchmark.group = "hybrid_contrastive_loss, forward"
     benchmark(loss, *map(torch.from_numpy, (EMBEDDINGS, VIEWS, EMBEDDINGS)))
 
 
 def test_loss_forward_backward(benchmark):
-    benchmark.group = "torch"
+    benchmark.group = "hybrid_contrastive_loss, forward + backward"
     anchor, views, features = map(torch.from_numpy, (EMBEDDINGS, VIEWS, EMBEDDINGS))
     anchor.requires_grad_()
     benchmark(lambda: loss(anchor, views, features).backward())
 
 
 def test_empty_call_of_the_extension(benchmark):
-    benchmark.group = "numpy"
+    benchmark.group = "the floor: an empty call"
     benchmark(_core.num_threads)
 
 
@@ -76,5 +76,5 @@ def test_empty_torch_operator(benchmark):
     library = torch.library.Library("physioclr_overhead", "DEF")
     library.define("nothing(Tensor x) -> Tensor")
     library.impl("nothing", lambda x: torch.empty((1,)), "CPU")
-    benchmark.group = "torch"
+    benchmark.group = "the floor: an empty call"
     benchmark(torch.ops.physioclr_overhead.nothing.default, torch.from_numpy(ROWS))

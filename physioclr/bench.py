@@ -8,6 +8,7 @@ the stated shape; the loss goes forward and backward (D = 256, F = 50), `augment
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable
@@ -21,10 +22,33 @@ Work = Callable[[], Any]
 class Row(NamedTuple):
     """What was timed; seconds of ours; what is beside it ("" if nothing); its seconds (NaN if nothing)."""
 
+    # Both do the same work: the figures are of one record, or of one call where the name says the sizes.
     name: str
     seconds: float
     beside: str
     beside_seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json. times_as_long: what is beside it takes so many times the seconds of ours; None for nothing."""
+        none = self.beside_seconds != self.beside_seconds
+        return {
+            "name": self.name, "seconds": self.seconds, "beside": self.beside or None,
+            "beside_seconds": None if none else self.beside_seconds,
+            "times_as_long": None if none else self.beside_seconds / self.seconds,
+        }  # fmt: skip
+
+
+PEERS = {
+    "anusamalgorithm": "AnuSamAlgorithm", "ecg-augmentations": "ecg_augmentations", "faiss-cpu": "faiss",
+    "fast-qrs-detector": "fast_qrs_detector", "neurokit2": "neurokit2", "physio": "physio",
+    "pytorch-metric-learning": "pytorch_metric_learning", "sleepecg": "sleepecg",
+}  # fmt: skip
+"""Package -> module of what README.md and benchmarks/ compare with: the extra `bench`."""
+
+
+def missing_peers() -> list[str]:
+    """The packages of PEERS that are not installed here."""
+    return [package for package, module in PEERS.items() if importlib.util.find_spec(module) is None]
 
 
 def in_turns(works: list[Work], seconds: float) -> list[float]:
@@ -57,6 +81,9 @@ def _rpeak_peers() -> dict[str, Callable[[np.ndarray, float], Any]]:
         except ImportError:
             pass
 
+    add("AnuSamAlgorithm", lambda m: lambda x, fs: m.find_peak(x, int(fs)))
+    add("fast_qrs_detector", lambda m: lambda x, fs: m.qrs_detector(x, int(fs)))
+    add("physio", lambda m: lambda x, fs: m.compute_ecg(x, fs, parameter_preset="human_ecg"))
     add("sleepecg", lambda m: lambda x, fs: m.detect_heartbeats(x, fs))
     add("neurokit2", lambda m: lambda x, fs: m.ecg_peaks(m.ecg_clean(x, sampling_rate=int(fs)), sampling_rate=int(fs)))
     add("wfdb.processing", lambda m: lambda x, fs: m.xqrs_detect(x, fs, verbose=False))

@@ -1,14 +1,20 @@
 """The commands, in process: what they print, write and answer to mistakes."""
 
 import csv
+import importlib
+import json
 import shutil
+import signal
 import sys
+import time
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import physioclr as pc
-from physioclr import cli
+from physioclr import bench, cli
 
 
 @pytest.fixture
@@ -123,6 +129,119 @@ def test_pretrain_probe_embed(physioclr, store, tmp_path):
     status, out, err = physioclr("embed", store, "--out", tmp_path / "shipped.npy")  # by the encoder of the package
     assert status == 0 and np.load(tmp_path / "shipped.npy").shape == (12, 128), err
     assert physioclr("embed", run, store, run, "--out", tmp_path / "x.npy")[0] == 2
+    # the run's own configuration: no --set again, and what contradicts it is named
+    status, out, err = physioclr("pretrain", store, "--out", run, "--set", "steps=5", "--resume")
+    assert status == 0 and "finished after 5 of 5 steps" in out, err
+    status, out, err = physioclr("pretrain", store, "--out", run, "--set", "tau=0.3", "--resume")
+    assert status == 2 and "another configuration: tau is 0.3 and was 0.1\n" in err
+    status, out, err = physioclr("pretrain", store, "--out", run, "--config", "fast", "--resume")
+    assert status == 2 and "batch_size is 128 and was 8" in err
+    assert pc.train.pretrain(store, run, resume=True).steps == 5  # and so without a configuration in Python
+
+
+def test_embeddings_in_every_form_and_back_to_the_probe(physioclr, store, tmp_path):
+    opened = pc.data.open_store(store)
+    ids = list(opened.table["record_id"])
+    want = pc.train.embed("pretrained", opened)
+    for name in ("e.npy", "e.csv", "e.parquet"):
+        status, out, err = physioclr("embed", store, "--out", tmp_path / name)
+        assert status == 0 and "12 records" in out, err
+    with open(tmp_path / "e.csv", newline="", encoding="utf-8") as f:
+        head, *rows = csv.reader(f)
+    assert head == ["record_id", *(f"e{k}" for k in range(128))] and [r[0] for r in rows] == ids
+    np.testing.assert_array_equal(np.array([r[1:] for r in rows], np.float32), want)
+    (tmp_path / "turned.csv").write_text("\n".join(",".join(r) for r in [head, *rows[::-1]]))
+    words = [store, "--fractions", "1", "--scheme", "ptbxl_superclass", "--folds", "2", "--min-positives", "1"]
+    tables = []
+    for name in ("e.npy", "e.csv", "e.parquet", "turned.csv"):
+        status, out, err = physioclr("probe", "--embeddings", tmp_path / name, *words)
+        assert status == 0 and f"{name.partition('.')[0]}, linear on embedding" in out, err
+        table = tmp_path / f"probe_small_ptbxl_superclass_linear_{name.partition('.')[0]}.csv"
+        tables.append(table.read_text().replace("turned,", "e,"))
+        table.unlink()
+    assert tables[1:] == tables[:-1]
+    own = pc.train.probe(None, store, embeddings=want, out=tmp_path, fractions=(1.0,), scheme="ptbxl_superclass",
+                         folds=2, min_positives=1)  # fmt: skip
+    assert own.csv.read_text().replace("embeddings,", "e,") == tables[0]
+
+
+def test_embeddings_that_do_not_fit(physioclr, store, tmp_path):
+    def refused(message, *words):
+        status, _, err = physioclr(*words)
+        assert status == 2 and message in err, err
+
+    refused("--out is", "embed", store, "--out", tmp_path / "e.txt")
+    refused("must end in .npy, .csv or .parquet", "embed", store, "--out", tmp_path / "e.txt")
+    np.save(tmp_path / "e.npy", np.zeros((11, 3)))
+    refused("must be numbers (12, width)", "probe", store, "--embeddings", tmp_path / "e.npy")
+    np.save(tmp_path / "e.npy", np.full((12, 3), np.nan))
+    refused("NaN or infinity in 12 rows", "probe", store, "--embeddings", tmp_path / "e.npy")
+    ids = list(pc.data.open_store(store).table["record_id"])
+    for rows, message in (
+        (["record_id,a", *(f"{i},1" for i in ids[:-1])], f"no row for 1 records of the store, first {str(ids[-1])!r}"),
+        (["record_id,a", *(f"{i},1" for i in [*ids, ids[0]])], "twice"),
+        (["id,a", *(f"{i},1" for i in ids)], "has the columns id, a"),
+        (["record_id,a", *(f"{i},x" for i in ids)], "no number"),
+        (["record_id,a", *ids], "row 2 has not the 2 columns"),
+        ([], "has the columns ;"),
+    ):
+        (tmp_path / "e.csv").write_text("\n".join(rows))
+        refused(message, "probe", store, "--embeddings", tmp_path / "e.csv")
+    refused("2 paths are given", "probe", store, store, "--embeddings", tmp_path / "e.csv")
+    refused("1 paths are given", "probe", store)
+    np.save(tmp_path / "e.npy", np.ones((12, 2)))
+    refused("no encoder to train", "probe", store, "--embeddings", tmp_path / "e.npy", "--finetune")
+
+
+@pytest.mark.parametrize("command, function, words", [
+    ("prepare", "physioclr.data.prepare", ["x"]), ("probe", "physioclr.train.probe", ["x"]),
+    ("embed", "physioclr.data.open_store", ["--out", "e.csv"]),
+    ("pretrain", "physioclr.train.pretrain", ["--out", "r"]),
+])  # fmt: skip
+def test_ctrl_c_is_status_130(physioclr, monkeypatch, command, function, words):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    module, _, name = function.rpartition(".")
+    monkeypatch.setattr(importlib.import_module(module), name, interrupted)
+    status, _, err = physioclr(command, "x", *words)
+    assert status == 130 and "interrupted" in err
+
+
+def test_an_interrupted_pretrain_is_status_130(physioclr, store, tmp_path, monkeypatch):
+    """The step in progress ends, a checkpoint is there, the next command of `pretrain && probe` is not run."""
+    from physioclr.train.pretrain import Trainer
+
+    step = Trainer.train_step
+
+    def interrupted(self, batches):
+        row = step(self, batches)
+        signal.raise_signal(signal.SIGINT)
+        return row
+
+    monkeypatch.setattr(Trainer, "train_step", interrupted)
+    small = ["--set", "batch_size=8", "channels=[8,8]", "warmup=1", "steps=3", "cache_mb=50"]
+    status, out, err = physioclr("pretrain", store, "--out", tmp_path / "run", *small)
+    assert status == 130 and "interrupted after 1 of 3 steps" in out, err
+
+
+def test_only_the_first_process_speaks(physioclr, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    words = ["--method", "features", "--set", "channels=[8]"]
+    assert physioclr("pretrain", store, "--out", tmp_path / "run", *words)[:2] == (0, "")
+
+
+def test_version(physioclr):
+    assert physioclr("--version")[:2] == (0, f"physioclr {pc.__version__}\n")
+
+
+def test_every_key_of_the_configuration_is_explained(physioclr):
+    from physioclr.train.config import Config, help_text
+
+    status, out, _ = physioclr("pretrain", "--help-config")
+    assert status == 0 and "delta:               float from -1 to 1; default 0.25; similarity from which" in out
+    for key, text in help_text().items():
+        assert f"\n{key}:" in out and text in out and f"\n    {key}: " in Config.__doc__ and text in Config.__doc__
 
 
 def test_probe_options(physioclr, store, tmp_path):
@@ -139,7 +258,24 @@ def test_probe_options(physioclr, store, tmp_path):
 
 def test_bench(physioclr):
     status, out, err = physioclr("bench", "--seconds", "0.01")
-    assert status == 0 and "R peaks, one lead" in out and "eager torch" in out, err
+    assert status == 0 and "R peaks, one lead" in out and "eager torch" in out and "times as long" in out, err
+    assert ("not installed" in out) == bool(bench.missing_peers())
+    status, out, err = physioclr("bench", "--seconds", "0.01", "--json")
+    got = json.loads(out)
+    assert status == 0 and got["missing"] == bench.missing_peers() and got["info"]["physioclr"] == pc.__version__
+    row = next(r for r in got["rows"] if r["beside"] == "eager torch")
+    assert row["times_as_long"] == pytest.approx(row["beside_seconds"] / row["seconds"])
+    assert any(r["beside"] is None and r["times_as_long"] is None for r in got["rows"])
+
+
+def test_the_extra_bench_brings_every_peer_pinned():
+    root = Path(__file__).resolve().parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    pinned = {
+        line.partition("==")[0].lower() for line in (root / "constraints.txt").read_text().splitlines() if "==" in line
+    }
+    assert set(bench.PEERS) <= set(project["optional-dependencies"]["bench"]) and set(bench.PEERS) <= pinned
+    assert all(name in (root / "README.md").read_text() + " faiss-cpu" for name in bench.PEERS)
 
 
 def test_the_loss_that_bench_compares_with_is_the_same():
@@ -175,7 +311,7 @@ def test_mistakes_are_one_clear_line(physioclr, tmp_path, monkeypatch, words, me
 
 def test_progress_in_a_log(capsys, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(cli.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     lines = cli.Lines("prepare", "records", seconds=120)
     now[0] = 100.0
     assert lines(1000, 5000) == "0 records/s"  # found done already

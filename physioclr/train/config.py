@@ -194,6 +194,26 @@ def help_text() -> dict[str, str]:
     return {f.name: f.metadata["help"] for f in dataclasses.fields(Config)}
 
 
+def describe(width: int = 0) -> str:
+    """One line a key: type, range or choices, default, and what it does. width: of the column of names."""
+    lines = []
+    for f in dataclasses.fields(Config):
+        limits = f.metadata
+        default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+        kind = str(f.type).replace("list[", "list of ").removesuffix("]")
+        if limits["choices"]:
+            kind = " | ".join([*limits["choices"], *([f"package.module:{limits['own']}"] if limits["own"] else [])])
+        low, high = limits["low"], limits["high"]
+        if low is not None:
+            kind += f" from {low:g}" + ("" if high is None else f" to {high:g}")
+        shown = yaml.safe_dump(default, default_flow_style=True).partition("\n")[0]
+        lines.append(f"{f.name + ':':{width}} {kind}; default {shown}; {f.metadata['help']}")
+    return "\n".join(lines)
+
+
+Config.__doc__ = f"{Config.__doc__}\n\n    " + describe().replace("\n", "\n    ") + "\n    "
+
+
 def _known(keys: Iterable[str], source: str = "") -> None:
     names = [f.name for f in dataclasses.fields(Config)]
     for key in keys:

@@ -71,7 +71,7 @@ def pretrain(
     Args:
         store: an open store, or the path of one.
         out: the run folder; made if missing. It must be empty unless resume is true.
-        config: the configuration, `Config()` (fast) if None.
+        config: the configuration; None: `Config()` (fast), or with resume that of the run in `out`.
         resume: go on from the newest checkpoint in `out`; starts afresh where there is none.
         progress: called after every step with its metrics: step, steps, epoch, loss, segments_per_s, ...
         records: indices of the records to train on; all if None. Folds in config.exclude_folds go in either case.
@@ -94,6 +94,7 @@ def pretrain(
         from ..data import open_store
 
         store = open_store(store)
+    config = own_config(out) if config is None and resume else config
     config, chosen, module = _chosen(config or Config(), method, encoder)
     devices = list(range(torch.cuda.device_count()))
     with contextlib.ExitStack() as stack:
@@ -103,6 +104,12 @@ def pretrain(
             stack.enter_context(RunFolder(out).alone(resume))
         trainer = Trainer(store, Path(out), config, resume, records, processes, method=chosen, encoder=module)
         return trainer.train(progress, stop_after)
+
+
+def own_config(out: str | Path) -> Config | None:
+    """The configuration of the run that was begun in this folder; None where none was."""
+    folder = RunFolder(out)
+    return folder.config() if folder.begun else None
 
 
 def _chosen(config: Config, method: Any, encoder: Any) -> tuple[Config, Method, torch.nn.Module | None]:

@@ -20,14 +20,16 @@ from .probe_report import COLUMNS, ProbeResult, draw_probe, report
 from .representation import INPUTS, check_inputs, represent
 from .run import Run, open_run
 from .splits import make_split
+from .vectors import GivenEmbeddings
 
 __all__ = ["COLUMNS", "INPUTS", "LinearProbe", "ProbeResult", "draw_probe", "probe", "represent"]
 
 
 def probe(
-    run: str | Path | Run,
+    run: str | Path | Run | None,
     store: Any,
     *,
+    embeddings: Any = None,
     out: str | Path | None = None,
     scheme: str | None = None,
     fractions: Sequence[float] = (0.01, 0.1, 1.0),
@@ -50,7 +52,9 @@ def probe(
 
     Args:
         run: a run folder or an open run. store: an open store with labels, or the path of one.
-        out: folder for the table (CSV) and the picture; the run folder if None.
+        embeddings: of any encoder, instead of a run (then None): (n_records, width) numbers, rows in the store's order,
+            or a file of them: .npy, or .csv or .parquet with the column record_id, whose rows may lie in any order.
+        out: folder for the table (CSV) and the picture; if None that of the run, or of the embeddings' file.
         scheme: the label scheme; if None the one that applies to most records.
         fractions: of the training labels. seeds: draws of labels at each fraction.
         folds: None takes the store's own folds, or makes 5 where it has none; a number makes that many, by patient.
@@ -71,15 +75,24 @@ def probe(
     Raises:
         ValueError: no labels, a scheme that the store lacks, folds that cannot be made. DamagedFile: a file of the run.
     """
-    run = open_run(run)
-    if out is None and run.shipped:
-        raise ValueError(
-            "out is None; give a folder for the table of the shipped encoder, which has no run folder of yours"
-        )
+    if (run is None) == (embeddings is None):
+        raise ValueError("run and embeddings: one of the two must be given, the other None")
+    run = None if run is None else open_run(run)
     if isinstance(store, str | Path):
         from ..data import open_store
 
         store = open_store(store)
+    run = GivenEmbeddings(embeddings, store) if run is None else run
+    if isinstance(run, GivenEmbeddings):
+        if finetune:
+            raise ValueError("finetune is true, but embeddings are given, which have no encoder to train")
+        if out is None and run.path is None:
+            raise ValueError("out is None; give a folder for the table of these embeddings")
+        inputs = ("embedding",) if inputs is None else inputs
+    if out is None and run.shipped:
+        raise ValueError(
+            "out is None; give a folder for the table of the shipped encoder, which has no run folder of yours"
+        )
     inputs = (("embedding",) if run.method.encodes else ("features",)) if inputs is None else inputs
     check_inputs(inputs)
     for f in fractions:

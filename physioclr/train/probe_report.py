@@ -17,6 +17,7 @@ from .files import write_atomically
 from .judge import ALL_SEEDS, MACRO, Task
 from .run import Run
 from .splits import Split
+from .vectors import GivenEmbeddings
 
 COLUMNS = (
     "method", "inputs", "protocol", "scheme", "fraction", "seed", "class", "train_records", "train_positives",
@@ -70,16 +71,17 @@ class ProbeResult:
 
 
 def report(
-    run: Run, store: Any, task: Task, split: Split, scores: dict, rows: list[dict[str, Any]],
+    run: Run | GivenEmbeddings, store: Any, task: Task, split: Split, scores: dict, rows: list[dict[str, Any]],
     left_out: dict[float, list[str]], *, folder: Path, inputs: Sequence[str], protocol: str, picture: bool,
 ) -> ProbeResult:  # fmt: skip
     """The result in its files' names; the folder is made."""
     finetune = protocol == "finetune"
     head = {
-        "method": run.config.method, "inputs": "signal" if finetune else "+".join(inputs),
+        "method": run.name, "inputs": "signal" if finetune else "+".join(inputs),
         "protocol": protocol, "scheme": task.scheme,
     }  # fmt: skip
     name = f"probe_{Path(store.path).name}_{task.scheme}_{protocol}" + "_transfer" * split.across
+    name = name if isinstance(run, Run) else f"{name}_{run.name}"
     name += "" if tuple(inputs) == ("embedding",) else f"_{head['inputs']}"
     folder.mkdir(parents=True, exist_ok=True)
     ids = np.asarray(store.table["record_id"])[task.records]
@@ -93,7 +95,9 @@ def report(
     )
 
 
-def reader_notes(run: Run, store: Any, tested: np.ndarray, left_out: dict[float, list[str]]) -> list[str]:
+def reader_notes(
+    run: Run | GivenEmbeddings, store: Any, tested: np.ndarray, left_out: dict[float, list[str]]
+) -> list[str]:
     """What a reader must know: classes left out, and records that the pretraining saw."""
     notes = [
         f"at {f:g} of the labels too rare and left out: {', '.join(names)}" for f, names in left_out.items() if names

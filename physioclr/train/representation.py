@@ -10,16 +10,21 @@ import numpy as np
 from .dataset import feature_columns
 from .embed import embed
 from .run import Run
+from .vectors import GivenEmbeddings
 
 INPUTS = ("embedding", "features", "demographics")
 
 
-def represent(run: Run, store: Any, records: np.ndarray, inputs: Sequence[str], device: str = "auto") -> np.ndarray:
+def represent(
+    run: Run | GivenEmbeddings, store: Any, records: np.ndarray, inputs: Sequence[str], device: str = "auto"
+) -> np.ndarray:
     """(n, d) float64: the columns that the linear probe sees."""
     check_inputs(inputs)
     parts = []
     for name in inputs:
-        if name == "embedding":
+        if name == "embedding" and isinstance(run, GivenEmbeddings):
+            parts.append(run.values[records])
+        elif name == "embedding":
             parts.append(embed(run, store, records=records, device=device).astype(np.float64))
         elif name == "features":
             columns = feature_columns(store, run.config.feature_leads, run.config.feature_set)

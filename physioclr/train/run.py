@@ -112,6 +112,11 @@ class Run:
     encoder: torch.nn.Module
 
     @property
+    def name(self) -> str:
+        """What tables and pictures call it."""
+        return self.config.method
+
+    @property
     def sd(self) -> float:
         return self.info["input_sd"]
 

@@ -9,9 +9,11 @@ import numpy as np
 
 from ... import _core
 from .._arrays import FLOATS, arrays_of, check_int, is_torch, jax_in_jax_out
+from .._signals import in_millivolts
 from .._types import RPeaks, rpeaks_index
 from . import launch
 from .plan import Augment
+from .told import millivolts_per
 
 
 def view_seed(seed: int, epoch: int, view: int) -> int:
@@ -93,6 +95,7 @@ def augment(
     scale: Any = None,
     dtype: Any = None,
     out: Any = None,
+    unit: str = "mV",
 ) -> tuple[Any, RPeaks | None]:
     """Applies a plan to a batch: each record draws its own parameters and is read and written once.
 
@@ -107,7 +110,8 @@ def augment(
         fs: sampling rate, Hz.
         seed: from 0 to 2^63 - 1; a second view or a new epoch is a new seed (`view_seed`). Several seeds make as many
             views of the batch in one call, each as the call with its seed alone would make it.
-        sample_id: (B,) integers naming the records; 0 .. B - 1 if None.
+        sample_id: (B,) integers naming the records; 0 .. B - 1 if None. A Dataset that augments one record at a time
+            must give the record's index: without it each is record 0 and draws the same numbers.
         rpeaks: `RPeaks`, or (B, P) sample indices padded with -1. Needed if a field of the plan looks at them.
         scale: mV of one unit of int16 samples, a number or one for each lead.
         dtype: of the result: float16, bfloat16 (torch) or float32; None: that of `ecg`, float32 for int16. Everything
@@ -116,6 +120,8 @@ def augment(
             that of the result. A buffer used again saves the time in which the system hands out fresh memory. It may be
             `ecg` itself (in place), where the plan moves no samples: no beat_shuffle, time_warp, rr_scale or crop.
             Without gradient.
+        unit: what `ecg` is in: "mV", "uV", "V" or "nV"; the result is in the same. Not for int16, which has `scale`. An
+            amplitude that no ECG has in this unit is warned of where the plan adds noise, which is told in mV.
 
     R peaks on a CUDA device are not checked, because that would wait for the device: they count up to the first that
     does not rise or lies outside the record.
@@ -128,6 +134,9 @@ def augment(
         ValueError, TypeError: naming the argument; among others a plan that needs R peaks without `rpeaks`.
     """
     _check_plan(plan, rpeaks)
+    factor = millivolts_per(unit, ecg, scale)
+    if factor != 1.0:
+        ecg = in_millivolts(ecg, unit)
     one, seeds = _seeds(seed)
     dtype = _dtype_name(dtype)
     given = None if rpeaks is None else rpeaks_index(rpeaks), sample_id, scale, plan._text, fs, seeds
@@ -141,6 +150,10 @@ def augment(
             raise ValueError(f"dtype is {dtype!r}, but out has dtype {_dtype_name(out.dtype)}; leave dtype out")
         index, count = launch.augment_out(ecg, out, *given)
         result = out
+    if factor != 1.0 and out is None:
+        result = result / factor
+    elif factor != 1.0:
+        result /= factor
     if rpeaks is None:
         return result, None
     return result, _rpeaks_of(rpeaks, index[0], count[0]) if one else _rpeaks_of(rpeaks, index, count)

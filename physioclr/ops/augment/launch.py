@@ -25,8 +25,10 @@ from .._arrays import (
     usable_rpeaks,
 )
 from .._operator import operator
+from .._signals import check_layout
 from . import autograd
 from .text import SHUFFLE_PLANS, TIME_MAPS, moves_samples, plan_numbers
+from .told import tell, warn_of_same_numbers
 
 NO_RPEAKS = 0, 0, 0, None  # as `_core` takes an array that is not there
 Results = tuple[tuple[tuple[int, ...], str], ...]
@@ -94,7 +96,7 @@ def _rpeaks_results(rpeaks: Any, *views_and_records: int) -> Results:
 def _augment_results(
     ecg: Any, rpeaks: Any, sample_id: Any, scale: Any, plan: str, fs: float, seeds: Sequence[int], dtype: str
 ) -> Results:
-    check_ndim(ecg, "ecg", (2, 3), "(records, samples) or (records, leads, samples)")
+    check_layout(ecg, check_fs(fs), short=True)
     dtype = _dtype(ecg, "ecg", fs, seeds, dtype)
     leads, records = ecg.shape[1] if ecg.ndim == 3 else 1, ecg.shape[0]
     _check_scale(ecg, "ecg", scale, ((), (1,), (leads,)), f"a number or ({leads},), one for each lead")
@@ -225,6 +227,7 @@ def augment(
     seeds: Sequence[int], dtype: str,
 ) -> None:  # fmt: skip
     """(views, *ecg.shape) samples, (views, records, beats) R peaks, (views, records) counts."""
+    tell(xp, "augment", ecg, sample_id, scale, plan, fs, seeds)
     x = xp.contiguous(ecg, xp.dtype(ecg))
     _run(xp, out, x, scale, _pass(xp, x.shape, x.shape[-1], rpeaks, sample_id, plan, fs, seeds))
 
@@ -241,6 +244,7 @@ def augment_out(
     """As augment, but the samples into `out`."""
     if not xp.is_contiguous(out):
         raise ValueError("out is not C-contiguous; it must be")
+    tell(xp, "augment", ecg, sample_id, scale, plan, fs, seeds)
     x = xp.contiguous(ecg, xp.dtype(ecg))
     first, at = xp.address(x), xp.address(out)
     if first < at + xp.nbytes(out) and at < first + xp.nbytes(x):
@@ -307,6 +311,7 @@ def augment_bwd(
 def shuffle_beats(
     xp: Arrays, out: tuple[Any, Any, Any], ecg: Any, rpeaks: Any, sample_id: Any, seed: int, cut: str, fs: float
 ) -> None:
+    warn_of_same_numbers("shuffle_beats", ecg.shape[0], sample_id, (seed,))
     x = xp.contiguous(ecg, xp.dtype(ecg))
     _run(xp, out, x, None, _pass(xp, x.shape, x.shape[-1], rpeaks, sample_id, SHUFFLE_PLANS[cut], fs, (seed,)))
 

@@ -40,6 +40,12 @@ def moves_samples(plan: str) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
+def has_noise(plan: str) -> bool:
+    """Whether something in mV is added."""
+    return any(plan_numbers(plan)[ROWS.index(row), 0] > 0 for row in _core.NOISES)
+
+
+@functools.lru_cache(maxsize=256)
 def without_noise(plan: str) -> str:
     """The linear part. Every row draws from its own stream, so the others draw as before."""
     return "; ".join(row for row in plan.split("; ") if row.partition(" ")[0] not in _core.NOISES)

@@ -1,0 +1,98 @@
+"""Commands on recordings: prepare, verify, plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .screen import Lines, StoreArg, app, out, progress_bar
+
+
+@app.command()
+def prepare(
+    src: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of WFDB records (Challenge, PTB-XL, MIMIC ...), HDF5, .npy, Parquet, EDF or DICOM."
+        ),
+    ],
+    dest: Annotated[Path, typer.Argument(help="The store to make, or to go on with.")],
+    fs: Annotated[float, typer.Option(help="Sampling rate of the store, Hz.")] = 500.0,
+    jobs: Annotated[int, typer.Option(help="Records in work at a time.")] = 1,
+    shard: Annotated[str | None, typer.Option(help="i/n: only the i-th of n parts, i from 1 to n.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet: record_id, patient_id, age, sex, fold, split, labels.")
+    ] = None,
+    label_columns: Annotated[
+        list[str] | None,
+        typer.Option(help="Columns of the table that are labels; default those of 0 and 1, labels, dx."),
+    ] = None,
+    zero_seconds: Annotated[
+        float, typer.Option(help="Exact zeros on all leads for so long are missing samples; 0: never.")
+    ] = 0.2,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Enter links to folders, also outside SRC.")
+    ] = False,
+    format: Annotated[
+        str | None, typer.Option(help="wfdb, hdf5, npy, parquet, edf or dicom; default what SRC has.")
+    ] = None,
+    source_fs: Annotated[float | None, typer.Option(help="Sampling rate of bare arrays, Hz.")] = None,
+    unit: Annotated[str, typer.Option(help="Unit of bare arrays: mV, uV, V or nV.")] = "mV",
+    leads: Annotated[list[str] | None, typer.Option(help="Leads of bare arrays, in order; default the 12.")] = None,
+) -> None:
+    """Convert recordings into a store. Records that cannot be used are listed with the reason; all: status 1."""
+    from ..data import prepare as convert
+
+    part = None
+    if shard is not None:
+        try:
+            part = (int(shard.split("/")[0]) - 1, int(shard.split("/")[1]))
+        except (ValueError, IndexError):
+            raise ValueError(f"--shard is {shard!r}; it must be i/n, as 1/4 to 4/4") from None
+
+    with progress_bar() as bar:
+        task = bar.add_task("prepare", total=None, note="")
+
+        lines = Lines("prepare", "records")
+
+        def update(done: int, total: int, left_out: int) -> None:
+            note = f"{left_out} left out" if left_out else ""
+            rate = lines(done, total, note)
+            bar.update(task, completed=done, total=total, note=f"{rate} {note}")
+
+        report = convert(
+            src, dest, fs=fs, jobs=jobs, shard=part, progress=update, table=table, label_columns=label_columns or None,
+            zero_seconds=zero_seconds, follow_links=follow_links, format=format, source_fs=source_fs, unit=unit,
+            leads=leads or None,
+        )  # fmt: skip
+    out.print(str(report), markup=False)
+    if report.kept_nothing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(store: StoreArg) -> None:
+    """Check a store: files, shapes, counts and checksums."""
+    from ..data import verify as check
+
+    problems = check(store)
+    for problem in problems:
+        out.print(problem, markup=False)
+    count = f"{len(problems)} problem{'s' * (len(problems) > 1)}" if problems else "no problems"
+    out.print(f"{store}: {count}", markup=False)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plot(
+    record: Annotated[Path, typer.Argument(help="A WFDB record: its header, or the path without suffix.")],
+    path: Annotated[Path, typer.Option("--out", help="The picture to write (.png, .svg or .pdf).")] = Path("ecg.png"),
+    start: Annotated[float, typer.Option(help="Where the picture begins, s.")] = 0.0,
+) -> None:
+    """Draw a record on ECG paper with its R peaks, wave boundaries and intervals."""
+    from ..plots import draw_record
+
+    out.print(str(draw_record(record, path, start=start)), markup=False)

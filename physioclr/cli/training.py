@@ -1,0 +1,132 @@
+"""Commands of the training: pretrain, probe, embed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .screen import INTERRUPTED, Lines, StoreArg, app, first_process, out, progress_bar
+
+
+def _help_config(wanted: bool) -> None:
+    if wanted:
+        from ..train.config import describe
+
+        out.print("Keys of a YAML file and of --set key=value:\n\n" + describe(20), markup=False)
+        raise typer.Exit()
+
+
+@app.command()
+def pretrain(
+    store: StoreArg,
+    run: Annotated[Path, typer.Option("--out", help="Run folder: configuration, metrics, checkpoints, loss curve.")],
+    method: Annotated[
+        str | None, typer.Option(help="physioclr, simclr, cmsc, supervised, features, random or package.module:Class.")
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="A YAML file, or `fast`, `beats` or `published`; default fast, with --resume the run's own."),
+    ] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, over the configuration.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint of the run folder.")] = False,
+    help_config: Annotated[
+        bool, typer.Option("--help-config", help="Every key of --set.", callback=_help_config, is_eager=True)
+    ] = False,
+) -> None:
+    """Pretrain an encoder on a store. Ctrl-C saves a checkpoint (status 130), --resume goes on from it."""
+    from ..train import Config
+    from ..train import pretrain as train
+    from ..train.pretrain import own_config
+
+    begun = own_config(run) if resume and config is None else None
+    base = begun or Config.load(config or "fast")
+
+    settings = list(settings or []) + ([f"method={method}"] if method else [])
+    with progress_bar() as bar:
+        task = bar.add_task("pretrain", total=None, note="")
+
+        lines = Lines("pretrain", "steps")
+
+        def update(metrics: dict[str, Any]) -> None:
+            note = f"loss {metrics['loss']:.4f}" if "loss" in metrics else ""
+            lines(metrics["step"], metrics["steps"], note)
+            bar.update(task, completed=metrics["step"], total=metrics["steps"], note=note)
+
+        result = train(store, run, base.override(settings), resume=resume, progress=update)
+    if first_process():
+        out.print(str(result), markup=False)
+    if result.status == "interrupted":
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def probe(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="[RUN] STORE", help="A run folder and a store; with --embeddings the store alone."),
+    ],
+    embeddings: Annotated[
+        Path | None, typer.Option(help="Of any encoder: .npy, rows as in the store; .csv, .parquet with record_id.")
+    ] = None,
+    fractions: Annotated[list[float] | None, typer.Option(help="Shares of the training labels.")] = None,
+    seeds: Annotated[int, typer.Option(help="Draws of the labels at each fraction below 1.")] = 3,
+    scheme: Annotated[str | None, typer.Option(help="Label scheme; by default that of most records.")] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option(help="What the linear probe sees: embedding, features, demographics.")
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Make so many folds by patient; default the store's own.")] = None,
+    test_folds: Annotated[list[int] | None, typer.Option(help="Score only these folds of the store.")] = None,
+    train_sources: Annotated[list[str] | None, typer.Option(help="Fit on the records of these sources.")] = None,
+    test_sources: Annotated[list[str] | None, typer.Option(help="Score those of these sources.")] = None,
+    min_positives: Annotated[int, typer.Option(help="Classes with fewer in any draw are left out.")] = 2,
+    finetune: Annotated[bool, typer.Option(help="Train encoder and head together instead of the probe.")] = False,
+    epochs: Annotated[int, typer.Option(help="Passes over the labelled records with --finetune.")] = 20,
+    path: Annotated[Path | None, typer.Option("--out", help="Folder of table and picture; default the run.")] = None,
+) -> None:
+    """Evaluate a run on labelled records by a linear probe or by fine-tuning: AUROC and AUPRC with intervals."""
+    from ..train import probe as evaluate
+
+    if len(paths) != (2 if embeddings is None else 1):
+        raise ValueError(
+            f"{len(paths)} paths are given; probe takes a run and a store, or --embeddings FILE and a store"
+        )
+    run, store = (paths[0] if embeddings is None else None), paths[-1]
+
+    given = {"inputs": inputs, "test_folds": test_folds, "train_sources": train_sources, "test_sources": test_sources}
+    with progress_bar() as bar:
+        task = bar.add_task("probe", total=None, note="")
+        result = evaluate(
+            run, store, embeddings=embeddings, fractions=tuple(fractions or (0.01, 0.1, 1.0)),
+            seeds=seeds, scheme=scheme, folds=folds,
+            finetune=finetune, epochs=epochs, out=path, min_positives=min_positives,
+            **{k: v or None for k, v in given.items()},
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    out.print(str(result), markup=False)
+
+
+@app.command()
+def embed(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="[RUN] STORE", help="A run folder and a store; without RUN the shipped encoder."),
+    ],
+    path: Annotated[Path, typer.Option("--out", help="The file to write: .npy, .csv or .parquet.")],
+) -> None:
+    """Write the embedding of every record of a store, (records, width) float32; CSV, Parquet: after its id."""
+    if len(paths) > 2:
+        raise ValueError(f"{len(paths)} paths are given; embed takes a run and a store, or a store alone")
+    run, place = (Path("pretrained"), *paths)[-2:]
+    from ..data import open_store
+    from ..train import embed as embeddings
+    from ..train.vectors import check_ending, save_vectors
+
+    check_ending(path, "--out")  # before the work, not after it
+    store = open_store(place)
+    with progress_bar() as bar:
+        task = bar.add_task("embed", total=None, note="")
+        values = embeddings(run, store, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    save_vectors(path, values, store.table["record_id"])
+    out.print(f"{path}: {values.shape[0]} records, {values.shape[1]} columns", markup=False)
