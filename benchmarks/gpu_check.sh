@@ -55,7 +55,7 @@ for k, v in said.items(): print(f"{k}: {v}")
 assert pc.__file__.startswith("'"$work"'"), pc.__file__
 print("cuda:", said["cuda"])'
 if grep -q '\.cu"' "$work/cmake/compile_commands.json" 2>/dev/null; then
-  step ptxas 120 "$python" tests/ptxas_check.py "$work/cmake" --jobs "$(nproc)"
+  step ptxas 120 "$python" tests/support/ptxas_check.py "$work/cmake" --jobs "$(nproc)"
 else
   skip ptxas "no nvcc"
 fi

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tests")]
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tests" / "support")]
 
 import op_cases  # noqa: E402
 import workloads  # noqa: E402

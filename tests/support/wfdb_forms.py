@@ -1,6 +1,6 @@
 """What three readers make of the forms that WFDB headers and files have: the table of docs/reading.md, and its test.
 
-python tests/wfdb_forms.py        prints the table
+python tests/support/wfdb_forms.py        prints the table
 """
 
 from typing import NamedTuple

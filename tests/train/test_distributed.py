@@ -63,7 +63,7 @@ def launch(folder, names, *, world=2, joined=False, dies=False, plain=False):
         port = s.getsockname()[1]
     for name in names:
         (folder / f"{name}.yaml").write_text(METHODS[name].to_yaml())
-    tests = str(Path(__file__).parent)
+    tests = str(Path(__file__).parents[1] / "support")
     code = WORKER.format(tests=tests, folder=folder, names=names, joined=joined, dies=dies, plain=plain)
     processes = []
     for rank in range(world):

@@ -99,7 +99,9 @@ pretrain(FakeStore(12), {out!r}, config, progress=lambda row: os._exit(9) if row
 
 def test_killed_run_resumes_to_the_bit(store, straight, tmp_path):
     out = tmp_path / "run"
-    code = KILLED.format(tests=str(Path(__file__).parent), config=str(straight / "config.yaml"), out=str(out))
+    code = KILLED.format(
+        tests=str(Path(__file__).parents[1] / "support"), config=str(straight / "config.yaml"), out=str(out)
+    )
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 9
     assert checkpoint.latest(out).name == "step_0000000010"
     assert len(read_metrics(out / "metrics.csv")) == 13

@@ -1,4 +1,4 @@
-"""The recordings in tests/data, with what their annotators marked.
+"""The recordings in tests/recordings, with what their annotators marked.
 
 from real_records import LUDB, ludb, MITDB, mitdb
 """
@@ -16,7 +16,7 @@ if importlib.util.find_spec("wfdb") is None:  # as on a machine that only has wh
     pytest.skip("wfdb is not installed", allow_module_level=True)
 with wfdb_quietly() as wfdb:
     pass
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "recordings"
 LUDB = ("2", "10", "70", "101", "105")  # sinus rhythm, right bundle branch block, tachycardia, AF, ventricular beats
 MITDB = ("119m00", "208m10")
 LEADS = ("i", "ii", "iii", "avr", "avl", "avf", "v1", "v2", "v3", "v4", "v5", "v6")

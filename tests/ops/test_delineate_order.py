@@ -14,7 +14,7 @@ from physioclr import reference
 from physioclr.reference.order import meet
 from physioclr.reference.waves import Signal
 
-script = Path(__file__).parents[1] / "benchmarks" / "accuracy" / "delineation_order.py"
+script = Path(__file__).parents[2] / "benchmarks" / "accuracy" / "delineation_order.py"
 spec = importlib.util.spec_from_file_location("delineation_order", script)
 delineation_order = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(delineation_order)

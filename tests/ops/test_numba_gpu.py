@@ -17,7 +17,7 @@ from synthetic import synthetic_ecg
 import physioclr as pc
 from physioclr.ops._numba.gpu import resampling_filter
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "support"
 
 
 def records(fs, seconds=3.0):

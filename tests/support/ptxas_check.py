@@ -1,7 +1,7 @@
 """Compiles the CUDA kernels for the device alone, reads what ptxas reports of each, fails on spills and stack frames.
 
-    python tests/ptxas_check.py BUILD [--arch 75 90]     # BUILD: a CMake build folder with the CUDA backend
-    python tests/ptxas_check.py --source kernel.cu       # one file, with nvcc's default flags
+    python tests/support/ptxas_check.py BUILD [--arch 75 90]     # BUILD: a CMake build folder with the CUDA backend
+    python tests/support/ptxas_check.py --source kernel.cu       # one file, with nvcc's default flags
 
 The flags of each file come from BUILD/compile_commands.json, so they are those of the library. A kernel that needs a
 stack frame, and is cold enough for it, says so beside its definition, and the check holds it to that:
@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = re.compile(r"//\s*ptxas-allow\s+(\w+):\s*(\d+) bytes of stack, because \S")
 DROPPED = re.compile(r"--generate-code=|-gencode|-arch|-c$|-MD$|-MP$|-g$|-G$")
 WITH_VALUE = ("-o", "-MT", "-MF", "-MQ", "-x")

@@ -8,7 +8,7 @@ import pytest
 
 from physioclr.train.compare import ProbeScores
 
-FOLDER = Path(__file__).parents[1] / "benchmarks" / "representation"
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "representation"
 
 
 @pytest.fixture(scope="module")
