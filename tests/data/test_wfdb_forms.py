@@ -15,6 +15,7 @@ from wfdb_forms import BYTES, FORMS, table
 from physioclr.data.wfdb_source import RecordError, read_record
 
 DOCS = Path(__file__).parents[2] / "docs" / "reading.md"
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(params=FORMS, ids=[f.name for f in FORMS])
@@ -81,6 +82,4 @@ def test_the_table_is_printed_and_its_tests_exist():
     assert table() in text, "print it anew: python tests/support/wfdb_forms.py"
     for name in [f.test for f in FORMS]:
         file, _, test = name.partition("::")
-        assert re.search(
-            rf"^def {test}\(", (DOCS.parents[1] / "tests" / "data" / file).read_text(encoding="utf-8"), re.M
-        ), name
+        assert re.search(rf"^def {test}\(", (HERE / file).read_text(encoding="utf-8"), re.M), name

@@ -86,6 +86,7 @@ def test_two_parts_are_the_whole_to_the_bit(store, straight, tmp_path):
     ]
 
 
+SUPPORT = str(Path(__file__).parents[1] / "support")
 KILLED = """
 import os, sys, torch
 torch.set_num_threads(1)  # as the run it is compared with: the order of torch's sums follows the number of threads
