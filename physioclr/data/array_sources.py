@@ -275,7 +275,7 @@ class _ParquetRows:
         self._path = path
         try:
             self._file = parquet.ParquetFile(path)
-        except OSError:
+        except (OSError, MemoryError):
             raise
         except Exception as e:  # pyarrow raises many kinds
             raise ValueError(f"{path} is not a readable Parquet file: {e}") from None

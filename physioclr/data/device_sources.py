@@ -167,7 +167,7 @@ class DicomSource(_FileSource):
         library = self._library()
         try:
             dataset = library.dcmread(file)
-        except OSError:
+        except (OSError, MemoryError):
             raise
         except Exception as e:  # pydicom raises many kinds for damaged files
             raise RecordError(f"{file.name} is not a readable DICOM file: {type(e).__name__}: {e}") from None

@@ -143,7 +143,7 @@ def _read_parquet(path: Path) -> Table:
         schema = file.schema_arrow
         names = [name for name in schema.names if _is_plain(schema.field(name).type)]
         columns = {name: file.read(columns=[name]).column(name).to_pylist() for name in names}
-    except OSError:
+    except (OSError, MemoryError):
         raise
     except Exception as e:  # pyarrow raises many kinds for a damaged file
         raise TableError(f"{path} is not a readable Parquet file: {type(e).__name__}: {e}") from None

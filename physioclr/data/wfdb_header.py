@@ -91,6 +91,9 @@ def own_fault(e: OSError) -> bool:
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
+_OF_THE_SYSTEM = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
 def open_file(path: str) -> int:
     """A file's descriptor, to be closed by the caller. Of a pipe or a device, which might wait for ever, an OSError."""
     fd = os.open(path, _READ)
@@ -277,10 +280,11 @@ def _signal_line(line: str) -> Signal:
         file, fmt, gain_field, zero_field, initial_field, name = parts.groups()
         if zero_field is None and name and len(name.split()) > 1:  # a number misspelt, or a name of several words?
             raise RecordError(f"the signal line {line[:60]!r} has a gain or a zero that is not a number")
-    code, per_frame, skew, offset = _format_field(fmt)
     try:
-        gain, baseline, unit, zero = _gain_field(gain_field or "", zero_field or "0")
+        code, per_frame, skew, offset, gain, baseline, unit, zero = _fields(fmt, gain_field or "", zero_field or "0")
         initial = number(initial_field) if code == 8 and initial_field else zero
+    except RecordError:
+        raise
     except ValueError:
         raise RecordError(f"the signal line {line[:60]!r} has a gain or a zero that is not a number") from None
     if not (math.isfinite(gain) and abs(baseline) <= MAX_ZERO >= abs(initial)):
@@ -289,6 +293,10 @@ def _signal_line(line: str) -> Signal:
 
 
 @functools.lru_cache(maxsize=1024)  # the same few in every header of a collection
+def _fields(fmt: str, gain_field: str, zero_field: str) -> tuple[int, int, int, int, float, float, str, float]:
+    return (*_format_field(fmt), *_gain_field(gain_field, zero_field))
+
+
 def _format_field(text: str) -> tuple[int, int, int, int]:
     """format[x samples per frame][:skew][+offset]"""
     parts = _FORMAT.fullmatch(text)
@@ -300,7 +308,6 @@ def _format_field(text: str) -> tuple[int, int, int, int]:
     return code, per_frame or 1, skew, offset
 
 
-@functools.lru_cache(maxsize=1024)
 def _gain_field(text: str, zero_field: str) -> tuple[float, float, str, float]:
     """gain(baseline)/unit, with the ADC's zero, which is the baseline unless that is given. Gain 0 stands for 200."""
     parts = _GAIN.fullmatch(text)
@@ -341,5 +348,9 @@ def segment_names(path: str) -> list[str]:
                 if s.strip() and not s.lstrip(b"\xef\xbb\xbf \t").startswith(b"#")
             )
         return [s.name for s in read_header(path).segments] if b"/" in first else []
-    except (OSError, RecordError, IndexError, StopIteration):
+    except OSError as e:
+        if e.errno in _OF_THE_SYSTEM:  # a list lost now would make patients of the segments
+            raise
+        return []
+    except (RecordError, IndexError, StopIteration):
         return []

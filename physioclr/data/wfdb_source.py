@@ -107,7 +107,8 @@ def read_record(path: str | os.PathLike, root: str | os.PathLike | None = None) 
 
         return read_segments(header, root)
     signals = header.signals
-    leads = [i for i, s in enumerate(signals) if s.is_voltage]
+    volts = [s.is_voltage for s in signals]
+    leads = [i for i, voltage in enumerate(volts) if voltage]
     if not leads:
         raise RecordError(f"it has no signal in volts: {', '.join(map(described, signals[:16]))}")
     used = [signals[i] for i in leads]

@@ -232,3 +232,35 @@ def test_links_are_followed_on_request(source, tmp_path, monkeypatch, no_ops):  
     assert pc.data.prepare(source, tmp_path / "store", follow_links=True).n_records == 1 and asked == [True]
     assert json.loads((tmp_path / "store" / "plan.json").read_text())["follow_links"] is True
     assert isinstance(wfdb_source.find_records, types.FunctionType)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
+def test_a_header_that_the_system_cannot_open_ends_the_search(tmp_path, rng, monkeypatch, number):
+    """A multi-segment header passed over now would make records of its segments."""
+    write_record(tmp_path / "src", "a", ecg_like(rng))
+    real = os.open
+
+    def refuse(path, *arguments, **named):
+        if str(path).endswith(".hea"):
+            raise OSError(number, os.strerror(number), path)
+        return real(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        pc.data.prepare(tmp_path / "src", tmp_path / "store")
+
+
+def test_memory_that_runs_out_in_a_library_is_no_fault_of_the_record(tmp_path, monkeypatch):
+    pydicom = pytest.importorskip("pydicom")
+    from physioclr.data.device_sources import DicomSource
+
+    (tmp_path / "a.dcm").write_bytes(b"DICM")
+
+    def exhausted(*arguments, **named):
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(pydicom, "dcmread", exhausted)
+    with pytest.raises(MemoryError):
+        DicomSource(tmp_path).read("a")
+    with pytest.raises(MemoryError, match="no more"):
+        pc.data.prepare(tmp_path, tmp_path / "store", format="dicom")
