@@ -149,9 +149,8 @@ def plot_ecg(
     rows = -(-n_leads // 2) if columns else 0
     height = (rows + 1.5) * ROW_MV
     middle = (a + b) // 2
-    halves = [
-        (k, float(k % rows), *((a, middle) if k < rows else (middle, b))) for k in range(n_leads if columns else 0)
-    ]
+    half = (a, middle), (middle, b)
+    halves = [(k, float(k % rows), *half[k >= rows]) for k in range(n_leads if columns else 0)]
     places = [*halves, (rhythm, rows + 0.25, a, b)]
     gain = _gain([(row, t0, _about_zero(ecg[lead, t0:t1])) for lead, row, t0, t1 in places], height, round(0.1 * fs))
     left, right = -0.48, seconds + 0.2
@@ -161,8 +160,9 @@ def plot_ecg(
     axes.set_axis_off()
     for step, colour, width in ((1, FINE, 0.3), (5, BOLD, 0.5)):
         across = np.arange(-10, round(right * 25) + 1, step) * 0.04
-        axes.vlines(across, -height, 1.0, colour, linewidth=width)
-        axes.hlines(np.arange(-round(height * 10), 11, step) * 0.1, -0.4, right, colour, linewidth=width)
+        axes.vlines(across, -height, 1.0, colour, linewidth=width, zorder=0.5)
+        up = np.arange(-round(height * 10), 11, step) * 0.1
+        axes.hlines(up, -0.4, right, colour, linewidth=width, zorder=0.5)  # paper, labels, then traces
     for second in range(int(seconds) + 1):
         axes.text(second, -height - 0.08, f"{start + second:g} s", fontsize=7, color=INK, ha="center", va="top")
 
