@@ -71,6 +71,40 @@ def _describe(values: Mapping[str, float]) -> str:
     return ", ".join(parts)
 
 
+def _about_zero(piece: np.ndarray) -> np.ndarray:
+    return piece - (np.nanmedian(piece) if np.isfinite(piece).any() else 0.0)
+
+
+def _gain(pieces: Sequence[tuple[float, int, np.ndarray]], height: float, near: int) -> float:
+    """1 for 10 mm/mV; 0.5 or 0.25 where a lead would run into the one below it, or off the paper.
+
+    pieces: (row, first sample, mV about 0) of each lead drawn. near: samples within which two traces meet for the eye.
+    """
+    spans = []
+    for row, first, x in pieces:
+        blocks = {}
+        for t in range(-(-first // near) * near, first + len(x), near):
+            piece = x[t - first : t - first + near]
+            if np.isfinite(piece).any():
+                blocks[t] = np.nanmin(piece), np.nanmax(piece)
+        spans.append((row, blocks))
+
+    def fits(gain: float) -> bool:
+        for row, blocks in spans:
+            base = -(row + 0.5) * ROW_MV
+            if any(base + gain * low < -height or base + gain * high > 1.3 for low, high in blocks.values()):
+                return False
+            for other, below in spans:
+                if 0 < other - row < 1.5:
+                    room = (other - row) * ROW_MV
+                    meet = blocks.keys() & below.keys()
+                    if any(gain * (below[t][1] - blocks[t][0]) > room for t in meet):
+                        return False
+        return True
+
+    return next((gain for gain in (1.0, 0.5) if fits(gain)), 0.25)
+
+
 def plot_ecg(
     path: str | os.PathLike,
     ecg: np.ndarray,
@@ -83,8 +117,13 @@ def plot_ecg(
     title: str = "",
     start: float = 0.0,
     seconds: float = 10.0,
+    patient: str = "",
+    filters: str = "no filter",
 ) -> Path:
     """Draws an ECG on paper at 25 mm/s and 10 mm/mV: leads in two columns, and a rhythm strip with peaks and waves.
+
+    Where leads would run over each other or off the paper it takes 5 or 2.5 mm/mV and says so. Before each row stands
+    the calibration pulse, 1 mV for 0.2 s; a bar between the columns says that the lead changes.
 
     Args:
         path: the PNG, SVG or PDF to write.
@@ -95,7 +134,8 @@ def plot_ecg(
         leads: L names.
         rhythm: which lead the strip shows; lead II of a 12-lead record, else the first.
         title: printed above, before the intervals.
-        start, seconds: the stretch to draw, s; at most 10 s.
+        start, seconds: the stretch to draw, s; at most 10 s. The axis counts from the beginning of `ecg`.
+        patient, filters: printed below: who, and what was done to the signal before.
     """
     ecg = np.atleast_2d(np.asarray(ecg, dtype=float))
     n_leads = len(ecg)
@@ -108,34 +148,48 @@ def plot_ecg(
     columns = 2 if n_leads > 1 else 0
     rows = -(-n_leads // 2) if columns else 0
     height = (rows + 1.5) * ROW_MV
-    figure = _figure(seconds * 25 + 10, height * 10 + 14)
+    middle = (a + b) // 2
+    half = (a, middle), (middle, b)
+    halves = [(k, float(k % rows), *half[k >= rows]) for k in range(n_leads if columns else 0)]
+    places = [*halves, (rhythm, rows + 0.25, a, b)]
+    gain = _gain([(row, t0, _about_zero(ecg[lead, t0:t1])) for lead, row, t0, t1 in places], height, round(0.1 * fs))
+    left, right = -0.48, seconds + 0.2
+    figure = _figure((right - left) * 25, height * 10 + 24)
     figure.set_facecolor(PAPER)
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(-0.2, seconds + 0.2), ylim=(-height, 1.4))
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(left, right), ylim=(-height - 1.0, 1.4))
     axes.set_axis_off()
     for step, colour, width in ((1, FINE, 0.3), (5, BOLD, 0.5)):
-        axes.vlines(np.arange(-5, round((seconds + 0.2) * 25) + 1, step) * 0.04, -height, 1.0, colour, linewidth=width)
-        axes.hlines(np.arange(-round(height * 10), 11, step) * 0.1, -0.2, seconds + 0.2, colour, linewidth=width)
+        across = np.arange(-10, round(right * 25) + 1, step) * 0.04
+        axes.vlines(across, -height, 1.0, colour, linewidth=width, zorder=0.5)
+        up = np.arange(-round(height * 10), 11, step) * 0.1
+        axes.hlines(up, -0.4, right, colour, linewidth=width, zorder=0.5)  # paper, labels, then traces
+    for second in range(int(seconds) + 1):
+        axes.text(second, -height - 0.08, f"{start + second:g} s", fontsize=7, color=INK, ha="center", va="top")
 
     def trace(lead: int, row: float, t0: int, t1: int) -> float:
         base = -(row + 0.5) * ROW_MV
-        piece = ecg[lead, t0:t1]
-        offset = np.nanmedian(piece) if np.isfinite(piece).any() else 0.0
-        axes.plot((np.arange(t0, t1) - a) / fs, base + piece - offset, color=INK, linewidth=0.7)
-        place = ((t0 - a) / fs + 0.04, base + 0.55 * ROW_MV - 0.25)
-        axes.text(*place, leads[lead], fontsize=9, weight="bold", color=INK, parse_math=False)
+        axes.plot((np.arange(t0, t1) - a) / fs, base + gain * _about_zero(ecg[lead, t0:t1]), color=INK, linewidth=0.7)
+        if t0 == a:  # the pulse of its row
+            pulse = base + gain * np.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0])
+            axes.plot([-0.36, -0.32, -0.32, -0.12, -0.12, -0.08], pulse, color=INK, linewidth=0.7)
+        else:
+            axes.vlines((t0 - a) / fs, base - 0.4, base + 0.4, INK, linewidth=1.0)
+        place = ((t0 - a) / fs + 0.12, base + 0.55 * ROW_MV - 0.25)
+        back = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
+        axes.text(*place, leads[lead], fontsize=9, weight="bold", color=INK, parse_math=False, bbox=back, zorder=1.5)
         return base
 
     peaks = np.empty(0, int) if rpeaks is None else np.asarray(rpeaks)
     peaks = peaks[(peaks >= a) & (peaks < b)]
-    for lead in range(n_leads if columns else 0):
-        column, row = divmod(lead, rows)
-        t0, t1 = (a, (a + b) // 2) if column == 0 else ((a + b) // 2, b)
+    for lead, row, t0, t1 in halves:
         base = trace(lead, row, t0, t1)
         inside = peaks[(peaks >= t0) & (peaks < t1)]
         axes.vlines((inside - a) / fs, base - 0.9, base - 0.8, WAVES["QRS"][2], linewidth=0.8)
     base = trace(rhythm, rows + 0.25, a, b)
     if len(peaks):
-        axes.plot((peaks - a) / fs, np.full(len(peaks), base + 1.15), "v", color=WAVES["QRS"][2], markersize=4)
+        axes.plot(
+            (peaks - a) / fs, np.full(len(peaks), base + 1.15), "v", color=WAVES["QRS"][2], markersize=4, label="R peak"
+        )
     if delineation is not None:
         for name, (on, off, colour) in WAVES.items():
             spans = np.stack([np.asarray(getattr(delineation, on)), np.asarray(getattr(delineation, off))], 1)
@@ -143,11 +197,13 @@ def plot_ecg(
             for k, (s, e) in enumerate((spans - a) / fs):
                 label = name if k == 0 else None
                 axes.fill_between([s, e], base - 0.9, base + 1.0, color=colour, alpha=0.18, linewidth=0, label=label)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="lower right", ncols=3, fontsize=7, framealpha=0.9)
         title = "   ".join(filter(None, (title, _describe(intervals(delineation, rpeaks, fs)))))
     axes.text(-0.1, 1.1, title, fontsize=9, color=INK, parse_math=False)
-    axes.text(seconds + 0.1, 1.1, "25 mm/s   10 mm/mV", fontsize=7, color=INK, ha="right")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.0), ncols=4, fontsize=7, frameon=False)
+    scale = f"25 mm/s   {10 * gain:g} mm/mV" + (", smaller than usual: leads would overlap" if gain < 1 else "")
+    below = "   ".join(filter(None, (scale, filters, patient)))
+    axes.text(-0.4, -height - 0.75, below, fontsize=7, color=INK, parse_math=False)
     return _save(figure, path)
 
 
@@ -169,6 +225,15 @@ def plot_similarity(path: str | os.PathLike, similarity: np.ndarray, groups: Seq
     axes.set_title(title, fontsize=10)
     figure.set_layout_engine("tight")
     return _save(figure, path)
+
+
+def _patient(comments: Sequence[str]) -> str:
+    """Age and sex as the header states them."""
+    from .data.metadata import parse_age, parse_sex
+
+    stated = {k.strip(" <>#").lower(): v for k, _, v in (c.partition(":") for c in comments)}
+    age, sex = parse_age(stated.get("age", "")), parse_sex(stated.get("sex", ""))
+    return ", ".join(filter(None, (f"{age:g} years" if age is not None else "", sex)))
 
 
 def draw_record(record: str | os.PathLike, path: str | os.PathLike, *, start: float = 0.0) -> Path:
@@ -207,6 +272,7 @@ def draw_record(record: str | os.PathLike, path: str | os.PathLike, *, start: fl
         delineation=Delineation(*(x[0] for x in waves)),
         leads=leads,
         rhythm=rhythm,
+        patient=_patient(found.comments),
         title=Path(record).stem + (f"   not drawn: {', '.join(found.left_out)}" if found.left_out else ""),
         start=start,
     )

@@ -15,12 +15,14 @@ from .samples import Sample, sample, sample_store
 from .store import Store, open_store
 from .store_verify import verify
 from .tables import TableError
+from .wfdb_header import Header, read_header
 from .wfdb_source import Record, RecordError, find_records, read_record
 from .write import write_store
 from .zeros import zeros_as_missing
 
 __all__ = [
     "CLASSES",
+    "Header",
     "Record",
     "RecordError",
     "Report",
@@ -30,6 +32,7 @@ __all__ = [
     "find_records",
     "open_store",
     "prepare",
+    "read_header",
     "read_record",
     "sample",
     "sample_store",

@@ -402,7 +402,11 @@ def cpu_only(launch: Callable[..., Any]) -> Callable[..., Any]:
 
 def check_ndim(x: Any, name: str, ndims: tuple[int, ...], shape: str) -> None:
     if x.ndim not in ndims:
-        one = f"; a single record is {name}[None]" if name == "ecg" and x.ndim == 1 else ""
+        one = (
+            f"; a single record is {name}[None], of a list or pandas column np.asarray({name})[None]"
+            if name == "ecg" and x.ndim == 1
+            else ""
+        )
         raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be {shape}{one}")
 
 

@@ -17,6 +17,8 @@ COLUMNS = (
 )  # fmt: skip
 
 
+TERMS = ("loss", "contrastive", "reconstruction", "peak", "prediction")  # of the picture: the sum, and what is added
+
 NOT_SHOWN = ("steps",)  # of what `progress` gets
 
 
@@ -96,23 +98,36 @@ def _text(value: Any) -> str:
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
 
 
-def draw_loss(rows: list[dict[str, float]], path: Path, title: str = "") -> None:
-    """The loss and its terms against the step, as a PNG. Needs no display."""
+def draw_loss(
+    rows: list[dict[str, float]], path: Path, title: str = "", weights: dict[str, float] | None = None
+) -> None:
+    """The loss and its terms against the step, as a PNG; no file where no step was made. Needs no display.
+
+    weights: of the terms, 1 where not named. Each is drawn with its weight, so that they add up to the loss.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    if not any(math.isfinite(row["loss"]) for row in rows):
+        return
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for name in ("loss", "contrastive", "reconstruction", "peak", "prediction"):
-        points = [(row["step"], row[name]) for row in rows if math.isfinite(row[name])]
+    for name in TERMS:
+        weight = 1.0 if name == "loss" else (weights or {}).get(name, 1.0)
+        points = [(row["step"], weight * row[name]) for row in rows if math.isfinite(row[name])]
         if points and (name == "loss" or any(y != 0 for _, y in points)):
-            axes.plot(*zip(*points, strict=True), label=name, linewidth=2 if name == "loss" else 1)
+            label = name if weight == 1 else f"{weight:g} x {name}"
+            marker = "o" if len(points) == 1 else None
+            axes.plot(*zip(*points, strict=True), marker=marker, label=label, linewidth=2 if name == "loss" else 1)
     axes.set_xlabel("optimiser step")
-    axes.set_ylabel("loss")
+    axes.set_ylabel("loss = sum of the terms" if len(axes.lines) > 2 else "loss")
     axes.set_title(title)
-    if axes.lines:
-        axes.legend(frameon=False)
+    if any(row["contrastive"] < 0 for row in rows):
+        axes.axhline(0.0, color="grey", linewidth=0.8)
+        note = "below 0 is no fault: the ratio of negatives to positives is below 1"
+        axes.annotate(note, (0.01, 0.02), xycoords="axes fraction", fontsize=8, color="grey")
+    axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     temporary = path.with_name(f".{path.name}")
     figure.savefig(temporary, dpi=120, format="png")

@@ -214,7 +214,9 @@ class Trainer:
             if metrics_file:
                 metrics_file.close()
                 rows = read_metrics(self.out / METRICS)
-                draw_loss(rows, self.out / PICTURE, f"{self.config.method}, {self.config.encoder}")
+                c = self.config
+                weights = {"reconstruction": c.alpha, "peak": c.beta, "prediction": c.gamma}
+                draw_loss(rows, self.out / PICTURE, f"{c.method}, {c.encoder}", weights)
         return Result(self.out, self.step, self.steps, status, row)
 
     def train_step(self, batches: list[Batch]) -> dict[str, Any]:

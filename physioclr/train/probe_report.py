@@ -109,37 +109,65 @@ def reader_notes(
     return notes
 
 
-def draw_probe(result: ProbeResult, path: Path) -> None:
-    """Macro AUROC against the fraction of labels, and the AUROC of each class at the largest one."""
+def draw_probe(result: ProbeResult | Sequence[ProbeResult], path: Path) -> None:
+    """Macro AUROC against the fraction of labels, and the AUROC of each class at the largest one, with 95 % intervals.
+
+    Several results share one picture. The axes run from chance, 0.5, or the lowest figure below it, to 1, whatever is
+    drawn, so that two pictures can be laid side by side.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    results = [result] if isinstance(result, ProbeResult) else list(result)
+    names = list(dict.fromkeys(c for r in results for c in _largest(r)[1]))
+    figure = Figure(figsize=(9, max(4.0, 1.6 + 0.16 * len(names) * (1 + len(results)))), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    head = result.rows[0]
-    pooled = [r for r in result.rows if r["seed"] == ALL_SEEDS and math.isfinite(r["auroc"])]
-    macro = [r for r in pooled if r["class"] == MACRO]
-    if macro:
-        x, y = [100 * r["fraction"] for r in macro], [r["auroc"] for r in macro]
-        error = [[r["auroc"] - r["auroc_low"] for r in macro], [r["auroc_high"] - r["auroc"] for r in macro]]
-        left.errorbar(x, y, yerr=np.maximum(error, 0), marker="o", capsize=4)
+    places = {name: k for k, name in enumerate(reversed(names))}
+    lowest, step = 0.5, 0.7 / len(results)
+    fractions: set[float] = set()
+    for a, one in enumerate(results):
+        head = one.rows[0]
+        colour, label = f"C{a}", f"{head['method']}, {head['protocol']}, {head['inputs']}"
+        macro = [r for r in one.rows if r["seed"] == ALL_SEEDS and r["class"] == MACRO and math.isfinite(r["auroc"])]
+        x = [100 * r["fraction"] * 1.04 ** (a - (len(results) - 1) / 2) for r in macro]  # bars beside each other
+        style = {"color": colour, "marker": "o", "capsize": 3}
+        if macro:
+            left.errorbar(x, [r["auroc"] for r in macro], yerr=_reach(macro), label=label, **style)
+        classes = list(_largest(one)[1].values())
+        y = [places[r["class"]] + ((len(results) - 1) / 2 - a) * step for r in classes]
+        if classes:
+            right.errorbar([r["auroc"] for r in classes], y, xerr=_reach(classes), linestyle="none", **style)
+        fractions |= {r["fraction"] for r in macro}
+        lowest = min([lowest, *(r["auroc_low"] for r in (*macro, *classes) if math.isfinite(r["auroc_low"]))])
+    if fractions:
         left.set_xscale("log")
-        left.set_xticks(x, [f"{v:g} %" for v in x])
+        left.set_xticks([100 * f for f in sorted(fractions)], [f"{100 * f:g} %" for f in sorted(fractions)])
         left.minorticks_off()
+        left.legend(frameon=False, fontsize=8)
     left.set_xlabel("labels used")
     left.set_ylabel("macro AUROC, 95 % interval")
-    left.set_title(f"{head['method']}, {head['protocol']}, {head['inputs']}", fontsize=10)
-    largest = max((r["fraction"] for r in pooled), default=None)
-    single = [r for r in pooled if r["fraction"] == largest and r["class"] != MACRO]
-    if single:
-        y, x = np.arange(len(single))[::-1], [r["auroc"] for r in single]
-        error = [[r["auroc"] - r["auroc_low"] for r in single], [r["auroc_high"] - r["auroc"] for r in single]]
-        right.barh(y, x, xerr=np.maximum(error, 0), color="tab:blue", alpha=0.6)
-        right.set_yticks(y, [r["class"] for r in single], fontsize=8)
-        right.axvline(0.5, color="grey", linewidth=1)
-        right.set_xlim(0, 1)
-        right.set_xlabel(f"AUROC at {100 * largest:g} % of the labels")
+    left.set_ylim(lowest - 0.02, 1.0)
+    left.grid(alpha=0.3)
+    right.set_yticks(list(places.values()), list(places), fontsize=8)
+    right.axvline(0.5, color="grey", linewidth=1)
+    right.set_xlim(lowest - 0.02, 1.0)
+    right.grid(alpha=0.3, axis="x")
+    largest = sorted({_largest(r)[0] for r in results})
+    right.set_xlabel(f"AUROC at {', '.join(f'{100 * f:g} %' for f in largest)} of the labels, 95 % interval")
     temporary = path.with_name(f".{path.name}")
     figure.savefig(temporary, dpi=120, format="png")
     temporary.replace(path)
+
+
+def _largest(result: ProbeResult) -> tuple[float, dict[str, dict[str, Any]]]:
+    """The largest fraction that was scored, and the rows of its classes by name."""
+    pooled = [r for r in result.rows if r["seed"] == ALL_SEEDS and math.isfinite(r["auroc"])]
+    largest = max((r["fraction"] for r in pooled), default=1.0)
+    return largest, {r["class"]: r for r in pooled if r["fraction"] == largest and r["class"] != MACRO}
+
+
+def _reach(rows: list[dict[str, Any]]) -> np.ndarray:
+    """(2, n): how far the interval reaches below and above the figure."""
+    reach = [[r["auroc"] - r["auroc_low"] for r in rows], [r["auroc_high"] - r["auroc"] for r in rows]]
+    return np.nan_to_num(np.maximum(reach, 0))

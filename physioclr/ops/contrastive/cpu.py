@@ -38,7 +38,7 @@ def check_inputs(
     whole: views must have all rows of anchor.
     """
     check_ndim(anchor, "anchor", (2,), "(N, D)")
-    check_ndim(views, "views", (3,), "(V, N, D)")
+    check_ndim(views, "views", (3,), "(V, N, D); one view is views[None]")
     check_ndim(features, "features", (2,), "(N, F)")
     for x, name in ((anchor, "anchor"), (views, "views"), (features, "features")):
         check_dtype(x, name, FLOATS)
