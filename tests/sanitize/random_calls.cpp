@@ -1,0 +1,247 @@
+// Every CPU kernel on arrays of random size, empty axes among them, and of random values, NaN, infinite and huge ones
+// among them:  random_calls ROUNDS SEED. Each array is its own allocation of exactly its size, so that one element too far
+// is seen. What comes out is not looked at here: the tests do that.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "cpu/wfdb_frames.h"
+#include "ops.h"
+
+using namespace physioclr;
+
+static std::mt19937_64 engine;
+
+static int64_t whole(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(engine); }
+static double real(double low, double high) { return std::uniform_real_distribution<double>(low, high)(engine); }
+static bool chance(double p) { return real(0, 1) < p; }
+// A length: 0, 1 and 2 often.
+static int64_t length(int64_t high) { return chance(0.3) ? whole(0, 2) : whole(0, high); }
+
+template <class T>
+struct Array {
+  explicit Array(int64_t n) : size(n), data(new T[static_cast<size_t>(n)]()) {}
+  T* get() const { return data.get(); }
+  T& operator[](int64_t i) { return data[static_cast<size_t>(i)]; }
+  int64_t size;
+  std::unique_ptr<T[]> data;
+};
+
+static void set(float& x, double v) { x = static_cast<float>(v); }
+static void set(double& x, double v) { x = v; }
+static void set(Half& x, double v) { from_compute(static_cast<float>(v), x); }
+static void set(BFloat& x, double v) { from_compute(static_cast<float>(v), x); }
+static void set(int16_t& x, double v) { x = static_cast<int16_t>(v != v ? -32768.0 : std::fmin(std::fmax(v * 1000, -32768), 32767)); }
+
+enum class Values { kPlain, kGaps, kWild };
+template <class T>
+static Array<T> values(int64_t n, Values kind) {
+  Array<T> x(n);
+  const double odd[] = {NAN, INFINITY, -INFINITY, 3e38, -3e38, 1e-40, 0, -0.0};
+  for (int64_t i = 0; i < n; ++i) {
+    double v = real(-1, 1) + (i % 400 < 12 ? 1.5 : 0);
+    if (kind == Values::kGaps && chance(0.1)) v = NAN;
+    if (kind == Values::kWild && chance(0.1)) v = odd[whole(0, 7)];
+    set(x[i], v);
+  }
+  return x;
+}
+static Values kind_of_values() { return static_cast<Values>(whole(0, 2)); }
+
+// (records, beats) rising, -1 after the last. wild: anything.
+static Array<int32_t> peaks(int64_t records, int64_t beats, int64_t samples, bool wild) {
+  Array<int32_t> r(records * beats);
+  for (int64_t b = 0; b < records; ++b) {
+    int64_t at = -1;
+    for (int64_t k = 0; k < beats; ++k) {
+      at += whole(1, samples / (beats + 1) + 2);
+      r[b * beats + k] = static_cast<int32_t>(at < samples ? at : -1);
+      if (at >= samples) at = samples;
+      if (wild && chance(0.2)) r[b * beats + k] = static_cast<int32_t>(whole(INT32_MIN, INT32_MAX));
+    }
+  }
+  return r;
+}
+
+template <class T>
+static void rpeaks() {
+  const int64_t records = length(3), leads = length(12), samples = chance(0.5) ? length(40) : length(2500);
+  const int64_t beats = length(12);
+  auto x = values<T>(records * leads * samples, kind_of_values());
+  Array<int32_t> index(records * beats), count(records);
+  Array<float> quality(records);
+  const double rates[] = {50, 100, 250, 257.3, 360, 500, 1000, 4000};
+  cpu::run(RpeaksCall<T>{{x.get(), records, leads, samples}, rates[whole(0, 7)], {index.get(), records, beats},
+                         count.get(), quality.get(), nullptr});
+}
+
+template <class T>
+static void peak_loss() {
+  const int64_t records = length(4), leads = length(12), samples = length(600), beats = length(9), half = length(60);
+  const int64_t n = records * leads * samples;
+  auto x_hat = values<T>(n, kind_of_values()), x = values<T>(n, kind_of_values()), scale = values<T>(records, Values::kPlain);
+  auto r = peaks(records, beats, samples, chance(0.3));
+  Array<double> sum(records);
+  Array<int64_t> count(records);
+  Array<T> grad(n);
+  const Cube<const T> a{x_hat.get(), records, leads, samples}, b{x.get(), records, leads, samples};
+  const Matrix<const int32_t> m{r.get(), records, beats};
+  if (cpu::run(PeakLossCall<T>{a, b, m, half, sum.get(), count.get()}))
+    cpu::run(PeakLossBwdCall<T>{a, b, m, half, scale.get(), grad.get()});
+}
+
+static void pairs() {
+  const int64_t n = length(90), f = length(40), k = whole(1, 40);
+  const bool own = chance(0.5);
+  const int64_t m = own ? n : length(90);
+  const auto kind = kind_of_values();
+  auto a = values<float>(n * f, kind), b = values<float>(own ? 0 : m * f, kind);
+  const Matrix<const float> rows{a.get(), n, f}, others{own ? a.get() : b.get(), m, f};
+  const double widths[] = {1e-30, 1e-3, 0.2, 1, 70, 1e20};
+  const auto similarity = static_cast<Similarity>(whole(0, 1));
+  const auto form = static_cast<SimilarityOut>(whole(0, 2));
+  const double width = widths[whole(0, 5)];
+  Array<float> scale(n + m), best(n * k);
+  Array<int64_t> group(n), index(n * k);
+  for (int64_t i = 0; i < n; ++i) group[i] = whole(0, 9);
+  Array<unsigned char> out(form == SimilarityOut::kFloat ? n * m * 4 : form == SimilarityOut::kMask ? n * m : n * ((m + 7) / 8));
+  cpu::run(SimilarityCall{rows, others, similarity, width, form, static_cast<float>(real(-1, 1)), scale.get(), out.get()});
+  cpu::run(NeighborsCall{rows, others, own, similarity, width, own && chance(0.5) ? group.get() : nullptr, k, scale.get(),
+                         index.get(), best.get()});
+}
+
+static int64_t bytes_of(Element type) { return type == Element::kDouble ? 8 : type == Element::kFloat ? 4 : 2; }
+
+static Array<unsigned char> samples_of(Element type, int64_t n, Values kind) {
+  Array<unsigned char> out(n * bytes_of(type));
+  auto fill = [&](auto x) { if (n) std::memcpy(out.get(), x.get(), static_cast<size_t>(n * bytes_of(type))); };
+  switch (type) {
+    case Element::kFloat: fill(values<float>(n, kind)); break;
+    case Element::kDouble: fill(values<double>(n, kind)); break;
+    case Element::kHalf: fill(values<Half>(n, kind)); break;
+    case Element::kBFloat: fill(values<BFloat>(n, kind)); break;
+    case Element::kInt16: fill(values<int16_t>(n, kind)); break;
+  }
+  return out;
+}
+
+static AugmentPlan random_plan(int64_t leads) {
+  const double of[kAugmentations][kSettings] = {
+      {1, real(0, 2) < 1 ? 0.0 : 1.0}, {1, 0, 0.3}, {1, 0.7, 1.4}, {1, 0.5, 1}, {1, 0.02, 0.1, 1, 3, 0.3, 0.02},
+      {1, 0.5, 1, 2147483648.0}, {1, -15, 15}, {1, 0.8, 1.25}, {1, 0.1, 0.2, 0.05, 0.5}, {1, 0.01, 0.03, 0},
+      {1, 0.01, 0.04, 20, 120}, {1, 0.005, 0.02}};
+  AugmentPlan plan{};
+  for (int row = 0; row < kAugmentations; ++row)
+    if (chance(0.4) && !(row == kVcgRotation && leads != 12)) std::memcpy(plan.v[row], of[row], sizeof of[row]);
+  return plan;
+}
+
+static void augment() {
+  const bool gathered = chance(0.4), raw = chance(0.4);
+  const int64_t n_rows = length(5), records = gathered && !n_rows ? 0 : length(4), rows = gathered ? n_rows : records;
+  const int64_t leads = chance(0.5) ? 12 : length(12), samples = length(800), beats = length(9), views = whole(1, 2);
+  const int64_t wide = gathered ? samples + length(50) : samples;
+  const Element reals[] = {Element::kFloat, Element::kHalf, Element::kBFloat, Element::kDouble};
+  const Element in = raw ? Element::kInt16 : reals[whole(0, 3)];
+  const Element out = raw ? reals[whole(0, 2)] : in == Element::kDouble ? in : reals[whole(0, 2)];
+  auto x = samples_of(in, rows * leads * wide, kind_of_values());
+  auto r = peaks(rows, beats, wide, chance(0.3));
+  Array<float> scale(rows * leads);
+  for (int64_t i = 0; i < scale.size; ++i) scale[i] = static_cast<float>(real(1e-4, 1e-2));
+  Array<int64_t> row(records), start(records), ids(records), seeds(views);
+  for (int64_t b = 0; b < records; ++b) {
+    row[b] = gathered ? whole(0, rows - 1) : 0;  // the caller has seen that they lie in x
+    start[b] = whole(0, wide - samples);
+    ids[b] = whole(INT64_MIN, INT64_MAX);
+  }
+  for (int64_t v = 0; v < views; ++v) seeds[v] = whole(0, INT64_MAX);
+  Array<unsigned char> y(views * records * leads * samples * bytes_of(out));
+  Array<int32_t> r_out(views * records * beats), count(views * records);
+  AugmentCall call{};
+  call.x = {x.get(), in};
+  if (raw) call.scale = scale.get(), call.scale_stride = chance(0.5) ? leads : 0;
+  if (gathered) call.gather = {row.get(), start.get(), rows, wide};
+  const double fs = chance(0.5) ? 500.0 : real(50, 4000);
+  call.pass = {random_plan(leads), fs, {seeds.get(), views}, records, leads, samples, chance(0.5) ? ids.get() : nullptr,
+               {beats ? r.get() : nullptr, rows, beats}};
+  call.y = {y.get(), out}, call.rpeaks_out = r_out.get(), call.count_out = count.get();
+  cpu::run(call);
+
+  const Element type = chance(0.5) ? Element::kFloat : Element::kDouble;
+  auto grad = samples_of(type, views * records * leads * samples, kind_of_values());
+  auto r2 = peaks(records, beats, samples, false);
+  Array<unsigned char> grad_ecg(records * leads * samples * bytes_of(type));
+  AugmentPass pass = call.pass;
+  pass.rpeaks = {beats ? r2.get() : nullptr, records, beats};
+  cpu::run(AugmentBwdCall{{grad.get(), type}, pass, {grad_ecg.get(), type}, nullptr});
+}
+
+template <class E>
+static void contrastive() {
+  using T = ContrastNumber<E>;
+  const int64_t n = length(70), d = length(70), f = length(40), views = length(3);
+  const int64_t begin = n ? whole(0, n) : 0, own = n ? whole(0, n - begin) : 0;
+  const auto kind = chance(0.7) ? Values::kPlain : Values::kWild;
+  auto anchor = values<E>(n * d, kind), other = values<E>(views * own * d, kind);
+  auto features = values<T>(n * f, chance(0.9) ? Values::kPlain : kind);
+  Array<int64_t> group(n), counts(n * 2);
+  for (int64_t i = 0; i < n; ++i) group[i] = whole(0, 20);
+  Array<double> stats(n * 3), of_loss(1);
+  Array<int64_t> skipped(1);
+  Array<T> loss(1);
+  Array<E> grad_anchor(own * d), grad_views(views * own * d);
+  of_loss[0] = 1;
+  const ContrastSettings settings{static_cast<Contrast>(whole(0, 2)), chance(0.5), chance(0.5) ? 0.1 : real(0.005, 2),
+                                  real(0.005, 2), real(-0.5, 0.9)};
+  const ContrastBatch<E> batch{{anchor.get(), n, d}, {other.get(), views, own, d}, begin};
+  const int64_t* ids = chance(0.5) ? group.get() : nullptr;
+  if (!cpu::run(ContrastiveRowsCall<E>{batch, {features.get(), n, f}, ids, settings, stats.get(), counts.get()})) return;
+  cpu::run(ContrastiveFinishCall<T>{{stats.get(), n, 3}, counts.get(), views, settings.mode, loss.get(), skipped.get()});
+  cpu::run(ContrastiveBackwardCall<E>{of_loss.get(), batch, {features.get(), n, f}, ids, settings, stats.get(),
+                                      counts.get(), grad_anchor.get(), grad_views.get()});
+}
+
+static void frames() {
+  const WfdbFormat formats[] = {WfdbFormat::k16, WfdbFormat::k80, WfdbFormat::k212};
+  const WfdbFormat format = formats[whole(0, 2)];
+  const int64_t columns = whole(1, 5), total = length(300), first = total ? whole(0, total) : 0;
+  const int64_t n = total ? whole(0, total - first) : 0;
+  std::vector<WfdbColumn> column;
+  int64_t frame = 0, out_size = 0;
+  for (int64_t c = 0; c < columns; ++c) {
+    const int64_t count = whole(1, 4);
+    if (chance(0.8)) column.push_back({frame, count}), out_size += count * total;
+    frame += count;
+  }
+  const int64_t samples = frame * n;
+  const int64_t bytes = format == WfdbFormat::k16 ? 2 * samples : format == WfdbFormat::k80 ? samples : (3 * samples + 1) / 2;
+  Array<uint8_t> raw(bytes);
+  for (int64_t i = 0; i < bytes; ++i) raw[i] = static_cast<uint8_t>(whole(0, 255));
+  Array<int16_t> out(out_size);
+  cpu::wfdb_frames(raw.get(), format, frame, n, column.data(), static_cast<int64_t>(column.size()), out.get(), first, total);
+  const int64_t rows = columns, each = length(200);
+  auto x = values<int16_t>(rows * each, Values::kGaps);
+  auto baseline = values<double>(rows, Values::kWild), scale = values<double>(rows, Values::kPlain);
+  Array<float> mv(rows * each);
+  cpu::wfdb_millivolts(x.get(), rows, each, baseline.get(), scale.get(), mv.get());
+}
+
+int main(int argc, char** argv) {
+  const long rounds = argc > 1 ? std::atol(argv[1]) : 300, seed = argc > 2 ? std::atol(argv[2]) : 1;
+  for (long round = 0; round < rounds; ++round) {
+    engine.seed(static_cast<uint64_t>(seed) * 1000003u + static_cast<uint64_t>(round));
+    std::fprintf(stderr, "\rround %ld", round);  // the sanitizer's report comes after it
+    rpeaks<float>(), rpeaks<int16_t>();
+    peak_loss<float>(), peak_loss<double>();
+    pairs();
+    augment();
+    contrastive<float>(), contrastive<double>(), contrastive<Half>(), contrastive<BFloat>();
+    frames();
+  }
+  std::printf("\n%ld rounds of 11 kinds of call, no report\n", rounds);
+  return 0;
+}
