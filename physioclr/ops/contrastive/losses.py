@@ -77,7 +77,8 @@ def info_nce(
     """InfoNCE between two views: a_i is to find b_i among all b_j and, symmetric, b_i is to find a_i among all a_j.
 
     With h and k the L2-normalised rows of a and b, the mean over i of
-    -log(exp(h_i.k_i / tau) / sum_j exp(h_i.k_j / tau)), and of the same with h and k exchanged. CLIP's loss (Radford et al. 2021), and with the two adjacent segments of a
+    -log(exp(h_i.k_i / tau) / sum_j exp(h_i.k_j / tau)), and of the same with h and k exchanged. CLIP's
+    loss (Radford et al. 2021), and with the two adjacent segments of a
     record that of CMSC (CLOCS, Kiyasseh et al. 2021, equation 1). Exact for any N in O(N D) memory, deterministic.
 
     Args:
