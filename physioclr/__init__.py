@@ -44,6 +44,7 @@ from .ops.augment.plan import (
     VcgRotation,
 )
 from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
+from .ops.contrastive.losses import PairStats, info_nce, nt_xent, soft_contrast, supcon, y_aware_info_nce
 from .ops.delineate import delineate
 from .ops.feature_space import FeatureSpace
 from .ops.feature_table import FeatureInfo, feature_table
@@ -74,6 +75,7 @@ __all__ = [
     "LeadDropout",
     "MuscleNoise",
     "Neighbors",
+    "PairStats",
     "Powerline",
     "RPeaks",
     "RrScale",
@@ -87,14 +89,19 @@ __all__ = [
     "feature_table",
     "hybrid_contrastive_loss",
     "info",
+    "info_nce",
     "nn",
+    "nt_xent",
     "peak_reconstruction_loss",
     "physio_features",
     "physio_neighbors",
     "physio_similarity",
     "set_num_threads",
     "shuffle_beats",
+    "soft_contrast",
+    "supcon",
     "view_seed",
+    "y_aware_info_nce",
 ]
 
 _LAZY_MODULES = ("data", "nn", "plots", "reference", "train")

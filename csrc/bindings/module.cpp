@@ -12,6 +12,11 @@ static void bind_contrastive(py::module_& m) {
   modes["supcon"] = static_cast<int>(Contrast::kSupcon);
   modes["soft"] = static_cast<int>(Contrast::kSoft);
   m.attr("CONTRAST_MODES") = modes;
+  py::dict forms;  // of contrastive_loss
+  forms["instance"] = static_cast<int>(Contrast::kInstance);
+  forms["labels"] = static_cast<int>(Contrast::kLabels);
+  for (const char* name : {"cosine", "distance"}) forms[name] = static_cast<int>(Contrast::kSoft);
+  m.attr("CONTRAST_FORMS") = forms;
   // The state of a row that has met nobody, in a loss computed in float32 or float64.
   m.def("contrastive_empty_state", [](bool wide, int mode, double tau, double tau_s) {
     const ContrastSettings set{static_cast<Contrast>(mode), false, tau, tau_s, 0};

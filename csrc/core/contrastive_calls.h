@@ -69,7 +69,45 @@ struct ContrastiveBackwardCall {
   const double* stats;
   const int64_t* counts;
   E *grad_anchor, *grad_views;
-  PHYSIOCLR_FIELDS(grad_loss, batch, features, group, settings, stats, counts, grad_anchor, grad_views)
+  double* grad_tau;  // *grad_loss dL / dtau: the part of the pairs of owned rows and of their views
+  PHYSIOCLR_FIELDS(grad_loss, batch, features, group, settings, stats, counts, grad_anchor, grad_views, grad_tau)
+};
+
+// ---- contrastive_loss: every loss over rows a (N, D) and b (N, D) that are views of each other, on the CPU ----
+
+// sides: 0, the rows of a and b all meet; 1, those of a meet those of b; 2, and those of b those of a, as anchors. b may
+// have no rows (sides 0). negatives (M, D): no partner, no gradient, a negative of every anchor. kind: PairFeatures of
+// cpu/contrastive_problem.h. group (N): of the records, rows i of a and b; kLabels: the labels.
+template <class E>
+struct ContrastiveSides {
+  Matrix<const E> a, b, negatives;
+  Matrix<const ContrastNumber<E>> features;  // (N, F)
+  int kind, sides;
+  const int64_t* group;
+  ContrastSettings settings;
+  PHYSIOCLR_FIELDS(a, b, negatives, features, kind, sides, group, settings)
+};
+
+// stats (rows of a and b, 3) and counts (.., 2) as above, counts {-1, 0} for rows that are no anchors.
+template <class E>
+struct ContrastiveLossCall {
+  ContrastiveSides<E> sides;
+  double* stats;
+  int64_t* counts;
+  ContrastNumber<E>* loss;
+  int64_t* skipped;
+  PHYSIOCLR_FIELDS(sides, stats, counts, loss, skipped)
+};
+
+template <class E>
+struct ContrastiveLossBwdCall {
+  const double* grad_loss;
+  ContrastiveSides<E> sides;
+  const double* stats;
+  const int64_t* counts;
+  E *grad_a, *grad_b;
+  double* grad_tau;
+  PHYSIOCLR_FIELDS(grad_loss, sides, stats, counts, grad_a, grad_b, grad_tau)
 };
 
 // ---- by tiles ----
@@ -230,6 +268,8 @@ struct ContrastiveFusedGradientCall {
 
 #define PHYSIOCLR_CONTRASTIVE_HOST_CALLS(X)                             \
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_rows, ContrastiveRowsCall)   \
+  PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss, ContrastiveLossCall)   \
+  PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss_bwd, ContrastiveLossBwdCall) \
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_backward, ContrastiveBackwardCall)
 
 #define PHYSIOCLR_CONTRASTIVE_FINISH_CALLS(X) PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_finish, ContrastiveFinishCall)

@@ -11,7 +11,10 @@
 
 namespace physioclr {
 
-enum class Contrast : int32_t { kRatio = 0, kSupcon = 1, kSoft = 2 };
+// What the pairs of a row are. kRatio, kSupcon, kSoft: positive, negative or weighed by the similarity of features. Without
+// features: kInstance, none positive (the views alone are), kLabels, positive where the group numbers are equal. These two
+// share the arithmetic of kSupcon.
+enum class Contrast : int32_t { kRatio = 0, kSupcon = 1, kSoft = 2, kInstance = 3, kLabels = 4 };
 struct ContrastSettings {
   Contrast mode;
   bool mean_pairs;  // pair_reduction "mean"; used by kRatio alone
@@ -37,7 +40,10 @@ PHYSIOCLR_HD bool needs_maxima(const ContrastSettings& set) {
   return set.tau < least || (set.mode == Contrast::kSoft && set.tau_s < least);
 }
 
+// count {positives, negatives}, or {-1, 0} for a row that is no anchor. A view alone counts in kInstance.
 PHYSIOCLR_HD bool counts_row(const int64_t* count, int64_t n_views, Contrast mode) {
+  if (count[0] < 0) return false;
+  if (mode == Contrast::kInstance) return n_views > 0;
   return count[0] + n_views > 0 && (mode == Contrast::kRatio ? count[1] : count[0] + count[1]) > 0;
 }
 
@@ -236,7 +242,7 @@ struct RowLoss {
 PHYSIOCLR_HD double log_second_weight(const double* stats, const int64_t* count, int64_t n_views,
                                       const ContrastSettings& set) {
   if (set.mode == Contrast::kSoft) return -stats[2];
-  if (set.mode == Contrast::kSupcon) return -log(static_cast<double>(count[0] + n_views));
+  if (set.mode != Contrast::kRatio) return -log(static_cast<double>(count[0] + n_views));
   return -stats[1] - (set.mean_pairs && count[0] ? log(static_cast<double>(count[0])) : 0.0);
 }
 
@@ -246,7 +252,7 @@ PHYSIOCLR_HD double log_second_weight(const double* stats, const int64_t* count,
 template <class T>
 PHYSIOCLR_HD void row_weights(const double* stats, const int64_t* count, int64_t n_views, const ContrastSettings& set,
                               double log_tn, T* w) {
-  const bool safe = needs_maxima<T>(set), supcon = set.mode == Contrast::kSupcon;
+  const bool safe = needs_maxima<T>(set), supcon = set.mode != Contrast::kRatio && set.mode != Contrast::kSoft;
   if (!counts_row(count, n_views, set.mode)) {
     w[0] = safe ? static_cast<T>(-HUGE_VAL) : T(0);
     w[1] = safe && !supcon ? static_cast<T>(-HUGE_VAL) : T(0);

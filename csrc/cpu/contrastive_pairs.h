@@ -5,6 +5,7 @@
 // S is NaN in the rows and columns of zero features and of padding: such a pair is neither >= delta nor < delta.
 // Two forms of every sum: "fast" takes the fixed shift exp((s - 1) / tau), one exponential a pair for both rows; "safe"
 // keeps a running maximum for each row and set, for a tau at which the fixed shift would lose small terms.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
@@ -33,12 +34,26 @@ struct RowSums {
 template <class T>
 struct PairTile {
   T* s;            // (rows, kMaxTile): h_i . h_j; the backward pass writes its coefficients over it
-  const T* f;      // (rows, kMaxTile): S_ij
+  const T* f;      // (rows, kMaxTile): S_ij; not read in a mode without features
   int64_t rows, cols;
   bool diagonal;   // rows and columns are the same block: only the pairs above the diagonal count
   const Id<T>*group_i, *group_j;
   T inv_tau, inv_tau_s, delta;
 };
+
+// Whether column c is a pair of the row, and a positive one. group_j -1: padding of a mode without features.
+template <class T, int MODE>
+inline int is_any(const T* f, const Id<T>* group_j, Id<T> gi, int64_t c) {
+  if (MODE == 4) return group_j[c] >= 0;
+  if (MODE == 3) return (group_j[c] != gi) & (group_j[c] >= 0);
+  return (f[c] == f[c]) & (group_j[c] != gi);
+}
+template <class T, int MODE>
+inline int is_positive(const T* f, const Id<T>* group_j, Id<T> gi, T delta, int64_t c) {
+  if (MODE == 4) return group_j[c] == gi;
+  if (MODE == 3) return 0;
+  return (f[c] >= delta) & (group_j[c] != gi);
+}
 
 template <class T, int MODE>
 inline void raise_shifts(const PairTile<T>& t, const RowSums<T>& row, const RowSums<T>* col) {
@@ -51,7 +66,7 @@ inline void raise_shifts(const PairTile<T>& t, const RowSums<T>& row, const RowS
       x.sum[0][i] *= std::exp((double(x.shift[0][i]) - m0) * t.inv_tau);
       x.shift[0][i] = m0;
     }
-    if (MODE != 1 && m1 > x.shift[1][i]) {
+    if ((MODE == 0 || MODE == 2) && m1 > x.shift[1][i]) {
       const double scale = std::exp((double(x.shift[1][i]) - m1) * (MODE == 2 ? t.inv_tau_s : t.inv_tau));
       x.sum[1][i] *= scale;
       if (MODE == 2) x.sum[2][i] *= scale;
@@ -59,13 +74,13 @@ inline void raise_shifts(const PairTile<T>& t, const RowSums<T>& row, const RowS
     }
   };
   for (int64_t r = 0; r < t.rows; ++r) {
-    const T *s = t.s + r * kMaxTile, *f = t.f + r * kMaxTile;
+    const T *s = t.s + r * kMaxTile, *f = MODE >= 3 ? nullptr : t.f + r * kMaxTile;
     const auto gi = t.group_i[r];
+    if (MODE >= 3 && gi < 0) continue;
     T m0 = -2, m1 = -2;
 #pragma omp simd reduction(max : m0, m1)
     for (int64_t c = t.diagonal ? r + 1 : 0; c < t.cols; ++c) {
-      const int other = group_j[c] != gi;
-      const int pos = (f[c] >= delta) & other, any = (f[c] == f[c]) & other;
+      const int pos = is_positive<T, MODE>(f, group_j, gi, delta, c), any = is_any<T, MODE>(f, group_j, gi, c);
       const T a = (MODE == 0 ? pos : any) ? s[c] : T(-2);
       const T b = (MODE == 0 ? any & !pos : any) ? (MODE == 2 ? f[c] : s[c]) : T(-2);
       m0 = m0 > a ? m0 : a;
@@ -89,14 +104,14 @@ inline void add_sums(const PairTile<T>& t, const RowSums<T>& row, const RowSums<
   const T* shift0 = SAFE && col ? col->shift[0] : zeros;
   const T* shift1 = SAFE && col ? col->shift[1] : zeros;
   for (int64_t r = 0; r < t.rows; ++r) {
-    const T *s = t.s + r * kMaxTile, *f = t.f + r * kMaxTile;
+    const T *s = t.s + r * kMaxTile, *f = MODE >= 3 ? nullptr : t.f + r * kMaxTile;
     const auto gi = t.group_i[r];
+    if (MODE >= 3 && gi < 0) continue;
     const T m0 = SAFE ? row.shift[0][r] : T(1), m1 = SAFE ? row.shift[1][r] : T(1);
     T r0 = 0, r1 = 0, r2 = 0, rp = 0;
 #pragma omp simd reduction(+ : r0, r1, r2, rp)
     for (int64_t c = t.diagonal ? r + 1 : 0; c < t.cols; ++c) {
-      const int other = group_j[c] != gi;
-      const int pos = (f[c] >= delta) & other, any = (f[c] == f[c]) & other;
+      const int pos = is_positive<T, MODE>(f, group_j, gi, delta, c), any = is_any<T, MODE>(f, group_j, gi, c);
       rp += pos ? T(1) : T(0);
       colp[c] += pos ? T(1) : T(0);
       if (MODE == 0) {
@@ -112,10 +127,10 @@ inline void add_sums(const PairTile<T>& t, const RowSums<T>& row, const RowSums<
         const T d = SAFE ? exp_simd((s[c] - shift0[c]) * inv_tau) : e;
         r0 += any ? e : T(0);
         col0[c] += any ? d : T(0);
-        if (MODE == 1) {
+        if (MODE == 1 || MODE == 4) {
           r2 += pos ? s[c] : T(0);
           col2[c] += pos ? s[c] : T(0);
-        } else {
+        } else if (MODE == 2) {
           const T w = exp_simd((f[c] - m1) * inv_tau_s);
           const T x = SAFE ? exp_simd((f[c] - shift1[c]) * inv_tau_s) : w;
           r1 += any ? w : T(0);
@@ -147,16 +162,19 @@ inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const
   const Id<T>* const group_j = t.group_j;
   for (int64_t r = 0; r < t.rows; ++r) {
     T* s = t.s + r * kMaxTile;
-    const T* f = t.f + r * kMaxTile;
+    const T* f = MODE >= 3 ? nullptr : t.f + r * kMaxTile;
     const auto gi = t.group_i[r];
+    if (MODE >= 3 && gi < 0) {
+      std::fill_n(s, t.cols, T(0));
+      continue;
+    }
     const T ai = a_i[r], bi = b_i[r];
     int64_t c0 = 0;
     if (t.diagonal)
       for (; c0 <= r && c0 < t.cols; ++c0) s[c0] = 0;
 #pragma omp simd
     for (int64_t c = c0; c < t.cols; ++c) {
-      const int other = group_j[c] != gi;
-      const int pos = (f[c] >= delta) & other, any = (f[c] == f[c]) & other;
+      const int pos = is_positive<T, MODE>(f, group_j, gi, delta, c), any = is_any<T, MODE>(f, group_j, gi, c);
       T g;
       if (MODE == 0) {
         const T wi = pos ? bi : ai, wj = pos ? b_j[c] : a_j[c];
@@ -166,9 +184,9 @@ inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const
       } else {
         g = SAFE ? exp_simd((s[c] + ai) * inv_tau) + exp_simd((s[c] + a_j[c]) * inv_tau)
                  : exp_simd((s[c] - T(1)) * inv_tau) * (ai + a_j[c]);
-        if (MODE == 1)
+        if (MODE == 1 || MODE == 4)
           g -= pos ? bi + b_j[c] : T(0);
-        else
+        else if (MODE == 2)
           g -= SAFE ? exp_simd((f[c] + bi) * inv_tau_s) + exp_simd((f[c] + b_j[c]) * inv_tau_s)
                     : exp_simd((f[c] - T(1)) * inv_tau_s) * (bi + b_j[c]);
       }
@@ -178,14 +196,22 @@ inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const
 }
 
 // The two entries below are compiled for every instruction set with all their variants inlined (core/macros.h).
+#define PHYSIOCLR_TILE_VARIANTS(MODE, SAFE, CALL)                                                \
+  if (MODE == Contrast::kInstance) {                                                             \
+    if (SAFE) { CALL(3, true); } else { CALL(3, false); }                                        \
+  } else if (MODE == Contrast::kLabels) {                                                        \
+    if (SAFE) { CALL(4, true); } else { CALL(4, false); }                                        \
+  } else {                                                                                       \
+    PHYSIOCLR_CONTRAST_VARIANTS(MODE, SAFE, CALL)                                                \
+  }
 #define PHYSIOCLR_TILE_ENTRIES(T)                                                                                  \
   PHYSIOCLR_SIMD static void tile_sums(const PairTile<T>& t, Contrast mode, bool safe, const RowSums<T>& row,      \
                                        const RowSums<T>* col) {                                                    \
-    PHYSIOCLR_CONTRAST_VARIANTS(mode, safe, PHYSIOCLR_SUMS_##T)                                                    \
+    PHYSIOCLR_TILE_VARIANTS(mode, safe, PHYSIOCLR_SUMS_##T)                                                    \
   }                                                                                                                \
   PHYSIOCLR_SIMD static void tile_coefficients(const PairTile<T>& t, Contrast mode, bool safe, const T* a_i,       \
                                                const T* b_i, const T* a_j, const T* b_j) {                         \
-    PHYSIOCLR_CONTRAST_VARIANTS(mode, safe, PHYSIOCLR_COEF_##T)                                                    \
+    PHYSIOCLR_TILE_VARIANTS(mode, safe, PHYSIOCLR_COEF_##T)                                                    \
   }
 #define PHYSIOCLR_SUMS_float(M, S) add_sums<float, M, S>(t, row, col)
 #define PHYSIOCLR_SUMS_double(M, S) add_sums<double, M, S>(t, row, col)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from .. import hybrid_contrastive_loss
 from ..ops._types import rpeaks_index
+from ..ops.contrastive import losses as ops
 from ..ops.reconstruction import peak_sums
-from .collectives import gather_rows, global_sum
+from .collectives import global_sum
 
 
 class HybridTerms(NamedTuple):
@@ -134,33 +135,15 @@ class HybridLoss(nn.Module):
         return HybridTerms(contrastive + self.alpha * mse + self.beta * peak, contrastive, mse, peak, stats)
 
 
-def _whole_batch(a: Tensor, b: Tensor, group: Tensor | None, process_group: Any) -> tuple[Tensor, Tensor, Any]:
-    a, b = (gather_rows(x.float(), process_group) for x in (a, b))
-    return a, b, None if group is None else gather_rows(group, process_group)
-
-
-def _products(a: Tensor, b: Tensor) -> Tensor:
-    """a b^T, float32. Formed in float64, which neither autocast nor set_float32_matmul_precision touches."""
-    return (a.double() @ b.double().T).float()
-
-
 def info_nce(
     a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: Any = None
 ) -> Tensor:
     """Symmetric InfoNCE between two views: a_i is to find b_i among all b_j, and the other way round.
 
-    a, b: (N, D); group: (N,) ids; rows of the same group are no negatives of each other. With a, b the two adjacent
-    segments of a record this is CMSC (CLOCS, Kiyasseh et al. 2021, equation 1).
+    `physioclr.info_nce` in float32. a, b: (N, D); group: (N,) ids; rows of the same group are no negatives of each
+    other. With a, b the two adjacent segments of a record this is CMSC (CLOCS, Kiyasseh et al. 2021, equation 1).
     """
-    a, b, group = _whole_batch(a, b, group, process_group)
-    a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
-    logits = _products(a, b) / tau
-    if group is not None:
-        same = group[:, None] == group[None]
-        same.fill_diagonal_(False)
-        logits = logits.masked_fill(same, -torch.inf)
-    rows = torch.arange(len(a), device=a.device)
-    return (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows)) / 2
+    return ops.info_nce(a.float(), b.float(), group, tau=tau, process_group=process_group)
 
 
 def nt_xent(
@@ -168,19 +151,10 @@ def nt_xent(
 ) -> Tensor:
     """NT-Xent (SimCLR, Chen et al. 2020, equation 1) over 2 N views: the other 2 N - 2 rows are negatives.
 
-    a, b: (N, D); group: (N,) ids; rows of the same group are no negatives of each other.
+    `physioclr.nt_xent` in float32. a, b: (N, D); group: (N,) ids; rows of the same group are no negatives of each
+    other.
     """
-    a, b, group = _whole_batch(a, b, group, process_group)
-    n = len(a)
-    h = F.normalize(torch.cat((a, b)), dim=1)
-    rows = torch.arange(2 * n, device=h.device)
-    partner = (rows + n) % (2 * n)
-    if group is None:
-        drop = torch.eye(2 * n, dtype=torch.bool, device=h.device)
-    else:
-        drop = group.repeat(2)[:, None] == group.repeat(2)[None]
-        drop[rows, partner] = False
-    return F.cross_entropy((_products(h, h) / tau).masked_fill(drop, -torch.inf), partner)
+    return ops.nt_xent(a.float(), b.float(), group, tau=tau, process_group=process_group)
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ Nothing in the library imports this: it is what the tests compare with, and the 
 """
 
 from .augment import augment, shuffle_beats
-from .contrastive import hybrid_contrastive_loss
+from .contrastive import hybrid_contrastive_loss, info_nce, nt_xent, soft_contrast, supcon, y_aware_info_nce
 from .delineate import delineate
 from .features import physio_features
 from .neighbors import physio_neighbors
@@ -17,9 +17,14 @@ __all__ = [
     "delineate",
     "detect_rpeaks",
     "hybrid_contrastive_loss",
+    "info_nce",
+    "nt_xent",
     "peak_reconstruction_loss",
     "physio_features",
     "physio_neighbors",
     "physio_similarity",
     "shuffle_beats",
+    "soft_contrast",
+    "supcon",
+    "y_aware_info_nce",
 ]

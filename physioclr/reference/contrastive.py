@@ -45,3 +45,77 @@ def hybrid_contrastive_loss(
             target = torch.softmax(masked(s / tau_s, candidates), 1)
         losses = -(target * torch.where(candidates, log_softmax, 0.0)).sum(dim=1)
     return losses.mean(), positives, negatives, n - len(losses)
+
+
+def _softmax_loss(logits, candidates, targets):
+    """Per row: cross-entropy from the targets (N, M), normalised here, to the softmax over the candidates."""
+    log_softmax = logits - torch.logsumexp(torch.where(candidates, logits, -torch.inf), 1, keepdim=True)
+    targets = targets / targets.sum(dim=1, keepdim=True)
+    return -(targets * torch.where(candidates, log_softmax, 0.0)).sum(dim=1)
+
+
+def _unit(x):
+    return torch.nn.functional.normalize(x.double(), dim=1)
+
+
+def _pairs(n, group):
+    """(N, N): rows of different groups, and each row with itself."""
+    group = torch.arange(n) if group is None else torch.as_tensor(group)
+    return (group[:, None] != group[None, :]) | torch.eye(n, dtype=torch.bool)
+
+
+def _across(a, b, candidates, targets, tau, symmetric, negatives=None, rows=slice(None)):
+    """Mean over the rows of a (symmetric: and of b), each against all rows of the other and the negatives."""
+    losses = []
+    for x, y in ((a, b), (b, a))[: 1 + symmetric]:
+        h, k, c, t = _unit(x), _unit(y), candidates, targets
+        if negatives is not None:
+            k = torch.cat([k, _unit(negatives)])
+            c, t = (torch.nn.functional.pad(m, (0, len(negatives)), value=v) for m, v in ((c, True), (t, 0.0)))
+        losses.append(_softmax_loss(h @ k.T / tau, c, t)[rows])
+    return torch.cat(losses).mean()
+
+
+def info_nce(a, b, group=None, *, negatives=None, tau=0.1, symmetric=True):
+    """float64, by the formula in physioclr.info_nce; every N x N matrix is written out, as in all of these."""
+    eye = torch.eye(len(a), dtype=torch.float64)
+    return _across(a, b, _pairs(len(a), group), eye, tau, symmetric, negatives)
+
+
+def nt_xent(a, b, group=None, *, negatives=None, tau=0.1):
+    """The mean over the 2 N rows of a and b, each against all others."""
+    n, h = len(a), _unit(torch.cat([a, b]))
+    itself = torch.eye(2 * n, dtype=torch.bool)
+    candidates = _pairs(n, group).repeat(2, 2) & ~itself
+    partner = itself.roll(n, 1).double()
+    logits = h @ h.T / tau
+    if negatives is not None:
+        logits = torch.cat([logits, h @ _unit(negatives).T / tau], 1)
+        candidates = torch.nn.functional.pad(candidates, (0, len(negatives)), value=True)
+        partner = torch.nn.functional.pad(partner, (0, len(negatives)))
+    return _softmax_loss(logits, candidates, partner).mean()
+
+
+def supcon(x, labels, *, tau=0.1):
+    """(loss, rows skipped): the mean over the rows that share their label with another."""
+    n, h = len(x), _unit(x)
+    other = ~torch.eye(n, dtype=torch.bool)
+    positive = (labels[:, None] == labels[None, :]) & other
+    rows = positive.any(dim=1)
+    if not rows.any():
+        return x.double().sum() * 0.0, n
+    return _softmax_loss((h @ h.T / tau)[rows], other[rows], positive[rows].double()).mean(), n - int(rows.sum())
+
+
+def y_aware_info_nce(a, b, features, group=None, *, tau=0.1, sigma=1.0, symmetric=True):
+    f, pairs = features.double(), _pairs(len(a), group)
+    weights = torch.exp(-(f[:, None] - f[None, :]).square().sum(dim=2) / (2 * sigma**2))
+    return _across(a, b, pairs, weights * pairs, tau, symmetric, rows=pairs.sum(dim=1) > 1)
+
+
+def soft_contrast(a, b, features, group=None, *, tau=0.1, tau_s=0.1, symmetric=True):
+    f, n = _unit(features), len(a)
+    known = (features != 0).any(dim=1)
+    pairs = (_pairs(n, group) & known[:, None] & known[None, :]) | torch.eye(n, dtype=torch.bool)
+    similarity = (f @ f.T).fill_diagonal_(1.0)
+    return _across(a, b, pairs, torch.exp((similarity - 1) / tau_s) * pairs, tau, symmetric, rows=pairs.sum(dim=1) > 1)

@@ -37,8 +37,11 @@ def row_stats(anchor, views, features, group, options, first=0, *make, by=cpu):
     return out
 
 
-def gradients(anchor, views, features, group, stats, counts, options, first=0, *make, by=cpu, outer=1.5):
-    grads = anchor.new_empty((views.shape[1], anchor.shape[1])), torch.empty_like(views)
+def gradients(
+    anchor, views, features, group, stats, counts, options, first=0, *make, by=cpu, outer=1.5, slope_only=False
+):
+    slope = torch.empty((), dtype=torch.float64)
+    grads = anchor.new_empty((views.shape[1], anchor.shape[1])), torch.empty_like(views), slope
     grad_loss, inputs = torch.tensor(outer, dtype=torch.float64), (anchor, views, features, group, stats, counts)
     by.contrastive_backward(TorchArrays(anchor), grads, grad_loss, *inputs, options, first, *make)
     return grads
@@ -60,13 +63,17 @@ def run(anchor, views, features, group=None, *, tau=0.1, delta=0.25, mode="ratio
 def check(anchor, views, features, group=None, tol=1e-9, make=THIRTY_TWO, **options):
     loss, counts, skipped, grads = run(anchor, views, features, group, make=make, **options)
     anchor, views = (x.detach().clone().requires_grad_() for x in (anchor, views))
+    tau = torch.tensor(options.get("tau", 0.1), dtype=torch.float64, requires_grad=True)
     want, positives, negatives, want_skipped = reference.hybrid_contrastive_loss(
-        anchor, views, features, group, **options
+        anchor, views, features, group, **options | {"tau": tau}
     )
     assert torch.equal(counts[:, 0], positives) and torch.equal(counts[:, 1], negatives) and skipped == want_skipped
     assert loss.item() == pytest.approx(want.item(), rel=min(tol, 1e-5), abs=min(tol, 1e-5))
-    for g, w in zip(grads, torch.autograd.grad(want, (anchor, views)), strict=True):
+    *wanted, slope = torch.autograd.grad(want, (anchor, views, tau), allow_unused=True)  # unused where all are skipped
+    for g, w in zip(grads, wanted, strict=False):
         assert g.dtype == anchor.dtype and (g - w).norm() <= tol * w.norm() + 1e-12
+    slope = 0.0 if slope is None else slope.item()
+    assert grads[2].item() == pytest.approx(slope, rel=tol, abs=tol / tau.item())  # a difference of sums of s / tau^2
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -94,7 +101,7 @@ def test_half_precision(dtype):
     a, v = (x.clone().requires_grad_() for x in (anchor, views))
     want = reference.hybrid_contrastive_loss(a, v, features)[0]
     assert loss.item() == pytest.approx(want.item(), rel=1e-5)
-    for g, w in zip(grads, torch.autograd.grad(want, (a, v)), strict=True):
+    for g, w in zip(grads[:2], torch.autograd.grad(want, (a, v)), strict=True):
         assert g.dtype == dtype and (g - w).norm() <= (torch.finfo(dtype).eps + 1e-4) * w.norm()
 
 
@@ -123,7 +130,7 @@ def test_fused(mode, operands, tol, tau, n, d, v, strips):
     if tau < 0.05:
         tol = max(4 * tol, 1e-4) * (1 + 9 * rounded)
     least = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps * d**0.5  # gradients of long rows are short
-    for g, w in zip(grads, torch.autograd.grad(want, (a, v)), strict=True):
+    for g, w in zip(grads[:2], torch.autograd.grad(want, (a, v)), strict=True):
         g, w = g.double(), w.double()  # the rows' lengths span six decades, so each row by itself
         assert g.isfinite().all() and ((g - w).norm(dim=-1) <= tol * w.norm(dim=-1) + least).all()
 
@@ -142,7 +149,7 @@ def test_fused_keeps_small_terms(mode):
         loss, _, _, grads = run(a.detach(), v.detach(), features, make=fused(1, operands), **options)
         want = reference.hybrid_contrastive_loss(a, v, features, **options)[0]
         assert loss.item() == pytest.approx(want.item(), rel=1e-4)
-        for g, w in zip(grads, torch.autograd.grad(want, (a, v)), strict=True):
+        for g, w in zip(grads[:2], torch.autograd.grad(want, (a, v)), strict=True):
             assert (g.double() - w.double()).norm() <= tol * w.double().norm()
 
 
@@ -154,7 +161,7 @@ def test_split_operands_have_the_accuracy_of_float32():
 
     def errors(operands):
         loss, _, _, grads = run(anchor, views, features, make=fused(1, operands))
-        pairs = zip(grads, wants, strict=True)
+        pairs = zip(grads[:2], wants, strict=True)
         return abs(loss.item() / want.item() - 1), max((g - w).norm() / w.norm() for g, w in pairs)
 
     split, rounded = errors("float32"), errors("tf32")
@@ -176,7 +183,7 @@ def test_fused_part_of_the_rows(first, count, operands):
     assert torch.equal(part[1], counts[own])
     grads = gradients(*inputs, stats, counts, options, first, make, by=cuda)
     tol = {"float32": 1e-5, "bfloat16": 2**-7}.get(operands, 2**-10)
-    for g, w in zip(grads, gradients(*inputs, stats, counts, options, first), strict=True):
+    for g, w in zip(grads[:2], gradients(*inputs, stats, counts, options, first)[:2], strict=True):
         assert (g.float() - w.float()).norm() <= tol * w.float().norm()
 
 
@@ -258,7 +265,7 @@ def test_part_of_the_rows(first, count, mode):
     torch.testing.assert_close(part[0], stats[own], rtol=1e-11, atol=1e-12)
     assert torch.equal(part[1], counts[own])
     grads = gradients(*inputs, stats, counts, options, first, by_tiles(40), by=cuda)
-    for g, w in zip(grads, gradients(*inputs, stats, counts, options, first), strict=True):
+    for g, w in zip(grads[:2], gradients(*inputs, stats, counts, options, first)[:2], strict=True):
         torch.testing.assert_close(g, w, rtol=1e-9, atol=1e-13)
 
 

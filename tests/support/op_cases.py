@@ -109,6 +109,21 @@ def _loss(mode: str, dtype: torch.dtype, **settings: float) -> Callable[[Inputs]
     return forward
 
 
+def _pair_losses(dtype: torch.dtype, **settings: float) -> Callable[[Inputs], Any]:
+    def forward(x: Inputs) -> Any:
+        a, b = x.anchor.to(dtype), x.views[0].to(dtype)
+        queue = x.views[1].to(dtype).detach()[:40]
+        return (
+            pc.info_nce(a, b, x.group, negatives=queue, return_stats=True, **settings),
+            pc.nt_xent(a, b, x.group, return_stats=True, **settings),
+            pc.supcon(a, x.group, return_stats=True, **settings),
+            pc.y_aware_info_nce(a, b, x.features, sigma=5.0, symmetric=False, return_stats=True, **settings),
+            pc.soft_contrast(a, b, x.features, x.group, return_stats=True, **settings),
+        )
+
+    return forward
+
+
 LOSS_OPS = ("hybrid_contrastive_loss", "contrastive_backward", "contrastive_rows")
 CASES = [
     Case("detect_rpeaks", ("detect_rpeaks",), lambda x: pc.detect_rpeaks(x.ecg, x.fs)),
@@ -158,6 +173,12 @@ CASES = [
     Case("contrastive_rows", ("contrastive_rows",),
          lambda x: torch.ops.physioclr.contrastive_rows(x.anchor, x.views, x.features, x.group), tolerance=1e-5,
          cupy=False),
+    *(
+        Case(f"contrastive_loss {str(dtype)[6:]}, tau {tau:g}", ("contrastive_loss", "contrastive_loss_bwd"),
+             _pair_losses(dtype, tau=tau), grad=("anchor", "views"), cupy=False,
+             tolerance=1e-2 if dtype == torch.bfloat16 else 1e-3)
+        for dtype in (torch.float32, torch.bfloat16, torch.float64) for tau in (0.1, 0.02)
+    ),
     Case("peak_reconstruction_loss", ("peak_reconstruction_loss", "peak_reconstruction_loss_bwd"),
          lambda x: pc.peak_reconstruction_loss(x.ecg.roll(3, 2) if isinstance(x.ecg, torch.Tensor) else x.ecg, x.ecg,
                                                x.rpeaks, x.fs), grad=("ecg",), tolerance=1e-5),

@@ -27,7 +27,7 @@ def hybrid_contrastive_loss(
     features: Any,
     group: Any = None,
     *,
-    tau: float = 0.1,
+    tau: Any = 0.1,
     delta: float = 0.25,
     mode: str = "ratio",
     tau_s: float = 0.1,
@@ -66,7 +66,8 @@ def hybrid_contrastive_loss(
         features: (N, F) physiological features, finite (FeatureSpace.transform). No gradient.
         group: (N,) integers, the patient or record of each row: rows of one group are neither positives nor
             negatives of each other. None: every row is its own record.
-        tau: temperature, above 0.
+        tau: temperature, above 0: a number, or a 0-d floating tensor, which gets its exact gradient (on a CUDA device
+            reading it waits; not with process_group).
         delta: least similarity of a positive, from -1 to 1.
         mode: "ratio", "supcon" or "soft".
         tau_s: temperature of the targets of "soft".
@@ -103,9 +104,16 @@ def hybrid_contrastive_loss(
         group = group.to(anchor.device)
     elif group is not None:
         group = TorchArrays(anchor).adopt(group, "group")
+    temperature = None
+    if isinstance(tau, torch.Tensor):
+        if process_group is not None and tau.requires_grad:
+            raise ValueError("tau requires a gradient, which process_group does not give; pass float(tau)")
+        temperature, tau = (tau.to(anchor.device), 1.0) if process_group is None else (None, float(tau))
     settings = (tau, delta, mode, tau_s, pair_reduction)
     if process_group is None:
-        loss, _, counts, skipped = autograd.hybrid_contrastive_loss(anchor, views, features, group, *settings)
+        loss, _, counts, skipped = autograd.hybrid_contrastive_loss(
+            anchor, views, features, group, *settings, temperature
+        )
     else:
         from .group import hybrid_contrastive_loss_of_group
 

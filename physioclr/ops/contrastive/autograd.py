@@ -7,6 +7,7 @@ from typing import Any
 from .._arrays import Arrays, dtype_name
 from .._operator import no_double_backward, operator
 from . import cpu
+from .engine import check_temperature, temperature_of
 
 _INPUTS = "Tensor anchor, Tensor views, Tensor features, Tensor? group"
 _SETTINGS = "float tau=0.1, float delta=0.25, str mode='ratio', float tau_s=0.1, str pair_reduction='sum'"
@@ -32,65 +33,83 @@ def contrastive_rows(xp, out, anchor, views, features, group, *settings):
 
 
 def _gradient_results(grad_loss, anchor, views, features, group, stats, counts, *settings):
+    *settings, _ = settings
     cpu.check_inputs(anchor, views, features, group, *settings)
     cpu.check_statistics(anchor, stats, counts)
-    return ((views.shape[1], anchor.shape[1]), dtype_name(anchor)), (tuple(views.shape), dtype_name(views))
+    return (
+        ((views.shape[1], anchor.shape[1]), dtype_name(anchor)),
+        (tuple(views.shape), dtype_name(views)),
+        ((), "float64"),
+    )
 
 
 @operator(
-    f"contrastive_backward(Tensor grad_loss, {_INPUTS}, Tensor stats, Tensor counts, {_SETTINGS}, int row_offset=0) "
-    "-> (Tensor, Tensor)",
+    f"contrastive_backward(Tensor grad_loss, {_INPUTS}, Tensor stats, Tensor counts, {_SETTINGS}, int row_offset=0, "
+    "Tensor? temperature=None) -> (Tensor, Tensor, Tensor)",
     _gradient_results,
     **no_double_backward("hybrid_contrastive_loss"),
 )
 def contrastive_backward(xp, out, grad_loss, anchor, views, features, group, stats, counts, *settings):
-    *settings, row_offset = settings
+    tau, *settings, row_offset, temperature = settings
+    settings = temperature_of(temperature, tau), *settings
     stored = cpu.stored_dtype(anchor, views)
-    grads = [x if xp.dtype(x) == stored else xp.empty(tuple(x.shape), stored) for x in out]
+    grads = [x if xp.dtype(x) == stored else xp.empty(tuple(x.shape), stored) for x in out[:2]]
     inputs = grad_loss, anchor, views, features, group, stats, counts
-    _version(xp).contrastive_backward(xp, grads, *inputs, settings, row_offset)
-    for x, grad in zip(out, grads, strict=True):
+    _version(xp).contrastive_backward(xp, (*grads, out[2]), *inputs, settings, row_offset)
+    for x, grad in zip(out, grads, strict=False):
         if grad is not x:
             x.copy_(grad)
 
 
 def _loss_results(anchor, views, features, group, *settings):
+    *settings, temperature = settings
+    if temperature is not None:
+        check_temperature(temperature)
     dtype = cpu.check_inputs(anchor, views, features, group, *settings, whole=True)
     n = anchor.shape[0]
     return ((), dtype), ((n, 3), "float64"), ((n, 2), "int64"), ((), "int64")
 
 
 def _setup(ctx, inputs, output):
-    anchor, views, features, group, *ctx.settings = inputs
+    anchor, views, features, group, *ctx.settings, temperature = inputs
     loss, stats, counts, skipped = output
     ctx.dtype = loss.dtype
     ctx.mark_non_differentiable(stats, counts, skipped)
-    ctx.save_for_backward(anchor, views, features, group, stats, counts)
+    ctx.save_for_backward(anchor, views, features, group, stats, counts, temperature)
+
+
+def _gradients(ctx, grad_loss):
+    """Of anchor, views and the temperature, which is None where that is none."""
+    *inputs, temperature = ctx.saved_tensors
+    grads = contrastive_backward(grad_loss, *inputs, *ctx.settings, 0, temperature)
+    return (*grads[:2], None if temperature is None else grads[2].to(temperature.dtype))
 
 
 def _backward(ctx, grad_loss, *_):
-    grad_anchor, grad_views = contrastive_backward(grad_loss, *ctx.saved_tensors, *ctx.settings, 0)
-    return grad_anchor, grad_views, *(None,) * 7
+    grad_anchor, grad_views, grad_tau = _gradients(ctx, grad_loss)
+    return grad_anchor, grad_views, *(None,) * 7, grad_tau
 
 
 def _tangent(ctx, *tangents):
-    inputs = ctx.saved_tensors
-    stats = inputs[4]
-    pairs = zip(contrastive_backward(stats.new_ones(()), *inputs, *ctx.settings, 0), tangents[:2], strict=True)
+    stats = ctx.saved_tensors[4]
+    pairs = zip(_gradients(ctx, stats.new_ones(())), (*tangents[:2], tangents[-1]), strict=True)
     slope = sum((g.to(stats.dtype) * t).sum() for g, t in pairs if t is not None)
     return slope.to(ctx.dtype), None, None, None
 
 
 @operator(
-    f"hybrid_contrastive_loss({_INPUTS}=None, {_SETTINGS}) -> (Tensor, Tensor, Tensor, Tensor)",
+    f"hybrid_contrastive_loss({_INPUTS}=None, {_SETTINGS}, Tensor? temperature=None) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
     _loss_results,
     setup_context=_setup,
     backward=_backward,
-    differentiable=("anchor", "views"),
+    differentiable=("anchor", "views", "temperature"),
     tangent=_tangent,
 )
 def hybrid_contrastive_loss(xp, out, anchor, views, features, group, *settings):
     loss, stats, counts, skipped = out
+    tau, *settings, temperature = settings
+    settings = temperature_of(temperature, tau), *settings
     _version(xp).contrastive_rows(xp, (stats, counts), anchor, views, features, group, settings, 0)
     if not cpu.contrastive_finish(xp, loss, skipped, stats, counts, len(views), settings[2]):
         cpu.warn_all_skipped(counts, len(views), *settings[1:3])

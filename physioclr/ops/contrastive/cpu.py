@@ -147,8 +147,8 @@ def contrastive_backward(
     xp: Arrays, grads: Any, grad_loss: Any, anchor: Any, views: Any, features: Any, group: Any, stats: Any,
     counts: Any, settings: Settings, row_offset: int,
 ) -> None:  # fmt: skip
-    """grad_loss times dL/d(the n rows of anchor) and dL/d(views), from the statistics and counts of all N rows; both of
-    stored_dtype."""
+    """grad_loss times dL/d(the n rows of anchor) and dL/d(views), both of stored_dtype, and the part of
+    dL/dtau that the pairs of these rows have, from the statistics and counts of all N rows."""
     stored, anchor, views, features, group = _ready(xp, anchor, views, features, group)
     grad_loss, stats, counts = (
         xp.contiguous(grad_loss, "float64"), xp.contiguous(stats, "float64"), xp.contiguous(counts, "int64"),
@@ -159,4 +159,5 @@ def contrastive_backward(
         features=xp.view(features), group=xp.pointer(group), **settings_fields(*settings),
         stats=xp.pointer(stats), counts=xp.pointer(counts),
         grad_anchor=xp.pointer(grads[0]), grad_views=xp.pointer(grads[1]),
+        grad_tau=xp.pointer(grads[2]),
     )  # fmt: skip

@@ -16,7 +16,7 @@ import torch
 
 from ... import _core
 from .._arrays import Arrays
-from .cpu import Settings, compute_dtype, settings_fields, stored_dtype
+from .cpu import MODES, Settings, compute_dtype, settings_fields, stored_dtype
 
 TILE = 4096  # rows and columns of a tile: two tiles of float32 are 134 MB
 
@@ -238,6 +238,26 @@ def contrastive_rows(
         )  # fmt: skip
 
 
+def slope_by_tau(rows: Rows, grad: torch.Tensor, stats, counts, log_tn) -> torch.Tensor:
+    """dL/dtau, the part of the pairs of the owned rows and of their views: - sum of s dL/ds over tau, for L depends on
+    the cosines s through s / tau alone."""
+    own, of = slice(rows.begin, rows.end), rows.settings
+    unit = lambda x: torch.nn.functional.normalize(x.to(torch.float64), dim=-1, eps=0)  # noqa: E731
+    h = (rows.anchor[own].double() * rows.inv_norm[own, None]).to(grad.dtype)
+    pairs = (h[None] * grad).sum(dtype=torch.float64) / 2
+    if rows.n_views == 0:
+        return -pairs / of["tau"]
+    cosine = (h.double()[None] * unit(rows.views).nan_to_num(0.0)).sum(2)
+    (z, log_pos, log_w), (positives, negatives), ratio = stats[own].T, counts[own].T, of["mode"] == MODES["ratio"]
+    used = (positives + rows.n_views > 0) & ((negatives if ratio else positives + negatives) > 0)
+    q = -torch.exp(cosine / of["tau"] - log_tn - log_pos)
+    if not ratio:
+        soft = of["mode"] == MODES["soft"]
+        target = 1 / of["tau_s"] - log_w if soft else -torch.log((positives + rows.n_views).double())
+        q = torch.exp(cosine / of["tau"] - log_tn - z) - torch.exp(target - log_tn)
+    return -(pairs + torch.where(used, q * cosine, 0.0).sum()) / of["tau"]
+
+
 def contrastive_backward(
     xp: Arrays, grads: Any, grad_loss, anchor, views, features, group, stats, counts, settings: Settings,
     row_offset: int, make: Callable[..., Rows] = version,
@@ -248,6 +268,7 @@ def contrastive_backward(
         grad_loss, stats = xp.contiguous(grad_loss, "float64"), xp.contiguous(stats, "float64")
         counts, log_tn = xp.contiguous(counts, "int64"), xp.empty((), "float64")
         grad = rows.gradient(stats, counts, log_tn)
+        grads[2].copy_(slope_by_tau(rows, grad, stats, counts, log_tn) * grad_loss)
         rows.run(
             "row_gradients", rows.stored, grad_loss=grad_loss, **rows.batch, inv_norm=rows.inv_norm, grad_h=(grad,),
             stats=stats, counts=counts, log_tn=log_tn, **rows.settings, grad_anchor=grads[0], grad_views=grads[1],

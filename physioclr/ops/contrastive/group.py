@@ -32,7 +32,7 @@ def _agree(anchor, views, features, group, settings, process_group) -> list[int]
     """The number of rows of each process. Raises on every process if the arguments of one are wrong or differ."""
     error = None
     try:
-        refuse_gradients(hybrid_contrastive_loss, (anchor, views, features, group, *settings))
+        refuse_gradients(hybrid_contrastive_loss, (anchor, views, features, group, *settings, None))
         check_inputs(anchor, views, features, group, *settings)
         if views.shape[1] != anchor.shape[0]:
             raise ValueError(f"views has {views.shape[1]} rows; it must have {anchor.shape[0]}, as anchor has")
@@ -89,7 +89,7 @@ class _GroupLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_loss, *_):
-        grads = contrastive_backward(grad_loss, *ctx.saved_tensors, *ctx.settings)
+        grads = contrastive_backward(grad_loss, *ctx.saved_tensors, *ctx.settings, None)[:2]
         return *grads, *(None,) * 5
 
 

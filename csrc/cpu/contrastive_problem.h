@@ -1,0 +1,285 @@
+#pragma once
+// The rows of a contrastive loss as blocks of panels, and the order in which blocks meet (contrastive.cpp says how the loss
+// uses them). Rows are addressed by position: the owned rows first, then the others, each part padded to whole panels of 32.
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+#include "core/contrastive_math.h"
+#include "core/elements.h"
+#include "core/interrupt.h"
+#include "core/threads.h"
+#include "cpu/contrastive_pairs.h"
+#include "cpu/panels.h"
+#include "ops.h"
+
+namespace physioclr::cpu {
+
+// Embeddings come as E, a 16-bit type or T itself, and are widened a row at a time.
+template <class T, class E>
+const T* widen(const E* x, int64_t n, std::vector<T>& buffer) {
+  if constexpr (std::is_same_v<T, E>) {
+    return x;
+  } else {
+    buffer.resize(n);
+    for (int64_t k = 0; k < n; ++k) buffer[k] = to_compute(x[k]);
+    return buffer.data();
+  }
+}
+
+// Where the rows lie. half: 0, all owned rows meet all; otherwise the first `half` positions meet the second `half` alone
+// (two matrices, each padded to whole tiles). Both meet the others, but only the first half where `one_sided`.
+struct Places {
+  int64_t owned_pad = 0, half = 0, tile = kMaxTile;
+  bool one_sided = false;
+  std::vector<int64_t> row_of;  // position -> row, -1 for padding
+};
+
+inline int64_t tile_for(int64_t positions) { return positions <= 1024 ? kMaxTile / 2 : kMaxTile; }
+
+// Fills positions from..from + padded(count) - 1 with the rows first.. first + count - 1.
+inline void place_rows(Places& at, int64_t first, int64_t count, int64_t whole = kPanel) {
+  for (int64_t r = 0; r < count; ++r) at.row_of.push_back(first + r);
+  at.row_of.resize((static_cast<int64_t>(at.row_of.size()) + whole - 1) / whole * whole, -1);
+}
+
+// What S is made of. kNone: there are no features; kCosine: of the unit features; kDistance: 1 - |f_i - f_j|^2 / 2.
+enum class PairFeatures { kNone, kCosine, kDistance };
+
+template <class T>
+struct Problem : Places {
+  int64_t total, d, f;          // total: positions, padding included
+  PairFeatures kind;
+  int team;
+  std::vector<double> inv_norm;  // of the embedding, by position
+  std::vector<uint8_t> valid;    // by position: a row that may form pairs
+  std::vector<T> half_square;    // by position: |f|^2 / 2 (kDistance)
+  std::vector<Id<T>> group;      // by position, dense numbers; -1: padding
+  std::vector<int64_t> others;   // by position: the rows that it forms pairs with, by groups and features alone
+  Buffer<T> h, features;         // panels of the normalised rows
+  bool finite = true;
+
+  // row(r): the embedding of row r; record(r): its row of `feat` and of the groups g (null: each record its own), -1 for
+  // one of no group. labels: rows of one group are pairs too.
+  template <class Row, class Record>
+  Problem(Places places, int64_t d_, Matrix<const T> feat, PairFeatures kind_, const int64_t* g, bool labels, Row row,
+          Record record)
+      : Places(std::move(places)), total(row_of.size()), d(d_), f(kind_ == PairFeatures::kNone ? 0 : feat.cols),
+        kind(kind_),
+        // below about 0.1 ms of arithmetic a team of threads costs more than it saves
+        team(owned_pad * total * (d + f) < 4'000'000 ? 1 : threads()), inv_norm(total), valid(total),
+        half_square(kind == PairFeatures::kDistance ? total : 0), others(total), h(total * d), features(total * f) {
+    int bad = 0;
+#pragma omp parallel for num_threads(team) schedule(static) reduction(+ : bad)
+    for (int64_t p0 = 0; p0 < total; p0 += kPanel) bad += pack(feat, p0, row, record);
+    finite = bad == 0;
+    if (finite) number_groups(g, feat.rows, labels, record);
+  }
+
+  template <class Row, class Record>
+  int pack(Matrix<const T> feat, int64_t p0, Row of_row, Record record) {
+    std::vector<T> buffer;
+    int bad = 0;
+    T *hp = h.get() + p0 * d, *fp = features.get() + p0 * f;
+    for (int64_t q = 0; q < kPanel; ++q) {
+      const int64_t row = row_of[p0 + q];
+      const T* x = row < 0 ? nullptr : widen(of_row(row), d, buffer);
+      const double hi = row < 0 ? 0 : inverse_norm(x, d);
+      for (int64_t k = 0; k < d; ++k) hp[k * kPanel + q] = row < 0 ? T(0) : static_cast<T>(x[k] * hi);
+      inv_norm[p0 + q] = hi;
+      valid[p0 + q] = row >= 0;
+      if (kind == PairFeatures::kNone) continue;
+      const T* y = row < 0 ? nullptr : feat.row(record(row));
+      double fi = row < 0 ? 0 : inverse_norm(y, f);
+      bad += row >= 0 && !(fi > 0) && !all_finite(y, f);  // an infinite value makes fi 0, NaN makes it NaN
+      if (kind == PairFeatures::kDistance) {
+        if (row >= 0) half_square[p0 + q] = static_cast<T>(squared_norm(y, f) / 2);
+        fi = row >= 0;
+      }
+      for (int64_t k = 0; k < f; ++k)
+        fp[k * kPanel + q] = fi > 0 ? static_cast<T>(y[k] * fi) : std::numeric_limits<T>::quiet_NaN();
+      valid[p0 + q] = fi > 0;
+    }
+    return bad;
+  }
+
+  template <class Record>
+  void number_groups(const int64_t* g, int64_t records, bool labels, Record record) {
+    std::vector<int64_t> ids;
+    if (g) {
+      ids.assign(g, g + records);
+      std::sort(ids.begin(), ids.end());
+      ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+    }
+    const int64_t groups = g ? ids.size() : records;
+    std::vector<int64_t> size(groups + 1);  // the last: of no group
+    group.assign(total, Id<T>(-1));
+    int64_t all = 0;
+    for (int64_t p = 0; p < total; ++p) {
+      if (row_of[p] < 0) continue;
+      const int64_t k = record(row_of[p]);
+      group[p] = static_cast<Id<T>>(
+          k < 0 ? groups : g ? std::lower_bound(ids.begin(), ids.end(), g[k]) - ids.begin() : k);
+      size[group[p]] += valid[p];
+      all += valid[p];
+    }
+    const int64_t none = size[groups], side = half ? 2 : 1;  // both halves have the same groups
+    for (int64_t p = 0; p < total; ++p)
+      if (valid[p]) others[p] = labels ? all - 1 : (all - none - size[group[p]]) / side + none;
+  }
+
+  // The tile of cosines of blocks i0 and j0 into s and S into f.
+  PairTile<T> load(int64_t i0, int64_t ni, int64_t j0, int64_t nj, const ContrastSettings& set, T* s, T* sim) const {
+    gemm_panels(h.get() + i0 * d, h.get() + j0 * d, d, ni, nj, s, kMaxTile);
+    if (kind != PairFeatures::kNone)
+      gemm_panels(features.get() + i0 * f, features.get() + j0 * f, f, ni, nj, sim, kMaxTile);
+    if (kind == PairFeatures::kDistance)
+      for (int64_t r = 0; r < ni; ++r)
+        for (int64_t c = 0; c < nj; ++c) {
+          const T x = T(1) + (sim[r * kMaxTile + c] - half_square[i0 + r] - half_square[j0 + c]);
+          sim[r * kMaxTile + c] = x > T(1) ? T(1) : x;  // NaN stays
+        }
+    return {s, sim, ni, nj, i0 == j0, &group[i0], &group[j0], static_cast<T>(1 / set.tau),
+            static_cast<T>(1 / set.tau_s), static_cast<T>(set.delta)};
+  }
+
+  // visit(i0, ni, j0, nj, both, s, f): every pair of blocks with an owned block I, once. `both`: J is owned too, and the
+  // visit also serves the rows of J.
+  template <class Visit>
+  void for_each_tile(Visit visit) const {
+    const int64_t blocks = (owned_pad + tile - 1) / tile, players = blocks + blocks % 2, side = half / tile;
+    const int64_t games = half ? side : players / 2, rounds = half ? side : std::max<int64_t>(players - 1, 0);
+    const int64_t all = blocks + rounds * games;
+    std::vector<Buffer<T>> scratch;
+    for (int t = 0; t < team; ++t) scratch.emplace_back(2 * kMaxTile * kMaxTile);
+    std::atomic<int64_t> next{0};
+    std::vector<std::atomic<int64_t>> played(players);  // games that a block has behind it
+    for (auto& p : played) p = 0;
+    const auto size = [this](int64_t p0, int64_t end) { return std::min(tile, end - p0); };
+    const Interrupt stop;
+#pragma omp parallel num_threads(team)
+    {
+#if defined(_OPENMP)
+      T* s = scratch[thread_number()].get();
+#else
+      T* s = scratch[0].get();
+#endif
+      T* sim = s + kMaxTile * kMaxTile;
+      for (int64_t game = next++; game < all; game = next++) {
+        if (game < blocks) {  // a block with the rows of others, then with itself
+          const int64_t i0 = game * tile, ni = size(i0, owned_pad);
+          if (!one_sided || i0 < half)
+            for (int64_t j0 = owned_pad; j0 < total && !stop(); j0 += tile) visit(i0, ni, j0, size(j0, total), false, s, sim);
+          if (!half) visit(i0, ni, i0, ni, true, s, sim);
+          played[game].store(1, std::memory_order_release);
+          continue;
+        }
+        const int64_t round = (game - blocks) / games, k = (game - blocks) % games, m = players - 1;
+        int64_t i = half ? k : k == 0 ? m : (round + k) % m, j = half ? side + (round + k) % side : (round - k + m) % m;
+        if (i > j) std::swap(i, j);
+        // Games are handed out in order, so the ones waited for are already being played by other threads.
+        for (const int64_t p : {i, j})
+          while (p < blocks && played[p].load(std::memory_order_acquire) <= round) std::this_thread::yield();
+        if (j < blocks && !stop()) visit(i * tile, tile, j * tile, size(j * tile, owned_pad), true, s, sim);
+        for (const int64_t p : {i, j}) played[p].store(round + 2, std::memory_order_release);
+      }
+    }
+  }
+};
+
+// The sums of the owned rows.
+template <class T>
+struct OwnedSums {
+  int64_t rows;
+  bool safe;
+  std::vector<double> sums;
+  std::vector<T> shifts;
+
+  OwnedSums(const Problem<T>& pb, const ContrastSettings& set)
+      : rows(pb.owned_pad), safe(needs_maxima<T>(set)), sums(4 * rows, 0.0),
+        shifts(2 * rows, safe ? T(-2) : T(1)) {  // -2: below every cosine
+    pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
+      const PairTile<T> tile = pb.load(i0, ni, j0, nj, set, s, sim);
+      const RowSums<T> row = at(i0), col = both ? at(j0) : row;
+      tile_sums(tile, set.mode, safe, row, both ? &col : nullptr);
+    });
+  }
+  RowSums<T> at(int64_t p) {
+    return {{&sums[p], &sums[rows + p], &sums[2 * rows + p]}, &sums[3 * rows + p], {&shifts[p], &shifts[rows + p]}};
+  }
+  // As RowLoss takes it.
+  void state(const Problem<T>& pb, int64_t p, double* out) const {
+    for (int q = 0; q < 3; ++q) out[q] = sums[q * rows + p];
+    for (int q = 0; q < 2; ++q) out[3 + q] = shifts[q * rows + p];
+    out[5] = sums[3 * rows + p];
+    out[6] = static_cast<double>(pb.others[p]);
+  }
+};
+
+// sum_j G_ij h_j of the owned rows, (owned_pad, wide), from stats and counts by row.
+template <class T>
+struct OwnedGradient {
+  int64_t wide;
+  double log_tn;
+  Buffer<T> grad;
+  std::vector<double> outside;  // by position: sum of G_ij s_ij over the rows that are not owned
+
+  OwnedGradient(const Problem<T>& pb, const ContrastSettings& set, const double* stats, const int64_t* counts,
+                int64_t rows, int64_t n_views)
+      : wide(padded(pb.d)), grad(pb.owned_pad * wide), outside(pb.owned_pad) {
+    const bool safe = needs_maxima<T>(set);
+    const int64_t d = pb.d, columns = wide / kPanel;
+    int64_t used = 0;
+    for (int64_t r = 0; r < rows; ++r) used += counts_row(counts + 2 * r, n_views, set.mode);
+    log_tn = std::log(set.tau * static_cast<double>(std::max<int64_t>(used, 1)));
+
+    std::vector<T> wa(pb.total), wb(pb.total);
+    const double none[3] = {};
+    const int64_t nobody[2] = {-1, 0};
+    for (int64_t p = 0; p < pb.total; ++p) {
+      const int64_t r = pb.row_of[p] < rows ? pb.row_of[p] : -1;
+      T w[2];
+      row_weights(r < 0 ? none : stats + 3 * r, r < 0 ? nobody : counts + 2 * r, r < 0 ? 0 : n_views, set, log_tn, w);
+      wa[p] = w[0];
+      wb[p] = w[1];
+    }
+
+    // The normalised rows once more, as panels of 32 columns, the operand of the products with G.
+    Buffer<T> by_column(pb.total * wide);
+#pragma omp parallel for num_threads(pb.team) schedule(static)
+    for (int64_t p = 0; p < pb.total; ++p) {
+      const T* h = pb.h.get() + p / kPanel * kPanel * d + p % kPanel;
+      for (int64_t k = 0; k < wide; ++k)
+        by_column.get()[(k / kPanel * pb.total + p) * kPanel + k % kPanel] = k < d ? h[k * kPanel] : T(0);
+      if (p < pb.owned_pad) std::fill_n(grad.get() + p * wide, wide, T(0));
+    }
+    pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
+      const PairTile<T> tile = pb.load(i0, ni, j0, nj, set, s, sim);
+      tile_coefficients(tile, set.mode, safe, &wa[i0], &wb[i0], &wa[j0], &wb[j0]);
+      for (int64_t q = 0; q < columns; ++q) {
+        const T* b = by_column.get() + q * pb.total * kPanel;
+        gemm_add(s, kMaxTile, 1, b + j0 * kPanel, nj, ni, grad.get() + i0 * wide + q * kPanel, wide);
+        if (both) gemm_add(s, 1, kMaxTile, b + i0 * kPanel, ni, nj, grad.get() + j0 * wide + q * kPanel, wide);
+      }
+      if (!both)  // these come first, so the last of them leaves what they gave together
+        for (int64_t p = i0; p < i0 + ni; ++p) outside[p] = along(pb, p);
+    });
+  }
+
+  double along(const Problem<T>& pb, int64_t p) const {  // h . grad = sum of G_ij s_ij
+    const T* h = pb.h.get() + p / kPanel * kPanel * pb.d + p % kPanel;
+    double sum = 0;
+    for (int64_t k = 0; k < pb.d; ++k) sum += static_cast<double>(h[k * kPanel]) * grad.get()[p * wide + k];
+    return sum;
+  }
+};
+
+}  // namespace physioclr::cpu

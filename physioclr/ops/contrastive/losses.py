@@ -1,0 +1,202 @@
+"""The contrastive losses of the field, each a form of `engine.contrastive_loss`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._arrays import TorchArrays, check_number, is_torch, kind_of
+from ..similarity import default_sigma
+from . import engine
+
+if TYPE_CHECKING:
+    import torch
+
+
+class PairStats(NamedTuple):
+    """What the rows of a contrastive loss were compared with.
+
+    positives: (R,) int64, the rows of the same label ("supcon"); 0 elsewhere, where the partner is not counted.
+    negatives: (R,) int64, the other rows that it was compared with. R = N, or 2 N where b's rows are anchors too.
+    skipped: () int64, the rows that are not part of the mean.
+    """
+
+    positives: Any
+    negatives: Any
+    skipped: Any
+
+
+def _loss(op: str, form: str, sides: int, tensors: dict[str, Any], settings: tuple, process_group: Any, stats: bool):
+    """tensors: a, b, negatives, features, group (supcon: labels, in the place of group)."""
+    import torch
+
+    tau, tau_s = settings
+    (_, a), *others = tensors.items()
+    if not is_torch(a):
+        raise TypeError(f"a is a {kind_of(a)} array; {op} takes torch tensors")
+    for name, x in others:
+        if x is None:
+            continue
+        if name in ("group", "labels"):
+            if not isinstance(x, torch.Tensor):
+                x = TorchArrays(a).adopt(x, name)
+            tensors[name] = x.to(a.device)
+        elif not isinstance(x, torch.Tensor):
+            raise TypeError(f"{name} is a {kind_of(x)} array; it must be a torch tensor, as a is")
+        elif x.device != a.device:
+            raise ValueError(f"{name} is on {x.device}; it must be on {a.device}, as a is")
+    a, b, negatives, features, group = tensors.values()
+    temperature = None
+    if isinstance(tau, torch.Tensor):
+        temperature, tau = tau.to(a.device), 1.0
+    if process_group is not None:
+        from .._collectives import gather_rows
+
+        a, b = (x if x is None or x.dtype.itemsize > 2 else x.float() for x in (a, b))  # not every gloo has bfloat16
+        a, b, features, group = (None if x is None else gather_rows(x, process_group) for x in (a, b, features, group))
+    loss, _, counts, skipped = engine.contrastive_loss(
+        a, b, negatives, features, group, temperature, tau, tau_s, form, sides
+    )
+    if not stats:
+        return loss
+    if sides == 1:
+        counts, skipped = counts[: len(a)], skipped - len(a)
+    return loss, PairStats(counts[:, 0], counts[:, 1], skipped)
+
+
+def info_nce(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    group: Any = None,
+    *,
+    tau: Any = 0.1,
+    symmetric: bool = True,
+    negatives: torch.Tensor | None = None,
+    process_group: Any = None,
+    return_stats: bool = False,
+) -> Any:
+    """InfoNCE between two views: a_i is to find b_i among all b_j and, symmetric, b_i is to find a_i among all a_j.
+
+    With h and k the L2-normalised rows of a and b, the mean over i of
+    -log(exp(h_i.k_i / tau) / sum_j exp(h_i.k_j / tau)), and of the same with h and k exchanged. CLIP's
+    loss (Radford et al. 2021), and with the two adjacent segments of a
+    record that of CMSC (CLOCS, Kiyasseh et al. 2021, equation 1). Exact for any N in O(N D) memory, deterministic.
+
+    Args:
+        a, b: (N, D) torch tensors, the embeddings, need not be normalised. Gradient. float16 and bfloat16 are computed
+            in float32, float64 in float64.
+        group: (N,) integers; rows of the same group are no negatives of each other. None: all are.
+        tau: temperature, above 0: a number, or a 0-d floating tensor, which gets its exact gradient.
+        symmetric: False: the rows of a alone are anchors.
+        negatives: (M, D) further negatives of every anchor (a queue, MoCo); no gradient.
+        process_group: a torch.distributed process group over which the batch is spread: each process passes its own
+            rows, gets the loss of the whole batch and exactly dL/d(its rows), not scaled. negatives are not gathered,
+            and a tensor tau gets the whole gradient on every process.
+        return_stats: also return `PairStats`.
+
+    Returns:
+        The loss, a 0-d tensor (float64 if an embedding is, otherwise float32); with return_stats (loss, stats).
+
+    Raises:
+        TypeError: anything but torch tensors. ValueError: shapes that do not fit, settings out of range, anything but
+        a, b and tau that requires a gradient.
+    """
+    tensors = {"a": a, "b": b, "negatives": negatives, "features": None, "group": group}
+    return _loss("info_nce", "instance", 1 + bool(symmetric), tensors, (tau, 0.1), process_group, return_stats)
+
+
+def nt_xent(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    group: Any = None,
+    *,
+    tau: Any = 0.1,
+    negatives: torch.Tensor | None = None,
+    process_group: Any = None,
+    return_stats: bool = False,
+) -> Any:
+    """NT-Xent (SimCLR, Chen et al. 2020, equation 1): each of the 2 N rows of a and b is to find its partner among all
+    others. Arguments, results and errors as in `info_nce`."""
+    tensors = {"a": a, "b": b, "negatives": negatives, "features": None, "group": group}
+    return _loss("nt_xent", "instance", 0, tensors, (tau, 0.1), process_group, return_stats)
+
+
+def supcon(
+    x: torch.Tensor, labels: Any, *, tau: Any = 0.1, process_group: Any = None, return_stats: bool = False
+) -> Any:
+    """Supervised contrastive loss (Khosla et al. 2020, L_out): the mean over the rows of one label with another row of
+    minus the mean over these of log softmax(h_i.h_j / tau), the softmax over all other rows.
+
+    Several views of a segment are rows of their own, with its label. x: (N, D), gradient; labels: (N,) integers. Rows
+    whose label nobody shares are skipped (`PairStats.skipped`); 0 where all are. The rest as in `info_nce`.
+    """
+    if labels is None:
+        raise TypeError("labels is None; it must be (N,) integers")
+    tensors = {"a": x, "b": None, "negatives": None, "features": None, "labels": labels}
+    return _loss("supcon", "labels", 0, tensors, (tau, 0.1), process_group, return_stats)
+
+
+def y_aware_info_nce(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    features: torch.Tensor,
+    group: Any = None,
+    *,
+    tau: Any = 0.1,
+    sigma: float | None = None,
+    symmetric: bool = True,
+    process_group: Any = None,
+    return_stats: bool = False,
+) -> Any:
+    """y-Aware InfoNCE (Dufumier et al. 2021, arXiv 2106.08808): InfoNCE in which every b_j is positive for a_i, with
+    the weight w_ij = exp(-|f_i - f_j|^2 / (2 sigma^2)) of their features, normalised over j.
+
+    The mean over i of -sum_j w_ij / (sum_k w_ik) log softmax_j(h_i.k_j / tau), without the constant log N of the
+    paper's mean in the denominator. Rows of another record of the same group are left out of both.
+
+    Args:
+        features: (N, F), finite. No gradient. sigma: width; None: the median distance of at most 512 rows, which waits
+            for a CUDA device. The rest as in `info_nce`.
+    """
+    if not is_torch(features):
+        raise TypeError(f"features is a {kind_of(features)} array; it must be a torch tensor, as a is")
+    engine.check_ndim(features, "features", (2,), "(N, F)")
+    if features.requires_grad:
+        raise ValueError("features requires a gradient, which y_aware_info_nce does not give; pass features.detach()")
+    if process_group is not None:
+        from .._collectives import gather_rows
+
+        whole = gather_rows(features, process_group)
+    else:
+        whole = features
+    if sigma is None:
+        sigma = default_sigma(TorchArrays(whole), whole)
+    check_number(sigma, "sigma", 0, float("inf"), open_low=True)
+    # about their mean, so that |f_i|^2 + |f_j|^2 - 2 f_i.f_j loses nothing
+    features = ((features.double() - whole.double().mean(0)) / sigma).to(engine.computed(a, b))
+    tensors = {"a": a, "b": b, "negatives": None, "features": features, "group": group}
+    return _loss("y_aware_info_nce", "distance", 1 + bool(symmetric), tensors, (tau, 1.0), process_group, return_stats)
+
+
+def soft_contrast(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    features: torch.Tensor,
+    group: Any = None,
+    *,
+    tau: Any = 0.1,
+    tau_s: float = 0.1,
+    symmetric: bool = True,
+    process_group: Any = None,
+    return_stats: bool = False,
+) -> Any:
+    """Cross-entropy from the similarities of the features to those of the embeddings: targets softmax_j(S_ij / tau_s),
+    S the cosine of the features and 1 for the partner, predictions softmax_j(h_i.k_j / tau).
+
+    Rows whose features are all 0 meet their partner alone, and rows of another record of the same group are left out.
+    A row that meets nobody else is skipped.
+
+    Args:
+        features: (N, F), finite. No gradient. tau_s: temperature of the targets. The rest as in `info_nce`.
+    """
+    tensors = {"a": a, "b": b, "negatives": None, "features": features, "group": group}
+    return _loss("soft_contrast", "cosine", 1 + bool(symmetric), tensors, (tau, tau_s), process_group, return_stats)
