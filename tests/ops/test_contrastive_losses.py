@@ -129,7 +129,11 @@ def test_opcheck(form):
     features = f if form in ("cosine", "distance") else None
     b = None if form == "labels" else b
     opcheck(op, (a, b, None, features, g, tau, 0.1, 0.5, form, 0 if b is None else 2))
-    opcheck(op, (a, b, a.detach()[:3], features, g, None, 0.1, 0.5, form, 0))
+    if features is None:
+        opcheck(op, (a, b, a.detach()[:3], None, g, None, 0.1, 0.5, form, 0))
+    else:
+        with pytest.raises(ValueError, match="negatives have no features"):
+            op(a, b, a.detach()[:3], features, g, None, 0.1, 0.5, form, 0)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # forward_ad's own

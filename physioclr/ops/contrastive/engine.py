@@ -53,6 +53,8 @@ def _check(a, b, negatives, features, group, temperature, tau, tau_s, form, side
     check_choice(form, "form", tuple(FORMS))
     if (features is None) == (KINDS[form] > 0):
         raise ValueError(f"features is {'None' if features is None else 'given'}; form {form!r} has it otherwise")
+    if negatives is not None and KINDS[form] > 0:
+        raise ValueError(f"negatives have no features; form {form!r} needs them of every row, so it must be None")
     if sides not in (0, 1, 2) or (sides > 0 and b is None):
         raise ValueError(f"sides is {sides}; it must be 0, or with b 1 or 2")
     check_number(tau, "tau", 0, float("inf"), open_low=True)
