@@ -2,8 +2,8 @@
 
     python tests/fuzz/fuzz_header.py -max_total_time=300 WORK tests/fuzz/corpus/header
 
-New inputs that reach new code go into the folder WORK. The input is a header; 4 kB of samples lie beside it. Whatever it
-says, `read_record` gives a record or raises RecordError.
+New inputs that reach new code go into the folder WORK. The input is a header; 4 kB of samples lie beside it. Whatever
+it says, `read_record` gives a record or raises RecordError.
 """
 
 import sys

@@ -15,10 +15,9 @@ from pathlib import Path
 import atheris
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-with atheris.instrument_imports(include=["physioclr.data"]):
-    import physioclr.data
 from tiny_store import check, everything, seal, tiny_store
 
+import physioclr.data
 from physioclr.data.store_files import MANIFEST, manifest_crc
 
 FOLDER = tiny_store(Path(tempfile.mkdtemp(prefix="fuzz-store-")) / "store")
@@ -57,5 +56,6 @@ def one(data: bytes) -> None:
 
 
 if __name__ == "__main__":
+    atheris.instrument_all()  # after the sound store was read, which loads the reader's modules
     atheris.Setup(sys.argv, one)
     atheris.Fuzz()

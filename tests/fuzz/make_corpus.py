@@ -13,7 +13,7 @@ from tiny_store import tiny_store
 HERE = Path(__file__).resolve().parent / "corpus"
 HEADERS = {
     "one": "r 1 500 1000\nr.dat 16 1000 16 0 0 0 0 I\n",
-    "two": "r 2 360 600\nr.dat 212 200(1024)/mV 12 1024 0 0 0 II\nr.dat 212 200 12 1024 0 0 0 V1\n#Age: 61\n#Dx: 426783006\n",
+    "two": "r 2 360 600\nr.dat 212 200(1024)/mV 12 1024 0 0 0 II\nr.dat 212 200 12 1024 0 0 0 V1\n#Age: 61\n#Dx: 4\n",
     "frames": "r 1 250/500(10) 300 12:30:01 1/2/2001\nr.dat 16x3:1+24 1000.5/uV 16 0 -5 7 0 aVR\n",
     "f80": "r 2 128 500\nr.dat 80 100 8 0 0 0 0 I\nr.dat 80 100 8 0 0 0 0 II\n",
     "mat": "r 1 500 100\nr.mat 16+24 1000/mV 16 0 0 0 0 V6\n",
