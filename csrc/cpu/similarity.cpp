@@ -150,8 +150,8 @@ bool run(const SimilarityCall& call) {
         const int64_t i0 = p * kTile, j0 = q * kTile;
         const int64_t ni = std::min(kTile, pa.total - i0), nj = std::min(kTile, right.total - j0);
         gemm_panels(pa.panel(i0), right.panel(j0), a.cols, ni, nj, tile.get(), kTile);
-        const PairTile pairs{tile.get(), ni, nj, a.cols, pa.panel(i0), right.panel(j0), pa.norm.data() + i0,
-                             right.norm.data() + j0};
+        const PairTile pairs{tile.get(), ni, nj, a.cols, pa.panel(i0), right.panel(j0), pa.norms(i0),
+                             right.norms(j0)};
         cosine ? to_cosine(pairs) : to_rbf(pairs, call.inv_width);
         emit(job, tile.get(), i0, j0, a.rows, b.rows);
         if (same && p != q) {

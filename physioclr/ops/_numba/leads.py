@@ -42,7 +42,8 @@ def paced_record(record, rpeaks, paced):
     for k in range(rpeaks.size):
         paced[k] = 0
         if rpeaks[k] >= 0 and not suspect:
-            suspect = leads_with_spike(record, rpeaks[k], first, leads if k % 4 == 1 else first + 1, step) > 0
+            stop = leads if k % 4 == 1 else smaller(first + 1, leads)  # a record may have no lead at all
+            suspect = leads_with_spike(record, rpeaks[k], first, stop, step) > 0
     if suspect:
         for k in range(rpeaks.size):
             if rpeaks[k] >= 0:
