@@ -146,7 +146,7 @@ struct Sides {
   static Places places(const ContrastiveSides<E>& in) {
     Places at;
     at.tile = tile_for(2 * in.a.rows + in.negatives.rows);
-    if (in.sides) at.tile = std::min(at.tile, padded(in.a.rows));
+    if (in.sides) at.tile = std::max(kPanel, std::min(at.tile, padded(in.a.rows)));  // without rows too
     const int64_t whole = in.sides ? std::max(at.tile, kPanel) : kPanel;
     place_rows(at, 0, in.a.rows, whole);
     if (in.sides) at.half = at.row_of.size();

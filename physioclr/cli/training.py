@@ -121,12 +121,14 @@ def embed(
     run, place = (Path("pretrained"), *paths)[-2:]
     from ..data import open_store
     from ..train import embed as embeddings
+    from ..train import open_run
     from ..train.vectors import check_ending, save_vectors
 
     check_ending(path, "--out")  # before the work, not after it
+    opened = open_run(run)  # what is wrong with the run is told before the store is looked at
     store = open_store(place)
     with progress_bar() as bar:
         task = bar.add_task("embed", total=None, note="")
-        values = embeddings(run, store, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        values = embeddings(opened, store, progress=lambda done, total: bar.update(task, completed=done, total=total))
     save_vectors(path, values, store.table["record_id"])
     out.print(f"{path}: {values.shape[0]} records, {values.shape[1]} columns", markup=False)

@@ -217,6 +217,7 @@ def test_rr_scale_scales_rr_and_keeps_pr_and_qrs():
             assert abs(moved - qrs * (np.cbrt(factor) - 1)) < 3
 
 
+@pytest.mark.filterwarnings("ignore:augment. ecg has a median:UserWarning")
 def test_crop_moves_a_window_and_pads_with_zeros():
     ramp = np.tile(np.arange(1.0, 1001.0), (500, 1))
     out, _ = pc.augment(ramp, pc.Augment(crop=pc.Crop(p=1, kept=(0.8, 1.0)), gaussian_noise=None), fs=FS, seed=1)
