@@ -19,9 +19,12 @@ from physioclr.train import Config, checkpoint, pretrain
 
 single = pytest.fixture(autouse=True, scope="module")(one_thread)
 KILLS = [3, pytest.param(100, marks=pytest.mark.slow)]
-ENVIRONMENT = os.environ | {
-    "PYTHONPATH": os.pathsep.join([str(Path(pc.__file__).parents[1]), str(Path(__file__).parent)])
-}
+PATHS = Path(pc.__file__).parents[1], Path(__file__).parent
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, PATHS))}
+
+
+def arrays(store):
+    return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*.npy")}
 
 
 def killed(code, arguments, least, most, chance):
