@@ -213,6 +213,7 @@ __device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWo
     int voters = 0;
     for (int l = 0; l < leads; ++l) voters += own.share[l] > 0;
     if (broad && voters >= kVoters) coarse = vote(x, leads, p, work, row, w, z, own, coarse);
+    __syncwarp();  // every lane has counted the shares, which change sign below
     for (int l = lane; l < leads; l += 32) {
       own.votes[l] = 0;
       if (!(own.share[l] > 0)) continue;

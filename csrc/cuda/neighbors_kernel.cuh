@@ -67,7 +67,9 @@ __global__ void neighbors_kernel(const float* a, int64_t n, const float* b, int6
   for (int64_t j0 = 0; j0 < m; j0 += kPairTile) {
     float s[4][4];
     pair_products<float>(a, cosine ? scale_a : nullptr, n, b, cosine ? scale_b : nullptr, m, cols, i0, j0, tile, s);
+#pragma unroll  // or the sums would live in memory
     for (int r = 0; r < 4; ++r)
+#pragma unroll
       for (int c = 0; c < 4; ++c) {
         const int64_t i = i0 + 4 * y + r, j = j0 + 4 * x + c;
         float v = s[r][c];

@@ -26,9 +26,11 @@ __global__ void similarity_kernel(const float* a, int64_t n, const float* b, int
   const RbfUnit unit = rbf_unit(inv_width);
   float s[4][4];
   pair_products<float>(a, cosine ? scale_a : nullptr, n, b, cosine ? scale_b : nullptr, rows_b, cols, i0, j0, tile, s);
+#pragma unroll  // or the sums would live in memory
   for (int r = 0; r < 4; ++r) {
     const int64_t i = i0 + 4 * y + r;
     unsigned bits = 0;
+#pragma unroll
     for (int c = 0; c < 4; ++c) {
       const int64_t j = j0 + 4 * x + c;
       const bool valid = i < n && j < m;
