@@ -44,12 +44,6 @@
      from z = kSharpNoise on; over kSharpFade above kHiss it goes, as white noise is sharp. */ \
   X(float, kSharp, 0.75f) X(float, kSharpRatio, 0.85f) X(float, kLeastSharp, -0.3f) X(float, kMostSharp, 0.5f) \
   X(float, kSharpNoise, 0.06f) X(float, kSharpFade, 0.05f) \
-  /* A tall, peaked T wave: a candidate above kTall of the level, at most kTAfter after a clear one of ordinary height, whose
-     envelope at 18 Hz is below kTHigh of that one's, and the ratio of its envelopes below kTSharp. Some ventricular beats
-     are as smooth, but not all of them, whereas a T wave follows every complex: so half of the other clear candidates
-     within kSpan must have one. It loses kTWave of its evidence. */ \
-  X(float, kTall, 0.25f) X(float, kTAfter, 0.48f) X(float, kTHigh, 0.42f) X(float, kTSharp, 0.55f) \
-  X(float, kTWave, 5.0f) \
   /* Where noise exceeds kHiss and the candidates are of very different height, there may be no ECG at all: evidence
      is reduced by kDoubt times both. At 300 beats a minute the noise measure is as high, but all candidates are
      alike. */ \
@@ -72,9 +66,6 @@
      must be to be dominant. kTaper: how quickly, in noise, deflections away from the envelope's maximum lose weight
      (per s^2). */ \
   X(double, kRefine, 0.07) X(double, kBaseline, 0.12) X(float, kInverted, 1.5f) X(float, kTaper, 40000.0f) \
-  /* The noise that kTaper and kProminenceRise go with is that of the envelope within kNear of the beat, each kNearStep-th
-     sample of it (s, samples). */ \
-  X(double, kNear, 1.5) X(int, kNearStep, 3) \
   /* Where the negative deflection dominates, a positive one before it is the R wave of an RS complex if it is a wave
      of its own: a maximum at most kRS before the first dip of the complex (one with at least kDip of the largest),
      and higher than what precedes it within kNotch by kProminence of the fall that follows, more in noise. The

@@ -134,36 +134,6 @@ PHYSIOCLR_HD float sharpness(float low, float high, float z) {
   return kSharp * part * (d < kLeastSharp ? kLeastSharp : d);
 }
 
-// How many candidates before i lie near enough for i to be their T wave.
-PHYSIOCLR_HD int64_t t_reach(const int32_t* t, const float* amp, int64_t i, float fe) {
-  if (!(amp[i] > kTall)) return 0;
-  const int32_t span = static_cast<int32_t>(kTAfter * fe + 0.5f);
-  int64_t n = 0;
-  while (n < i && t[i] - t[i - n - 1] <= span) ++n;
-  return n;
-}
-
-// Whether a candidate whose bands have these envelopes is like a T wave of an earlier one, which has this height.
-PHYSIOCLR_HD bool like_t_wave(float low, float high, float amp_before, float low_before, float high_before) {
-  return amp_before > kClear && amp_before < kLargest && high < kTHigh * high_before &&
-         high * low_before < kTSharp * high_before * low;
-}
-
-// Whether candidate i is a T wave, of those that are like one.
-PHYSIOCLR_HD bool is_t_wave(const int32_t* t, const float* amp, const uint8_t* like, int64_t n, int64_t i, float fe) {
-  if (!like[i]) return false;
-  const int32_t span = static_cast<int32_t>(kSpan * fe + 0.5f);
-  int64_t j = i;
-  int found = 0, others = 0;
-  while (j > 0 && t[i] - t[j - 1] < span) --j;
-  for (; j < n && t[j] - t[i] < span; ++j) {
-    found += like[j];
-    others += !like[j] && amp[j] > kClear;
-  }
-  return 2 * found >= others;
-}
-
-
 // What to take off the evidence of candidate i because its surroundings look like noise alone.
 PHYSIOCLR_HD float doubt(const int32_t* t, const float* amp, const float* z, int64_t n, int64_t i, float fe) {
   if (z[i] <= kHiss) return 0;

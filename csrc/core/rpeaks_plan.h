@@ -48,7 +48,6 @@ struct Plan {
   int64_t hop, m, blocks;    // working samples per envelope sample, envelope samples, blocks of them
   double fs, fw, fe;         // the three rates
   float block;
-  Placing place;
   std::vector<Wavelet> bands;
   std::vector<float> taps;    // even and odd tap of the first band, then of the second (0 beyond its reach), for each k
   std::vector<int64_t> ramp;  // first sample at or after the centre of each block, then n
@@ -59,7 +58,6 @@ struct Plan {
     n = samples / step;
     spike = std::llround(kSpike * fs);
     fw = fs / static_cast<double>(step);
-    place = Placing(samples, step, spike, fs);
     hop = fw >= kHopRate ? 2 : 1;
     m = (n + hop - 1) / hop;
     fe = fw / static_cast<double>(hop);
@@ -88,12 +86,12 @@ struct Plan {
 };
 
 constexpr int kMostReach = 32;    // of a wavelet, at the highest working rate (below 1.5 * kWorkRate)
-constexpr int kMostWindow = 768;  // samples around a beat, at 4000 Hz
+constexpr int kMostWindow = 200;  // samples of a refinement, at 4000 Hz
 
 struct RpeaksPlan {
   int samples, step, n, spike, hop, m, blocks;  // as in Plan
   int separation;                               // of candidates, envelope samples
-  Placing place;
+  int refine, baseline, fine;                   // half windows: working samples, and samples at full rate
   bool too_short;
   double fw;
   float fe, block;
@@ -112,10 +110,11 @@ inline RpeaksPlan device_plan(const Plan& p, int64_t samples) {
   d.step = static_cast<int>(p.step), d.n = static_cast<int>(p.n), d.spike = static_cast<int>(p.spike);
   d.hop = static_cast<int>(p.hop), d.m = static_cast<int>(p.m), d.blocks = static_cast<int>(p.blocks);
   d.separation = static_cast<int>(p.separation());
-  d.place = p.place;
+  d.refine = static_cast<int>(kRefine * p.fw), d.baseline = static_cast<int>(kBaseline * p.fw);
+  d.fine = static_cast<int>(span_of(kFine, p.fs));
   d.too_short = static_cast<double>(p.n) < kShortest * p.fw;
   d.fw = p.fw, d.fe = static_cast<float>(p.fe), d.block = p.block;
-  if (p.pad > kMostReach || p.bands[0].reach < p.bands[1].reach || p.place.reach() > kMostWindow)
+  if (p.pad > kMostReach || p.bands[0].reach < p.bands[1].reach || 2 * d.fine + 1 > kMostWindow)
     throw std::logic_error("detect_rpeaks: the plan does not fit the kernels");
   for (int b = 0; b < kBands; ++b) {
     d.reach[b] = p.bands[b].reach;

@@ -11,7 +11,7 @@
 #include "core/rpeaks_place.h"
 #include "core/interrupt.h"
 #include "core/threads.h"
-#include "cpu/rpeaks_refine.h"
+#include "cpu/rpeaks_stages.h"
 #include "ops.h"
 
 namespace physioclr::cpu {
@@ -19,6 +19,78 @@ namespace {
 
 constexpr int64_t kLong = 1 << 18;  // samples of a record that are worth a team of threads
 constexpr int64_t kMostAhead = 1 << 16;  // samples that are fetched ahead
+
+struct Local {  // of one thread
+  Buffer<float> padded[2];  // even and odd working samples of some blocks, or all of them in the first
+  Buffer<float> sum, clean, base, share, window;
+  Buffer<uint8_t> flag;
+  float near[kNeighbours];
+  uint32_t largest;  // bits of a magnitude
+  float* half(const Plan& p, int h) const { return padded[h].data() + p.pad; }
+};
+
+constexpr int64_t kSomeSamples = 1 << 14, kSomeCandidates = 256;
+
+struct Scratch {  // of one record, reused for the next
+  int team;                                   // threads that work on it together
+  std::vector<Local> local;
+  Buffer<float> slow, env;                    // (leads, n) at the working rate, (leads, bands, m)
+  int64_t stride;                             // rows, rounded up
+  Buffer<float> weight, row_level;            // (blocks, rows): a row is a lead and band
+  Buffer<float> row_maxima, row_means;
+  Buffer<float> maxima, means;                // (blocks), of the sum, with infinities around
+  Buffer<float> fused, level, noise, origin, gain;
+  Buffer<float> amp, z, doubt, rhythm;        // of the candidates
+  Buffer<double> value;
+  Buffer<int32_t> slots, found, cand, back;   // slots: candidates of each range of the envelope, from begin / 2 on
+  Buffer<int64_t> at;
+  Buffer<uint8_t> missing, mark, before;
+
+  Scratch(const Plan& p, int64_t leads, int size) : team(size), local(size) {
+    const int64_t part = static_cast<int64_t>(static_cast<float>(std::min(kSomeBlocks, p.blocks) + 2) * p.block) + 2;
+    const int64_t most = p.m / 2 + 2, length = std::min(p.m, team > 1 ? part : p.m);
+    for (Local& l : local) {
+      for (auto& half : l.padded) half.fit(length + 2 * p.pad + kExcess);
+      for (auto* v : {&l.sum, &l.clean})
+        v->fit(2 * static_cast<int64_t>(std::max((kRefine + kBroadRS) * p.fw, kFine * p.fs)) + 3);
+      for (auto* v : {&l.base, &l.share}) v->fit(leads);
+      const int64_t range = team > 1 ? std::min(p.m, kSomeSamples) : p.m;
+      l.flag.fit(range + 8);
+      l.window.fit(range + 2 * p.separation() + 1);
+    }
+    slow.fit(leads * p.n);
+    env.fit(leads * kBands * p.m + kExcess);
+    stride = row_stride(leads);
+    for (auto* v : {&weight, &row_level, &row_maxima, &row_means}) v->fit(stride * p.blocks);
+    for (auto* v : {&row_maxima, &row_means}) std::fill_n(v->data(), stride * p.blocks, 0.0f);
+    for (auto* v : {&maxima, &means}) {
+      v->fit(p.blocks + 2 * kExcess);
+      std::fill_n(v->data(), kExcess, HUGE_VALF);
+      std::fill_n(v->data() + kExcess + p.blocks, kExcess, HUGE_VALF);
+    }
+    fused.fit(p.m + kExcess);
+    missing.fit(p.n);
+    for (auto* v : {&level, &noise}) v->fit(p.blocks + kExcess);
+    for (auto* v : {&origin, &gain}) v->fit(leads);
+    for (auto* v : {&amp, &z, &doubt, &rhythm}) v->fit(most);
+    value.fit(most);
+    for (auto* v : {&slots, &cand, &back}) v->fit(most);
+    found.fit(p.m / kSomeSamples + 1);
+    at.fit(most);
+    for (auto* v : {&mark, &before}) v->fit(most);
+  }
+
+  // f(begin, end, local) over all of 0..n: by one thread at once, or in parts by the team.
+  template <class F>
+  void over(int64_t n, int64_t part, F f) {
+    if (team == 1 || n <= part) {
+      if (n > 0) f(int64_t{0}, n, local[0]);
+      return;
+    }
+#pragma omp parallel for num_threads(team) schedule(dynamic)
+    for (int64_t begin = 0; begin < n; begin += part) f(begin, std::min(n, begin + part), local[thread_number()]);
+  }
+};
 
 inline auto means_for(const float*) { return rpeaks_front().means_float; }
 inline auto means_for(const int16_t*) { return rpeaks_front().means_int16; }
@@ -114,37 +186,93 @@ bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& 
   return true;
 }
 
-// The envelopes of both bands at envelope sample t; of several leads their sums.
-struct Bands {
-  float low, high;
-};
-inline Bands bands_at(const Scratch& s, const Plan& p, int64_t leads, int64_t t, Local& own) {
-  const float* env = s.env.data() + t;
-  if (leads == 1) return {env[0], env[p.m]};
-  shares_at(s, p, leads, t, own.share.data());
-  Bands v{0, 0};
-  for (int64_t l = 0; l < leads; ++l, env += kBands * p.m) {
-    v.low += own.share[l] * env[0];
-    v.high += own.share[l] * env[p.m];
-  }
-  return v;
+// How much lead l counts at envelope sample t.
+inline float share_at(const Scratch& s, const Plan& p, int64_t l, int64_t t) {
+  float w = 0;
+  for (int b = 0; b < kBands; ++b)
+    w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, t, s.stride);
+  return w;
 }
 
-// Of candidate i: the evidence of its sharpness, in noise, and whether it is like a T wave.
-struct Looks {
-  float sharp;
-  bool t_like;
-};
-inline Looks looks_at(const Scratch& s, const Plan& p, int64_t leads, int64_t i, Local& own) {
-  const int64_t reach = t_reach(s.cand.data(), s.amp.data(), i, static_cast<float>(p.fe));
-  if (!(s.z[i] > 0) && reach == 0) return {0, false};
-  const Bands v = bands_at(s, p, leads, s.cand[i], own);
-  Looks looks{sharpness(v.low, v.high, s.z[i]), false};
-  for (int64_t j = i - 1; j >= i - reach && !looks.t_like; --j) {
-    const Bands before = bands_at(s, p, leads, s.cand[j], own);
-    looks.t_like = like_t_wave(v.low, v.high, s.amp[j], before.low, before.high);
+// See sharpness. Of several leads: the sum of their envelopes.
+inline float sharpness_at(const Scratch& s, const Plan& p, int64_t leads, int64_t t, float z) {
+  if (!(z > 0)) return 0;
+  float low = 0, high = 0;
+  for (int64_t l = 0; l < leads; ++l) {
+    const float w = leads == 1 ? 1.0f : share_at(s, p, l, t), *env = s.env.data() + l * kBands * p.m + t;
+    low += w * env[0];
+    high += w * env[p.m];
   }
-  return looks;
+  return sharpness(low, high, z);
+}
+
+// Of several leads: where most of them, from the front, have their R wave near t (see kVote), or `otherwise`.
+inline int64_t vote(const Scratch& s, const Plan& p, const Local& own, int64_t leads, int64_t t, int64_t lo, int64_t hi,
+                    float z, int64_t otherwise) {
+  const int64_t first = std::max<int64_t>(0, lo - span_of(kBroadRS, p.fw));
+  float *votes = own.sum.data(), total = 0;
+  std::fill(votes, votes + (hi - first + 1), 0.0f);
+  for (int64_t l = 0; l < leads; ++l) {
+    if (!(own.share[l] > 0)) continue;
+    const float* y = s.slow.data() + l * p.n;
+    float base;
+    bool up;
+    const int64_t at = r_wave(y, p.n, p.fw, t, z, &base, &up);
+    const float weight = own.share[l] * std::fabs(y[at] - base);
+    votes[at - first] += weight;
+    total += weight;
+  }
+  return total > 0 ? first + voted(votes, hi - first + 1, total) : otherwise;
+}
+
+// The R peak near a maximum of the envelope, see r_wave and first_wave, and then the middle of its top at full rate. Of
+// several leads: their weighted sum, each with the sign that it has at the wave.
+template <class T>
+int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, const Scratch& s, Local& own, int64_t peak,
+               float z) {
+  const int64_t t = peak * p.hop;
+  int64_t coarse = t;
+  float height = 0;
+  if (leads == 1) {
+    bool up;
+    coarse = r_wave(s.slow.data(), p.n, p.fw, t, z, &own.base[0], &up);
+    own.share[0] = up ? 1.0f : -1.0f;
+    height = std::fabs(s.slow[coarse] - own.base[0]);
+  } else {
+    const int64_t half = static_cast<int64_t>(kRefine * p.fw), wide = static_cast<int64_t>(kBaseline * p.fw);
+    const int64_t lo = std::max<int64_t>(0, t - half), hi = std::min(p.n - 1, t + half);
+    float* sum = own.sum.data();
+    std::fill(sum, sum + (hi - lo + 1), 0.0f);
+    int voters = 0;
+    for (int64_t l = 0; l < leads; ++l) {
+      const float* y = s.slow.data() + l * p.n;
+      const float w = own.share[l] = share_at(s, p, l, peak);
+      if (!(w > 0)) continue;
+      ++voters;
+      const float mean = own.base[l] = mean_of(y, std::max<int64_t>(0, t - wide), std::min(p.n - 1, t + wide));
+      for (int64_t i = lo; i <= hi; ++i) sum[i - lo] += w * std::fabs(y[i] - mean);
+    }
+    const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
+    bool broad;
+    coarse = lo + first_wave(sum, hi - lo + 1, t - lo, taper, p.fw, &broad);
+    if (broad && voters >= kVoters) coarse = vote(s, p, own, leads, t, lo, hi, z, coarse);
+    for (int64_t l = 0; l < leads; ++l) {
+      if (!(own.share[l] > 0)) continue;
+      const float d = s.slow[l * p.n + coarse] - own.base[l];
+      height += own.share[l] * std::fabs(d);
+      if (d < 0) own.share[l] = -own.share[l];
+    }
+  }
+  const int64_t centre = coarse * p.step + p.step / 2, fine = span_of(kFine, p.fs);
+  const int64_t from = std::max<int64_t>(0, centre - fine), to = std::min(samples - 1, centre + fine);
+  float* sum = own.sum.data();
+  std::fill(sum, sum + (to - from + 1), 0.0f);
+  bool valid = false;
+  for (int64_t l = 0; l < leads; ++l)
+    if (own.share[l] != 0)
+      valid |= add_lead(x + l * samples, samples, from, to - from + 1, p.spike, s.origin[l], s.gain[l], own.share[l],
+                        leads == 1, own.clean.data(), sum);
+  return valid ? from + middle_of_top(sum, to - from + 1, height) : std::min(centre, samples - 1);
 }
 
 // One record. Returns the number of beats.
@@ -183,17 +311,10 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const P
       s.mark[i] = s.amp[i] > kClear;
     }
   });
-  uint8_t* like = s.before.data();
-  s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local& local) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Looks looks = looks_at(s, p, leads, i, local);
-      s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe) - looks.sharp;
-      like[i] = looks.t_like;
-    }
-  });
   s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local&) {
     for (int64_t i = begin; i < end; ++i)
-      if (is_t_wave(s.cand.data(), s.amp.data(), like, n, i, fe)) s.doubt[i] += kTWave;
+      s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe) -
+                   sharpness_at(s, p, leads, s.cand[i], s.z[i]);
   });
   const auto cost = [&](int64_t i, int64_t j) {
     return link_cost(s.cand.data(), s.z.data(), s.rhythm.data(), i, j, fe);
@@ -213,7 +334,7 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const P
     if (s.mark[i]) s.back[beats++] = static_cast<int32_t>(i);
   s.over(beats, kSomeCandidates, [&](int64_t begin, int64_t end, Local& local) {
     for (int64_t k = begin; k < end; ++k)
-      s.at[k] = refine(x, leads, p, s, local, s.cand[s.back[k]], s.z[s.back[k]]);
+      s.at[k] = refine(x, leads, samples, p, s, local, s.cand[s.back[k]], s.z[s.back[k]]);
   });
   int64_t count = 0, last = -1;
   for (int64_t k = 0; k < beats && count < most; ++k)

@@ -44,203 +44,116 @@ __device__ inline float share_at(const float* weight, const RpeaksPlan& p, int t
   return w;
 }
 
-// As bands_at of the CPU. weights, env: of the record.
-__device__ inline void bands_at(const float* weights, const float* env, int leads, const RpeaksPlan& p, int t, float* low,
-                                float* high) {
-  *low = *high = 0;
+// As sharpness_at of the CPU. weights, env: of the record.
+__device__ inline float sharpness_at(const float* weights, const float* env, int leads, const RpeaksPlan& p, int t,
+                                     float z) {
+  if (!(z > 0)) return 0;
+  float low = 0, high = 0;
   for (int l = 0; l < leads; ++l) {
     const float w = leads == 1 ? 1.0f : share_at(weights + static_cast<int64_t>(l) * kBands * p.blocks, p, t);
     const float* e = env + static_cast<int64_t>(l) * kBands * p.m + t;
-    *low += w * e[0];
-    *high += w * e[p.m];
-  }
-}
-
-// As looks_at of the CPU: returns the evidence of sharpness.
-__device__ inline float looks_at(const float* weights, const float* env, int leads, const RpeaksPlan& p, const int32_t* cand,
-                                 const float* amp, float z, int i, bool* t_like) {
-  const int reach = static_cast<int>(t_reach(cand, amp, i, p.fe));
-  *t_like = false;
-  if (!(z > 0) && reach == 0) return 0;
-  float low, high;
-  bands_at(weights, env, leads, p, cand[i], &low, &high);
-  for (int j = i - 1; j >= i - reach && !*t_like; --j) {
-    float low_before, high_before;
-    bands_at(weights, env, leads, p, cand[j], &low_before, &high_before);
-    *t_like = like_t_wave(low, high, amp[j], low_before, high_before);
+    low += w * e[0];
+    high += w * e[p.m];
   }
   return sharpness(low, high, z);
 }
 
-// Working samples around a dip, on its grid.
-template <class T>
-struct MeansAround {
-  const T* x;
-  const float* y;
-  const Placing* q;
-  float origin, gain;
-  int64_t first;
-  __device__ float operator[](int64_t k) const { return running_mean(x, y, *q, origin, gain, first + k * q->step); }
-};
-
-// As r_wave of the CPU, by one lane. mean: the running means in the window. Returns the sample.
-template <class T>
-__device__ int64_t r_wave(const T* x, const float* y, const RpeaksPlan& p, const Window& w, const float* mean, float base,
-                          float origin, float gain, float z, float* deflection, bool* up) {
-  float high = 0, low = 0;
-  int64_t crest = w.mid, dip = w.mid;
-  for (int64_t i = w.lo; i <= w.hi; ++i) {
-    const float d = tapered(mean[i - w.lo] - base, w, i);
-    if (d > high) high = d, crest = i;
-    if (d < low) low = d, dip = i;
-  }
-  *up = high * kInverted >= -low;
-  if (*up) {
-    *deflection = mean[crest - w.lo] - base;
-    return crest;
-  }
-  const Placing& q = p.place;
-  const Sides sides = sides_of(q, dip);
-  const MeansAround<T> grid{x, y, &q, origin, gain, dip - sides.before * q.step};
-  int64_t first;
-  const int64_t lo = sides.before - (dip - w.lo) / q.step;
-  const int64_t wave = r_before(grid, sides.before + sides.after + 1, p.fw, lo, sides.before, base, z, &first);
-  *up = wave >= 0;
-  const int64_t k = *up ? wave : first;
-  *deflection = grid[k] - base;
-  return dip + (k - sides.before) * q.step;
-}
-
-// Scratch of a warp that places a beat.
-struct PlaceScratch {
-  float *means, *base, *share, *votes;  // (leads, p.place.width()), (leads) ...
-  int32_t* place;                       // (leads)
-  float *sum, *samples;                 // in shared memory, kMostWindow each
-};
-
-// As vote of the CPU; a lane works on one lead. Votes are added in the order of the leads.
-template <class T>
-__device__ int vote(const T* x, int leads, const RpeaksPlan& p, const RpeaksWork& work, int64_t row, const Window& w, float z,
-                    const PlaceScratch& own, int otherwise) {
-  const int lane = threadIdx.x % 32, width = static_cast<int>(p.place.width());
-  for (int l = lane; l < leads; l += 32) {
-    own.votes[l] = 0;
-    own.place[l] = 0;
-    if (!(own.share[l] > 0)) continue;
-    float deflection;
-    bool up;
-    own.place[l] = static_cast<int32_t>(
-        r_wave(x + static_cast<int64_t>(l) * p.samples, work.slow + (row + l) * p.n, p, w, own.means + static_cast<int64_t>(l) * width,
-               own.base[l], work.origin[row + l], work.gain[row + l], z, &deflection, &up));
-    own.votes[l] = own.share[l] * fabsf(deflection);
-  }
-  __syncwarp();
-  float total = 0;
-  for (int l = 0; l < leads; ++l) total += own.votes[l];
-  int best = INT32_MAX;
-  for (int l = lane; l < leads; l += 32)
-    if (own.place[l] < best && is_voted(own.place, own.votes, leads, total, l)) best = own.place[l];
-  for (int by = 16; by > 0; by /= 2) {
-    const int other = __shfl_xor_sync(0xffffffffu, best, by);
-    best = other < best ? other : best;
-  }
-  return best == INT32_MAX ? otherwise : best;
-}
-
-// The first of the largest values of the window's sum, tapered, or its middle; by a warp.
-__device__ inline int top_of(const float* sum, const Window& w) {
-  const int n = static_cast<int>(w.width());
-  float most = 0;
-  int top = n;
-  for (int i = threadIdx.x % 32; i < n; i += 32)
-    if (const float d = tapered(sum[i], w, w.lo + i); d > most) most = d, top = i;
-  for (int by = 16; by > 0; by /= 2) {
-    const float other = __shfl_xor_sync(0xffffffffu, most, by);
-    const int at = __shfl_xor_sync(0xffffffffu, top, by);
-    if (other > most || (other == most && at < top)) most = other, top = at;
-  }
-  return top < n ? top : static_cast<int>(w.mid - w.lo);
-}
-
-// As refine of the CPU; a warp works on one beat.
-template <class T>
-__device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWork& work, int64_t row, const float* fused,
-                      int peak, float z, const PlaceScratch& own) {
+// As vote of the CPU; a lane works on one lead, and lane 0 adds the votes in the order of the leads. sum: of kMostWindow.
+__device__ inline int vote(const float* slow, int leads, const RpeaksPlan& p, int t, int lo, int hi, float z,
+                           const float* share, float* sum, int otherwise) {
   const unsigned all = 0xffffffffu;
-  const int lane = threadIdx.x % 32, width = static_cast<int>(p.place.width());
-  const Placing& q = p.place;
-  const Window w = window_around(fused, p.m, p.hop, p.fe, peak, q, &z);
-  const int n = static_cast<int>(w.width());
-  const int64_t begin = w.lo - q.step / 2;  // of the samples of the running means
-  float* sum = own.sum;
-  for (int l = lane; l < leads; l += 32) {
-    own.share[l] = leads == 1 ? 1.0f : share_at(work.weight + (row + l) * kBands * p.blocks, p, peak);
-    own.base[l] = baseline_of(work.slow + (row + l) * p.n, q, w.mid);
-  }
+  const int lane = threadIdx.x % 32, span = static_cast<int>(span_of(kBroadRS, p.fw));
+  const int first = lo > span ? lo - span : 0, n = hi - first + 1;
+  __syncwarp();  // lane 0 has read the sum
   for (int i = lane; i < n; i += 32) sum[i] = 0;
   __syncwarp();
-  const float scale = 1.0f / static_cast<float>(q.step);
-  for (int l = 0; l < leads; ++l) {
-    if (!(own.share[l] > 0)) continue;
-    const T* lead = x + static_cast<int64_t>(l) * p.samples;
-    const float *y = work.slow + (row + l) * p.n, origin = work.origin[row + l], gain = work.gain[row + l];
-    for (int i = lane; i < n + q.step - 1; i += 32) own.samples[i] = bridged_sample(lead, y, q, origin, gain, begin + i);
-    __syncwarp();
-    for (int i = lane; i < n; i += 32) {
-      const float* from = own.samples + i;
-      const float mean = sum_of_step([=](int64_t k) { return from[k]; }, q.step) * scale;
-      own.means[static_cast<int64_t>(l) * width + i] = mean;
-      sum[i] += own.share[l] * fabsf(mean - own.base[l]);
+  float total = 0;
+  for (int l0 = 0; l0 < leads; l0 += 32) {
+    const int l = l0 + lane;
+    int at = first;
+    float weight = 0;
+    if (l < leads && share[l] > 0) {
+      const float* y = slow + static_cast<int64_t>(l) * p.n;
+      float base;
+      bool up;
+      at = static_cast<int>(r_wave(y, p.n, p.fw, t, z, &base, &up));
+      weight = share[l] * fabsf(y[at] - base);
     }
-    __syncwarp();
+    for (int k = 0; k < 32; ++k) {
+      const int where = __shfl_sync(all, at, k);
+      const float much = __shfl_sync(all, weight, k);
+      if (lane == 0) sum[where - first] += much;
+      total += much;
+    }
   }
-  int coarse = static_cast<int>(w.mid);
+  int coarse = otherwise;
+  if (lane == 0 && total > 0) coarse = first + static_cast<int>(voted(sum, n, total));
+  __syncwarp();
+  return __shfl_sync(all, coarse, 0);
+}
+
+// As refine of the CPU; a warp works on one beat. base, share: scratch of one float a lead; sum: of kMostWindow.
+template <class T>
+__device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWork& work, int64_t row, int peak, float z,
+                      float* base, float* share, float* sum) {
+  const unsigned all = 0xffffffffu;
+  const int lane = threadIdx.x % 32, t = peak * p.hop;
+  const float* slow = work.slow + row * p.n;
+  int coarse = t;
   float height = 0;
   if (leads == 1) {
     if (lane == 0) {
-      float deflection;
       bool up;
-      coarse = static_cast<int>(r_wave(x, work.slow + row * p.n, p, w, own.means, own.base[0], work.origin[row],
-                                       work.gain[row], z, &deflection, &up));
-      own.share[0] = up ? 1.0f : -1.0f;
-      height = fabsf(deflection);
+      coarse = static_cast<int>(r_wave(slow, p.n, p.fw, t, z, &base[0], &up));
+      share[0] = up ? 1.0f : -1.0f;
+      height = fabsf(slow[coarse] - base[0]);
     }
-    coarse = __shfl_sync(all, coarse, 0);
   } else {
-    const int top = top_of(sum, w);
-    bool broad;
-    coarse = static_cast<int>(w.lo + first_wave(sum, w, top, q, &broad));
-    int voters = 0;
-    for (int l = 0; l < leads; ++l) voters += own.share[l] > 0;
-    if (broad && voters >= kVoters) coarse = vote(x, leads, p, work, row, w, z, own, coarse);
-    __syncwarp();  // every lane has counted the shares, which change sign below
+    const int lo = t > p.refine ? t - p.refine : 0, hi = t + p.refine < p.n ? t + p.refine : p.n - 1;
     for (int l = lane; l < leads; l += 32) {
-      own.votes[l] = 0;
-      if (!(own.share[l] > 0)) continue;
-      const float mean = coarse >= w.lo
-                             ? own.means[static_cast<int64_t>(l) * width + (coarse - w.lo)]
-                             : running_mean(x + static_cast<int64_t>(l) * p.samples, work.slow + (row + l) * p.n, q,
-                                            work.origin[row + l], work.gain[row + l], coarse);
-      own.votes[l] = own.share[l] * fabsf(mean - own.base[l]);
-      if (mean - own.base[l] < 0) own.share[l] = -own.share[l];
+      const float w = share[l] = share_at(work.weight + (row + l) * kBands * p.blocks, p, peak);
+      if (w > 0)
+        base[l] = mean_of(slow + static_cast<int64_t>(l) * p.n, t > p.baseline ? t - p.baseline : 0,
+                          t + p.baseline < p.n ? t + p.baseline : p.n - 1);
     }
     __syncwarp();
+    for (int i = lo + lane; i <= hi; i += 32) {
+      float v = 0;
+      for (int l = 0; l < leads; ++l)
+        if (share[l] > 0) v += share[l] * fabsf(slow[static_cast<int64_t>(l) * p.n + i] - base[l]);
+      sum[i - lo] = v;
+    }
+    __syncwarp();
+    bool broad = false;
+    if (lane == 0) {
+      const float fw = static_cast<float>(p.fw), taper = 0.5f * kTaper * z / (fw * fw);
+      coarse = lo + static_cast<int>(first_wave(sum, hi - lo + 1, t - lo, taper, p.fw, &broad));
+      int voters = 0;
+      for (int l = 0; l < leads; ++l) voters += share[l] > 0;
+      broad = broad && voters >= kVoters;
+    }
+    coarse = __shfl_sync(all, coarse, 0);
+    if (__any_sync(all, broad)) coarse = vote(slow, leads, p, t, lo, hi, z, share, sum, coarse);
     for (int l = 0; l < leads; ++l)
-      if (own.share[l] != 0) height += own.votes[l];
+      if (share[l] > 0) height += share[l] * fabsf(slow[static_cast<int64_t>(l) * p.n + coarse] - base[l]);
+    __syncwarp();  // every lane has read the shares
+    for (int l = lane; l < leads; l += 32)
+      if (share[l] > 0 && slow[static_cast<int64_t>(l) * p.n + coarse] - base[l] < 0) share[l] = -share[l];
   }
   __syncwarp();
-  const int fine = static_cast<int>(q.fine);
-  const int from = coarse > fine ? coarse - fine : 0, to = coarse + fine < p.samples ? coarse + fine : p.samples - 1;
+  coarse = __shfl_sync(all, coarse, 0);
+  const int centre = coarse * p.step + p.step / 2;
+  const int from = centre > p.fine ? centre - p.fine : 0, to = centre + p.fine < p.samples ? centre + p.fine : p.samples - 1;
   bool valid = false;
   for (int i = from + lane; i <= to; i += 32) {
     float v = 0;
     for (int l = 0; l < leads; ++l) {
-      const float weight = own.share[l];
-      if (weight == 0) continue;
+      const float w = share[l];
+      if (w == 0) continue;
       const float d = (despiked(x + static_cast<int64_t>(l) * p.samples, p.samples, i, p.spike) - work.origin[row + l]) *
                       work.gain[row + l];
       if (is_finite(d)) {
-        v += weight * d;
+        v += w * d;
         valid = true;
       } else if (leads == 1) {
         v = -INFINITY;
@@ -250,9 +163,9 @@ __device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWo
   }
   valid = __any_sync(all, valid);
   __syncwarp();
-  int at = coarse;
+  int at = centre < p.samples ? centre : p.samples - 1;
   if (lane == 0 && valid) at = from + static_cast<int>(middle_of_top(sum, to - from + 1, height));
-  __syncwarp();  // the scratch is the next beat's from here
+  __syncwarp();  // sum, base and share are the next beat's from here
   return at;     // lane 0's
 }
 
@@ -263,7 +176,7 @@ __global__ void __launch_bounds__(kRecordThreads)
   __shared__ float fused_here[kFusedHere];
   __shared__ float sorted[kRhythmThreads][kNeighbours];
   __shared__ int32_t gaps[kRhythmThreads][kMostGaps + 1];
-  __shared__ float window[2][kRecordThreads / 32][kMostWindow];
+  __shared__ float window[kRecordThreads / 32][kMostWindow];
   __shared__ int slots[kRecordThreads / 32];
   __shared__ int beats;
   __shared__ double worth;
@@ -346,14 +259,8 @@ __global__ void __launch_bounds__(kRecordThreads)
     mark[i] = amp[i] > kClear;
   }
   __syncthreads();
-  for (int i = tid; i < n; i += threads) {
-    bool t_like;
-    doubts[i] = doubt(cand, amp, z, n, i, p.fe) - looks_at(weights, env, leads, p, cand, amp, z[i], i, &t_like);
-    before[i] = t_like;
-  }
-  __syncthreads();
   for (int i = tid; i < n; i += threads)
-    if (is_t_wave(cand, amp, before, n, i, p.fe)) doubts[i] += kTWave;
+    doubts[i] = doubt(cand, amp, z, n, i, p.fe) - sharpness_at(weights, env, leads, p, cand[i], z[i]);
 
   for (int pass = 0; pass < 2; ++pass) {
     if (tid < kRhythmThreads)
@@ -383,11 +290,11 @@ __global__ void __launch_bounds__(kRecordThreads)
     if (beat) chosen[place] = i0 + tid;
   }
   __syncthreads();
-  const int64_t own = (b * (kRecordThreads / 32) + warp) * leads;
-  const PlaceScratch scratch{work.around + own * p.place.width(), work.base + own, work.share + own, work.votes + own,
-                             work.place + own, window[0][warp], window[1][warp]};
+  float* base = work.base + (b * (kRecordThreads / 32) + warp) * leads;
+  float* share = work.share + (b * (kRecordThreads / 32) + warp) * leads;
   for (int k = warp; k < found; k += kRecordThreads / 32) {
-    const int where = refine(ecg + row * p.samples, leads, p, work, row, fused, cand[chosen[k]], z[chosen[k]], scratch);
+    const int where = refine(ecg + row * p.samples, leads, p, work, row, cand[chosen[k]], z[chosen[k]], base, share,
+                             window[warp]);
     if (tid % 32 == 0) at[k] = where;
   }
   __syncthreads();

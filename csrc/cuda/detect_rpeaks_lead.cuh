@@ -33,9 +33,7 @@ struct RpeaksWork {
   double* value;                         // (records, most)
   int32_t *cand, *back, *chosen, *at;    // (records, most)
   uint8_t *mark, *before;                // (records, most)
-  float *base, *share, *votes;           // (records, warps, leads)
-  int32_t* place;                        // (records, warps, leads)
-  float* around;                         // (records, warps, leads, width): running means around a beat
+  float *base, *share;                   // (records, warps, leads)
 };
 
 // Most candidates of a record: they are more than the separation apart.

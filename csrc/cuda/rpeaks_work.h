@@ -29,10 +29,8 @@ inline int64_t rpeaks_work(const RpeaksPlan& p, int64_t records, int64_t leads, 
   for (int32_t** a : {&work->cand, &work->back, &work->chosen, &work->at}) take(*a, most);
   take(work->mark, most);
   take(work->before, most);
-  const int64_t warps = rows * (kRecordThreads / 32);
-  for (float** a : {&work->base, &work->share, &work->votes}) take(*a, warps);
-  take(work->place, warps);
-  take(work->around, warps * p.place.width());
+  take(work->base, rows * (kRecordThreads / 32));
+  take(work->share, rows * (kRecordThreads / 32));
   return used;
 }
 

@@ -53,16 +53,14 @@ def detect_record(record, fs):
     amp = np.divide(fused[t], level, out=np.ones(len(t)), where=level > 0)
     share = weight.reshape(len(leads), len(CENTRES), -1).sum(axis=1)
     low, high = (sum(e[t] * at_centres(w, block, t) for e, w in zip(env[b::2], share, strict=True)) for b in (0, 1))
-    like = np.array([like_t_wave(t, amp, low, high, i, fe) for i in range(len(t))], dtype=bool)
-    off = doubt(t, amp, z, fe) - sharpness(low, high, z) + t_waves(t, amp, like, fe)
+    off = doubt(t, amp, z, fe) - sharpness(low, high, z)
     beat = amp > C.CLEAR
     for _ in range(2):
         beat, worth = choose(t, amp, z, off, local_rhythm(t, beat, fe), fe)
     beats = []
     for k in np.flatnonzero(beat):
         w = np.array([at_centres(v, block, t[k]) for v in share]) if len(record) > 1 else np.ones(1)
-        around = centre_and_noise(fused, t[k], z[k], fe, hop * step, step, n)
-        at = refine([x for x, _, _ in leads], slow, w, *around, step, fs, len(record) == 1)
+        at = refine([x for x, _, _ in leads], slow, w, hop * t[k], z[k], step, fs, len(record) == 1)
         if not beats or at > beats[-1]:
             beats.append(at)
     return beats, beat_quality(amp, z, beat, worth)
@@ -81,9 +79,8 @@ def work_rate(x, fs, step, n):
     if not ok.any():
         return None
     y = np.interp(np.arange(n), np.flatnonzero(ok), y[ok])  # a straight line, constant at the ends
-    first = y[0]
-    y = y - first
-    return (clean - first, y, ok) if y.any() else None
+    y = y - y[0]
+    return (clean, y, ok) if y.any() else None
 
 
 def envelope(y, missing, fw, centre):
@@ -163,24 +160,6 @@ def doubt(t, amp, z, fe):
     return C.DOUBT * np.maximum(z - C.HISS, 0) * (1 - np.array(mean))
 
 
-def like_t_wave(t, amp, low, high, i, fe):
-    """Whether candidate i, of ordinary height, follows a clear one soon and is much smoother."""
-    if not amp[i] > C.TALL:
-        return False
-    before = [j for j in range(i) if t[i] - t[j] <= int(C.TAFTER * fe + 0.5) and C.CLEAR < amp[j] < C.LARGEST]
-    return any(high[i] < C.THIGH * high[j] and high[i] * low[j] < C.TSHARP * high[j] * low[i] for j in before)
-
-
-def t_waves(t, amp, like, fe):
-    """What to take off the evidence of T waves: of candidates like one, where most complexes have one."""
-    off = np.zeros(len(t))
-    for i in np.flatnonzero(like):
-        near = np.abs(t - t[i]) < int(C.SPAN * fe + 0.5)
-        if 2 * (like & near).sum() >= (~like & near & (amp > C.CLEAR)).sum():
-            off[i] = C.TWAVE
-    return off
-
-
 def sharpness(low, high, z):
     """Evidence, in noise, from the envelopes of the two bands at the candidates."""
     total = high + C.SHARP_RATIO * low
@@ -220,74 +199,34 @@ def choose(t, amp, z, doubt, rhythm, fe):
     return beat, value.max(initial=0)
 
 
-def centre_and_noise(fused, peak, z, fe, grid, step, n):
-    """Sample at the maximum of the envelope, how far after it a parabola has it, and the noise near it."""
-    shift, top = 0.0, fused[peak]
-    if 0 < peak < len(fused) - 1:
-        rise, bend = fused[peak + 1] - fused[peak - 1], 2 * top - fused[peak - 1] - fused[peak + 1]
-        if bend > 0:
-            shift = 0.5 * rise / bend
-            top += 0.25 * rise * shift
-    if z > 0:
-        reach = int(C.NEAR * fe) // C.NEAR_STEP
-        places = peak + C.NEAR_STEP * np.arange(-reach, reach + 1)
-        z = max(fused[places[(places >= 0) & (places < len(fused))]].mean() / top - C.CALM, 0)
-    whole = int(np.floor(shift * grid + 0.5))
-    mid = np.clip(peak * grid + step // 2 + whole, step // 2, (n - 1) * step + step // 2)
-    return int(mid), shift * grid - whole, z
-
-
-class Lead:
-    """One lead around a beat: x at full rate, y at the working rate; its running means, where they can be made."""
-
-    def __init__(self, x, y, step):
-        self.x, self.y, self.step = x, y, step
-        self.last = (len(y) - 1) * step + step // 2
-
-    def means(self, at):
-        """Means of `step` samples around each of `at`; what is missing is bridged."""
-        k = np.asarray(at)[:, None] - self.step // 2 + np.arange(self.step)
-        return np.where(np.isfinite(self.x[k]), self.x[k], self.y[k // self.step]).mean(axis=1)
-
-    def baseline(self, mid, half):
-        """Mean of 2 half + 1 working samples around `mid`, of the outer two the share that lies within."""
-        whole = np.repeat(self.y, self.step)
-        start = mid - (2 * half + 1) * self.step // 2
-        return whole[max(start, 0) : start + (2 * half + 1) * self.step].mean()
-
-
-def refine(leads, slow, weight, mid, centre, z, step, fs, single):
-    """The middle of the top of the R wave around sample mid. centre: how far after it the envelope's maximum lies."""
-    fw, used = fs / step, weight > 0
-    half = int(C.REFINE * fw) * step
-    of = [Lead(x, y, step) for x, y in zip(leads, slow, strict=True)]
-    base = [lead.baseline(mid, int(C.BASELINE * fw)) for lead in of]
-    window = np.arange(max(mid - half, step // 2), min(mid + half, of[0].last) + 1)
-    taper = 1 + 0.5 * C.TAPER * z * ((window - mid - centre) / fs) ** 2
+def refine(leads, slow, weight, t, z, step, fs, single):
+    """The middle of the top of the R wave around working sample t."""
+    half, wide, fw = int(C.REFINE * fs / step), int(C.BASELINE * fs / step), fs / step
+    base = [y[max(0, t - wide) : t + wide + 1].mean() for y in slow]
     if single:
-        coarse, positive = r_wave(of[0], fw, window, mid, taper, z, base[0])
+        coarse, positive = r_wave(slow[0], fw, t, z, base[0])
     else:
-        total = sum(w * np.abs(lead.means(window) - b) for w, lead, b in zip(weight, of, base, strict=True))
-        first, broad = first_wave(total, total / taper, step, fs)
-        coarse, positive = window[first], True
-        if broad and used.sum() >= C.VOTERS:
-            at = np.array([r_wave(lead, fw, window, mid, taper, z, b)[0] for lead, b in zip(of, base, strict=True)])
-            votes = weight * [abs(lead.means([k])[0] - b) for lead, k, b in zip(of, at, base, strict=True)]
+        lo, positive = max(0, t - half), True
+        total = sum(w * np.abs(y[lo : t + half + 1] - b) for y, w, b in zip(slow, weight, base, strict=True))
+        first, broad = first_wave(total, t - lo, z, fw)
+        coarse = lo + first
+        if broad and (weight > 0).sum() >= C.VOTERS:
+            at = np.array([r_wave(y, fw, t, z, b)[0] for y, b in zip(slow, base, strict=True)])
+            votes = weight * [abs(y[k] - b) for y, k, b in zip(slow, at, base, strict=True)]
             order = np.argsort(at)
             if votes.sum() > 0:
                 coarse = at[order][np.searchsorted(votes[order].cumsum(), C.VOTE * votes.sum())]
-    deflection = [lead.means([coarse])[0] - b for lead, b in zip(of, base, strict=True)]
-    height = sum(w * abs(d) for w, d in zip(weight, deflection, strict=True))
-    fine = int(C.FINE * fs + 0.5)
-    lo = max(0, coarse - fine)
+    height = sum(w * abs(y[coarse] - b) for y, w, b in zip(slow, weight, base, strict=True))
+    centre, fine = coarse * step + step // 2, int(C.FINE * fs + 0.5)
+    lo = max(0, centre - fine)
     total = 0.0
-    for x, w, deflected in zip(leads, weight, deflection, strict=True):
-        upward = positive if single else deflected >= 0
-        d = x[lo : coarse + fine + 1]
+    for x, y, w, b in zip(leads, slow, weight, base, strict=True):
+        upward = positive if single else y[coarse] >= b
+        d = x[lo : centre + fine + 1]
         d = np.where(np.isfinite(d), d, np.nan)
         total = total + (w if upward else -w) * d
     if not np.isfinite(total).any():
-        return coarse
+        return min(centre, len(leads[0]) - 1)
     top = int(np.nanargmax(total))
     for drop in (C.TOP * height, C.TOP / 2 * height, C.TOP / 4 * height):  # of a broad wave less of the top fits in
         a = b = top
@@ -300,31 +239,34 @@ def refine(leads, slow, weight, mid, centre, z, step, fs, single):
     return lo + (a + b) // 2
 
 
-def r_wave(lead, fw, window, mid, taper, z, base):
-    """Of one lead: sample of the wave meant by the index, and whether it is positive."""
-    tapered = (lead.means(window) - base) / taper
+def around(values, lo, t, z, fw):
+    """The values from working sample lo on with less weight away from t, in noise."""
+    return values / (1 + 0.5 * C.TAPER * z * ((lo + np.arange(len(values)) - t) / fw) ** 2)
+
+
+def r_wave(y, fw, t, z, base):
+    """Of one lead: working sample of the wave meant by the index, and whether it is positive."""
+    lo = max(0, t - int(C.REFINE * fw))
+    tapered = around(y[lo : t + int(C.REFINE * fw) + 1] - base, lo, t, z, fw)
     up, down = max(tapered.max(), 0), min(tapered.min(), 0)
     if up * C.INVERTED >= -down:
-        return (window[tapered.argmax()] if up > 0 else mid), True
-    dip = window[tapered.argmin()]
-    grid = np.arange(
-        dip % lead.step + (0 if dip % lead.step >= lead.step // 2 else lead.step), lead.last + 1, lead.step
-    )
-    wave, first = r_before(lead.means(grid), fw, np.searchsorted(grid, window[0]), np.searchsorted(grid, dip), base, z)
-    return (grid[wave], True) if wave >= 0 else (grid[first], False)
+        return (lo + int(tapered.argmax()) if up > 0 else t), True
+    wave, dip = r_before(y, fw, lo, lo + int(tapered.argmin()), base, z)
+    return (wave, True) if wave >= 0 else (dip, False)
 
 
-def first_wave(total, tapered, step, fs):
+def first_wave(total, mid, z, fw):
     """Index of the first of the large maxima of several leads' deflections; whether the complex is broad."""
-    left = right = top = int(tapered.argmax())
-    while left >= step and total[left] >= total[top] / 2:
-        left -= step
-    while right + step < len(total) and total[right] >= total[top] / 2:
-        right += step
-    for i in range(top % step + step, top, step):
-        if tapered[i - step] <= tapered[i] > tapered[i + step] and tapered[i] >= C.DIP * tapered[top]:
-            return i, right - left >= C.BROAD * fs
-    return top, right - left >= C.BROAD * fs
+    tapered = around(total, 0, mid, z, fw)
+    left = right = top = int(tapered.argmax()) if tapered.max() > 0 else mid
+    while left > 0 and total[left] >= total[top] / 2:
+        left -= 1
+    while right < len(total) - 1 and total[right] >= total[top] / 2:
+        right += 1
+    large = [
+        i for i in range(1, top) if tapered[i - 1] <= tapered[i] > tapered[i + 1] and tapered[i] >= C.DIP * tapered[top]
+    ]
+    return large[0] if large else top, right - left >= C.BROAD * fw
 
 
 def r_before(y, fw, lo, dip, base, z):
