@@ -194,6 +194,7 @@ static void contrastive() {
   Array<int64_t> skipped(1);
   Array<T> loss(1);
   Array<E> grad_anchor(own * d), grad_views(views * own * d);
+  Array<double> grad_tau(1);
   of_loss[0] = 1;
   const ContrastSettings settings{static_cast<Contrast>(whole(0, 2)), chance(0.5), chance(0.5) ? 0.1 : real(0.005, 2),
                                   real(0.005, 2), real(-0.5, 0.9)};
@@ -202,7 +203,7 @@ static void contrastive() {
   if (!cpu::run(ContrastiveRowsCall<E>{batch, {features.get(), n, f}, ids, settings, stats.get(), counts.get()})) return;
   cpu::run(ContrastiveFinishCall<T>{{stats.get(), n, 3}, counts.get(), views, settings.mode, loss.get(), skipped.get()});
   cpu::run(ContrastiveBackwardCall<E>{of_loss.get(), batch, {features.get(), n, f}, ids, settings, stats.get(),
-                                      counts.get(), grad_anchor.get(), grad_views.get()});
+                                      counts.get(), grad_anchor.get(), grad_views.get(), grad_tau.get()});
 }
 
 static void frames() {
