@@ -127,7 +127,8 @@ def draw_loss(
         axes.axhline(0.0, color="grey", linewidth=0.8)
         note = "below 0 is no fault: the ratio of negatives to positives is below 1"
         axes.annotate(note, (0.01, 0.02), xycoords="axes fraction", fontsize=8, color="grey")
-    axes.legend(frameon=False)
+    if axes.lines:
+        axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     temporary = path.with_name(f".{path.name}")
     figure.savefig(temporary, dpi=120, format="png")

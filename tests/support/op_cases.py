@@ -111,8 +111,9 @@ def _loss(mode: str, dtype: torch.dtype, **settings: float) -> Callable[[Inputs]
 
 def _pair_losses(dtype: torch.dtype, **settings: float) -> Callable[[Inputs], Any]:
     def forward(x: Inputs) -> Any:
-        a, b = x.anchor.to(dtype), x.views[0].to(dtype)
-        queue = x.views[1].to(dtype).detach()[:40]
+        a = x.anchor.to(dtype)
+        b, queue = (x.views[k].to(dtype) if k < len(x.views) else a for k in (0, 1))
+        queue = queue.detach()[:40]
         return (
             pc.info_nce(a, b, x.group, negatives=queue, return_stats=True, **settings),
             pc.nt_xent(a, b, x.group, return_stats=True, **settings),
@@ -180,8 +181,9 @@ CASES = [
         for dtype in (torch.float32, torch.bfloat16, torch.float64) for tau in (0.1, 0.02)
     ),
     Case("peak_reconstruction_loss", ("peak_reconstruction_loss", "peak_reconstruction_loss_bwd"),
-         lambda x: pc.peak_reconstruction_loss(x.ecg.roll(3, 2) if isinstance(x.ecg, torch.Tensor) else x.ecg, x.ecg,
-                                               x.rpeaks, x.fs), grad=("ecg",), tolerance=1e-5),
+         lambda x: pc.peak_reconstruction_loss(
+             *((x.ecg.roll(3, 2), x.ecg.detach()) if isinstance(x.ecg, torch.Tensor) else (x.ecg, x.ecg)),
+             x.rpeaks, x.fs), grad=("ecg",), tolerance=1e-5),
 ]  # fmt: skip
 
 
