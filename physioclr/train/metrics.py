@@ -127,7 +127,7 @@ def draw_loss(
         axes.axhline(0.0, color="grey", linewidth=0.8)
         note = "below 0 is no fault: the ratio of negatives to positives is below 1"
         axes.annotate(note, (0.01, 0.02), xycoords="axes fraction", fontsize=8, color="grey")
-    if axes.lines:
+    if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     temporary = path.with_name(f".{path.name}")
