@@ -144,7 +144,8 @@ def draw_probe(result: ProbeResult | Sequence[ProbeResult], path: Path) -> None:
         left.set_xscale("log")
         left.set_xticks([100 * f for f in sorted(fractions)], [f"{100 * f:g} %" for f in sorted(fractions)])
         left.minorticks_off()
-        left.legend(frameon=False, fontsize=8)
+        if left.get_legend_handles_labels()[0]:
+            left.legend(frameon=False, fontsize=8)
     left.set_xlabel("labels used")
     left.set_ylabel("macro AUROC, 95 % interval")
     left.set_ylim(lowest - 0.02, 1.0)
