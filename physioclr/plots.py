@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .ops._arrays import STANDARD_LEADS
+from .ops._checks import STANDARD_LEADS
 from .ops._types import Delineation
 
 PAPER, FINE, BOLD, INK = "#fffaf7", "#f7d9d2", "#eaa79b", "#1b1b1b"

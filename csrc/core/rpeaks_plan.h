@@ -43,7 +43,7 @@ struct Wavelet {
 };
 
 // What depends on (samples, fs) alone.
-struct Plan {
+struct WorkPlan {
   int64_t step, n, spike;    // samples per working sample, working samples, samples of a spike
   int64_t hop, m, blocks;    // working samples per envelope sample, envelope samples, blocks of them
   double fs, fw, fe;         // the three rates
@@ -53,7 +53,7 @@ struct Plan {
   std::vector<int64_t> ramp;  // first sample at or after the centre of each block, then n
   int pad = 0;
 
-  Plan(int64_t samples, double rate) : fs(rate) {
+  WorkPlan(int64_t samples, double rate) : fs(rate) {
     step = std::max<int64_t>(1, std::llround(fs / kWorkRate));
     n = samples / step;
     spike = std::llround(kSpike * fs);
@@ -89,7 +89,7 @@ constexpr int kMostReach = 32;    // of a wavelet, at the highest working rate (
 constexpr int kMostWindow = 200;  // samples of a refinement, at 4000 Hz
 
 struct RpeaksPlan {
-  int samples, step, n, spike, hop, m, blocks;  // as in Plan
+  int samples, step, n, spike, hop, m, blocks;  // as in WorkPlan
   int separation;                               // of candidates, envelope samples
   int refine, baseline, fine;                   // half windows: working samples, and samples at full rate
   bool too_short;
@@ -103,7 +103,7 @@ struct RpeaksPlan {
   }
 };
 
-inline RpeaksPlan device_plan(const Plan& p, int64_t samples) {
+inline RpeaksPlan device_plan(const WorkPlan& p, int64_t samples) {
   if (samples > int64_t{1} << 30) throw std::runtime_error("detect_rpeaks: more than 2^30 samples in a record");
   RpeaksPlan d{};
   d.samples = static_cast<int>(samples);

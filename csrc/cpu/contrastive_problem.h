@@ -64,7 +64,7 @@ struct Problem : Places {
   std::vector<T> half_square;    // by position: |f|^2 / 2 (kDistance)
   std::vector<Id<T>> group;      // by position, dense numbers; -1: padding
   std::vector<int64_t> others;   // by position: the rows that it forms pairs with, by groups and features alone
-  Buffer<T> h, features;         // panels of the normalised rows
+  AlignedBuffer<T> h, features;         // panels of the normalised rows
   bool finite = true;
 
   // row(r): the embedding of row r; record(r): its row of `feat` and of the groups g (null: each record its own), -1 for
@@ -158,7 +158,7 @@ struct Problem : Places {
     const int64_t blocks = (owned_pad + tile - 1) / tile, players = blocks + blocks % 2, side = half / tile;
     const int64_t games = half ? side : players / 2, rounds = half ? side : std::max<int64_t>(players - 1, 0);
     const int64_t all = blocks + rounds * games;
-    std::vector<Buffer<T>> scratch;
+    std::vector<AlignedBuffer<T>> scratch;
     for (int t = 0; t < team; ++t) scratch.emplace_back(2 * kMaxTile * kMaxTile);
     std::atomic<int64_t> next{0};
     std::vector<std::atomic<int64_t>> played(players);  // games that a block has behind it
@@ -229,7 +229,7 @@ template <class T>
 struct OwnedGradient {
   int64_t wide;
   double log_tn;
-  Buffer<T> grad;
+  AlignedBuffer<T> grad;
   std::vector<double> outside;  // by position: sum of G_ij s_ij over the rows that are not owned
 
   OwnedGradient(const Problem<T>& pb, const ContrastSettings& set, const double* stats, const int64_t* counts,
@@ -253,7 +253,7 @@ struct OwnedGradient {
     }
 
     // The normalised rows once more, as panels of 32 columns, the operand of the products with G.
-    Buffer<T> by_column(pb.total * wide);
+    AlignedBuffer<T> by_column(pb.total * wide);
 #pragma omp parallel for num_threads(pb.team) schedule(static)
     for (int64_t p = 0; p < pb.total; ++p) {
       const T* h = pb.h.get() + p / kPanel * kPanel * d + p % kPanel;

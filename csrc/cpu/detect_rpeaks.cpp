@@ -21,12 +21,12 @@ constexpr int64_t kLong = 1 << 18;  // samples of a record that are worth a team
 constexpr int64_t kMostAhead = 1 << 16;  // samples that are fetched ahead
 
 struct Local {  // of one thread
-  Buffer<float> padded[2];  // even and odd working samples of some blocks, or all of them in the first
-  Buffer<float> sum, clean, base, share, window;
-  Buffer<uint8_t> flag;
+  GrowingBuffer<float> padded[2];  // even and odd working samples of some blocks, or all of them in the first
+  GrowingBuffer<float> sum, clean, base, share, window;
+  GrowingBuffer<uint8_t> flag;
   float near[kNeighbours];
   uint32_t largest;  // bits of a magnitude
-  float* half(const Plan& p, int h) const { return padded[h].data() + p.pad; }
+  float* half(const WorkPlan& p, int h) const { return padded[h].data() + p.pad; }
 };
 
 constexpr int64_t kSomeSamples = 1 << 14, kSomeCandidates = 256;
@@ -34,19 +34,19 @@ constexpr int64_t kSomeSamples = 1 << 14, kSomeCandidates = 256;
 struct Scratch {  // of one record, reused for the next
   int team;                                   // threads that work on it together
   std::vector<Local> local;
-  Buffer<float> slow, env;                    // (leads, n) at the working rate, (leads, bands, m)
+  GrowingBuffer<float> slow, env;                    // (leads, n) at the working rate, (leads, bands, m)
   int64_t stride;                             // rows, rounded up
-  Buffer<float> weight, row_level;            // (blocks, rows): a row is a lead and band
-  Buffer<float> row_maxima, row_means;
-  Buffer<float> maxima, means;                // (blocks), of the sum, with infinities around
-  Buffer<float> fused, level, noise, origin, gain;
-  Buffer<float> amp, z, doubt, rhythm;        // of the candidates
-  Buffer<double> value;
-  Buffer<int32_t> slots, found, cand, back;   // slots: candidates of each range of the envelope, from begin / 2 on
-  Buffer<int64_t> at;
-  Buffer<uint8_t> missing, mark, before;
+  GrowingBuffer<float> weight, row_level;            // (blocks, rows): a row is a lead and band
+  GrowingBuffer<float> row_maxima, row_means;
+  GrowingBuffer<float> maxima, means;                // (blocks), of the sum, with infinities around
+  GrowingBuffer<float> fused, level, noise, origin, gain;
+  GrowingBuffer<float> amp, z, doubt, rhythm;        // of the candidates
+  GrowingBuffer<double> value;
+  GrowingBuffer<int32_t> slots, found, cand, back;   // slots: candidates of each range of the envelope, from begin / 2 on
+  GrowingBuffer<int64_t> at;
+  GrowingBuffer<uint8_t> missing, mark, before;
 
-  Scratch(const Plan& p, int64_t leads, int size) : team(size), local(size) {
+  Scratch(const WorkPlan& p, int64_t leads, int size) : team(size), local(size) {
     const int64_t part = static_cast<int64_t>(static_cast<float>(std::min(kSomeBlocks, p.blocks) + 2) * p.block) + 2;
     const int64_t most = p.m / 2 + 2, length = std::min(p.m, team > 1 ? part : p.m);
     for (Local& l : local) {
@@ -98,7 +98,7 @@ inline auto means_for(const int16_t*) { return rpeaks_front().means_int16; }
 // The lead at the working rate, less its first valid value, in y, and, where one thread works, also in its two halves.
 // Returns the largest magnitude, 0 if nothing is valid.
 template <class T>
-float work_rate(const T* x, int64_t samples, const Plan& p, Scratch& s, float* y, float* origin, bool* gaps,
+float work_rate(const T* x, int64_t samples, const WorkPlan& p, Scratch& s, float* y, float* origin, bool* gaps,
                 Ahead* ahead) {
   const auto means = means_for(x);
   *origin = mean_of_step(x, samples, 0, p.step, p.spike);
@@ -131,7 +131,7 @@ float work_rate(const T* x, int64_t samples, const Plan& p, Scratch& s, float* y
 // Envelopes of every lead and band, and their sum in s.fused. `end`: of the batch. Returns false if no lead has a
 // signal.
 template <class T>
-bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& p, Scratch& s) {
+bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const WorkPlan& p, Scratch& s) {
   const RpeaksFront& front = rpeaks_front();
   bool any = false;
   for (int64_t l = 0; l < leads; ++l) {
@@ -187,7 +187,7 @@ bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& 
 }
 
 // How much lead l counts at envelope sample t.
-inline float share_at(const Scratch& s, const Plan& p, int64_t l, int64_t t) {
+inline float share_at(const Scratch& s, const WorkPlan& p, int64_t l, int64_t t) {
   float w = 0;
   for (int b = 0; b < kBands; ++b)
     w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, t, s.stride);
@@ -195,7 +195,7 @@ inline float share_at(const Scratch& s, const Plan& p, int64_t l, int64_t t) {
 }
 
 // See sharpness. Of several leads: the sum of their envelopes.
-inline float sharpness_at(const Scratch& s, const Plan& p, int64_t leads, int64_t t, float z) {
+inline float sharpness_at(const Scratch& s, const WorkPlan& p, int64_t leads, int64_t t, float z) {
   if (!(z > 0)) return 0;
   float low = 0, high = 0;
   for (int64_t l = 0; l < leads; ++l) {
@@ -207,7 +207,7 @@ inline float sharpness_at(const Scratch& s, const Plan& p, int64_t leads, int64_
 }
 
 // Of several leads: where most of them, from the front, have their R wave near t (see kVote), or `otherwise`.
-inline int64_t vote(const Scratch& s, const Plan& p, const Local& own, int64_t leads, int64_t t, int64_t lo, int64_t hi,
+inline int64_t vote(const Scratch& s, const WorkPlan& p, const Local& own, int64_t leads, int64_t t, int64_t lo, int64_t hi,
                     float z, int64_t otherwise) {
   const int64_t first = std::max<int64_t>(0, lo - span_of(kBroadRS, p.fw));
   float *votes = own.sum.data(), total = 0;
@@ -228,7 +228,7 @@ inline int64_t vote(const Scratch& s, const Plan& p, const Local& own, int64_t l
 // The R peak near a maximum of the envelope, see r_wave and first_wave, and then the middle of its top at full rate. Of
 // several leads: their weighted sum, each with the sign that it has at the wave.
 template <class T>
-int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, const Scratch& s, Local& own, int64_t peak,
+int64_t refine(const T* x, int64_t leads, int64_t samples, const WorkPlan& p, const Scratch& s, Local& own, int64_t peak,
                float z) {
   const int64_t t = peak * p.hop;
   int64_t coarse = t;
@@ -277,7 +277,7 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const Plan& p, const 
 
 // One record. Returns the number of beats.
 template <class T>
-int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const Plan& p, Scratch& s, int32_t* index,
+int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const WorkPlan& p, Scratch& s, int32_t* index,
                int64_t most, float* quality) {
   *quality = 0;
   if (static_cast<double>(p.n) < kShortest * p.fw || leads == 0 || !fuse(x, end, leads, samples, p, s)) return 0;
@@ -348,7 +348,7 @@ bool detect_all(const RpeaksCall<T>& call) {
   const Cube<const T> ecg = call.ecg;
   const Matrix<int32_t> index = call.index;
   int32_t* const count = call.count;
-  const Plan plan(ecg.samples, call.fs);
+  const WorkPlan plan(ecg.samples, call.fs);
   const Interrupt stop;
   const int64_t records = ecg.records;
   const auto one = [&](int64_t b, Scratch& s) {

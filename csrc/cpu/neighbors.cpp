@@ -49,7 +49,7 @@ bool run(const NeighborsCall& call) {
   const Interrupt stop;
 #pragma omp parallel num_threads(team)
   {
-    const Buffer<float> tile(kRows * kCols);
+    const AlignedBuffer<float> tile(kRows * kCols);
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t i0 = block * kRows, ni = std::min(kRows, a.rows - i0);

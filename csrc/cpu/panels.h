@@ -12,12 +12,12 @@
 namespace physioclr::cpu {
 
 template <class T>
-struct Buffer {  // aligned for whole-vector loads, not initialised
+struct AlignedBuffer {  // aligned for whole-vector loads, not initialised
   struct Free {
     void operator()(T* p) const { ::operator delete(p, std::align_val_t{64}); }
   };
   std::unique_ptr<T, Free> p;
-  explicit Buffer(int64_t n)
+  explicit AlignedBuffer(int64_t n)
       : p(static_cast<T*>(::operator new(std::max<int64_t>(n, 1) * sizeof(T), std::align_val_t{64}))) {}
   T* get() const { return p.get(); }
 };

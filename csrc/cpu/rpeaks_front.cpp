@@ -22,7 +22,7 @@
 
 namespace physioclr::cpu {
 using namespace rpeaks;
-using rpeaks::Plan;  // not that of augment
+using rpeaks::WorkPlan;  // not that of augment
 
 namespace {
 namespace base {

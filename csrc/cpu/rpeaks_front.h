@@ -34,14 +34,14 @@ struct RpeaksFront {
   // Working samples begin..end of a lead, begin even: means of p.step samples without spikes, less origin. y: by
   // working sample; half[h]: working sample 2 i + h at i, or null. Returns the largest magnitude, as bits; those of
   // infinity, or above, where a sample is missing: then the results are not valid.
-  uint32_t (*means_float)(const float* x, int64_t samples, const rpeaks::Plan& p, int64_t begin, int64_t end,
+  uint32_t (*means_float)(const float* x, int64_t samples, const rpeaks::WorkPlan& p, int64_t begin, int64_t end,
                           float origin, float* y, float* const half[2], Ahead* ahead);
-  uint32_t (*means_int16)(const int16_t* x, int64_t samples, const rpeaks::Plan& p, int64_t begin, int64_t end,
+  uint32_t (*means_int16)(const int16_t* x, int64_t samples, const rpeaks::WorkPlan& p, int64_t begin, int64_t end,
                           float origin, float* y, float* const half[2], Ahead* ahead);
   // Both envelopes in the blocks k0..k1: env[b] by envelope sample. half[h]: working samples p.hop * i + h, from
   // envelope sample block_begin(k0) on, with p.pad and kExcess more around. missing: by working sample, or null.
   // maxima, means: of each block, from those of block 0 on, `stride` apart.
-  void (*envelopes)(const float* const half[2], const rpeaks::Plan& p, int64_t k0, int64_t k1, float floor,
+  void (*envelopes)(const float* const half[2], const rpeaks::WorkPlan& p, int64_t k0, int64_t k1, float floor,
                     const uint8_t* missing, float* const env[2], float* maxima, float* means, int64_t stride,
                     Ahead* ahead);
   // Weights of all rows in the blocks k0..k1, from maxima and means of the blocks around.
@@ -51,7 +51,7 @@ struct RpeaksFront {
   // fused = sum of the rows of env (env_stride apart) times their weights, in the blocks k0..k1, with the maxima and
   // means of the blocks.
   void (*fuse)(const float* env, int64_t env_stride, const float* weight, int64_t rows, int64_t stride,
-               const rpeaks::Plan& p, int64_t k0, int64_t k1, float* fused, float* maxima, float* means);
+               const rpeaks::WorkPlan& p, int64_t k0, int64_t k1, float* fused, float* maxima, float* means);
   // block_level, and block_mean over it, of at least 2 kWide + 1 blocks. Around maxima and means lie kExcess infinities.
   void (*levels)(const float* maxima, const float* means, int64_t blocks, int64_t k0, int64_t k1, float* level,
                  float* noise);

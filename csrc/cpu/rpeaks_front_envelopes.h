@@ -5,7 +5,7 @@ struct Sums {
   Vf even[kBands][kTileVectors], odd[kBands][kTileVectors];
 };
 
-// Adds the taps k of the first kWide bands: c are its four coefficients (Plan::taps), after and before the samples k to
+// Adds the taps k of the first kWide bands: c are its four coefficients (WorkPlan::taps), after and before the samples k to
 // the right and to the left.
 template <int kWide>
 INLINE void add_tap(const float* after, const float* before, const float* c, Sums* s) {
@@ -21,7 +21,7 @@ INLINE void add_tap(const float* after, const float* before, const float* c, Sum
 }
 
 // Taps k = first, first + hop ..., those of both bands before those that only the longer wavelet has.
-INLINE void add_taps(const float* after, const float* before, int first, int hop, const Plan& p, Sums* s) {
+INLINE void add_taps(const float* after, const float* before, int first, int hop, const WorkPlan& p, Sums* s) {
   const float* c = p.taps.data() + 4 * first;
   int k = first;
   for (; k <= p.bands[1].reach; k += hop, ++after, --before, c += 4 * hop) add_tap<2>(after, before, c, s);
@@ -76,7 +76,7 @@ INLINE void maximum_and_mean(const float* x, int64_t n, float* top, float* mean)
   *mean = n > 0 ? folded(a, Sum{}) / static_cast<float>(n) : 0.0f;
 }
 
-void envelopes(const float* const half[2], const Plan& p, int64_t k0, int64_t k1, float floor, const uint8_t* missing,
+void envelopes(const float* const half[2], const WorkPlan& p, int64_t k0, int64_t k1, float floor, const uint8_t* missing,
                float* const env[2], float* maxima, float* means, int64_t stride, Ahead* ahead) {
   const int64_t start = p.block_begin(k0), stop = p.block_begin(k1);
   const int lines = static_cast<int>(p.step * p.hop * kTile * 4 / 64);

@@ -58,7 +58,7 @@ INLINE bool is_missing(int16_t) { return false; }
 
 // kStep 0: any.
 template <int kStep, class T>
-INLINE uint32_t means_of(const T* x, int64_t samples, const Plan& p, int64_t begin, int64_t end, float origin, float* y,
+INLINE uint32_t means_of(const T* x, int64_t samples, const WorkPlan& p, int64_t begin, int64_t end, float origin, float* y,
                          float* const half[2], Ahead* ahead) {
   const int64_t step = kStep ? kStep : p.step, w = p.spike;
   const float scale = 1.0f / static_cast<float>(step);
@@ -119,7 +119,7 @@ INLINE uint32_t means_of(const T* x, int64_t samples, const Plan& p, int64_t beg
 }
 
 template <class T>
-INLINE uint32_t means_by_step(const T* x, int64_t samples, const Plan& p, int64_t begin, int64_t end, float origin,
+INLINE uint32_t means_by_step(const T* x, int64_t samples, const WorkPlan& p, int64_t begin, int64_t end, float origin,
                               float* y, float* const half[2], Ahead* ahead) {
   switch (p.step) {
     case 1: return means_of<1>(x, samples, p, begin, end, origin, y, half, ahead);
@@ -131,11 +131,11 @@ INLINE uint32_t means_by_step(const T* x, int64_t samples, const Plan& p, int64_
   }
 }
 
-uint32_t means_float(const float* x, int64_t samples, const Plan& p, int64_t begin, int64_t end, float origin, float* y,
+uint32_t means_float(const float* x, int64_t samples, const WorkPlan& p, int64_t begin, int64_t end, float origin, float* y,
                      float* const half[2], Ahead* ahead) {
   return means_by_step(x, samples, p, begin, end, origin, y, half, ahead);
 }
-uint32_t means_int16(const int16_t* x, int64_t samples, const Plan& p, int64_t begin, int64_t end, float origin,
+uint32_t means_int16(const int16_t* x, int64_t samples, const WorkPlan& p, int64_t begin, int64_t end, float origin,
                      float* y, float* const half[2], Ahead* ahead) {
   return means_by_step(x, samples, p, begin, end, origin, y, half, ahead);
 }

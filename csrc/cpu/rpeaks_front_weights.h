@@ -137,7 +137,7 @@ INLINE void add_rows(const float* env, int64_t env_stride, const float* w, const
 }
 
 // The weights are interpolated between the centres of the blocks as at_centres does.
-void fuse(const float* env, int64_t env_stride, const float* weight, int64_t rows, int64_t stride, const Plan& p,
+void fuse(const float* env, int64_t env_stride, const float* weight, int64_t rows, int64_t stride, const WorkPlan& p,
           int64_t k0, int64_t k1, float* fused, float* maxima, float* means) {
   const int64_t begin = p.block_begin(k0), end = p.block_begin(k1);
   const Vi lanes = lane_numbers();

@@ -24,12 +24,12 @@ namespace physioclr::cpu {
 namespace {
 
 using namespace rpeaks;
-using rpeaks::Plan;  // not that of augment
+using rpeaks::WorkPlan;  // not that of augment
 
 // Memory that is written before it is read: growing does not touch it, so that its pages come to the threads that use
 // them. Large ones ask for huge pages: of a day, the faults of small ones would take a third of the time.
 template <class T>
-class Buffer {
+class GrowingBuffer {
  public:
   void fit(int64_t n) {
     if (n <= size_) return;
@@ -153,7 +153,7 @@ PHYSIOCLR_SIMD void split(const float* y, int64_t hop, int64_t n, float* out) {
 }
 
 // out[i] for i in -pad..n+pad+kExcess: working sample hop * (begin + i) + h, the outermost ones repeated beyond the record.
-inline void take_apart(const float* y, const Plan& p, int64_t begin, int64_t n, int64_t h, float* out) {
+inline void take_apart(const float* y, const WorkPlan& p, int64_t begin, int64_t n, int64_t h, float* out) {
   const int64_t count = (p.n - h + p.hop - 1) / p.hop;  // such samples in the record
   const int64_t lo = std::clamp<int64_t>(-begin, -p.pad, n + p.pad + kExcess);
   const int64_t hi = std::clamp<int64_t>(count - begin, lo, n + p.pad + kExcess);
@@ -163,7 +163,7 @@ inline void take_apart(const float* y, const Plan& p, int64_t begin, int64_t n, 
 }
 
 // The same beyond the ends of the record alone.
-inline void continue_ends(const float* y, const Plan& p, int64_t h, float* out) {
+inline void continue_ends(const float* y, const WorkPlan& p, int64_t h, float* out) {
   std::fill(out - p.pad, out, y[0]);
   const int64_t count = (p.n - h + p.hop - 1) / p.hop;
   std::fill(out + count, out + p.m + p.pad + kExcess, y[p.n - 1]);
@@ -186,7 +186,7 @@ PHYSIOCLR_SIMD void separate_maxima(const float* e, int64_t n, int64_t sep, floa
 
 // Samples begin..end of the envelope that are the largest within +-separation (of equals the first). window: scratch of
 // end - begin + 2 separation + 1; flag: of end - begin + 8.
-inline int64_t candidates(const float* e, const Plan& p, int64_t begin, int64_t end, float* window, uint8_t* flag,
+inline int64_t candidates(const float* e, const WorkPlan& p, int64_t begin, int64_t end, float* window, uint8_t* flag,
                           int32_t* out) {
   const int64_t sep = p.separation(), lo = std::max<int64_t>(0, begin - sep), hi = std::min(p.m, end + sep + 1);
   float* w = window - (begin - sep);

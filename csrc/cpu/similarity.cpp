@@ -143,7 +143,7 @@ bool run(const SimilarityCall& call) {
   const Interrupt stop;
 #pragma omp parallel num_threads(team)
   {
-    const Buffer<float> tile(kTile * kTile), turned(kTile * kTile);
+    const AlignedBuffer<float> tile(kTile * kTile), turned(kTile * kTile);
 #pragma omp for schedule(dynamic)
     for (int64_t p = 0; p < ti; ++p)
       for (int64_t q = same ? p : 0; q < tj && !stop(); ++q) {

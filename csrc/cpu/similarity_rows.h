@@ -14,7 +14,7 @@ namespace physioclr::cpu {
 
 struct PackedRows {
   int64_t cols, total;      // total: the rows, padded to whole panels
-  Buffer<float> panels;
+  AlignedBuffer<float> panels;
   std::vector<float> norm;  // squared norms, padded to whole tiles; RBF only
   const float* norms(int64_t i) const { return norm.empty() ? nullptr : norm.data() + i; }  // of row i on
   bool finite = true;

@@ -6,7 +6,7 @@ namespace physioclr::cuda {
 
 int64_t detect_rpeaks_workspace(int64_t records, int64_t leads, int64_t samples, double fs) {
   RpeaksWork work;
-  return rpeaks_work(device_plan(rpeaks::Plan(samples, fs), samples), records, leads, nullptr, &work);
+  return rpeaks_work(device_plan(rpeaks::WorkPlan(samples, fs), samples), records, leads, nullptr, &work);
 }
 
 namespace {
@@ -15,7 +15,7 @@ template <class T>
 void detect(const RpeaksCall<T>& call, void* stream) {
   const Cube<const T> ecg = call.ecg;
   if (ecg.records == 0) return;
-  const RpeaksPlan plan = device_plan(rpeaks::Plan(ecg.samples, call.fs), ecg.samples);
+  const RpeaksPlan plan = device_plan(rpeaks::WorkPlan(ecg.samples, call.fs), ecg.samples);
   const int64_t rows = ecg.records * ecg.leads;
   if (rows > INT32_MAX) throw std::runtime_error("detect_rpeaks: more than 2,147,483,647 leads in the batch");
   RpeaksWork work;

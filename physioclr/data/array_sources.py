@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops._arrays import STANDARD_LEADS
+from ..ops._checks import STANDARD_LEADS
 from .extras import h5py, pyarrow_parquet
 from .metadata import folder_name
 from .record_table import record_key

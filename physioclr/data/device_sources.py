@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops._arrays import STANDARD_LEADS
+from ..ops._checks import STANDARD_LEADS
 from .extras import pydicom, pyedflib
 from .metadata import folder_name, parse_age, parse_sex
 from .record_table import record_key

@@ -19,7 +19,7 @@ BLOCK_SIZES = (16, 256)  # records; small collections get small blocks, so that 
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreparePlan:
     """The records to prepare, in the file plan.txt (one JSON string a line), and where each block of them begins."""
 
     recipe: Recipe
@@ -60,7 +60,7 @@ def shard_name(k: int) -> str:
     return f"shard-{k:06d}"
 
 
-def make_plan(recipe: Recipe, dest: Path) -> Plan:
+def make_plan(recipe: Recipe, dest: Path) -> PreparePlan:
     """Write the plan, or read it and see that it is for the same records and settings."""
     src, fs = recipe.source.path, recipe.fs
     records = recipe.source.records()
@@ -110,7 +110,7 @@ def make_plan(recipe: Recipe, dest: Path) -> Plan:
             if i % block == 0:
                 starts.append(offset)
             offset += len(line)
-    return Plan(recipe, dest, n, block, starts, tuple(remarks))
+    return PreparePlan(recipe, dest, n, block, starts, tuple(remarks))
 
 
 def _same_plan(file: Path, plan: dict[str, Any]) -> None:

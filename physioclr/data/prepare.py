@@ -21,9 +21,9 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from .._process import end_with_parent
-from ..ops._arrays import check_fs, check_int, check_number
+from ..ops._checks import check_fs, check_int, check_number
 from .block import FEATURE_LEADS, Done, prepare_block
-from .plan import Plan, lock, make_plan, shard_name, version
+from .plan import PreparePlan, lock, make_plan, shard_name, version
 from .recipe import SEGMENT, Describe, Recipe
 from .record_table import RecordTable
 from .report import Report
@@ -131,7 +131,7 @@ def prepare(
     return Report(dest, *counts, complete, seconds, *said)
 
 
-def _prepare(plan: Plan, part: int, parts: int, jobs: int, progress: Progress | None) -> int:
+def _prepare(plan: PreparePlan, part: int, parts: int, jobs: int, progress: Progress | None) -> int:
     """Make this part's blocks that are not there or may come out otherwise now; how many records were worked on."""
     dest, table = plan.dest, plan.recipe.table
     with lock(dest, f"prepare-{part}-of-{parts}"):
@@ -173,7 +173,7 @@ def _check_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
 # ---- the work -----------------------------------------------------------------------------------------------------
 
 
-def _run(plan: Plan, todo: list[int], jobs: int) -> Iterator[Done]:
+def _run(plan: PreparePlan, todo: list[int], jobs: int) -> Iterator[Done]:
     """Prepare blocks in any order; what came of each as it is done.
 
     Processes start only after some seconds of work: importing costs each of them about one, and the first block has
@@ -235,7 +235,7 @@ def _clear(dest: Path, names: set[str]) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _complete(plan: Plan) -> None:
+def _complete(plan: PreparePlan) -> None:
     """Write the table and the manifest over all shards, unless they are there."""
     names, classes = [shard_name(k) for k in range(plan.n_blocks)], plan.recipe.classes()
     with lock(plan.dest, "index", wait=600.0):

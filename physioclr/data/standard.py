@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ops._arrays import STANDARD_LEADS
+from ..ops._checks import STANDARD_LEADS
 from .resample import resample
 from .wfdb_source import MISSING_INT16, RESOLUTIONS, Record, RecordError
 

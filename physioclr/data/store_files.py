@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._files import DamagedFile
-from ..ops._arrays import STANDARD_LEADS
+from ..ops._checks import STANDARD_LEADS
 
 FORMAT = "physioclr-store"
 VERSION = 1

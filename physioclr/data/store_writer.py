@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .._files import DamagedFile
-from ..ops._arrays import STANDARD_LEADS
+from ..ops._checks import STANDARD_LEADS
 from .store_files import (
     DTYPES,
     FORMAT,

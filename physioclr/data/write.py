@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops._arrays import STANDARD_LEADS, check_fs, check_number
+from ..ops._checks import STANDARD_LEADS, check_fs, check_number
 from .array_sources import array_record
 from .block import FEATURE_LEADS, N_FEATURES, PENDING_BYTES, _Pending, _write, one_line
 from .labels import CLASSES

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops._arrays import STANDARD_LEADS, check_fs
+from ..ops._checks import STANDARD_LEADS, check_fs
 from .wfdb_source import MISSING_INT16, Record
 
 ZERO_SECONDS = 0.2  # an ECG with noise in its last bit leaves 0 sooner, on one of its leads at least

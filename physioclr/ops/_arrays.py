@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import math
-import operator
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -18,9 +16,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from .. import _core
+from ._checks import dtype_name
 
-FLOATS = ("float32", "float64", "float16", "bfloat16")
-INTEGERS = ("int64", "int32", "int16", "uint8")  # of R peaks, record ids and the like
 DLPACK_HOST, DLPACK_CUDA = (1, 3), (2, 13)  # DLDeviceType: kDLCPU, kDLCUDAHost; kDLCUDA, kDLCUDAManaged
 
 
@@ -249,15 +246,6 @@ def kind_of(x: Any) -> str:
     return "torch" if "torch" in roots else "cupy" if "cupy" in roots else "numpy"
 
 
-# Making them costs NumPy a microsecond. Nothing is added while an op runs: torch.compile guards the keys.
-DTYPE_NAMES: dict[Any, str] = {np.dtype(n): n for n in ("float16", "float32", "float64", *INTEGERS)}
-
-
-def dtype_name(x: Any) -> str:
-    """The dtype of an array of any library, as NumPy names it ("bfloat16" where it has no name)."""
-    return DTYPE_NAMES.get(x.dtype) or str(x.dtype).removeprefix("torch.")
-
-
 def is_torch(x: Any) -> bool:
     """Whether x is a torch tensor. Cheap, and torch.compile can trace it."""
     return "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor)
@@ -379,129 +367,3 @@ def missing_peaks(x: Any, name: str) -> Any:
 def native_bytes(x: np.ndarray) -> np.ndarray:
     """x in this machine's byte order: big-endian data (FITS, some WFDB formats) arrive as they are."""
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
-
-
-def cpu_only(launch: Callable[..., Any]) -> Callable[..., Any]:
-    """For a launch function whose kernel runs on the host only: arrays of a CUDA device are refused, not read."""
-
-    @functools.wraps(launch)
-    def checked(xp: Arrays, *args: Any, **kwargs: Any) -> Any:
-        if xp.device >= 0:
-            raise TypeError(
-                f"{launch.__name__} has no CUDA kernel yet and its first array is on CUDA device {xp.device}; "
-                "it must be on the CPU (tensor.cpu(), cupy.asnumpy)"
-            )
-        return launch(xp, *args, **kwargs)
-
-    checked.host_only = True
-    return checked
-
-
-# ---- checks -------------------------------------------------------------------------------------------------------
-
-
-def check_ndim(x: Any, name: str, ndims: tuple[int, ...], shape: str) -> None:
-    if x.ndim not in ndims:
-        one = (
-            f"; a single record is {name}[None], of a list or pandas column np.asarray({name})[None]"
-            if name == "ecg" and x.ndim == 1
-            else ""
-        )
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be {shape}{one}")
-
-
-def check_dtype(x: Any, name: str, allowed: tuple[str, ...]) -> None:
-    dtype = dtype_name(x)
-    if dtype not in allowed:
-        raise TypeError(f"{name} has dtype {dtype}; it must be one of {', '.join(allowed)}")
-
-
-def check_shape(x: Any, name: str, shape: tuple[int, ...], meaning: str) -> None:
-    if tuple(x.shape) != tuple(shape):
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be {tuple(shape)} ({meaning})")
-
-
-def check_number(value: Any, name: str, low: float, high: float, *, open_low: bool = False, unit: str = "") -> float:
-    """A finite float within [low, high], or (low, high] with open_low."""
-    try:
-        if isinstance(value, str | bytes):  # which float() would read
-            raise TypeError
-        v = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r}; it must be a number") from None
-    if not ((v > low if open_low else v >= low) and v <= high and abs(v) < math.inf):  # torch.compile traces this
-        sign = "above" if open_low else "at least"
-        top = f" and at most {high:g}" if math.isfinite(high) else ""
-        raise ValueError(f"{name} is {value!r}; it must be finite, {sign} {low:g}{top}{unit and ' ' + unit}")
-    return v
-
-
-def check_fs(fs: Any) -> float:
-    return check_number(fs, "fs", 50.0, 4000.0, unit="Hz")
-
-
-def check_int(value: Any, name: str, low: int, high: int = 2**63 - 1) -> int:
-    try:
-        v = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} is {value!r}; it must be an integer") from None
-    if not low <= v <= high:
-        raise ValueError(f"{name} is {v}; it must be from {low} to {high}")
-    return v
-
-
-def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}")
-    return value
-
-
-def check_rpeaks(rpeaks: Any, records: int) -> None:
-    """What shape and dtype tell of the R peaks of a batch; every op that takes them checks them here."""
-    check_dtype(rpeaks, "rpeaks", INTEGERS)
-    check_ndim(rpeaks, "rpeaks", (2,), "(records, beats)")
-    if rpeaks.shape[0] != records:
-        raise ValueError(f"rpeaks has {rpeaks.shape[0]} rows; it must have {records}, one for each record")
-
-
-def usable_rpeaks(xp: Arrays, rpeaks: Any, samples: int) -> Any:
-    """R peaks as the kernels take them, int32: each row rising sample indices, then -1 to its end.
-
-    Before the cast, or 2**32 + 50 would be sample 50. On a CUDA device nothing is looked at, because that would wait
-    for the device: the kernels pass over what is not in order.
-
-    Raises:
-        ValueError: an index out of range or out of order.
-    """
-    if xp.device < 0:
-        r = np.ascontiguousarray(xp.to_numpy(rpeaks))
-        at = _core.first_wrong_rpeak(r, samples)
-        if at >= 0:
-            b, k = divmod(at, r.shape[1])
-            raise ValueError(
-                f"rpeaks[{b}, {k}] is {r[b, k]}; "
-                f"each row must be rising sample indices from 0 to {samples - 1}, then -1"
-            )
-    return xp.contiguous(rpeaks, "int32")
-
-
-STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-
-
-def check_lead(lead: Any, n_leads: int, *, allow: tuple[str, ...] = ()) -> int | str:
-    """A lead as an index into the lead axis, or one of the words in `allow` ("mean", "all") as it is."""
-    if isinstance(lead, str):
-        if lead in allow:
-            return lead
-        names = [n.lower() for n in STANDARD_LEADS]
-        if lead.lower() not in names:
-            raise ValueError(f"lead is {lead!r}; it must be one of {', '.join(STANDARD_LEADS + allow)}, or an index")
-        if n_leads != 12:
-            raise ValueError(f"lead is {lead!r}, a name, but ecg has {n_leads} leads; names need the standard 12")
-        return names.index(lead.lower())
-    try:
-        operator.index(lead)
-    except TypeError:
-        words = "".join(f", {word!r}" for word in allow)
-        raise TypeError(f"lead is {lead!r}; it must be a lead's name, an index{words}") from None
-    return check_int(lead, "lead", -n_leads, n_leads - 1) % n_leads

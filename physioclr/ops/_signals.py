@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Arrays, check_choice, check_lead, check_ndim
+from ._arrays import Arrays
+from ._checks import check_choice, check_lead, check_ndim
 
 FORM = "(records, samples) or (records, leads, samples)"
 UNITS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "μV": 1e-3, "V": 1e3, "nV": 1e-6}

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from ._arrays import DTYPE_NAMES, FLOATS, INTEGERS, TorchArrays
+from ._arrays import TorchArrays
+from ._checks import DTYPE_NAMES, FLOATS, INTEGERS
 from ._operator import OPERATORS, Operator
 
 DTYPE_NAMES.update({getattr(torch, n): n for n in (*FLOATS, *INTEGERS)})

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_rpeaks, jax_in_jax_out, usable_rpeaks
+from ._arrays import Arrays, jax_in_jax_out
+from ._checks import FLOATS, check_dtype, check_fs, check_rpeaks, usable_rpeaks
 from ._operator import operator
 from ._signals import check_layout, chosen_lead, in_millivolts, lead_of_text, lead_text, warn_of_unit
 from ._types import Delineation, RPeaks, rpeaks_index

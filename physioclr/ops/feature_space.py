@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import FLOATS, arrays_of, check_dtype, check_int, host_array, is_jax, is_torch, to_jax
+from ._arrays import arrays_of, host_array, is_jax, is_torch, to_jax
+from ._checks import FLOATS, check_dtype, check_int
 from ._feature_names import BEAT_NAMES, FEATURE_NAMES, SEGMENT_NAMES
 from .similarity import median_distance
 

@@ -12,19 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from ._arrays import (
-    FLOATS,
-    NUMPY,
-    Arrays,
-    check_choice,
-    check_dtype,
-    check_fs,
-    check_lead,
-    check_number,
-    check_rpeaks,
-    jax_in_jax_out,
-    usable_rpeaks,
-)
+from ._arrays import NUMPY, Arrays, jax_in_jax_out
+from ._checks import FLOATS, check_choice, check_dtype, check_fs, check_lead, check_number, check_rpeaks, usable_rpeaks
 from ._feature_names import FEATURE_NAMES as _NAMES
 from ._feature_names import N_FEATURES
 from ._operator import operator

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ._arrays import Arrays, check_dtype, check_int, check_shape, jax_in_jax_out
+from ._arrays import Arrays, jax_in_jax_out
+from ._checks import check_dtype, check_int, check_shape
 from ._operator import operator
 from ._types import Neighbors
 from .similarity import METRICS, check_pairs, default_sigma, inverse_width, refuse_missing

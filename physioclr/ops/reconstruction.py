@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _core
-from ._arrays import (
+from ._arrays import Arrays, is_torch
+from ._checks import (
     FLOATS,
-    Arrays,
     check_dtype,
     check_fs,
     check_ndim,
@@ -19,7 +19,6 @@ from ._arrays import (
     check_rpeaks,
     check_shape,
     dtype_name,
-    is_torch,
     usable_rpeaks,
 )
 from ._operator import no_double_backward, operator

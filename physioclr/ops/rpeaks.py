@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ._arrays import FLOATS, Arrays, check_dtype, check_fs, check_int, jax_in_jax_out
+from ._arrays import Arrays, jax_in_jax_out
+from ._checks import FLOATS, check_dtype, check_fs, check_int
 from ._operator import operator
 from ._signals import check_layout
 from ._types import RPeaks, default_max_beats

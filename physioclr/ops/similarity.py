@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
-from ._arrays import FLOATS, Arrays, check_choice, check_dtype, check_ndim, check_number, jax_in_jax_out
+from ._arrays import Arrays, jax_in_jax_out
+from ._checks import FLOATS, check_choice, check_dtype, check_ndim, check_number
 from ._operator import operator
 
 if TYPE_CHECKING:

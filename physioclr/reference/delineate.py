@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from ..ops._arrays import check_lead
+from ..ops._checks import check_lead
 from ..ops._numba import constants as C
 from ..ops._numba import weights as W
 from ..ops._types import Delineation, rpeaks_index

@@ -17,7 +17,7 @@ using namespace physioclr;
 template <class T>
 static int64_t compare(hostsim::Array<T>& x, int64_t records, int64_t leads, int64_t samples, double fs, int64_t columns,
                        const char* what) {
-  const rpeaks::RpeaksPlan plan = rpeaks::device_plan(rpeaks::Plan(samples, fs), samples);
+  const rpeaks::RpeaksPlan plan = rpeaks::device_plan(rpeaks::WorkPlan(samples, fs), samples);
   cuda::RpeaksWork work;
   hostsim::Array<unsigned char> scratch(cuda::rpeaks_work(plan, records, leads, nullptr, &work) + 256);
   unsigned char* start = scratch.get() + (256 - reinterpret_cast<uintptr_t>(scratch.get()) % 256) % 256;

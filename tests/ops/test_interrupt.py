@@ -15,7 +15,7 @@ def interrupted(f, small):
     want = small()
     began = time.monotonic()
     f()
-    whole = time.monotonic() - began  # a processor may be ten times as fast as another: the key is pressed by its own pace
+    whole = time.monotonic() - began  # processors differ tenfold: the key is pressed by this one's pace
     for share in (4, 8, 16, 32, 64):
         late, ended = [], False
         def press():

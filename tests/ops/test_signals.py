@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import physioclr as pc
-from physioclr.ops._arrays import STANDARD_LEADS
+from physioclr.ops._checks import STANDARD_LEADS
 
 OPS = {
     "detect_rpeaks": lambda x, fs=500: pc.detect_rpeaks(x, fs),

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ... import _core
-from .._arrays import FLOATS, arrays_of, check_int, is_torch, jax_in_jax_out
+from .._arrays import arrays_of, is_torch, jax_in_jax_out
+from .._checks import FLOATS, check_int
 from .._signals import in_millivolts
 from .._types import RPeaks, rpeaks_index
 from . import launch

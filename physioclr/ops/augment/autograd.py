@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._arrays import dtype_name
+from .._checks import dtype_name
 from .._operator import OPERATORS
 from .text import without_noise
 

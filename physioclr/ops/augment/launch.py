@@ -10,10 +10,10 @@ import numpy as np
 
 from ... import _core
 from .. import _arrays
-from .._arrays import (
+from .._arrays import Arrays
+from .._checks import (
     FLOATS,
     INTEGERS,
-    Arrays,
     check_choice,
     check_dtype,
     check_fs,

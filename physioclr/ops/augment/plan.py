@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from .._arrays import check_choice, check_int, check_number
+from .._checks import check_choice, check_int, check_number
 from .text import plan_text
 
 INF = float("inf")

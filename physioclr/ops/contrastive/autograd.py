@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._arrays import Arrays, dtype_name
+from .._arrays import Arrays
+from .._checks import dtype_name
 from .._operator import no_double_backward, operator
 from . import cpu
 from .engine import check_temperature, temperature_of

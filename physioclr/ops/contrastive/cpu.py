@@ -11,7 +11,8 @@ import warnings
 from typing import Any
 
 from ... import _core
-from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_ndim, check_number, check_shape, dtype_name
+from .._arrays import Arrays
+from .._checks import FLOATS, check_choice, check_dtype, check_ndim, check_number, check_shape, dtype_name
 
 MODES: dict[str, int] = _core.CONTRAST_MODES
 REDUCTIONS = ("sum", "mean")

@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 from ... import _core
-from .._arrays import FLOATS, Arrays, check_choice, check_dtype, check_ndim, check_number, check_shape, dtype_name
+from .._arrays import Arrays
+from .._checks import FLOATS, check_choice, check_dtype, check_ndim, check_number, check_shape, dtype_name
 from .._operator import no_double_backward, operator
 from .cpu import IDS
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from .._arrays import FLOATS, TorchArrays, dtype_name
+from .._arrays import TorchArrays
+from .._checks import FLOATS, dtype_name
 from .._torch import refuse_gradients
 from .autograd import contrastive_backward, contrastive_rows, hybrid_contrastive_loss
 from .cpu import MODES, check_inputs, compute_dtype, contrastive_finish, warn_all_skipped

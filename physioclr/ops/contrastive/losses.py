@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._arrays import TorchArrays, check_number, is_torch, kind_of
+from .._arrays import TorchArrays, is_torch, kind_of
+from .._checks import check_number
 from ..similarity import default_sigma
 from . import engine
 
