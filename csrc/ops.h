@@ -1,6 +1,6 @@
 #pragma once
-// READ FIRST. The kernel interface: one struct per kernel says what it takes, PHYSIOCLR_CALLS at the end lists them all by
-// the name that they have in Python, and every backend has one `run` for each. Addresses are borrowed, arrays
+// READ FIRST. The kernel interface: one struct per kernel says what it takes, PHYSIOCLR_CALLS at the end lists them all
+// by the name that they have in Python, and every backend has one `run` for each. Addresses are borrowed, arrays
 // C-contiguous, shapes checked by the caller (physioclr/ops). `stream` is a cudaStream_t as void*. No kernel allocates
 // device memory or synchronises: scratch comes from the caller. cpu::run returns false where the data are refused.
 #include <cstdint>
@@ -18,8 +18,9 @@ enum class Similarity : int32_t { kCosine = 0, kRbf = 1 };
 enum class SimilarityOut : int32_t { kFloat = 0, kMask = 1, kPacked = 2 };  // float32, bool bytes, np.packbits order
 
 // S = cos(a_i, b_j) or exp(-|(a_i - b_j) inv_width|^2), inv_width = 1 / (sqrt(2) sigma), written as `form` says; mask =
-// S >= threshold. S is symmetric, exactly 1 for equal rows, and within [-1, 1] or [0, 1] (core/similarity_math.h). False, with `out` unspecified, if a feature is NaN or infinite. CUDA does not look, because it would synchronise: such a
-// row gives NaN, and 0 in a mask.
+// S >= threshold. S is symmetric, exactly 1 for equal rows, and within [-1, 1] or [0, 1] (core/similarity_math.h).
+// False, with `out` unspecified, if a feature is NaN or infinite. CUDA does not look, because it would synchronise:
+// such a row gives NaN, and 0 in a mask.
 struct SimilarityCall {
   Matrix<const float> a, b;
   Similarity kind;
@@ -33,7 +34,8 @@ struct SimilarityCall {
 
 // The k rows of b most similar to each row of a, best first, ties by the lower index: index and similarity (a.rows, k),
 // -1 and NaN where there are fewer. own: b is a; then neither the row itself nor one of its group counts. False if a
-// feature is NaN or infinite; on CUDA a pair whose similarity is NaN is no neighbour. Nothing of size N x M is allocated.
+// feature is NaN or infinite; on CUDA a pair whose similarity is NaN is no neighbour. Nothing of size N x M is
+// allocated.
 struct NeighborsCall {
   Matrix<const float> a, b;
   bool own;
@@ -61,8 +63,8 @@ struct RpeaksCall {
 };
 
 // Sum of squared errors over the windows [r - half, r + half] around the R peaks (their union), all leads, per record:
-// sum[b], count[b]. T is float or double. A sample where x is not finite is left out. rpeaks: (records, P), rising, padded
-// with -1. False if an R peak is outside the record or out of order; CUDA does not look, and passes over it.
+// sum[b], count[b]. T is float or double. A sample where x is not finite is left out. rpeaks: (records, P), rising,
+// padded with -1. False if an R peak is outside the record or out of order; CUDA does not look, and passes over it.
 template <class T>
 struct PeakLossCall {
   Cube<const T> x_hat, x;
@@ -100,7 +102,8 @@ struct AugmentCall {
   PHYSIOCLR_FIELDS(x, scale, scale_stride, gather, pass, y, rpeaks_out, count_out, workspace)
 };
 
-// The adjoint, in float or double: grad_ecg (records, leads, samples) = sum over the views of A^T grad, where y = A x + noise.
+// The adjoint, in float or double: grad_ecg (records, leads, samples) = sum over the views of A^T grad, where y = A x +
+// noise.
 struct AugmentBwdCall {
   Samples<const void> grad;  // (views, records, leads, samples)
   AugmentPass pass;
@@ -117,32 +120,32 @@ int64_t augment_workspace(int64_t views, int64_t records, int64_t leads, int64_t
 // Bytes of RpeaksCall::scratch.
 int64_t detect_rpeaks_workspace(int64_t records, int64_t leads, int64_t samples, double fs);
 
-// The fused version of hybrid_contrastive_loss on the current device: rows per block (0: it cannot, use the tile version)
-// and its processors. split: with operands SplitHalf.
+// The fused version of hybrid_contrastive_loss on the current device: rows per block (0: it cannot, use the tile
+// version) and its processors. split: with operands SplitHalf.
 struct ContrastPlan {
   int64_t block_rows, processors;
 };
 ContrastPlan contrastive_fused_plan(int64_t d, int64_t f, bool split);
 
-int device_count() noexcept;     // 0 where there is no driver
-int driver_version() noexcept;   // the newest CUDA it can run, 1000 * major + 10 * minor; 0 without a driver
+int device_count() noexcept;    // 0 where there is no driver
+int driver_version() noexcept;  // the newest CUDA it can run, 1000 * major + 10 * minor; 0 without a driver
 std::string device_name(int device);
-bool compiled() noexcept;        // false in a build without nvcc
-const char* archs() noexcept;    // CMAKE_CUDA_ARCHITECTURES of the build, "" without nvcc
+bool compiled() noexcept;      // false in a build without nvcc
+const char* archs() noexcept;  // CMAKE_CUDA_ARCHITECTURES of the build, "" without nvcc
 
 }  // namespace cuda
 
 // ---- every kernel: its name in Python, its struct ----
 
-#define PHYSIOCLR_SIGNAL_CALLS(X)                                  \
-  X(detect_rpeaks_float32, RpeaksCall<float>)                      \
-  X(detect_rpeaks_int16, RpeaksCall<int16_t>)                      \
-  X(peak_reconstruction_loss_fwd_float32, PeakLossCall<float>)     \
-  X(peak_reconstruction_loss_fwd_float64, PeakLossCall<double>)    \
-  X(peak_reconstruction_loss_bwd_float32, PeakLossBwdCall<float>)  \
+#define PHYSIOCLR_SIGNAL_CALLS(X)                                 \
+  X(detect_rpeaks_float32, RpeaksCall<float>)                     \
+  X(detect_rpeaks_int16, RpeaksCall<int16_t>)                     \
+  X(peak_reconstruction_loss_fwd_float32, PeakLossCall<float>)    \
+  X(peak_reconstruction_loss_fwd_float64, PeakLossCall<double>)   \
+  X(peak_reconstruction_loss_bwd_float32, PeakLossBwdCall<float>) \
   X(peak_reconstruction_loss_bwd_float64, PeakLossBwdCall<double>)
 
-#define PHYSIOCLR_PAIR_CALLS(X)      \
+#define PHYSIOCLR_PAIR_CALLS(X)        \
   X(physio_similarity, SimilarityCall) \
   X(physio_neighbors, NeighborsCall)
 
@@ -150,9 +153,9 @@ const char* archs() noexcept;    // CMAKE_CUDA_ARCHITECTURES of the build, "" wi
   X(augment, AugmentCall)          \
   X(augment_bwd, AugmentBwdCall)
 
-#define PHYSIOCLR_CALLS(X)  \
-  PHYSIOCLR_SIGNAL_CALLS(X) \
-  PHYSIOCLR_PAIR_CALLS(X)   \
+#define PHYSIOCLR_CALLS(X)   \
+  PHYSIOCLR_SIGNAL_CALLS(X)  \
+  PHYSIOCLR_PAIR_CALLS(X)    \
   PHYSIOCLR_AUGMENT_CALLS(X) \
   PHYSIOCLR_CONTRASTIVE_CALLS(X)
 

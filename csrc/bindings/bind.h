@@ -1,7 +1,7 @@
 #pragma once
-// _core.<kernel>(device, stream, *, field=value, ...): every field of the kernel's struct (ops.h) by its name. One that is
-// missing, unknown or of another form is a TypeError. device: -1 for the CPU, otherwise the CUDA device that the caller
-// has made current. Returns what the CPU's kernel returns, True for the GPU's. The kernel runs without the GIL.
+// _core.<kernel>(device, stream, *, field=value, ...): every field of the kernel's struct (ops.h) by its name. One that
+// is missing, unknown or of another form is a TypeError. device: -1 for the CPU, otherwise the CUDA device that the
+// caller has made current. Returns what the CPU's kernel returns, True for the GPU's. The kernel runs without the GIL.
 //
 // An array is a NumPy array, of the right dtype, dimensions and C order, or, from other libraries and unchecked,
 // (address, *shape, owner); where the kernel takes a bare pointer, a NumPy array or (address, owner), 0 for none. The
@@ -40,8 +40,11 @@ inline int64_t integer(PyObject* o, const char* field) {
 template <class T>
 constexpr char kind_of() {
   using U = std::remove_const_t<T>;
-  return std::is_same_v<U, bool> ? 'b' : std::is_same_v<U, Half> || std::is_floating_point_v<U> ? 'f'
-       : std::is_unsigned_v<U> ? 'u' : std::is_integral_v<U> ? 'i' : 0;
+  return std::is_same_v<U, bool>                                  ? 'b'
+         : std::is_same_v<U, Half> || std::is_floating_point_v<U> ? 'f'
+         : std::is_unsigned_v<U>                                  ? 'u'
+         : std::is_integral_v<U>                                  ? 'i'
+                                                                  : 0;
 }
 
 // The memory of a NumPy array that holds elements of type T; ndim -1: of any dimensions.
@@ -55,7 +58,8 @@ T* memory(PyObject* o, const char* field, int ndim) {
     const py::dtype type = py::reinterpret_borrow<py::array>(o).dtype();
     constexpr char kind = kind_of<T>();
     if (type.itemsize() != static_cast<py::ssize_t>(sizeof(T)) || (kind && type.kind() != kind))
-      wrong(field, "of " + std::to_string(sizeof(T)) + "-byte elements of kind " + (kind ? std::string(1, kind) : "any"));
+      wrong(field,
+            "of " + std::to_string(sizeof(T)) + "-byte elements of kind " + (kind ? std::string(1, kind) : "any"));
   }
   return static_cast<T*>(static_cast<void*>(a->data));
 }
@@ -160,7 +164,10 @@ struct Convert<Samples<V>> {
     const bool real = type.kind() == 'f';
     if (real ? size != 2 && size != 4 && size != 8 : type.kind() != 'i' || size != 2)
       wrong(field, "float16, float32, float64 or int16");
-    return {data, !real ? Element::kInt16 : size == 2 ? Element::kHalf : size == 4 ? Element::kFloat : Element::kDouble};
+    return {data, !real       ? Element::kInt16
+                  : size == 2 ? Element::kHalf
+                  : size == 4 ? Element::kFloat
+                              : Element::kDouble};
   }
 };
 
@@ -182,20 +189,20 @@ template <class Call>
 void append_names(std::vector<PyObject*>& names) {
   std::string all = Call::field_names;
   Call call{};
-  std::apply([&](auto&... member) {
-    size_t at = 0;
-    const auto one = [&](auto& m) {
-      const size_t end = std::min(all.find(',', at), all.size());
-      const std::string name = all.substr(at, end - at);
-      at = std::min(all.find_first_not_of(", ", end), all.size());
-      using M = std::remove_reference_t<decltype(m)>;
-      if constexpr (has_fields<M>::value)
-        append_names<M>(names);
-      else
-        names.push_back(PyUnicode_InternFromString(name.c_str()));
-    };
-    (one(member), ...);
-  }, call.fields());
+  std::apply(
+      [&](auto&... member) {
+        size_t at = 0;
+        const auto one = [&](auto& m) {
+          const size_t end = std::min(all.find(',', at), all.size());
+          const std::string name = all.substr(at, end - at);
+          at = std::min(all.find_first_not_of(", ", end), all.size());
+          using M = std::remove_reference_t<decltype(m)>;
+          if constexpr (has_fields<M>::value) append_names<M>(names);
+          else names.push_back(PyUnicode_InternFromString(name.c_str()));
+        };
+        (one(member), ...);
+      },
+      call.fields());
 }
 
 struct Arguments {
@@ -229,8 +236,8 @@ struct Arguments {
   }
 };
 
-// Runs Python's signal handlers, which only the main thread does; true if one has raised (KeyboardInterrupt), and then the
-// exception stays set in this thread.
+// Runs Python's signal handlers, which only the main thread does; true if one has raised (KeyboardInterrupt), and then
+// the exception stays set in this thread.
 inline bool signal_has_come() {
   py::gil_scoped_acquire gil;
   return PyErr_CheckSignals() != 0;
@@ -259,12 +266,10 @@ struct Binding {
       {
         py::gil_scoped_release nogil;
         const PollScope scope(&poll);
-        if (device < 0)
-          good = cpu::run(c);
+        if (device < 0) good = cpu::run(c);
         else if constexpr (host)
           throw std::runtime_error(std::string(method.ml_name) + " has no CUDA kernel; its arrays must be on the CPU");
-        else
-          cuda::run(c, reinterpret_cast<void*>(static_cast<uintptr_t>(stream)));
+        else cuda::run(c, reinterpret_cast<void*>(static_cast<uintptr_t>(stream)));
       }
       if (PyErr_Occurred()) return nullptr;  // of the signal: the results are not all there
       return PyBool_FromLong(good);

@@ -6,8 +6,8 @@
 namespace physioclr {
 namespace {
 
-// The place of the first R peak of (records, beats) that is out of range or out of order, -1 if there is none: each row is
-// rising sample indices below `samples`, then -1 to its end.
+// The place of the first R peak of (records, beats) that is out of range or out of order, -1 if there is none: each row
+// is rising sample indices below `samples`, then -1 to its end.
 template <class T>
 int64_t first_wrong(const py::array& rpeaks, int64_t samples) {
   const auto* r = static_cast<const T*>(rpeaks.data());
@@ -32,7 +32,8 @@ int64_t first_wrong(const py::array& rpeaks, int64_t samples) {
 
 void bind_checks(py::module_& m) {
   m.def("first_wrong_rpeak", [](const py::array& rpeaks, int64_t samples) {
-    if (rpeaks.ndim() != 2 || !(rpeaks.flags() & py::array::c_style)) throw py::type_error("rpeaks: 2-D and C-contiguous");
+    if (rpeaks.ndim() != 2 || !(rpeaks.flags() & py::array::c_style))
+      throw py::type_error("rpeaks: 2-D and C-contiguous");
     const char kind = rpeaks.dtype().kind();
     switch (rpeaks.itemsize()) {
       case 8: return kind == 'i' ? first_wrong<int64_t>(rpeaks, samples) : throw py::type_error("rpeaks: dtype");

@@ -13,8 +13,8 @@ void bind_constants(py::module_& m) {
   m.attr("ELEMENTS") = elements;  // dtype: its number
 
   py::list rows, moving, adding;
-#define PHYSIOCLR_ROW(name, field, does)              \
-  rows.append(#field);                                \
+#define PHYSIOCLR_ROW(name, field, does)                \
+  rows.append(#field);                                  \
   if (Does::does == Does::kMove) moving.append(#field); \
   if (Does::does == Does::kAdd) adding.append(#field);
   PHYSIOCLR_AUGMENTATIONS(PHYSIOCLR_ROW)

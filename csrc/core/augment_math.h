@@ -64,10 +64,14 @@ PHYSIOCLR_HD void turn_sincos(double turns, double& s, double& c) {
   const double eighths = floor(turns * 8.0);
   const double quarter = floor((eighths + 1.0) * 0.5);  // the nearest quarter turn
   const double x = (turns - quarter * 0.25) * 6.283185307179586, z = x * x;
-  const double sx = x * (1 + z * (-1.0 / 6 + z * (1.0 / 120 + z * (-1.0 / 5040 + z * (1.0 / 362880 -
-                    z * (1.0 / 39916800 - z * (1.0 / 6227020800.0)))))));
-  const double cx = 1 + z * (-0.5 + z * (1.0 / 24 + z * (-1.0 / 720 + z * (1.0 / 40320 + z * (-1.0 / 3628800 +
-                    z * (1.0 / 479001600.0 - z * (1.0 / 87178291200.0)))))));
+  const double sx =
+      x * (1 + z * (-1.0 / 6 +
+                    z * (1.0 / 120 +
+                         z * (-1.0 / 5040 + z * (1.0 / 362880 - z * (1.0 / 39916800 - z * (1.0 / 6227020800.0)))))));
+  const double cx =
+      1 + z * (-0.5 + z * (1.0 / 24 + z * (-1.0 / 720 + z * (1.0 / 40320 +
+                                                             z * (-1.0 / 3628800 + z * (1.0 / 479001600.0 -
+                                                                                        z * (1.0 / 87178291200.0)))))));
   // No branch and no integers, so that loops over this vectorise.
   const double q = quarter - 4 * floor(quarter * 0.25);
   const bool odd = q == 1 || q == 3;
@@ -91,24 +95,24 @@ constexpr int kMaxSpans = 8, kMaxBursts = 4, kWarps = 3;
 
 struct RecordParams {
   double gain = 1;
-  double wander = 0, mains = 0;     // peak amplitude, mV
-  double harmonic[kHarmonics] = {};  // share of each harmonic in the mains amplitude
-  double gaussian = 0;              // SD, mV
-  double dropout = 0;               // probability of each lead; 0: off
-  double muscle = 0;                // RMS at the height of a burst, mV
+  double wander = 0, mains = 0;               // peak amplitude, mV
+  double harmonic[kHarmonics] = {};           // share of each harmonic in the mains amplitude
+  double gaussian = 0;                        // SD, mV
+  double dropout = 0;                         // probability of each lead; 0: off
+  double muscle = 0;                          // RMS at the height of a burst, mV
   double muscle_rate = 0, muscle_centre = 0;  // nodes and cycles per sample (see MuscleNoise below)
   int bursts = 0;
   double burst_at[kMaxBursts], burst_width[kMaxBursts];  // centre and half width, samples
   Tones tones;
-  int64_t guard = -1;               // samples around each R peak that the time mask leaves; -1: none
+  int64_t guard = -1;  // samples around each R peak that the time mask leaves; -1: none
   int spans = 0;
   int64_t span_start[kMaxSpans], span_end[kMaxSpans];  // masked, before the guard
   bool shuffle = false, tp = false, vcg = false;
-  double warp[kWarps] = {};         // displacement of each half-wave of the warp, samples
+  double warp[kWarps] = {};  // displacement of each half-wave of the warp, samples
   bool warped = false;
   double rr_factor = 1;
   int64_t window = 0, from = 0, place = 0;  // crop: `window` samples read from `from` stand at `place`
-  double turn[3] = {};              // VCG rotation about X, Y and Z, turns
+  double turn[3] = {};                      // VCG rotation about X, Y and Z, turns
 };
 
 PHYSIOCLR_HD int64_t to_samples(double seconds, double fs) { return static_cast<int64_t>(floor(seconds * fs + 0.5)); }
@@ -202,7 +206,8 @@ PHYSIOCLR_HD RecordParams draw_record(const AugmentPlan& plan, const Draws& draw
     const double on = u.unit(), x = u.unit();
     if (on < s[0]) {
       r.wander = uniform(s[1], s[2], x);
-      // The first tone is respiration (9 to 30 breaths a minute where the band allows), the others drift slower or as fast.
+      // The first tone is respiration (9 to 30 breaths a minute where the band allows), the others drift slower or as
+      // fast.
       const double breath = s[3] > 0.15 ? s[3] : s[4] < 0.15 ? s[4] : 0.15;
       for (int k = 0; k < kWanderTones; ++k)
         r.tones.frequency[k] = uniform(k == 0 ? breath : s[3], s[4], u.unit()) / fs;
@@ -285,8 +290,8 @@ PHYSIOCLR_HD void channel_tones(const RecordParams& r, const Draws& draws, int c
 }
 
 // ---- white noise --------------------------------------------------------------------------------------------------
-// Sample t of a channel is word (t / 16) % 4 of block 16 (t / 64) + t % 16: sixteen blocks make 64 samples, in the order
-// in which sixteen lanes produce them.
+// Sample t of a channel is word (t / 16) % 4 of block 16 (t / 64) + t % 16: sixteen blocks make 64 samples, in the
+// order in which sixteen lanes produce them.
 
 constexpr int kLanes = 16, kGroup = 4 * kLanes;
 

@@ -11,8 +11,8 @@ namespace physioclr {
 // What a row does to the samples: moves them, mixes or scales or masks them, or adds to them.
 enum class Does { kMove, kMix, kAdd };
 
-// The rows of a plan: its name here, the field of physioclr.Augment, what it does. The number of a row, in this order, is
-// also its Philox purpose.
+// The rows of a plan: its name here, the field of physioclr.Augment, what it does. The number of a row, in this order,
+// is also its Philox purpose.
 #define PHYSIOCLR_AUGMENTATIONS(X)          \
   X(kBeatShuffle, beat_shuffle, kMove)      \
   X(kTimeWarp, time_warp, kMove)            \
@@ -31,7 +31,7 @@ enum Augmentation : int {
 #define PHYSIOCLR_ROW(name, field, does) name,
   PHYSIOCLR_AUGMENTATIONS(PHYSIOCLR_ROW)
 #undef PHYSIOCLR_ROW
-  kAugmentations
+      kAugmentations
 };
 
 constexpr int kSettings = 8;  // per row: the probability, then the settings in the order of the field's dataclass
@@ -51,8 +51,9 @@ struct AugmentPass {
   PHYSIOCLR_FIELDS(plan, fs, seeds, records, leads, samples, sample_id, rpeaks)
 };
 
-// The batch may be gathered from a larger array (rows, leads, row_samples), of which record b of the batch is the stretch
-// of row[b] that begins at start[b]; rpeaks are then (rows, beats), and of the whole rows. row nullptr: it is not.
+// The batch may be gathered from a larger array (rows, leads, row_samples), of which record b of the batch is the
+// stretch of row[b] that begins at start[b]; rpeaks are then (rows, beats), and of the whole rows. row nullptr: it is
+// not.
 struct Gather {
   const int64_t *row, *start;
   int64_t rows, row_samples;

@@ -20,10 +20,11 @@ struct OneThread {
   PHYSIOCLR_HD void sync() const {}
 };
 
-// Its arrays are the caller's and hold `beats` R peaks: pieces beats + 1, corners kCornersPerBeat beats, the others beats.
+// Its arrays are the caller's and hold `beats` R peaks: pieces beats + 1, corners kCornersPerBeat beats, the others
+// beats.
 struct RecordMap {
   Piece* pieces;
-  Corner* corners;       // of rr_scale
+  Corner* corners;         // of rr_scale
   int32_t *peaks, *order;  // peaks: at first those of the input, in the end those of the output
   double* at;
   int64_t n_peaks, n_pieces, n_corners;
@@ -58,7 +59,8 @@ PHYSIOCLR_HD void shuffle_pieces(const RecordParams& p, const Draws& draws, doub
   m.pieces[0] = Piece{0, 0, cut(first), 0};
   m.n_pieces = 1;
   for (int64_t i = 0; i <= segments; ++i) {
-    const int64_t k = i < segments ? first + m.order[i] : n - 1, from = cut(k), to = i < segments ? cut(k + 1) : samples;
+    const int64_t k = i < segments ? first + m.order[i] : n - 1, from = cut(k),
+                  to = i < segments ? cut(k + 1) : samples;
     const Piece last = m.pieces[m.n_pieces - 1];
     int64_t half = last.src + last.length == from ? 0 : widest;  // joined as in the input: nothing to blend
     half = half < last.length / 2 ? half : last.length / 2;

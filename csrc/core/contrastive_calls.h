@@ -1,7 +1,7 @@
 #pragma once
-// What the kernels of hybrid_contrastive_loss take (ops.h says how to read this), and for which types they exist. The loss
-// is computed in T, float or double. E is how embeddings and their gradients are stored: T, or with T = float a 16-bit type
-// (core/elements.h), widened a row at a time. Nothing of size N x N or n x N is allocated.
+// What the kernels of hybrid_contrastive_loss take (ops.h says how to read this), and for which types they exist. The
+// loss is computed in T, float or double. E is how embeddings and their gradients are stored: T, or with T = float a
+// 16-bit type (core/elements.h), widened a row at a time. Nothing of size N x N or n x N is allocated.
 #include <cstdint>
 #include <type_traits>
 
@@ -15,8 +15,8 @@ namespace physioclr {
 template <class E>
 using ContrastNumber = std::conditional_t<std::is_same_v<E, double>, double, float>;  // T of E
 
-// anchor (N, D): all rows. views (V, n, D), which a Cube calls (records, leads, samples): of the n rows from `begin` on,
-// those that this process owns.
+// anchor (N, D): all rows. views (V, n, D), which a Cube calls (records, leads, samples): of the n rows from `begin`
+// on, those that this process owns.
 template <class E>
 struct ContrastBatch {
   Matrix<const E> anchor;
@@ -30,10 +30,10 @@ struct ContrastBatch {
 
 // ---- in three steps; 1 and 3 on the CPU alone ----
 
-// Step 1, per owned row: L_i = stats[0] - stats[1]; stats (n, 3) = {log neg, log pos, 0} (ratio), {log Z, mean of s / tau
-// over positives and views, 0} (supcon) or {log Z, sum of q s / tau, log W} (soft), METHOD: Z sums exp(s / tau), W the
-// unnormalised targets. counts (n, 2) = {|P_i|, |N_i|}. features (N, F); group (N), or null: every row its own record.
-// False if a feature is NaN or infinite.
+// Step 1, per owned row: L_i = stats[0] - stats[1]; stats (n, 3) = {log neg, log pos, 0} (ratio), {log Z, mean of s /
+// tau over positives and views, 0} (supcon) or {log Z, sum of q s / tau, log W} (soft), METHOD: Z sums exp(s / tau), W
+// the unnormalised targets. counts (n, 2) = {|P_i|, |N_i|}. features (N, F); group (N), or null: every row its own
+// record. False if a feature is NaN or infinite.
 template <class E>
 struct ContrastiveRowsCall {
   ContrastBatch<E> batch;
@@ -45,8 +45,8 @@ struct ContrastiveRowsCall {
   PHYSIOCLR_FIELDS(batch, features, group, settings, stats, counts)
 };
 
-// Step 2: the mean over the rows of stats (rows, 3) that count; *skipped the number of the others. The CPU's is false where
-// none counts.
+// Step 2: the mean over the rows of stats (rows, 3) that count; *skipped the number of the others. The CPU's is false
+// where none counts.
 template <class T>
 struct ContrastiveFinishCall {
   Matrix<const double> stats;
@@ -58,7 +58,8 @@ struct ContrastiveFinishCall {
   PHYSIOCLR_FIELDS(stats, counts, n_views, mode, loss, skipped)
 };
 
-// Step 3: *grad_loss times dL / d(anchor[begin:end]) (n, D) and dL / d(views) (V, n, D), from stats and counts of all rows.
+// Step 3: *grad_loss times dL / d(anchor[begin:end]) (n, D) and dL / d(views) (V, n, D), from stats and counts of all
+// rows.
 template <class E>
 struct ContrastiveBackwardCall {
   const double* grad_loss;
@@ -75,9 +76,9 @@ struct ContrastiveBackwardCall {
 
 // ---- contrastive_loss: every loss over rows a (N, D) and b (N, D) that are views of each other, on the CPU ----
 
-// sides: 0, the rows of a and b all meet; 1, those of a meet those of b; 2, and those of b those of a, as anchors. b may
-// have no rows (sides 0). negatives (M, D): no partner, no gradient, a negative of every anchor. kind: PairFeatures of
-// cpu/contrastive_problem.h. group (N): of the records, rows i of a and b; kLabels: the labels.
+// sides: 0, the rows of a and b all meet; 1, those of a meet those of b; 2, and those of b those of a, as anchors. b
+// may have no rows (sides 0). negatives (M, D): no partner, no gradient, a negative of every anchor. kind: PairFeatures
+// of cpu/contrastive_problem.h. group (N): of the records, rows i of a and b; kLabels: the labels.
 template <class E>
 struct ContrastiveSides {
   Matrix<const E> a, b, negatives;
@@ -112,16 +113,17 @@ struct ContrastiveLossBwdCall {
 
 // ---- by tiles ----
 // The same loss with its large products left to the caller (ops/contrastive/cuda.py): the CUDA version of any width and
-// dtype, and the oracle of the fused one. The CPU has it too (cpu/oracle), so that the caller's part is tested everywhere.
-// Every state is kRowState doubles a row.
+// dtype, and the oracle of the fused one. The CPU has it too (cpu/oracle), so that the caller's part is tested
+// everywhere. Every state is kRowState doubles a row.
 
-// h (N, D) and unit (N, F): the unit rows; inv_norm (N) of the embeddings; id (N) holds the group numbers and becomes -1
-// where all features are 0. A row with NaN or infinite features gets h = NaN, so that the loss is NaN.
+// h (N, D) and unit (N, F): the unit rows; inv_norm (N) of the embeddings; id (N) holds the group numbers and becomes
+// -1 where all features are 0. A row with NaN or infinite features gets h = NaN, so that the loss is NaN.
 template <class E>
 struct ContrastivePrepareCall {
   Matrix<const E> anchor;
   Matrix<const ContrastNumber<E>> features;
-  ContrastNumber<E> *h, *unit;
+  ContrastNumber<E>* h;
+  ContrastNumber<E>* unit;
   double* inv_norm;
   int32_t* id;
   PHYSIOCLR_FIELDS(anchor, features, h, unit, inv_norm, id)
@@ -135,8 +137,8 @@ struct ContrastiveSimilarityCall {
   PHYSIOCLR_FIELDS(a, b, out)
 };
 
-// One tile of pairs: s (rows, cols) are cosines of embeddings, f (rows, cols) of features; id_i, id_j: group numbers of its
-// rows and columns (core/contrastive_math.h).
+// One tile of pairs: s (rows, cols) are cosines of embeddings, f (rows, cols) of features; id_i, id_j: group numbers of
+// its rows and columns (core/contrastive_math.h).
 template <class T>
 struct ContrastTile {
   T* s;
@@ -205,17 +207,18 @@ struct ContrastiveRowGradientsCall {
 };
 
 // ---- fused ----
-// CUDA; on the CPU plain loops over the same operands, to test the kernels and their caller. d <= 256, f <= 64. X is what is
-// multiplied: 16-bit embeddings as they are; float32 ones as SplitHalf, with float32's accuracy, or as Half, which has the
-// significand of TF32. The other steps are those of the version by tiles.
+// CUDA; on the CPU plain loops over the same operands, to test the kernels and their caller. d <= 256, f <= 64. X is
+// what is multiplied: 16-bit embeddings as they are; float32 ones as SplitHalf, with float32's accuracy, or as Half,
+// which has the significand of TF32. The other steps are those of the version by tiles.
 
 // What is multiplied, all in `padded` = fused_padded(N) rows, of which those past N have id -1.
 template <class X>
 struct ContrastRows {
-  typename Operand<X>::Number* x;  // (padded, dk): embeddings times a power of 2; SplitHalf (padded, 2 dk): high, low parts
-  Half* f;                         // (padded, 2 fk): unit features times kFeatureScale, high parts and low parts
-  float* r;                        // (padded): |h| = x r
-  int32_t* id;                     // (padded)
+  // x (padded, dk): embeddings times a power of 2; SplitHalf (padded, 2 dk): high, low parts
+  typename Operand<X>::Number* x;
+  Half* f;      // (padded, 2 fk): unit features times kFeatureScale, high parts and low parts
+  float* r;     // (padded): |h| = x r
+  int32_t* id;  // (padded)
   int64_t padded;
   int dk, fk;  // fused_width(D), fused_feature_width(F)
   PHYSIOCLR_FIELDS(x, f, r, id, padded, dk, fk)
@@ -242,7 +245,8 @@ struct ContrastiveFusedSumsCall {
   PHYSIOCLR_FIELDS(rows, settings, begin, state)
 };
 
-// grad_h (strips, n, D) as ContrastiveRowGradientsCall takes it; stats (N, 3) and counts of all rows. w: scratch (padded, 2).
+// grad_h (strips, n, D) as ContrastiveRowGradientsCall takes it; stats (N, 3) and counts of all rows. w: scratch
+// (padded, 2).
 template <class X>
 struct ContrastiveFusedGradientCall {
   ContrastRows<X> rows;
@@ -266,29 +270,29 @@ struct ContrastiveFusedGradientCall {
 #define PHYSIOCLR_CONTRAST_OPERANDS(X, name, Call) \
   X(name##_float16, Call<Half>) X(name##_bfloat16, Call<BFloat>) X(name##_float32, Call<SplitHalf>)
 
-#define PHYSIOCLR_CONTRASTIVE_HOST_CALLS(X)                             \
-  PHYSIOCLR_CONTRAST_STORED(X, contrastive_rows, ContrastiveRowsCall)   \
-  PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss, ContrastiveLossCall)   \
+#define PHYSIOCLR_CONTRASTIVE_HOST_CALLS(X)                                  \
+  PHYSIOCLR_CONTRAST_STORED(X, contrastive_rows, ContrastiveRowsCall)        \
+  PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss, ContrastiveLossCall)        \
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss_bwd, ContrastiveLossBwdCall) \
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_backward, ContrastiveBackwardCall)
 
 #define PHYSIOCLR_CONTRASTIVE_FINISH_CALLS(X) PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_finish, ContrastiveFinishCall)
 
-#define PHYSIOCLR_CONTRASTIVE_TILE_CALLS(X)                                              \
-  PHYSIOCLR_CONTRAST_STORED(X, contrastive_prepare, ContrastivePrepareCall)              \
-  PHYSIOCLR_CONTRAST_STORED(X, contrastive_row_stats, ContrastiveRowStatsCall)           \
-  PHYSIOCLR_CONTRAST_STORED(X, contrastive_row_gradients, ContrastiveRowGradientsCall)   \
-  PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_similarity, ContrastiveSimilarityCall)      \
-  PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_sums, ContrastiveSumsCall)                  \
-  PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_weights, ContrastiveWeightsCall)            \
+#define PHYSIOCLR_CONTRASTIVE_TILE_CALLS(X)                                            \
+  PHYSIOCLR_CONTRAST_STORED(X, contrastive_prepare, ContrastivePrepareCall)            \
+  PHYSIOCLR_CONTRAST_STORED(X, contrastive_row_stats, ContrastiveRowStatsCall)         \
+  PHYSIOCLR_CONTRAST_STORED(X, contrastive_row_gradients, ContrastiveRowGradientsCall) \
+  PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_similarity, ContrastiveSimilarityCall)    \
+  PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_sums, ContrastiveSumsCall)                \
+  PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_weights, ContrastiveWeightsCall)          \
   PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_coefficients, ContrastiveCoefficientsCall)
 
-#define PHYSIOCLR_CONTRASTIVE_FUSED_CALLS(X)                                               \
-  X(contrastive_fused_prepare_float16, ContrastiveFusedPrepareCall<Half, Half>)            \
-  X(contrastive_fused_prepare_bfloat16, ContrastiveFusedPrepareCall<BFloat, BFloat>)       \
-  X(contrastive_fused_prepare_float32, ContrastiveFusedPrepareCall<float, SplitHalf>)      \
-  X(contrastive_fused_prepare_tf32, ContrastiveFusedPrepareCall<float, Half>)              \
-  PHYSIOCLR_CONTRAST_OPERANDS(X, contrastive_fused_sums, ContrastiveFusedSumsCall)         \
+#define PHYSIOCLR_CONTRASTIVE_FUSED_CALLS(X)                                          \
+  X(contrastive_fused_prepare_float16, ContrastiveFusedPrepareCall<Half, Half>)       \
+  X(contrastive_fused_prepare_bfloat16, ContrastiveFusedPrepareCall<BFloat, BFloat>)  \
+  X(contrastive_fused_prepare_float32, ContrastiveFusedPrepareCall<float, SplitHalf>) \
+  X(contrastive_fused_prepare_tf32, ContrastiveFusedPrepareCall<float, Half>)         \
+  PHYSIOCLR_CONTRAST_OPERANDS(X, contrastive_fused_sums, ContrastiveFusedSumsCall)    \
   PHYSIOCLR_CONTRAST_OPERANDS(X, contrastive_fused_gradient, ContrastiveFusedGradientCall)
 
 #define PHYSIOCLR_CONTRASTIVE_CALLS(X)  \

@@ -11,9 +11,9 @@
 
 namespace physioclr {
 
-// What the pairs of a row are. kRatio, kSupcon, kSoft: positive, negative or weighed by the similarity of features. Without
-// features: kInstance, none positive (the views alone are), kLabels, positive where the group numbers are equal. These two
-// share the arithmetic of kSupcon.
+// What the pairs of a row are. kRatio, kSupcon, kSoft: positive, negative or weighed by the similarity of features.
+// Without features: kInstance, none positive (the views alone are), kLabels, positive where the group numbers are
+// equal. These two share the arithmetic of kSupcon.
 enum class Contrast : int32_t { kRatio = 0, kSupcon = 1, kSoft = 2, kInstance = 3, kLabels = 4 };
 struct ContrastSettings {
   Contrast mode;
@@ -56,7 +56,8 @@ struct PairScale {
   T kt, kts, delta;
   PairScale() = default;
   explicit PHYSIOCLR_HD PairScale(const ContrastSettings& set)
-      : kt(static_cast<T>(1.4426950408889634 / set.tau)), kts(static_cast<T>(1.4426950408889634 / set.tau_s)),
+      : kt(static_cast<T>(1.4426950408889634 / set.tau)),
+        kts(static_cast<T>(1.4426950408889634 / set.tau_s)),
         delta(static_cast<T>(set.delta)) {}
 };
 
@@ -64,8 +65,8 @@ struct PairScale {
 PHYSIOCLR_HD bool is_pair(int32_t i, int32_t j) { return i != j && (i | j) >= 0; }
 
 // The sums of one row over some of its pairs. sum: ratio {positives, negatives, -}, supcon {all, -, s over positives},
-// soft {all, targets, targets * s}. Sums 0 and 1 are relative to exp(shift / tau): safe sums keep running maxima as shifts,
-// otherwise the shift is 1, the largest cosine.
+// soft {all, targets, targets * s}. Sums 0 and 1 are relative to exp(shift / tau): safe sums keep running maxima as
+// shifts, otherwise the shift is 1, the largest cosine.
 template <class T>
 struct PairSums {
   T sum[3] = {0, 0, 0};
@@ -150,14 +151,15 @@ PHYSIOCLR_HD void merge_state(const ContrastSettings& set, double* state, const 
   state[6] += other[6];
 }
 
-// The fused version's operands: rows of embeddings times a power of 2, so that their length lies between kRowScale / 2 and
-// kRowScale (far from float16's smallest numbers), unit features times 16, coefficients times 1024 tau n. Rows are padded
-// to whole blocks of 128 and one more, because the owned rows may begin anywhere.
+// The fused version's operands: rows of embeddings times a power of 2, so that their length lies between kRowScale / 2
+// and kRowScale (far from float16's smallest numbers), unit features times 16, coefficients times 1024 tau n. Rows are
+// padded to whole blocks of 128 and one more, because the owned rows may begin anywhere.
 constexpr float kFeatureScale = 16.0f;
 constexpr int kRowExponent = 8;
 constexpr float kRowScale = 1 << kRowExponent;
 constexpr double kCoefficientScale = 1024.0 * kRowScale;  // a coefficient meets 1 / kRowScale before it is rounded
-// What the tensor cores multiply: numbers of 16 bits as they are, or (SplitHalf) the sum of two float16, 22 bits together.
+// What the tensor cores multiply: numbers of 16 bits as they are, or (SplitHalf) the sum of two float16, 22 bits
+// together.
 struct SplitHalf {};
 template <class X>
 struct Operand {
@@ -247,8 +249,8 @@ PHYSIOCLR_HD double log_second_weight(const double* stats, const int64_t* count,
 }
 
 // Weights w[2] of a row: 1 / (tau n neg_i) and c_i / (tau n pos_i); 1 / (tau n Z_i) and
-// 1 / (tau n |P_i + views|) (supcon) or 1 / (tau n W_i) (soft). log_tn: log(tau n). Fast: linear, times the exp(1 / tau)
-// that the shift takes away. Safe: tau log of it, so that exp((s + w) / tau) <= 1.
+// 1 / (tau n |P_i + views|) (supcon) or 1 / (tau n W_i) (soft). log_tn: log(tau n). Fast: linear, times the exp(1 /
+// tau) that the shift takes away. Safe: tau log of it, so that exp((s + w) / tau) <= 1.
 template <class T>
 PHYSIOCLR_HD void row_weights(const double* stats, const int64_t* count, int64_t n_views, const ContrastSettings& set,
                               double log_tn, T* w) {
@@ -270,15 +272,12 @@ PHYSIOCLR_HD T pair_coefficient(T s, T f, T ai, T bi, T aj, T bj, const PairScal
   const bool positive = f >= scale.delta;
   if (MODE == 0) {
     const T wi = positive ? bi : ai, wj = positive ? bj : aj;
-    const T g = SAFE ? pow2((s + wi) * scale.kt) + pow2((s + wj) * scale.kt)
-                     : pow2((s - T(1)) * scale.kt) * (wi + wj);
+    const T g = SAFE ? pow2((s + wi) * scale.kt) + pow2((s + wj) * scale.kt) : pow2((s - T(1)) * scale.kt) * (wi + wj);
     return positive ? -g : g;
   }
   T g = SAFE ? pow2((s + ai) * scale.kt) + pow2((s + aj) * scale.kt) : pow2((s - T(1)) * scale.kt) * (ai + aj);
-  if (MODE == 1)
-    g -= positive ? bi + bj : T(0);
-  else
-    g -= SAFE ? pow2((f + bi) * scale.kts) + pow2((f + bj) * scale.kts) : pow2((f - T(1)) * scale.kts) * (bi + bj);
+  if (MODE == 1) g -= positive ? bi + bj : T(0);
+  else g -= SAFE ? pow2((f + bi) * scale.kts) + pow2((f + bj) * scale.kts) : pow2((f - T(1)) * scale.kts) * (bi + bj);
   return g;
 }
 
@@ -287,7 +286,8 @@ PHYSIOCLR_HD double view_coefficient(double cosine, const double* stats, const i
                                      const ContrastSettings& set, double log_tn) {
   if (!counts_row(count, n_views, set.mode)) return 0;
   if (set.mode == Contrast::kRatio) return -exp(cosine / set.tau - log_tn - stats[1]);
-  const double target = log_second_weight(stats, count, n_views, set) + (set.mode == Contrast::kSoft ? 1 / set.tau_s : 0);
+  const double target =
+      log_second_weight(stats, count, n_views, set) + (set.mode == Contrast::kSoft ? 1 / set.tau_s : 0);
   return exp(cosine / set.tau - log_tn - stats[0]) - exp(target - log_tn);
 }
 

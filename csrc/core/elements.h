@@ -54,7 +54,8 @@ PHYSIOCLR_HD float millivolts(int16_t x, float scale) {
 }
 PHYSIOCLR_HD float to_compute(BFloat x) { return float_of_bits(static_cast<uint32_t>(x.bits) << 16); }
 PHYSIOCLR_HD float to_compute(Half x) {
-  // The exponent moves up by 127 - 15 in one product, which also makes denormal halves normal; 31 stands for Inf and NaN.
+  // The exponent moves up by 127 - 15 in one product, which also makes denormal halves normal; 31 stands for Inf and
+  // NaN.
   const uint32_t magnitude = static_cast<uint32_t>(x.bits & 0x7fff) << 13;
   const float scaled = float_of_bits(magnitude) * 5.192296858534828e33f;  // 2^112
   const uint32_t special = magnitude >= (31u << 23) ? 0x7f800000u : 0u;

@@ -1,6 +1,6 @@
 #pragma once
-// Ctrl-C during a long kernel. The thread that called from the interpreter asks it from time to time whether a signal has
-// come; once it has, every thread of the call skips what is left, and the caller discards the results.
+// Ctrl-C during a long kernel. The thread that called from the interpreter asks it from time to time whether a signal
+// has come; once it has, every thread of the call skips what is left, and the caller discards the results.
 //
 //   const Interrupt stop;                  // in the function that the binding calls
 //   #pragma omp ... for

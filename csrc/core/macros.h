@@ -10,7 +10,7 @@
 // Dynamic shared memory of a CUDA kernel: T* name, of as many bytes as the launch asks for, aligned to 16. The form for
 // host threads is in tests/host_sim.
 #if defined(__CUDACC__)
-#define PHYSIOCLR_DYNAMIC_SHARED(T, name)                        \
+#define PHYSIOCLR_DYNAMIC_SHARED(T, name)                           \
   extern __shared__ __align__(16) unsigned char physioclr_shared[]; \
   T* const name = reinterpret_cast<T*>(physioclr_shared)
 #endif

@@ -42,8 +42,8 @@ PHYSIOCLR_HD Draws draws_of(uint64_t seed, int64_t sample) {
 
 // physioclr.view_seed: the seed of one view in one epoch.
 inline int64_t view_seed(uint64_t seed, uint32_t epoch, uint32_t view) {
-  const Words words = philox4x32(Words{{epoch, 0xFFFFFFFFu, view, 0}}, static_cast<uint32_t>(seed),
-                                 static_cast<uint32_t>(seed >> 32));
+  const Words words =
+      philox4x32(Words{{epoch, 0xFFFFFFFFu, view, 0}}, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
   return static_cast<int64_t>((static_cast<uint64_t>(words.w[0]) << 32 | words.w[1]) >> 1);
 }
 

@@ -1,8 +1,9 @@
 #pragma once
 // The constants of detect_rpeaks, each with its reason. Times are seconds unless they say otherwise.
-// One list makes the constants and the table that physioclr/reference/rpeaks.py reads, so that neither can drift from the
-// other.
+// One list makes the constants and the table that physioclr/reference/rpeaks.py reads, so that neither can drift from
+// the other.
 
+// clang-format off
 #define PHYSIOCLR_RPEAKS_CONSTANTS(X) \
   /* Working rate in Hz: a QRS complex has no energy to speak of above 40 Hz, and the index is refined at full rate */ \
   X(double, kWorkRate, 125.0) \
@@ -91,6 +92,7 @@
      takes off kBeside of itself. */ \
   X(float, kPoor, 0.9f) X(float, kEven, 0.12f) X(float, kUneven, 0.45f) X(float, kUneasy, 0.08f) \
   X(float, kLargest, 2.0f) X(float, kBeside, 0.2f)
+// clang-format on
 
 namespace physioclr::rpeaks {
 

@@ -1,7 +1,7 @@
 #pragma once
 // detect_rpeaks: the steps that work on blocks and candidates of one record.
-// Plain scalar code on borrowed arrays with + - * / and square roots only, so that every backend and processor takes the
-// same decisions. Times are samples of the envelope's rate unless they say seconds.
+// Plain scalar code on borrowed arrays with + - * / and square roots only, so that every backend and processor takes
+// the same decisions. Times are samples of the envelope's rate unless they say seconds.
 #include <cmath>
 #include <cstdint>
 
@@ -70,10 +70,8 @@ PHYSIOCLR_HD int neighbours(const float* value, int64_t blocks, int64_t k, float
       n += inside;
     }
   }
-  if (aside == 2)
-    sort5(v);
-  else
-    sort9(v);
+  if (aside == 2) sort5(v);
+  else sort9(v);
   for (int i = 0; i < size; ++i) out[i] = v[i];
   return n;
 }
@@ -119,7 +117,8 @@ PHYSIOCLR_HD float at_centres(const float* value, int64_t blocks, float block, i
 }
 
 PHYSIOCLR_HD float evidence(float amp, float z) {
-  const float s = (amp - kThreshold - kThresholdRise * z) / (kWidth + kWidthRise * z), most = kEvidence - kEvidenceFall * z;
+  const float s = (amp - kThreshold - kThresholdRise * z) / (kWidth + kWidthRise * z),
+              most = kEvidence - kEvidenceFall * z;
   const float top = most > 0 ? most : 0.0f;
   return s > top ? top : s < -kEvidence ? -kEvidence : s;
 }
@@ -219,8 +218,8 @@ PHYSIOCLR_HD float link_cost(const int32_t* t, const float* z, const float* rhyt
 
 // Marks in `beat` the sequence of candidates with the most evidence less the cost of its intervals (dynamic
 // programming) and returns its length; *worth: its value. z: noise above kCalm at each candidate; doubt: what to take
-// off its evidence; cost(i, j): link_cost. value, back: scratch of n. Double, because over a day the sum would outgrow the digits of
-// float32.
+// off its evidence; cost(i, j): link_cost. value, back: scratch of n. Double, because over a day the sum would outgrow
+// the digits of float32.
 template <class Cost>
 PHYSIOCLR_HD int64_t choose(const int32_t* t, const float* amp, const float* z, const float* doubt, int64_t n, float fe,
                             Cost cost, double* value, int32_t* back, uint8_t* beat, double* worth) {
@@ -281,8 +280,8 @@ PHYSIOCLR_HD float beat_quality(const float* amp, const float* z, const uint8_t*
   const double uneven = std::sqrt(variance > 0 ? variance : 0) / mean;
   const double count = static_cast<double>(n), beside = n > m ? others / (count - m) / mean : 0;
   const double value = within_0_1((worth / m - kPoor) / (kEvidence - kPoor)) * (1 - kBeside * within_0_1(beside));
-  return static_cast<float>(value * (1 - within_0_1((uneven - kEven) / (kUneven - kEven)) *
-                                             within_0_1(noise / count / kUneasy)));
+  return static_cast<float>(
+      value * (1 - within_0_1((uneven - kEven) / (kUneven - kEven)) * within_0_1(noise / count / kUneasy)));
 }
 
 }  // namespace physioclr::rpeaks

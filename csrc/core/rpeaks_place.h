@@ -39,8 +39,8 @@ PHYSIOCLR_HD float despiked(const T* x, int64_t samples, int64_t i, int64_t w) {
   return (a - a) + (c - c) == 0.0f ? m : b;
 }
 
-// Sum of the samples of a working sample, sample(0..step). Four are added as two pairs, which vectors can do as well: CPU
-// and GPU add in the same order.
+// Sum of the samples of a working sample, sample(0..step). Four are added as two pairs, which vectors can do as well:
+// CPU and GPU add in the same order.
 template <class Sample>
 PHYSIOCLR_HD float sum_of_step(Sample sample, int64_t step) {
   float sum = sample(0);
@@ -119,8 +119,8 @@ PHYSIOCLR_HD int64_t r_wave(const float* y, int64_t n, double fw, int64_t t, flo
   return *up ? crest : first;
 }
 
-// Of several leads: which of sum[0..n), how far they all deflect from their baselines around `mid`, is the first wave of
-// the complex. taper: how much less counts what lies away from mid. *broad: whether the complex is.
+// Of several leads: which of sum[0..n), how far they all deflect from their baselines around `mid`, is the first wave
+// of the complex. taper: how much less counts what lies away from mid. *broad: whether the complex is.
 PHYSIOCLR_HD int64_t first_wave(const float* sum, int64_t n, int64_t mid, float taper, double fw, bool* broad) {
   const auto at = [=](int64_t i) {
     const float dt = static_cast<float>(i - mid);

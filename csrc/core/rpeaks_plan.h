@@ -1,6 +1,6 @@
 #pragma once
-// detect_rpeaks: the rates, sizes and wavelets that follow from the length of a record and its sampling rate. Made on the
-// host; RpeaksPlan is what a CUDA kernel takes of it, by value.
+// detect_rpeaks: the rates, sizes and wavelets that follow from the length of a record and its sampling rate. Made on
+// the host; RpeaksPlan is what a CUDA kernel takes of it, by value.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -44,9 +44,9 @@ struct Wavelet {
 
 // What depends on (samples, fs) alone.
 struct WorkPlan {
-  int64_t step, n, spike;    // samples per working sample, working samples, samples of a spike
-  int64_t hop, m, blocks;    // working samples per envelope sample, envelope samples, blocks of them
-  double fs, fw, fe;         // the three rates
+  int64_t step, n, spike;  // samples per working sample, working samples, samples of a spike
+  int64_t hop, m, blocks;  // working samples per envelope sample, envelope samples, blocks of them
+  double fs, fw, fe;       // the three rates
   float block;
   std::vector<Wavelet> bands;
   std::vector<float> taps;    // even and odd tap of the first band, then of the second (0 beyond its reach), for each k

@@ -153,10 +153,8 @@ void move_lead(const T* x, const TimeMap& m, int64_t samples, bool past_caches, 
     if (from >= to) continue;
     const T* source = x + p.src + (from - p.dst);
     T* target = y + (from - m.shift);
-    if (past_caches)
-      stream_out(source, (to - from) * static_cast<int64_t>(sizeof(T)), target);
-    else
-      std::memcpy(target, source, (to - from) * sizeof(T));
+    if (past_caches) stream_out(source, (to - from) * static_cast<int64_t>(sizeof(T)), target);
+    else std::memcpy(target, source, (to - from) * sizeof(T));
   }
   blend_joints(Row<T>{x, 1.0f}, m.pieces, samples, t0, t1, y + m.begin);
 }
@@ -212,8 +210,7 @@ void record(const AugmentCall& call, int64_t view, int64_t b, Scratch& s, Lines<
   T* const finished = tiles.data() + (p.vcg ? 12 : 1) * kTile;
   int64_t i0 = 0, i1 = 0;
   const auto lead_tile = [&](int64_t l, int64_t t0, int64_t n) {
-    char* const target =
-        static_cast<char*>(y.data) + ((number * leads + l) * samples + t0) * bytes_of(y.type);
+    char* const target = static_cast<char*>(y.data) + ((number * leads + l) * samples + t0) * bytes_of(y.type);
     T* tile = tiles.data() + (p.vcg ? l * kTile : 0);
     const T* in = direct ? in_place(row(l)) + t0 : tile;
     if (!direct && !p.vcg) read_tile(row(l), s.map, samples, t0, n, i0, i1, z, tile);
@@ -223,10 +220,8 @@ void record(const AugmentCall& call, int64_t view, int64_t b, Scratch& s, Lines<
     T* out = aside ? finished : reinterpret_cast<T*>(target);
     if (changes)
       gain_and_noise(in, n, gain, noisy ? &s.noise : nullptr, static_cast<int>(l), channels(leads) != leads, out);
-    else if (aside && !masks)
-      out = const_cast<T*>(in);  // read only: it goes straight to its place
-    else
-      std::memcpy(out, in, n * sizeof(T));
+    else if (aside && !masks) out = const_cast<T*>(in);  // read only: it goes straight to its place
+    else std::memcpy(out, in, n * sizeof(T));
     if (s.dropped[l]) {
       mask_tile(out, 0, n);
     } else if (masks) {
@@ -246,10 +241,8 @@ void record(const AugmentCall& call, int64_t view, int64_t b, Scratch& s, Lines<
         return;
       }
     }
-    if (past_caches)
-      stream_out(out, n * static_cast<int64_t>(sizeof(T)), target);
-    else if (aside && reinterpret_cast<char*>(out) != target)
-      std::memcpy(target, out, n * sizeof(T));
+    if (past_caches) stream_out(out, n * static_cast<int64_t>(sizeof(T)), target);
+    else if (aside && reinterpret_cast<char*>(out) != target) std::memcpy(target, out, n * sizeof(T));
   };
   const auto tile_length = [&](int64_t t0) { return std::min<int64_t>(kTile, samples - t0); };
   if (!noisy && !p.vcg && !s.map.smooth) {  // nothing to share between the leads: one after the other
@@ -333,7 +326,8 @@ bool augment_all(const AugmentCall& call) {
     Scratch s;
     Lines<T> z, tiles;
 #pragma omp for schedule(dynamic)
-    for (int64_t k = 0; k < call.pass.records * views; ++k)  // a record's views follow each other: it is in the cache then
+    for (int64_t k = 0; k < call.pass.records * views;
+         ++k)  // a record's views follow each other: it is in the cache then
       if (!stop()) record<In>(call, k % views, k / views, s, z, tiles, past_caches);
     stream_fence();
   }

@@ -14,16 +14,16 @@ namespace physioclr::cpu {
 
 struct TimeMap {
   std::vector<Piece> pieces;
-  std::vector<Corner> corners;         // of rr_scale; empty: none
-  std::vector<int32_t> peaks, order;   // the R peaks in the output
+  std::vector<Corner> corners;        // of rr_scale; empty: none
+  std::vector<int32_t> peaks, order;  // the R peaks in the output
   std::vector<double> at;
   int64_t begin = 0, end = 0, shift = 0;  // output samples begin .. end read u = t + shift; the others are padding
-  bool smooth = false;                 // reads between samples
+  bool smooth = false;                    // reads between samples
   alignas(kLine) double step_sin[kWarps][kGroup], step_cos[kWarps][kGroup];
   // of a tile
   alignas(kLine) double position[kTile];
-  int64_t lo, hi;                      // the samples that the tile reads
-  alignas(kLine) int32_t tap[kTile];                  // the first of the four, relative to lo
+  int64_t lo, hi;                     // the samples that the tile reads
+  alignas(kLine) int32_t tap[kTile];  // the first of the four, relative to lo
   alignas(kLine) float weights[4][kTile];
 };
 
@@ -35,7 +35,8 @@ inline void through_corners(const std::vector<Corner>& corners, int64_t i0, int6
     const Corner a = corners[k];
     const bool last = k + 1 == corners.size();
     const double slope = last ? 1.0 : (corners[k + 1].in - a.in) / (corners[k + 1].out - a.out);
-    for (; i < i1 && (last || position[i] < corners[k + 1].out); ++i) position[i] = a.in + (position[i] - a.out) * slope;
+    for (; i < i1 && (last || position[i] < corners[k + 1].out); ++i)
+      position[i] = a.in + (position[i] - a.out) * slope;
   }
 }
 
@@ -46,7 +47,8 @@ PHYSIOCLR_SIMD inline void warp_sincos(int k, int64_t u0, int step, int64_t n, i
     turn_sincos(warp_turns(k, start + step * i, samples), sines[i], cosines[i]);
 }
 
-inline void time_map(const RecordParams& p, const Draws& draws, const AugmentPass& pass, const Place& place, TimeMap& m) {
+inline void time_map(const RecordParams& p, const Draws& draws, const AugmentPass& pass, const Place& place,
+                     TimeMap& m) {
   const int64_t beats = pass.rpeaks.cols, samples = pass.samples;
   m.pieces.resize(beats + 1);
   m.corners.resize(kCornersPerBeat * beats);
@@ -113,8 +115,7 @@ inline void map_tile(const RecordParams& p, int64_t t0, int64_t n, int64_t sampl
   i0 = std::clamp<int64_t>(m.begin - t0, 0, n);
   i1 = std::clamp<int64_t>(m.end - t0, 0, n);
   if (!m.smooth || i0 >= i1) return;
-  if (p.warped)
-    warp_tile(p, t0, n, samples, m);
+  if (p.warped) warp_tile(p, t0, n, samples, m);
   else
     for (int64_t i = 0; i < n; ++i) m.position[i] = static_cast<double>(t0 + i + m.shift);
   const auto last = static_cast<double>(samples - 1);
@@ -238,11 +239,12 @@ template <class T>
 void scatter_pieces(const std::vector<Piece>& pieces, int64_t samples, T* gz, T* gx) {
   for (size_t k = 1; k < pieces.size(); ++k)
     if (pieces[k].half > 0)
-      for_fade(pieces[k - 1], pieces[k], samples, 0, samples, [&](int64_t t, int64_t a, double wa, int64_t b, double wb) {
-        gx[a] += gz[t] * static_cast<T>(wa);
-        gx[b] += gz[t] * static_cast<T>(wb);
-        gz[t] = T(0);
-      });
+      for_fade(pieces[k - 1], pieces[k], samples, 0, samples,
+               [&](int64_t t, int64_t a, double wa, int64_t b, double wb) {
+                 gx[a] += gz[t] * static_cast<T>(wa);
+                 gx[b] += gz[t] * static_cast<T>(wb);
+                 gz[t] = T(0);
+               });
   for (const Piece& q : pieces)
     for (int64_t i = 0; i < q.length; ++i) gx[q.src + i] += gz[q.dst + i];
 }

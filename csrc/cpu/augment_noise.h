@@ -13,13 +13,13 @@
 namespace physioclr::cpu {
 
 struct NoiseTables {
-  std::vector<float> a, b;               // (channels, kTones) amplitudes of the tones
-  std::vector<float> share;              // (channels) of the muscle noise
-  Lines<float> out;                      // (channels, kTile)
+  std::vector<float> a, b;                                              // (channels, kTones) amplitudes of the tones
+  std::vector<float> share;                                             // (channels) of the muscle noise
+  Lines<float> out;                                                     // (channels, kTile)
   alignas(kLine) float cosines[kTones][kGroup], sines[kTones][kGroup];  // of the first 64 samples
   float start_cos[kTones][kGroups], start_sin[kTones][kGroups];         // of the groups of this tile
   alignas(kLine) float carrier_cos[kGroup], carrier_sin[kGroup];
-  float in_phase[kTile], quadrature[kTile];                             // carrier times envelope, this tile
+  float in_phase[kTile], quadrature[kTile];  // carrier times envelope, this tile
   int32_t node[kTile];
   float spline[4][kTile];
   int64_t first_node = 0, nodes = 0;
@@ -57,7 +57,8 @@ inline void white_tile(const Draws& d, uint32_t purpose, int64_t t0, int64_t n, 
 }
 
 // sines[i], cosines[i] of 2 pi frequency (t0 + step i)
-PHYSIOCLR_SIMD inline void sincos_steps(double frequency, int64_t t0, int step, int64_t n, float* sines, float* cosines) {
+PHYSIOCLR_SIMD inline void sincos_steps(double frequency, int64_t t0, int step, int64_t n, float* sines,
+                                        float* cosines) {
   const auto start = static_cast<double>(t0);
   for (int i = 0; i < static_cast<int>(n); ++i) {
     double s, c;
@@ -130,8 +131,8 @@ inline void noise_start(const RecordParams& p, int64_t t0, int64_t n, NoiseTable
     sincos_steps(p.tones.frequency[k], t0, kGroup, groups, s.start_sin[k], s.start_cos[k]);
 }
 
-// out[0 .. n), rounded up to groups, += the tones First .. Last - 1: their amplitudes turned to the start of each group,
-// then the angle-addition formula with the table of the first 64 samples.
+// out[0 .. n), rounded up to groups, += the tones First .. Last - 1: their amplitudes turned to the start of each
+// group, then the angle-addition formula with the table of the first 64 samples.
 template <int First, int Last>
 inline void tones_tile(const NoiseTables& s, int channel, int64_t n, float* out) {
   float u[kTones][kGroups], v[kTones][kGroups];
@@ -153,12 +154,9 @@ inline void tones_tile(const NoiseTables& s, int channel, int64_t n, float* out)
 }
 
 PHYSIOCLR_SIMD inline void add_tones(const RecordParams& p, const NoiseTables& s, int channel, int64_t n, float* out) {
-  if (p.tones.first > 0)
-    tones_tile<kWanderTones, kTones>(s, channel, n, out);
-  else if (p.tones.last < kTones)
-    tones_tile<0, kWanderTones>(s, channel, n, out);
-  else
-    tones_tile<0, kTones>(s, channel, n, out);
+  if (p.tones.first > 0) tones_tile<kWanderTones, kTones>(s, channel, n, out);
+  else if (p.tones.last < kTones) tones_tile<0, kWanderTones>(s, channel, n, out);
+  else tones_tile<0, kTones>(s, channel, n, out);
 }
 
 PHYSIOCLR_SIMD inline void add_carrier(const NoiseTables& s, float share, const float* a, const float* b, int64_t n,
@@ -176,15 +174,14 @@ inline void add_muscle(const Draws& draws, const NoiseTables& s, int channel, in
 }
 
 // s.out[channel] = the noise of a tile of every channel.
-inline void noise_tile(const RecordParams& p, const Draws& draws, int64_t leads, int64_t t0, int64_t n, NoiseTables& s) {
+inline void noise_tile(const RecordParams& p, const Draws& draws, int64_t leads, int64_t t0, int64_t n,
+                       NoiseTables& s) {
   noise_start(p, t0, n, s);
   const float sd = static_cast<float>(channels(leads) != leads ? p.gaussian * kElectrodeSd : p.gaussian);
   for (int c = 0; c < channels(leads); ++c) {
     float* out = s.out.data() + c * kTile;
-    if (p.gaussian > 0)
-      white_tile(draws, kGaussianNoise + kPurposes * static_cast<uint32_t>(1 + c), t0, n, sd, out);
-    else
-      std::fill(out, out + kTile, 0.0f);
+    if (p.gaussian > 0) white_tile(draws, kGaussianNoise + kPurposes * static_cast<uint32_t>(1 + c), t0, n, sd, out);
+    else std::fill(out, out + kTile, 0.0f);
     if (p.tones.first < p.tones.last) add_tones(p, s, c, n, out);
     if (p.muscle > 0) add_muscle(draws, s, c, n, out);
   }

@@ -23,7 +23,8 @@
 namespace physioclr::cpu {
 
 constexpr int kTile = 8 * kGroup, kGroups = kTile / kGroup;  // samples worked on at a time
-constexpr size_t kLine = 64;  // bytes of a cache line and of the widest register: what does not straddle lines is faster
+constexpr size_t kLine =
+    64;  // bytes of a cache line and of the widest register: what does not straddle lines is faster
 
 template <class T>
 struct LineAllocator {
@@ -100,8 +101,8 @@ __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw"))) inline void philox
     uint64_t tail = 0;
     const __m512i* c[4] = {c0, c1, c2, c3};
     for (int k = 0; k < 4; ++k) {
-      const __m512i w = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(c[k][0])),
-                                           _mm512_cvtepi64_epi32(c[k][1]), 1);
+      const __m512i w =
+          _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(c[k][0])), _mm512_cvtepi64_epi32(c[k][1]), 1);
       _mm512_storeu_si512(words + g * kGroup + k * kLanes, w);
       const __mmask16 t = _mm512_cmpge_epu32_mask(_mm512_sub_epi32(_mm512_srli_epi32(w, 9), low), span);
       tail |= static_cast<uint64_t>(t) << (k * kLanes);
@@ -182,8 +183,10 @@ inline bool interpolate_sse(const float* z, const int32_t* index, const float* w
 
 // Sixteen samples read at most 32 neighbours where time runs at less than 1.8 times its speed: two registers, of which
 // each tap is a permutation. Rising indices are taken for granted.
-__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw"))) inline bool interpolate_avx512(
-    const float* z, const int32_t* index, const float* w, int64_t n, float* out) {
+__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw"))) inline bool interpolate_avx512(const float* z,
+                                                                                             const int32_t* index,
+                                                                                             const float* w, int64_t n,
+                                                                                             float* out) {
   const __m512i one = _mm512_set1_epi32(1);
   __mmask16 bad = 0;
   bool good = true;

@@ -3,9 +3,9 @@
 // One thread takes one pair of blocks (I, J) of at most 128 rows: h_I h_J^T and S_IJ by register-blocked products
 // (gemm.h) into 2 x 64 KB of its own cache, one fused pass over both (contrastive_pairs.h), and backward two more
 // products, G h_J and G^T h_I. S, the mask and h h^T are symmetric, so each unordered pair of blocks is visited once.
-// Its result goes to the rows of I and of J, so the pairs are taken in the order of a round-robin tournament, in which a
-// block meets one other at a time; a thread waits only for the last game of the two blocks it is about to take. No sums
-// per thread, no barriers, and the same bits at any number of threads.
+// Its result goes to the rows of I and of J, so the pairs are taken in the order of a round-robin tournament, in which
+// a block meets one other at a time; a thread waits only for the last game of the two blocks it is about to take. No
+// sums per thread, no barriers, and the same bits at any number of threads.
 #include "cpu/contrastive_problem.h"
 
 namespace physioclr::cpu {
@@ -33,8 +33,9 @@ Problem<ContrastNumber<E>> problem(const ContrastBatch<E>& batch, Matrix<const C
     if (r < batch.begin || r >= batch.end()) at.row_of.push_back(r);
   at.row_of.resize(padded(at.row_of.size()), -1);
   at.tile = tile_for(at.row_of.size());
-  return Problem<ContrastNumber<E>>(std::move(at), batch.anchor.cols, features, PairFeatures::kCosine, group, false,
-                                    [&](int64_t r) { return batch.anchor.row(r); }, [](int64_t r) { return r; });
+  return Problem<ContrastNumber<E>>(
+      std::move(at), batch.anchor.cols, features, PairFeatures::kCosine, group, false,
+      [&](int64_t r) { return batch.anchor.row(r); }, [](int64_t r) { return r; });
 }
 
 template <class E>
@@ -75,7 +76,8 @@ bool compute(const ContrastiveFinishCall<T>& call) {
   return used > 0;
 }
 
-// dL / dtau: L depends on cosines s through s / tau alone, so tau dL / dtau = - sum of s dL / ds, whose parts are given.
+// dL / dtau: L depends on cosines s through s / tau alone, so tau dL / dtau = - sum of s dL / ds, whose parts are
+// given.
 double slope_by_tau(const std::vector<double>& parts, double grad_loss, const ContrastSettings& set) {
   double sum = 0;
   for (const double x : parts) sum += x;
@@ -122,7 +124,8 @@ bool compute(const ContrastiveBackwardCall<E>& call) {
     double along, gg;
     dot(h.data(), g.data(), d, &along, &gg);
     for (int64_t k = 0; k < d; ++k)
-      from_compute(static_cast<T>(*call.grad_loss * (g[k] - along * h[k]) * pb.inv_norm[i]), call.grad_anchor[i * d + k]);
+      from_compute(static_cast<T>(*call.grad_loss * (g[k] - along * h[k]) * pb.inv_norm[i]),
+                   call.grad_anchor[i * d + k]);
   }
   *call.grad_tau = slope_by_tau(slopes, *call.grad_loss, set);
   return true;
@@ -138,10 +141,13 @@ struct Sides {
   Problem<ContrastNumber<E>> pb;
 
   explicit Sides(const ContrastiveSides<E>& in_)
-      : in(in_), n(in.a.rows), rows(n + in.b.rows),
-        pb(places(in), in.a.cols, in.features, static_cast<PairFeatures>(in.kind), in.group,
-           in.settings.mode == Contrast::kLabels, [this](int64_t r) { return row(r); },
-           [this](int64_t r) { return r < rows ? r % n : -1; }) {}
+      : in(in_),
+        n(in.a.rows),
+        rows(n + in.b.rows),
+        pb(
+            places(in), in.a.cols, in.features, static_cast<PairFeatures>(in.kind), in.group,
+            in.settings.mode == Contrast::kLabels, [this](int64_t r) { return row(r); },
+            [this](int64_t r) { return r < rows ? r % n : -1; }) {}
 
   static Places places(const ContrastiveSides<E>& in) {
     Places at;
@@ -198,7 +204,8 @@ bool compute(const ContrastiveLossCall<E>& call) {
       row.finish(stats);
     }
   }
-  compute(ContrastiveFinishCall<T>{{call.stats, sides.rows, 3}, call.counts, n_views, set.mode, call.loss, call.skipped});
+  compute(
+      ContrastiveFinishCall<T>{{call.stats, sides.rows, 3}, call.counts, n_views, set.mode, call.loss, call.skipped});
   return true;
 }
 

@@ -33,10 +33,10 @@ struct RowSums {
 
 template <class T>
 struct PairTile {
-  T* s;            // (rows, kMaxTile): h_i . h_j; the backward pass writes its coefficients over it
-  const T* f;      // (rows, kMaxTile): S_ij; not read in a mode without features
+  T* s;        // (rows, kMaxTile): h_i . h_j; the backward pass writes its coefficients over it
+  const T* f;  // (rows, kMaxTile): S_ij; not read in a mode without features
   int64_t rows, cols;
-  bool diagonal;   // rows and columns are the same block: only the pairs above the diagonal count
+  bool diagonal;  // rows and columns are the same block: only the pairs above the diagonal count
   const Id<T>*group_i, *group_j;
   T inv_tau, inv_tau_s, delta;
 };
@@ -184,8 +184,7 @@ inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const
       } else {
         g = SAFE ? exp_simd((s[c] + ai) * inv_tau) + exp_simd((s[c] + a_j[c]) * inv_tau)
                  : exp_simd((s[c] - T(1)) * inv_tau) * (ai + a_j[c]);
-        if (MODE == 1 || MODE == 4)
-          g -= pos ? bi + b_j[c] : T(0);
+        if (MODE == 1 || MODE == 4) g -= pos ? bi + b_j[c] : T(0);
         else if (MODE == 2)
           g -= SAFE ? exp_simd((f[c] + bi) * inv_tau_s) + exp_simd((f[c] + b_j[c]) * inv_tau_s)
                     : exp_simd((f[c] - T(1)) * inv_tau_s) * (bi + b_j[c]);
@@ -196,22 +195,30 @@ inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const
 }
 
 // The two entries below are compiled for every instruction set with all their variants inlined (core/macros.h).
-#define PHYSIOCLR_TILE_VARIANTS(MODE, SAFE, CALL)                                                \
-  if (MODE == Contrast::kInstance) {                                                             \
-    if (SAFE) { CALL(3, true); } else { CALL(3, false); }                                        \
-  } else if (MODE == Contrast::kLabels) {                                                        \
-    if (SAFE) { CALL(4, true); } else { CALL(4, false); }                                        \
-  } else {                                                                                       \
-    PHYSIOCLR_CONTRAST_VARIANTS(MODE, SAFE, CALL)                                                \
+#define PHYSIOCLR_TILE_VARIANTS(MODE, SAFE, CALL) \
+  if (MODE == Contrast::kInstance) {              \
+    if (SAFE) {                                   \
+      CALL(3, true);                              \
+    } else {                                      \
+      CALL(3, false);                             \
+    }                                             \
+  } else if (MODE == Contrast::kLabels) {         \
+    if (SAFE) {                                   \
+      CALL(4, true);                              \
+    } else {                                      \
+      CALL(4, false);                             \
+    }                                             \
+  } else {                                        \
+    PHYSIOCLR_CONTRAST_VARIANTS(MODE, SAFE, CALL) \
   }
-#define PHYSIOCLR_TILE_ENTRIES(T)                                                                                  \
-  PHYSIOCLR_SIMD static void tile_sums(const PairTile<T>& t, Contrast mode, bool safe, const RowSums<T>& row,      \
-                                       const RowSums<T>* col) {                                                    \
-    PHYSIOCLR_TILE_VARIANTS(mode, safe, PHYSIOCLR_SUMS_##T)                                                    \
-  }                                                                                                                \
-  PHYSIOCLR_SIMD static void tile_coefficients(const PairTile<T>& t, Contrast mode, bool safe, const T* a_i,       \
-                                               const T* b_i, const T* a_j, const T* b_j) {                         \
-    PHYSIOCLR_TILE_VARIANTS(mode, safe, PHYSIOCLR_COEF_##T)                                                    \
+#define PHYSIOCLR_TILE_ENTRIES(T)                                                                                 \
+  PHYSIOCLR_SIMD static void tile_sums(const PairTile<T>& t, Contrast mode, bool safe, const RowSums<T>& row,     \
+                                       const RowSums<T>* col){PHYSIOCLR_TILE_VARIANTS(                            \
+      mode, safe, PHYSIOCLR_SUMS_##T)} PHYSIOCLR_SIMD static void tile_coefficients(const PairTile<T>& t,         \
+                                                                                    Contrast mode, bool safe,     \
+                                                                                    const T* a_i, const T* b_i,   \
+                                                                                    const T* a_j, const T* b_j) { \
+    PHYSIOCLR_TILE_VARIANTS(mode, safe, PHYSIOCLR_COEF_##T)                                                       \
   }
 #define PHYSIOCLR_SUMS_float(M, S) add_sums<float, M, S>(t, row, col)
 #define PHYSIOCLR_SUMS_double(M, S) add_sums<double, M, S>(t, row, col)

@@ -1,6 +1,7 @@
 #pragma once
-// The rows of a contrastive loss as blocks of panels, and the order in which blocks meet (contrastive.cpp says how the loss
-// uses them). Rows are addressed by position: the owned rows first, then the others, each part padded to whole panels of 32.
+// The rows of a contrastive loss as blocks of panels, and the order in which blocks meet (contrastive.cpp says how the
+// loss uses them). Rows are addressed by position: the owned rows first, then the others, each part padded to whole
+// panels of 32.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -35,8 +36,8 @@ const T* widen(const E* x, int64_t n, std::vector<T>& buffer) {
   }
 }
 
-// Where the rows lie. half: 0, all owned rows meet all; otherwise the first `half` positions meet the second `half` alone
-// (two matrices, each padded to whole tiles). Both meet the others, but only the first half where `one_sided`.
+// Where the rows lie. half: 0, all owned rows meet all; otherwise the first `half` positions meet the second `half`
+// alone (two matrices, each padded to whole tiles). Both meet the others, but only the first half where `one_sided`.
 struct Places {
   int64_t owned_pad = 0, half = 0, tile = kMaxTile;
   bool one_sided = false;
@@ -56,7 +57,7 @@ enum class PairFeatures { kNone, kCosine, kDistance };
 
 template <class T>
 struct Problem : Places {
-  int64_t total, d, f;          // total: positions, padding included
+  int64_t total, d, f;  // total: positions, padding included
   PairFeatures kind;
   int team;
   std::vector<double> inv_norm;  // of the embedding, by position
@@ -64,19 +65,27 @@ struct Problem : Places {
   std::vector<T> half_square;    // by position: |f|^2 / 2 (kDistance)
   std::vector<Id<T>> group;      // by position, dense numbers; -1: padding
   std::vector<int64_t> others;   // by position: the rows that it forms pairs with, by groups and features alone
-  AlignedBuffer<T> h, features;         // panels of the normalised rows
+  AlignedBuffer<T> h, features;  // panels of the normalised rows
   bool finite = true;
 
-  // row(r): the embedding of row r; record(r): its row of `feat` and of the groups g (null: each record its own), -1 for
-  // one of no group. labels: rows of one group are pairs too.
+  // row(r): the embedding of row r; record(r): its row of `feat` and of the groups g (null: each record its own), -1
+  // for one of no group. labels: rows of one group are pairs too.
   template <class Row, class Record>
   Problem(Places places, int64_t d_, Matrix<const T> feat, PairFeatures kind_, const int64_t* g, bool labels, Row row,
           Record record)
-      : Places(std::move(places)), total(row_of.size()), d(d_), f(kind_ == PairFeatures::kNone ? 0 : feat.cols),
+      : Places(std::move(places)),
+        total(row_of.size()),
+        d(d_),
+        f(kind_ == PairFeatures::kNone ? 0 : feat.cols),
         kind(kind_),
         // below about 0.1 ms of arithmetic a team of threads costs more than it saves
-        team(owned_pad * total * (d + f) < 4'000'000 ? 1 : threads()), inv_norm(total), valid(total),
-        half_square(kind == PairFeatures::kDistance ? total : 0), others(total), h(total * d), features(total * f) {
+        team(owned_pad * total * (d + f) < 4'000'000 ? 1 : threads()),
+        inv_norm(total),
+        valid(total),
+        half_square(kind == PairFeatures::kDistance ? total : 0),
+        others(total),
+        h(total * d),
+        features(total * f) {
     int bad = 0;
 #pragma omp parallel for num_threads(team) schedule(static) reduction(+ : bad)
     for (int64_t p0 = 0; p0 < total; p0 += kPanel) bad += pack(feat, p0, row, record);
@@ -126,8 +135,9 @@ struct Problem : Places {
     for (int64_t p = 0; p < total; ++p) {
       if (row_of[p] < 0) continue;
       const int64_t k = record(row_of[p]);
-      group[p] = static_cast<Id<T>>(
-          k < 0 ? groups : g ? std::lower_bound(ids.begin(), ids.end(), g[k]) - ids.begin() : k);
+      group[p] = static_cast<Id<T>>(k < 0 ? groups
+                                    : g   ? std::lower_bound(ids.begin(), ids.end(), g[k]) - ids.begin()
+                                          : k);
       size[group[p]] += valid[p];
       all += valid[p];
     }
@@ -147,12 +157,20 @@ struct Problem : Places {
           const T x = T(1) + (sim[r * kMaxTile + c] - half_square[i0 + r] - half_square[j0 + c]);
           sim[r * kMaxTile + c] = x > T(1) ? T(1) : x;  // NaN stays
         }
-    return {s, sim, ni, nj, i0 == j0, &group[i0], &group[j0], static_cast<T>(1 / set.tau),
-            static_cast<T>(1 / set.tau_s), static_cast<T>(set.delta)};
+    return {s,
+            sim,
+            ni,
+            nj,
+            i0 == j0,
+            &group[i0],
+            &group[j0],
+            static_cast<T>(1 / set.tau),
+            static_cast<T>(1 / set.tau_s),
+            static_cast<T>(set.delta)};
   }
 
-  // visit(i0, ni, j0, nj, both, s, f): every pair of blocks with an owned block I, once. `both`: J is owned too, and the
-  // visit also serves the rows of J.
+  // visit(i0, ni, j0, nj, both, s, f): every pair of blocks with an owned block I, once. `both`: J is owned too, and
+  // the visit also serves the rows of J.
   template <class Visit>
   void for_each_tile(Visit visit) const {
     const int64_t blocks = (owned_pad + tile - 1) / tile, players = blocks + blocks % 2, side = half / tile;
@@ -177,7 +195,8 @@ struct Problem : Places {
         if (game < blocks) {  // a block with the rows of others, then with itself
           const int64_t i0 = game * tile, ni = size(i0, owned_pad);
           if (!one_sided || i0 < half)
-            for (int64_t j0 = owned_pad; j0 < total && !stop(); j0 += tile) visit(i0, ni, j0, size(j0, total), false, s, sim);
+            for (int64_t j0 = owned_pad; j0 < total && !stop(); j0 += tile)
+              visit(i0, ni, j0, size(j0, total), false, s, sim);
           if (!half) visit(i0, ni, i0, ni, true, s, sim);
           played[game].store(1, std::memory_order_release);
           continue;
@@ -204,7 +223,9 @@ struct OwnedSums {
   std::vector<T> shifts;
 
   OwnedSums(const Problem<T>& pb, const ContrastSettings& set)
-      : rows(pb.owned_pad), safe(needs_maxima<T>(set)), sums(4 * rows, 0.0),
+      : rows(pb.owned_pad),
+        safe(needs_maxima<T>(set)),
+        sums(4 * rows, 0.0),
         shifts(2 * rows, safe ? T(-2) : T(1)) {  // -2: below every cosine
     pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
       const PairTile<T> tile = pb.load(i0, ni, j0, nj, set, s, sim);

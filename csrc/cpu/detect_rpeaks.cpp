@@ -17,10 +17,10 @@
 namespace physioclr::cpu {
 namespace {
 
-constexpr int64_t kLong = 1 << 18;  // samples of a record that are worth a team of threads
+constexpr int64_t kLong = 1 << 18;       // samples of a record that are worth a team of threads
 constexpr int64_t kMostAhead = 1 << 16;  // samples that are fetched ahead
 
-struct Local {  // of one thread
+struct Local {                     // of one thread
   GrowingBuffer<float> padded[2];  // even and odd working samples of some blocks, or all of them in the first
   GrowingBuffer<float> sum, clean, base, share, window;
   GrowingBuffer<uint8_t> flag;
@@ -32,17 +32,18 @@ struct Local {  // of one thread
 constexpr int64_t kSomeSamples = 1 << 14, kSomeCandidates = 256;
 
 struct Scratch {  // of one record, reused for the next
-  int team;                                   // threads that work on it together
+  int team;       // threads that work on it together
   std::vector<Local> local;
-  GrowingBuffer<float> slow, env;                    // (leads, n) at the working rate, (leads, bands, m)
-  int64_t stride;                             // rows, rounded up
-  GrowingBuffer<float> weight, row_level;            // (blocks, rows): a row is a lead and band
+  GrowingBuffer<float> slow, env;          // (leads, n) at the working rate, (leads, bands, m)
+  int64_t stride;                          // rows, rounded up
+  GrowingBuffer<float> weight, row_level;  // (blocks, rows): a row is a lead and band
   GrowingBuffer<float> row_maxima, row_means;
-  GrowingBuffer<float> maxima, means;                // (blocks), of the sum, with infinities around
+  GrowingBuffer<float> maxima, means;  // (blocks), of the sum, with infinities around
   GrowingBuffer<float> fused, level, noise, origin, gain;
-  GrowingBuffer<float> amp, z, doubt, rhythm;        // of the candidates
+  GrowingBuffer<float> amp, z, doubt, rhythm;  // of the candidates
   GrowingBuffer<double> value;
-  GrowingBuffer<int32_t> slots, found, cand, back;   // slots: candidates of each range of the envelope, from begin / 2 on
+  GrowingBuffer<int32_t> slots, found, cand,
+      back;  // slots: candidates of each range of the envelope, from begin / 2 on
   GrowingBuffer<int64_t> at;
   GrowingBuffer<uint8_t> missing, mark, before;
 
@@ -165,10 +166,8 @@ bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const WorkPl
       const int64_t begin = p.block_begin(k0), n = p.block_begin(k1) - begin;
       float* const half[2] = {local.half(p, 0), local.half(p, 1)};
       for (int64_t h = 0; h < p.hop; ++h) {
-        if (apart)
-          continue_ends(y, p, h, half[h]);
-        else
-          take_apart(y, p, begin, n, h, half[h]);
+        if (apart) continue_ends(y, p, h, half[h]);
+        else take_apart(y, p, begin, n, h, half[h]);
       }
       front.envelopes(half, p, k0, k1, floor, gaps ? s.missing.data() : nullptr, env, maxima, means, s.stride, &ahead);
     });
@@ -180,8 +179,8 @@ bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const WorkPl
                   s.weight.data());
   });
   s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local&) {
-    front.fuse(s.env.data(), p.m, s.weight.data(), rows, s.stride, p, k0, k1, s.fused.data(),
-               s.maxima.data() + kExcess, s.means.data() + kExcess);
+    front.fuse(s.env.data(), p.m, s.weight.data(), rows, s.stride, p, k0, k1, s.fused.data(), s.maxima.data() + kExcess,
+               s.means.data() + kExcess);
   });
   return true;
 }
@@ -189,8 +188,7 @@ bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const WorkPl
 // How much lead l counts at envelope sample t.
 inline float share_at(const Scratch& s, const WorkPlan& p, int64_t l, int64_t t) {
   float w = 0;
-  for (int b = 0; b < kBands; ++b)
-    w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, t, s.stride);
+  for (int b = 0; b < kBands; ++b) w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, t, s.stride);
   return w;
 }
 
@@ -207,8 +205,8 @@ inline float sharpness_at(const Scratch& s, const WorkPlan& p, int64_t leads, in
 }
 
 // Of several leads: where most of them, from the front, have their R wave near t (see kVote), or `otherwise`.
-inline int64_t vote(const Scratch& s, const WorkPlan& p, const Local& own, int64_t leads, int64_t t, int64_t lo, int64_t hi,
-                    float z, int64_t otherwise) {
+inline int64_t vote(const Scratch& s, const WorkPlan& p, const Local& own, int64_t leads, int64_t t, int64_t lo,
+                    int64_t hi, float z, int64_t otherwise) {
   const int64_t first = std::max<int64_t>(0, lo - span_of(kBroadRS, p.fw));
   float *votes = own.sum.data(), total = 0;
   std::fill(votes, votes + (hi - first + 1), 0.0f);
@@ -228,8 +226,8 @@ inline int64_t vote(const Scratch& s, const WorkPlan& p, const Local& own, int64
 // The R peak near a maximum of the envelope, see r_wave and first_wave, and then the middle of its top at full rate. Of
 // several leads: their weighted sum, each with the sign that it has at the wave.
 template <class T>
-int64_t refine(const T* x, int64_t leads, int64_t samples, const WorkPlan& p, const Scratch& s, Local& own, int64_t peak,
-               float z) {
+int64_t refine(const T* x, int64_t leads, int64_t samples, const WorkPlan& p, const Scratch& s, Local& own,
+               int64_t peak, float z) {
   const int64_t t = peak * p.hop;
   int64_t coarse = t;
   float height = 0;
@@ -291,9 +289,8 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const W
     }
   });
   s.over(p.m, kSomeSamples, [&](int64_t begin, int64_t end, Local& local) {
-    s.found[begin / kSomeSamples] =
-        static_cast<int32_t>(candidates(
-            s.fused.data(), p, begin, end, local.window.data(), local.flag.data(), &s.slots[begin / 2]));
+    s.found[begin / kSomeSamples] = static_cast<int32_t>(
+        candidates(s.fused.data(), p, begin, end, local.window.data(), local.flag.data(), &s.slots[begin / 2]));
   });
   int64_t n = 0;
   const int64_t part = s.team == 1 ? p.m : kSomeSamples;
@@ -313,8 +310,8 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const W
   });
   s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local&) {
     for (int64_t i = begin; i < end; ++i)
-      s.doubt[i] = doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe) -
-                   sharpness_at(s, p, leads, s.cand[i], s.z[i]);
+      s.doubt[i] =
+          doubt(s.cand.data(), s.amp.data(), s.z.data(), n, i, fe) - sharpness_at(s, p, leads, s.cand[i], s.z[i]);
   });
   const auto cost = [&](int64_t i, int64_t j) {
     return link_cost(s.cand.data(), s.z.data(), s.rhythm.data(), i, j, fe);

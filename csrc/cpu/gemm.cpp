@@ -67,17 +67,17 @@ bool has_v4() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
 }
-#define PHYSIOCLR_SHAPES(T)                                                                                          \
-  void panel_base(const Args<T>& g) { panel<T, 4, 2, 16>(g); }                                                      \
-  __attribute__((target("arch=x86-64-v3"))) void panel_v3(const Args<T>& g) { panel<T, 4, 2, 32>(g); }               \
-  __attribute__((target("arch=x86-64-v4"))) void panel_v4(const Args<T>& g) { panel<T, 8, 2, 64>(g); }               \
-  Kernel<T> choose(T) {                                                                                              \
-    if (has_v4()) return panel_v4;                                                                                   \
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return panel_v3;                            \
-    return panel_base;                                                                                               \
+#define PHYSIOCLR_SHAPES(T)                                                                            \
+  void panel_base(const Args<T>& g) { panel<T, 4, 2, 16>(g); }                                         \
+  __attribute__((target("arch=x86-64-v3"))) void panel_v3(const Args<T>& g) { panel<T, 4, 2, 32>(g); } \
+  __attribute__((target("arch=x86-64-v4"))) void panel_v4(const Args<T>& g) { panel<T, 8, 2, 64>(g); } \
+  Kernel<T> choose(T) {                                                                                \
+    if (has_v4()) return panel_v4;                                                                     \
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return panel_v3;              \
+    return panel_base;                                                                                 \
   }
 #else
-#define PHYSIOCLR_SHAPES(T)                                       \
+#define PHYSIOCLR_SHAPES(T)                                    \
   void panel_base(const Args<T>& g) { panel<T, 4, 2, 16>(g); } \
   Kernel<T> choose(T) { return panel_base; }
 #endif

@@ -1,5 +1,5 @@
-// physio_neighbors on the CPU: tiles of similarities as in similarity.cpp, of which each row keeps its k best in a heap.
-// A whole row of a tile is compared with the row's k-th best at once, and after the first columns few are better.
+// physio_neighbors on the CPU: tiles of similarities as in similarity.cpp, of which each row keeps its k best in a
+// heap. A whole row of a tile is compared with the row's k-th best at once, and after the first columns few are better.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -56,8 +56,8 @@ bool run(const NeighborsCall& call) {
       for (int64_t j0 = 0; j0 < b.rows && !stop(); j0 += kCols) {
         const int64_t nj = std::min(kCols, b.rows - j0);
         gemm_panels(pa.panel(i0), right.panel(j0), a.cols, padded(ni), padded(nj), tile.get(), kCols);
-        const PairTile pairs{tile.get(), ni, padded(nj), a.cols, pa.panel(i0), right.panel(j0), pa.norms(i0),
-                             right.norms(j0)};
+        const PairTile pairs{tile.get(),      ni,           padded(nj),     a.cols, pa.panel(i0),
+                             right.panel(j0), pa.norms(i0), right.norms(j0)};
         cosine ? to_cosine(pairs) : to_exponent(pairs, call.inv_width);
         for (int64_t i = i0; i < i0 + ni; ++i) {
           float* s = tile.get() + (i - i0) * kCols;

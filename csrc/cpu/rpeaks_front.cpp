@@ -1,6 +1,6 @@
-// The front end of detect_rpeaks for each instruction set. Unlike PHYSIOCLR_SIMD, which compiles one function for all of
-// them, this gives each the tile of the envelope that fits its registers, and fused multiply-add where the processor has
-// it (where not, it is done in double: slower, the same bits).
+// The front end of detect_rpeaks for each instruction set. Unlike PHYSIOCLR_SIMD, which compiles one function for all
+// of them, this gives each the tile of the envelope that fits its registers, and fused multiply-add where the processor
+// has it (where not, it is done in double: slower, the same bits).
 #include "cpu/rpeaks_front.h"
 
 #include <algorithm>

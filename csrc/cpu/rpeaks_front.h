@@ -9,19 +9,18 @@ namespace physioclr::cpu {
 
 constexpr int kExcess = 64;  // elements beyond the end of its last result that a stage may read, or write in scratch
 constexpr int kRowLanes = 16;
-constexpr int64_t kSomeBlocks = 64;  // what a thread takes at a time of a long record
+constexpr int64_t kSomeBlocks = 64;         // what a thread takes at a time of a long record
 constexpr uint32_t kMissing = 0x7f800000u;  // bits of the magnitude of infinity
 
 // Values for each block and row (lead and band), the rows of a block next to each other.
-inline int64_t row_stride(int64_t leads) {
-  return (leads * rpeaks::kBands + kRowLanes - 1) / kRowLanes * kRowLanes;
-}
+inline int64_t row_stride(int64_t leads) { return (leads * rpeaks::kBands + kRowLanes - 1) / kRowLanes * kRowLanes; }
 
 // Memory that is wanted soon: each call of `some` asks for a share of it, so that requests neither come in a burst nor
 // late.
 class Ahead {
  public:
-  Ahead(const void* begin, const void* end) : at_(static_cast<const char*>(begin)), end_(static_cast<const char*>(end)) {}
+  Ahead(const void* begin, const void* end)
+      : at_(static_cast<const char*>(begin)), end_(static_cast<const char*>(end)) {}
   void some(int lines) {
     for (int i = 0; i < lines && at_ < end_; ++i, at_ += 64) __builtin_prefetch(at_, 0, 2);
   }
@@ -52,7 +51,8 @@ struct RpeaksFront {
   // means of the blocks.
   void (*fuse)(const float* env, int64_t env_stride, const float* weight, int64_t rows, int64_t stride,
                const rpeaks::WorkPlan& p, int64_t k0, int64_t k1, float* fused, float* maxima, float* means);
-  // block_level, and block_mean over it, of at least 2 kWide + 1 blocks. Around maxima and means lie kExcess infinities.
+  // block_level, and block_mean over it, of at least 2 kWide + 1 blocks. Around maxima and means lie kExcess
+  // infinities.
   void (*levels)(const float* maxima, const float* means, int64_t blocks, int64_t k0, int64_t k1, float* level,
                  float* noise);
 };

@@ -5,8 +5,8 @@ struct Sums {
   Vf even[kBands][kTileVectors], odd[kBands][kTileVectors];
 };
 
-// Adds the taps k of the first kWide bands: c are its four coefficients (WorkPlan::taps), after and before the samples k to
-// the right and to the left.
+// Adds the taps k of the first kWide bands: c are its four coefficients (WorkPlan::taps), after and before the samples
+// k to the right and to the left.
 template <int kWide>
 INLINE void add_tap(const float* after, const float* before, const float* c, Sums* s) {
 #pragma GCC unroll 4
@@ -76,8 +76,8 @@ INLINE void maximum_and_mean(const float* x, int64_t n, float* top, float* mean)
   *mean = n > 0 ? folded(a, Sum{}) / static_cast<float>(n) : 0.0f;
 }
 
-void envelopes(const float* const half[2], const WorkPlan& p, int64_t k0, int64_t k1, float floor, const uint8_t* missing,
-               float* const env[2], float* maxima, float* means, int64_t stride, Ahead* ahead) {
+void envelopes(const float* const half[2], const WorkPlan& p, int64_t k0, int64_t k1, float floor,
+               const uint8_t* missing, float* const env[2], float* maxima, float* means, int64_t stride, Ahead* ahead) {
   const int64_t start = p.block_begin(k0), stop = p.block_begin(k1);
   const int lines = static_cast<int>(p.step * p.hop * kTile * 4 / 64);
   const Vf low = splat(floor);

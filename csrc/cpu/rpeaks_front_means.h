@@ -13,8 +13,7 @@ INLINE Vf step_sums(const float* x, int64_t w, Vf* all) {
   if constexpr (kStep == 2) return pair_sums(clean(x, w, all), clean(x + kV, w, all));
   if constexpr (kStep == 3) return third_sums(clean(x, w, all), clean(x + kV, w, all), clean(x + 2 * kV, w, all));
   if constexpr (kStep == 4)
-    return quad_sums(clean(x, w, all), clean(x + kV, w, all), clean(x + 2 * kV, w, all),
-                     clean(x + 3 * kV, w, all));
+    return quad_sums(clean(x, w, all), clean(x + kV, w, all), clean(x + 2 * kV, w, all), clean(x + 3 * kV, w, all));
   if constexpr (kStep == 8) return pair_sums(step_sums<4>(x, w, all), step_sums<4>(x + 4 * kV, w, all));
 }
 
@@ -58,8 +57,8 @@ INLINE bool is_missing(int16_t) { return false; }
 
 // kStep 0: any.
 template <int kStep, class T>
-INLINE uint32_t means_of(const T* x, int64_t samples, const WorkPlan& p, int64_t begin, int64_t end, float origin, float* y,
-                         float* const half[2], Ahead* ahead) {
+INLINE uint32_t means_of(const T* x, int64_t samples, const WorkPlan& p, int64_t begin, int64_t end, float origin,
+                         float* y, float* const half[2], Ahead* ahead) {
   const int64_t step = kStep ? kStep : p.step, w = p.spike;
   const float scale = 1.0f / static_cast<float>(step);
   uint32_t largest = 0;
@@ -131,8 +130,8 @@ INLINE uint32_t means_by_step(const T* x, int64_t samples, const WorkPlan& p, in
   }
 }
 
-uint32_t means_float(const float* x, int64_t samples, const WorkPlan& p, int64_t begin, int64_t end, float origin, float* y,
-                     float* const half[2], Ahead* ahead) {
+uint32_t means_float(const float* x, int64_t samples, const WorkPlan& p, int64_t begin, int64_t end, float origin,
+                     float* y, float* const half[2], Ahead* ahead) {
   return means_by_step(x, samples, p, begin, end, origin, y, half, ahead);
 }
 uint32_t means_int16(const int16_t* x, int64_t samples, const WorkPlan& p, int64_t begin, int64_t end, float origin,

@@ -1,7 +1,7 @@
 // Part of rpeaks_front_body.h: vectors of kBytes bytes.
 
 constexpr int kV = kBytes / 4;
-constexpr int kTile = kTileVectors * kV;  // envelope samples
+constexpr int kTile = kTileVectors * kV;   // envelope samples
 constexpr int kAtOnce = 2 * kTileVectors;  // vectors of the sum of the envelopes
 static_assert(kTile <= kExcess && kAtOnce * kV <= kExcess && kRowLanes % kV == 0, "others rely on it");
 
@@ -9,8 +9,8 @@ using Vf = float __attribute__((vector_size(kBytes)));
 using Vi = int32_t __attribute__((vector_size(kBytes)));
 using Vs = int16_t __attribute__((vector_size(kBytes)));
 
-// By memcpy, which every compiler makes one unaligned instruction of: clang drops the alignment of an `aligned(4)` alias
-// of a vector type where it is the result of a cast, and moves it as an aligned one.
+// By memcpy, which every compiler makes one unaligned instruction of: clang drops the alignment of an `aligned(4)`
+// alias of a vector type where it is the result of a cast, and moves it as an aligned one.
 template <class V>
 INLINE V copied(const void* x) {
   V v;

@@ -42,8 +42,8 @@ INLINE void near_blocks(const float* value, int64_t stride, int64_t k, Vf* v) {
 // Levels and, before they are made to add up to 1, weights of block k, which has n blocks around it: as near_level,
 // block_mean and contrast.
 template <int n>
-INLINE void contrasts(const float* maxima, const float* means, int64_t k, int64_t rows, int64_t stride,
-                      float* level, float* weight) {
+INLINE void contrasts(const float* maxima, const float* means, int64_t k, int64_t rows, int64_t stride, float* level,
+                      float* weight) {
   for (int64_t r = 0; r < rows; r += kV) {
     Vf v[5];
     near_blocks<n>(maxima + r, stride, k, v);
@@ -83,7 +83,8 @@ void weights(const float* maxima, const float* means, int64_t blocks, int64_t k0
   }
 }
 
-// ---- levels of the sum, kV blocks at once -------------------------------------------------------------------------------
+// ---- levels of the sum, kV blocks at once
+// -------------------------------------------------------------------------------
 
 // The values of the blocks within `aside` of each block k.., sorted; their number in each lane.
 template <int aside>
@@ -120,7 +121,8 @@ void levels(const float* maxima, const float* means, int64_t blocks, int64_t k0,
   }
 }
 
-// ---- sum of the envelopes --------------------------------------------------------------------------------------------
+// ---- sum of the envelopes
+// --------------------------------------------------------------------------------------------
 
 // kVectors vectors of fused from sample i on. w: the weights of this block, next: of the next one.
 template <int kVectors>

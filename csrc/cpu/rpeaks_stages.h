@@ -1,6 +1,6 @@
 #pragma once
-// What detect_rpeaks.cpp has of its own beside the front end (cpu/rpeaks_front.h): memory, gaps, separate maxima, sums at
-// full rate. Vectorised without fused multiply-add, so that every processor gets the same numbers.
+// What detect_rpeaks.cpp has of its own beside the front end (cpu/rpeaks_front.h): memory, gaps, separate maxima, sums
+// at full rate. Vectorised without fused multiply-add, so that every processor gets the same numbers.
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -148,11 +148,11 @@ inline float bridge(float* y, int64_t n, uint8_t* missing, float* origin) {
 PHYSIOCLR_SIMD void split(const float* y, int64_t hop, int64_t n, float* out) {
   if (hop == 2)
     for (int64_t i = 0; i < n; ++i) out[i] = y[2 * i];
-  else
-    std::memcpy(out, y, n * sizeof(float));
+  else std::memcpy(out, y, n * sizeof(float));
 }
 
-// out[i] for i in -pad..n+pad+kExcess: working sample hop * (begin + i) + h, the outermost ones repeated beyond the record.
+// out[i] for i in -pad..n+pad+kExcess: working sample hop * (begin + i) + h, the outermost ones repeated beyond the
+// record.
 inline void take_apart(const float* y, const WorkPlan& p, int64_t begin, int64_t n, int64_t h, float* out) {
   const int64_t count = (p.n - h + p.hop - 1) / p.hop;  // such samples in the record
   const int64_t lo = std::clamp<int64_t>(-begin, -p.pad, n + p.pad + kExcess);

@@ -1,8 +1,8 @@
-// physio_similarity on the CPU. Version 1 was a dot product per pair; version 2 kept 4 x 32 sums in registers; version 3,
-// this one, takes the register-blocked product of gemm.h into a 128 x 128 tile that stays in the cache, turns it into
-// the wanted form there, and writes whole lines past the cache. A matrix with itself is symmetric: each tile above the
-// diagonal is computed once and written twice, the second time transposed.
-// Every S_ij is one sum over k in rising order, so S is exactly symmetric and a mask agrees with the dense matrix.
+// physio_similarity on the CPU. Version 1 was a dot product per pair; version 2 kept 4 x 32 sums in registers; version
+// 3, this one, takes the register-blocked product of gemm.h into a 128 x 128 tile that stays in the cache, turns it
+// into the wanted form there, and writes whole lines past the cache. A matrix with itself is symmetric: each tile above
+// the diagonal is computed once and written twice, the second time transposed. Every S_ij is one sum over k in rising
+// order, so S is exactly symmetric and a mask agrees with the dense matrix.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -133,7 +133,9 @@ bool run(const SimilarityCall& call) {
   const PackedRows pa(a, cosine), pb(same ? Matrix<const float>{b.data, 0, b.cols} : b, cosine);
   if (!pa.finite || !pb.finite) return false;
   const PackedRows& right = same ? pa : pb;
-  const int64_t width = form == SimilarityOut::kFloat ? b.rows * 4 : form == SimilarityOut::kMask ? b.rows : (b.rows + 7) / 8;
+  const int64_t width = form == SimilarityOut::kFloat  ? b.rows * 4
+                        : form == SimilarityOut::kMask ? b.rows
+                                                       : (b.rows + 7) / 8;
   const bool stream = a.rows * width >= kStreamBytes;
   if (stream) advise_huge(call.out, a.rows * width);
   const Job job{a, b, form, call.threshold, call.out, stream};
@@ -150,8 +152,7 @@ bool run(const SimilarityCall& call) {
         const int64_t i0 = p * kTile, j0 = q * kTile;
         const int64_t ni = std::min(kTile, pa.total - i0), nj = std::min(kTile, right.total - j0);
         gemm_panels(pa.panel(i0), right.panel(j0), a.cols, ni, nj, tile.get(), kTile);
-        const PairTile pairs{tile.get(), ni, nj, a.cols, pa.panel(i0), right.panel(j0), pa.norms(i0),
-                             right.norms(j0)};
+        const PairTile pairs{tile.get(), ni, nj, a.cols, pa.panel(i0), right.panel(j0), pa.norms(i0), right.norms(j0)};
         cosine ? to_cosine(pairs) : to_rbf(pairs, call.inv_width);
         emit(job, tile.get(), i0, j0, a.rows, b.rows);
         if (same && p != q) {

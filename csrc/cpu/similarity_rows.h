@@ -13,7 +13,7 @@
 namespace physioclr::cpu {
 
 struct PackedRows {
-  int64_t cols, total;      // total: the rows, padded to whole panels
+  int64_t cols, total;  // total: the rows, padded to whole panels
   AlignedBuffer<float> panels;
   std::vector<float> norm;  // squared norms, padded to whole tiles; RBF only
   const float* norms(int64_t i) const { return norm.empty() ? nullptr : norm.data() + i; }  // of row i on
@@ -51,8 +51,8 @@ struct PairTile {
 };
 constexpr int64_t kPairCols = 128;
 
-// d[q] = sum_k ((half a_k - half b_kq) up unit)^2 for the 32 columns of a panel, with sign -1 of the sum in place of the
-// difference; a is a column of a panel.
+// d[q] = sum_k ((half a_k - half b_kq) up unit)^2 for the 32 columns of a panel, with sign -1 of the sum in place of
+// the difference; a is a column of a panel.
 inline __attribute__((always_inline)) void squared_differences(const float* a, const float* b, int64_t cols,
                                                                const RbfUnit& u, float sign, float* d) {
   typedef float V __attribute__((vector_size(64)));
@@ -138,7 +138,8 @@ inline __attribute__((always_inline)) void of_distance(const PairTile& t, double
       int here = 0;
 #pragma omp simd reduction(| : here)
       for (int64_t q = 0; q < kPanel; ++q) here |= !distance_is_sure(norm + n[q] - 2.0f * s[q], norm + n[q]);
-      if (here) squared_differences(t.a + r / kPanel * kPanel * t.cols + r % kPanel, t.b + c0 * t.cols, t.cols, u, 1.0f, d);
+      if (here)
+        squared_differences(t.a + r / kPanel * kPanel * t.cols + r % kPanel, t.b + c0 * t.cols, t.cols, u, 1.0f, d);
       for (int64_t q = 0; q < kPanel; ++q) {
         const float norms = norm + n[q], d2 = norms - 2.0f * s[q];
         s[q] = distance_is_sure(d2, norms) ? -d2 * width * width : -d[q];

@@ -1,6 +1,6 @@
 #pragma once
-// Sample values out of the frames of a WFDB signal file: the reader's inner loop. It has no CUDA twin: files are read by
-// the CPU. The formats are defined in signal(5) of the WFDB Applications Guide.
+// Sample values out of the frames of a WFDB signal file: the reader's inner loop. It has no CUDA twin: files are read
+// by the CPU. The formats are defined in signal(5) of the WFDB Applications Guide.
 #include <cstdint>
 
 namespace physioclr {

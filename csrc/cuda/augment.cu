@@ -1,5 +1,5 @@
-// augment and shuffle_beats on the GPU: two launches, whatever the plan; nothing is allocated and nothing waits. Compiled
-// with --fmad=false.
+// augment and shuffle_beats on the GPU: two launches, whatever the plan; nothing is allocated and nothing waits.
+// Compiled with --fmad=false.
 #include <algorithm>
 
 #include "cuda/augment_bwd_kernel.cuh"
@@ -42,10 +42,8 @@ void samples_of(AugmentArgs args, void* stream) {
   const bool mixes = is_on(plan, kBaselineWander) || is_on(plan, kPowerline) || is_on(plan, kMuscleNoise) ||
                      is_on(plan, kGaussianNoise) || (is_on(plan, kVcgRotation) && pass.leads == 12);
   const auto grid = static_cast<unsigned>(blocks);
-  if (mixes)
-    augment_kernel<In, T, true><<<grid, kAugThreads, 0, as_stream(stream)>>>(args);
-  else
-    augment_kernel<In, T, false><<<grid, kAugThreads, 0, as_stream(stream)>>>(args);
+  if (mixes) augment_kernel<In, T, true><<<grid, kAugThreads, 0, as_stream(stream)>>>(args);
+  else augment_kernel<In, T, false><<<grid, kAugThreads, 0, as_stream(stream)>>>(args);
   check(cudaGetLastError(), "augment");
 }
 
@@ -74,8 +72,7 @@ void run(const AugmentBwdCall& call, void* stream) {
     if (chunks > 65535) throw std::runtime_error("augment: more than 16,776,960 samples in a record");
     if (call.grad.type == Element::kDouble)
       augment_bwd_kernel<double><<<grid, kAugThreads, 0, as_stream(stream)>>>(args);
-    else
-      augment_bwd_kernel<float><<<grid, kAugThreads, 0, as_stream(stream)>>>(args);
+    else augment_bwd_kernel<float><<<grid, kAugThreads, 0, as_stream(stream)>>>(args);
     check(cudaGetLastError(), "augment backward");
   });
 }

@@ -66,10 +66,8 @@ struct Grad {
     if (!m.smooth) low = high = q - static_cast<int>(m.shift);
     while (low < high) {
       const int middle = (low + high) / 2;
-      if (position_at(s, steps, middle, samples, position) && floor(position) + 2 < q)
-        low = middle + 1;
-      else
-        high = middle;
+      if (position_at(s, steps, middle, samples, position) && floor(position) + 2 < q) low = middle + 1;
+      else high = middle;
     }
     for (int t = low; t >= begin && t < end && position_at(s, steps, t, samples, position); ++t) {
       const int whole = static_cast<int>(floor(position)), first = m.smooth ? whole - 1 : whole;
@@ -141,7 +139,8 @@ __global__ void __launch_bounds__(kAugThreads) augment_bwd_kernel(AugmentArgs ar
     turn_sincos(warp_turns(k / kGroup, k % kGroup, samples), steps.s1[k / kGroup][k % kGroup],
                 steps.c1[k / kGroup][k % kGroup]);
   for (int64_t view = 0; view < args.views; ++view) {
-    const RecordSlot slot = slot_of(args.workspace, view * args.call.pass.records + b, leads, args.call.pass.rpeaks.cols, nullptr);
+    const RecordSlot slot =
+        slot_of(args.workspace, view * args.call.pass.records + b, leads, args.call.pass.rpeaks.cols, nullptr);
     copy_state(slot.state, &s, team);
     team.sync();
     for (int k = team.rank; k < 36; k += team.size) {

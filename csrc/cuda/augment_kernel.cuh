@@ -20,7 +20,8 @@ struct WarpTables {
 
 PHYSIOCLR_HD void warp_steps(WarpTables& w, int64_t samples, int rank, int size) {
   for (int i = rank; i < kWarps * kGroup; i += size)
-    turn_sincos(warp_turns(i / kGroup, i % kGroup, samples), w.s1[i / kGroup][i % kGroup], w.c1[i / kGroup][i % kGroup]);
+    turn_sincos(warp_turns(i / kGroup, i % kGroup, samples), w.s1[i / kGroup][i % kGroup],
+                w.c1[i / kGroup][i % kGroup]);
 }
 
 PHYSIOCLR_HD void warp_groups(WarpTables& w, int64_t u0, int64_t samples, int rank, int size) {
@@ -55,10 +56,8 @@ PHYSIOCLR_HD bool through_corners(const RecordMap& m, int samples, double& posit
   int low = 0, high = corners;  // how many corners are not above the position
   while (low < high) {
     const int middle = (low + high) / 2;
-    if (c[middle].out <= position)
-      low = middle + 1;
-    else
-      high = middle;
+    if (c[middle].out <= position) low = middle + 1;
+    else high = middle;
   }
   if (low > 0) {
     const Corner a = c[low - 1];
@@ -76,17 +75,16 @@ PHYSIOCLR_HD int piece_at(const RecordMap& m, int t) {
   int low = 0, high = static_cast<int>(m.n_pieces);
   while (low + 1 < high) {
     const int middle = (low + high) / 2;
-    if (m.pieces[middle].dst <= t)
-      low = middle;
-    else
-      high = middle;
+    if (m.pieces[middle].dst <= t) low = middle;
+    else high = middle;
   }
   return low;
 }
 
 PHYSIOCLR_HD int within(int i, int samples) { return i < 0 ? 0 : i < samples ? i : samples - 1; }
 
-// The cross-fade over sample t of the shuffled record, which lies in piece k, as the number of its later piece; 0: none.
+// The cross-fade over sample t of the shuffled record, which lies in piece k, as the number of its later piece; 0:
+// none.
 PHYSIOCLR_HD int fade_at(const RecordMap& m, int k, int t) {
   if (t < m.pieces[k].dst + m.pieces[k].half) return k;
   return k + 1 < m.n_pieces && t >= m.pieces[k + 1].dst - m.pieces[k + 1].half ? k + 1 : 0;
@@ -218,10 +216,8 @@ PHYSIOCLR_HD bool time_masked(const RecordState& s, int t) {
   int low = 0, high = static_cast<int>(s.map.n_peaks);  // the first peak not before t - guard
   while (low < high) {
     const int middle = (low + high) / 2;
-    if (s.map.peaks[middle] < t - s.p.guard)
-      low = middle + 1;
-    else
-      high = middle;
+    if (s.map.peaks[middle] < t - s.p.guard) low = middle + 1;
+    else high = middle;
   }
   return low == s.map.n_peaks || s.map.peaks[low] > t + s.p.guard;
 }
@@ -291,7 +287,8 @@ __global__ void __launch_bounds__(kAugThreads, sizeof(T) == 8 ? 1 : 2) augment_k
   const int leads = static_cast<int>(args.call.pass.leads), samples = static_cast<int>(args.call.pass.samples);
   const int64_t views = args.views, splits = args.splits;
   const int64_t view = blockIdx.x % views, split = blockIdx.x / views % splits, b = blockIdx.x / (views * splits);
-  const RecordSlot slot = slot_of(args.workspace, view * args.call.pass.records + b, leads, args.call.pass.rpeaks.cols, nullptr);
+  const RecordSlot slot =
+      slot_of(args.workspace, view * args.call.pass.records + b, leads, args.call.pass.rpeaks.cols, nullptr);
   RecordState& s = *reinterpret_cast<RecordState*>(state);
   copy_state(slot.state, &s, team);
   team.sync();
@@ -317,8 +314,7 @@ __global__ void __launch_bounds__(kAugThreads, sizeof(T) == 8 ? 1 : 2) augment_k
     const int step = !noisy || twelve ? leads : kMaxChannels;  // leads whose noise fits into `noise`
     for (int l0 = 0; l0 < leads; l0 += step) {
       const int l1 = l0 + step < leads ? l0 + step : leads;
-      if (noisy)
-        noise_tile(s, slot, noise, t0, l0, twelve ? kMaxChannels : l1 - l0, twelve, team);
+      if (noisy) noise_tile(s, slot, noise, t0, l0, twelve ? kMaxChannels : l1 - l0, twelve, team);
       for (int i = team.rank; i < n; i += team.size) {
         const Reading r = reading_of(s, warp, t0, i, samples);
         const bool masked = time_masked(s, t0 + i);
@@ -326,7 +322,8 @@ __global__ void __launch_bounds__(kAugThreads, sizeof(T) == 8 ? 1 : 2) augment_k
           T v[kBatch];
 #pragma unroll
           for (int k = 0; k < kBatch; ++k) v[k] = T(float_of_bits(0x7fc00000u));
-          if (s.there) read_leads<kBatch>(s.map, r, x + l * place.row_samples, place.row_samples, scale, l, l1, samples, v);
+          if (s.there)
+            read_leads<kBatch>(s.map, r, x + l * place.row_samples, place.row_samples, scale, l, l1, samples, v);
           if constexpr (kMixes)
             if (turns) rotate(turn, v);
 #pragma unroll
@@ -337,7 +334,8 @@ __global__ void __launch_bounds__(kAugThreads, sizeof(T) == 8 ? 1 : 2) augment_k
               y = masked_value(y, true);
             } else {
               if (noisy) {
-                const float added = twelve ? lead_value(k, [&](int c) { return noise.out[c][i]; }) : noise.out[l + k - l0][i];
+                const float added =
+                    twelve ? lead_value(k, [&](int c) { return noise.out[c][i]; }) : noise.out[l + k - l0][i];
                 y = y * gain + static_cast<T>(added);
               } else if (changes) {
                 y = y * gain;

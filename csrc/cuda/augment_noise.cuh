@@ -1,6 +1,6 @@
 #pragma once
-// The additive noise of a tile on the GPU, in shared memory: per channel (electrode, or lead where there are not twelve),
-// by the whole block. The same sums in the same order as cpu/augment_noise.h. Bodies only, no launch.
+// The additive noise of a tile on the GPU, in shared memory: per channel (electrode, or lead where there are not
+// twelve), by the whole block. The same sums in the same order as cpu/augment_noise.h. Bodies only, no launch.
 #include <cstdint>
 
 #include "cuda/augment_record.cuh"
@@ -45,8 +45,8 @@ PHYSIOCLR_HD void noise_starts(const RecordParams& p, NoiseTile& n, int64_t t0, 
 }
 
 // Gaussian noise and tones of channels first .. first + count; an item is the four samples that share a Philox block.
-PHYSIOCLR_HD void noise_items(const RecordState& s, const RecordSlot& slot, NoiseTile& n, int64_t t0, int first, int count,
-                              bool electrodes, int rank, int size) {
+PHYSIOCLR_HD void noise_items(const RecordState& s, const RecordSlot& slot, NoiseTile& n, int64_t t0, int first,
+                              int count, bool electrodes, int rank, int size) {
   const RecordParams& p = s.p;
   const float sd = static_cast<float>(electrodes ? p.gaussian * kElectrodeSd : p.gaussian);
   for (int item = rank; item < count * (kAugTile / 4); item += size) {
@@ -87,7 +87,8 @@ PHYSIOCLR_HD int64_t first_node(const RecordParams& p, int64_t t0) {
 
 PHYSIOCLR_HD void node_items(const RecordState& s, NoiseTile& n, int64_t t0, int channel, int rank, int size) {
   const int64_t first = first_node(s.p, t0);
-  const double end = floor((static_cast<double>(t0) + (kAugTile - 1)) * s.p.muscle_rate) - static_cast<double>(first) + 4;
+  const double end =
+      floor((static_cast<double>(t0) + (kAugTile - 1)) * s.p.muscle_rate) - static_cast<double>(first) + 4;
   const int groups = (static_cast<int>(end) + kGroup - 1) / kGroup;  // at most kAugGroups: 0.675 nodes a sample
   for (int item = rank; item < 2 * groups * kLanes; item += size) {
     const int half = item & 1, q = item >> 1;
@@ -103,14 +104,14 @@ PHYSIOCLR_HD void muscle_items(const RecordState& s, NoiseTile& n, float share, 
     const int node = static_cast<int>(whole - first);
     float w[4];
     bspline_weights(static_cast<float>(at - whole), w);
-    n.out[c][i] += share * (four_taps(n.nodes[0] + node, w) * n.in_phase[i] +
-                            four_taps(n.nodes[1] + node, w) * n.quadrature[i]);
+    n.out[c][i] +=
+        share * (four_taps(n.nodes[0] + node, w) * n.in_phase[i] + four_taps(n.nodes[1] + node, w) * n.quadrature[i]);
   }
 }
 
 // The noise of channels first .. first + count of a tile, by the whole block.
-PHYSIOCLR_HD void noise_tile(const RecordState& s, const RecordSlot& slot, NoiseTile& n, int64_t t0, int first, int count,
-                             bool electrodes, const Block& team) {
+PHYSIOCLR_HD void noise_tile(const RecordState& s, const RecordSlot& slot, NoiseTile& n, int64_t t0, int first,
+                             int count, bool electrodes, const Block& team) {
   noise_starts(s.p, n, t0, team.rank, team.size);
   team.sync();
   noise_items(s, slot, n, t0, first, count, electrodes, team.rank, team.size);

@@ -116,7 +116,8 @@ __global__ void augment_record_kernel(AugmentArgs args) {
   team.sync();
   build_map(team, s.p, draws, pass.fs, samples, s.map);
   const int n = channels(leads);
-  for (int64_t l = team.rank; l < leads; l += team.size) slot.dropped[l] = lead_dropped(pass.plan, s.p, draws, l, leads);
+  for (int64_t l = team.rank; l < leads; l += team.size)
+    slot.dropped[l] = lead_dropped(pass.plan, s.p, draws, l, leads);
   for (int c = team.rank; c < n && s.noisy; c += team.size) {
     double a[kTones], bb[kTones];
     channel_tones(s.p, draws, c, n != leads, a, bb);

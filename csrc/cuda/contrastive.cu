@@ -30,11 +30,11 @@ void launch(const ContrastiveSumsCall<T>& call, cudaStream_t stream) {
   const ContrastTile<T>& tile = call.tile;
   const ContrastSettings& set = call.settings;
   if (tile.rows == 0 || tile.cols == 0) return;
-#define CALL(M, S)                                                                                                     \
-  contrastive_row_sums_kernel<T, M, S><<<blocks(tile.rows, 1), kSumThreads, 0, stream>>>(tile, set, call.row_state);   \
-  if (call.col_state)                                                                                                  \
-    contrastive_col_sums_kernel<T, M, S>                                                                               \
-        <<<blocks(tile.cols, kColLanes), dim3(kColLanes, kColGroups), 0, stream>>>(tile, set, call.col_state)
+#define CALL(M, S)                                                                                                   \
+  contrastive_row_sums_kernel<T, M, S><<<blocks(tile.rows, 1), kSumThreads, 0, stream>>>(tile, set, call.row_state); \
+  if (call.col_state)                                                                                                \
+  contrastive_col_sums_kernel<T, M, S>                                                                               \
+      <<<blocks(tile.cols, kColLanes), dim3(kColLanes, kColGroups), 0, stream>>>(tile, set, call.col_state)
   PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
   check(cudaGetLastError(), "hybrid_contrastive_loss (sums)");

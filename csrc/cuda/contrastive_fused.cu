@@ -6,7 +6,8 @@ namespace physioclr::cuda {
 namespace {
 
 constexpr int kWarpColumns = 2;  // WN of every launch: 64 columns a tile, 32 of SplitHalf
-// WM, the first that fits into shared memory: with 256 columns 4 on compute capability 9.0, 2 on 8.0; SplitHalf 3 on 9.0.
+// WM, the first that fits into shared memory: with 256 columns 4 on compute capability 9.0, 2 on 8.0; SplitHalf 3
+// on 9.0.
 template <class X>
 constexpr int kWarpRows[2] = {4, 2};
 template <>
@@ -62,7 +63,8 @@ int64_t block_rows(int dk, int fk) {
   if (attribute(cudaDevAttrComputeCapabilityMajor, device) < 8) return 0;
   const int64_t room = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   for (const int wm : kWarpRows<X>)
-    if (fused_shared<X>(dk, fk, wm, kWarpColumns, true) <= room && fused_shared<X>(dk, fk, wm, kWarpColumns, false) <= room)
+    if (fused_shared<X>(dk, fk, wm, kWarpColumns, true) <= room &&
+        fused_shared<X>(dk, fk, wm, kWarpColumns, false) <= room)
       return 32 * wm;
   return 0;
 }

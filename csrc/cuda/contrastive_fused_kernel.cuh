@@ -4,12 +4,12 @@
 // time, in shared memory; the next tile arrives while it computes. Each warp makes 32 x 32 pairs (SplitHalf: 32 x 16).
 // Version 1 is contrastive_kernel.cuh around torch.mm; this is version 2.
 //
-// X says what is multiplied (ContrastRows). Half and BFloat: the embeddings times a power of 2, s = x_i . x_j r_i r_j, and
-// coefficients rounded to X before the second product, as softmax weights are in attention kernels (Dao 2023). Float32
-// embeddings rounded to Half have the 11-bit significand of TF32 at twice its rate. SplitHalf: x = high + low, of which
-// high high + high low + low high has float32 accuracy (Ootomo & Yokota 2022, section 3), the features' form with any X.
-// The factor 1024 tau n keeps coefficients within float16's range.
-// Bodies only, so that this file also compiles for the host (tests/host_sim).
+// X says what is multiplied (ContrastRows). Half and BFloat: the embeddings times a power of 2, s = x_i . x_j r_i r_j,
+// and coefficients rounded to X before the second product, as softmax weights are in attention kernels (Dao 2023).
+// Float32 embeddings rounded to Half have the 11-bit significand of TF32 at twice its rate. SplitHalf: x = high + low,
+// of which high high + high low + low high has float32 accuracy (Ootomo & Yokota 2022, section 3), the features' form
+// with any X. The factor 1024 tau n keeps coefficients within float16's range. Bodies only, so that this file also
+// compiles for the host (tests/host_sim).
 #include <cstdint>
 
 #include "core/contrastive_math.h"
@@ -20,8 +20,8 @@
 namespace physioclr::cuda {
 
 constexpr int kSkew = 8;  // 16-bit numbers between the rows in shared memory: rows of a fragment in different banks
-// SplitHalf: tiles after which the gradient is added to memory. Tensor cores cut their sums off (Fasi et al. 2021); cut off
-// in each of thousands of tiles they would be short by more than float32's accuracy allows.
+// SplitHalf: tiles after which the gradient is added to memory. Tensor cores cut their sums off (Fasi et al. 2021); cut
+// off in each of thousands of tiles they would be short by more than float32's accuracy allows.
 constexpr int kFlush = 64;
 // Columns of a warp. Numbers of two parts need the room of two.
 template <class X>
@@ -39,8 +39,9 @@ PHYSIOCLR_HD int64_t fused_shared(int dk, int fk, int wm, int wn, bool backward)
 
 // One block per padded row: x times 2^-e, r = inv_norm 2^e, and the split features.
 template <class E, class X>
-__global__ void contrastive_fused_prepare_kernel(const E* anchor, int64_t n, int64_t d, const float* features, int64_t f,
-                                                 const int32_t* group, ContrastRows<X> out, double* inv_norm) {
+__global__ void contrastive_fused_prepare_kernel(const E* anchor, int64_t n, int64_t d, const float* features,
+                                                 int64_t f, const int32_t* group, ContrastRows<X> out,
+                                                 double* inv_norm) {
   __shared__ double part[kRowThreads];
   const int64_t i = blockIdx.x;
   const bool in = i < n;
@@ -78,18 +79,20 @@ struct FusedTile {
   static constexpr int kRows = 32 * WM, kCols = kWarpCols<X> * WN, kThreads = 32 * WM * WN;
   static constexpr int kWidth = kParts * DK, kX = kWidth + kSkew, kG = kParts * kCols + kSkew;
   static constexpr int kOut = DK / WN / 8;  // 16 x 8 results of a warp side by side in the second product
-  struct Column {  // of the columns in shared memory
+  struct Column {                           // of the columns in shared memory
     float r, a, b;
     int32_t id;
   };
   const ContrastRows<X> in;
   const float* const w;  // weights of the columns; null in the forward pass
-  unsigned char* const shared;  // rows, their features; two buffers of columns: rows, features, their Column; coefficients
+  unsigned char* const
+      shared;  // rows, their features; two buffers of columns: rows, features, their Column; coefficients
   int f_row, lane, wm, wn;
   int i0, j0, count;  // first row, first column, number of tiles; rows are numbered in 32 bits, as groups are
 
   // The block of rows blockIdx.x from `begin` on and strip blockIdx.y of `tiles` tiles; starts the first copies.
-  __device__ FusedTile(unsigned char* p, const ContrastRows<X>& rows, const float* weights, int64_t begin, int64_t tiles)
+  __device__ FusedTile(unsigned char* p, const ContrastRows<X>& rows, const float* weights, int64_t begin,
+                       int64_t tiles)
       : in(rows), w(weights), shared(p), f_row(2 * rows.fk + kSkew) {
     const int tid = threadIdx.x, warp = tid / 32;
     lane = tid % 32, wm = warp / WN, wn = warp % WN;
@@ -126,7 +129,8 @@ struct FusedTile {
     fetch(j0 + tile * kCols, kCols, xj(s), fj(s));
     for (int c = threadIdx.x; c < kCols; c += kThreads) {
       const int j = j0 + tile * kCols + c;
-      col(s)[c] = {in.r[j], w ? w[2 * static_cast<int64_t>(j)] : 0.0f, w ? w[2 * static_cast<int64_t>(j) + 1] : 0.0f, in.id[j]};
+      col(s)[c] = {in.r[j], w ? w[2 * static_cast<int64_t>(j)] : 0.0f, w ? w[2 * static_cast<int64_t>(j) + 1] : 0.0f,
+                   in.id[j]};
     }
   }
   // Waits for a tile and starts the copy of the next; the buffer that holds it.
@@ -298,7 +302,8 @@ __global__ void __launch_bounds__(32 * WM * WN)
     ri[q] = in.r[i];
     idi[q] = in.id[i];
   }
-  PairSums<float> sums[4] = {PairSums<float>(safe), PairSums<float>(safe), PairSums<float>(safe), PairSums<float>(safe)};
+  PairSums<float> sums[4] = {PairSums<float>(safe), PairSums<float>(safe), PairSums<float>(safe),
+                             PairSums<float>(safe)};
   for (int k = 0; k < t.count; ++k) {
     const int s = t.next(k);
     float cosine[2][Tile::kN][4], similarity[2][Tile::kN][4];
@@ -350,8 +355,8 @@ __device__ void fused_coefficients(const Tile& t, int s, const float cosine[2][T
 // with the factor kCoefficientScale tau n.
 template <class X, int DK, int WM, int WN, int FLUSH = kFlush>
 __global__ void __launch_bounds__(32 * WM * WN)
-    contrastive_fused_backward_kernel(ContrastRows<X> in, ContrastSettings set, int64_t begin, int64_t end, int64_t tiles,
-                                      const float* w, const double* log_tn, int64_t d, float* grad_h) {
+    contrastive_fused_backward_kernel(ContrastRows<X> in, ContrastSettings set, int64_t begin, int64_t end,
+                                      int64_t tiles, const float* w, const double* log_tn, int64_t d, float* grad_h) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
   using Tile = FusedTile<X, DK, WM, WN>;
   PHYSIOCLR_DYNAMIC_SHARED(unsigned char, shared);

@@ -1,6 +1,7 @@
 #pragma once
-// hybrid_contrastive_loss around the caller's products: rows before and after, sums and coefficients of a tile of cosines.
-// Every sum has a fixed order. Bodies only, no launch, so that this file also compiles for the host (tests/host_sim).
+// hybrid_contrastive_loss around the caller's products: rows before and after, sums and coefficients of a tile of
+// cosines. Every sum has a fixed order. Bodies only, no launch, so that this file also compiles for the host
+// (tests/host_sim).
 #include <cstdint>
 
 #include "core/contrastive_math.h"
@@ -97,10 +98,9 @@ __global__ void contrastive_coefficients_kernel(ContrastTile<T> t, ContrastSetti
   const int64_t r = blockIdx.y, c = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (c >= t.cols) return;
   T& s = t.s[r * t.cols + c];
-  s = is_pair(t.id_i[r], t.id_j[c])
-          ? pair_coefficient<T, MODE, SAFE>(s, t.f[r * t.cols + c], w_i[2 * r], w_i[2 * r + 1], w_j[2 * c],
-                                            w_j[2 * c + 1], scale)
-          : T(0);
+  s = is_pair(t.id_i[r], t.id_j[c]) ? pair_coefficient<T, MODE, SAFE>(s, t.f[r * t.cols + c], w_i[2 * r],
+                                                                      w_i[2 * r + 1], w_j[2 * c], w_j[2 * c + 1], scale)
+                                    : T(0);
 }
 
 // One block per owned row.
@@ -146,8 +146,8 @@ __global__ void contrastive_finish_kernel(const double* stats, const int64_t* co
 }
 
 // One block: *log_tn = log(tau n), n the rows that count.
-__global__ void contrastive_log_tn_kernel(const int64_t* counts, int64_t rows, int64_t n_views,
-                                                 ContrastSettings set, double* log_tn) {
+__global__ void contrastive_log_tn_kernel(const int64_t* counts, int64_t rows, int64_t n_views, ContrastSettings set,
+                                          double* log_tn) {
   __shared__ double part[kListThreads];
   double used = 0;
   for (int64_t i = threadIdx.x; i < rows; i += blockDim.x) used += counts_row(counts + 2 * i, n_views, set.mode);

@@ -25,8 +25,7 @@ void detect(const RpeaksCall<T>& call, void* stream) {
     check(cudaGetLastError(), "detect_rpeaks (leads)");
   }
   rpeaks_record_kernel<T><<<static_cast<unsigned>(ecg.records), kRecordThreads, 0, as_stream(stream)>>>(
-      ecg.data, static_cast<int>(ecg.leads), plan, work, call.index.data, call.index.cols, call.count,
-      call.quality);
+      ecg.data, static_cast<int>(ecg.leads), plan, work, call.index.data, call.index.cols, call.count, call.quality);
   check(cudaGetLastError(), "detect_rpeaks (records)");
 }
 

@@ -1,7 +1,7 @@
 #pragma once
-// detect_rpeaks on the device: two kernels whatever the batch. The first, one block a lead, is in detect_rpeaks_lead.cuh;
-// the second, here, is one block a record: sum of the envelopes, candidates, choice, refinement.
-// Bodies only, no launch, so that this file also compiles for the host (tests/host_sim).
+// detect_rpeaks on the device: two kernels whatever the batch. The first, one block a lead, is in
+// detect_rpeaks_lead.cuh; the second, here, is one block a record: sum of the envelopes, candidates, choice,
+// refinement. Bodies only, no launch, so that this file also compiles for the host (tests/host_sim).
 #include <cstdint>
 
 #include "core/rpeaks_place.h"
@@ -58,7 +58,8 @@ __device__ inline float sharpness_at(const float* weights, const float* env, int
   return sharpness(low, high, z);
 }
 
-// As vote of the CPU; a lane works on one lead, and lane 0 adds the votes in the order of the leads. sum: of kMostWindow.
+// As vote of the CPU; a lane works on one lead, and lane 0 adds the votes in the order of the leads. sum: of
+// kMostWindow.
 __device__ inline int vote(const float* slow, int leads, const RpeaksPlan& p, int t, int lo, int hi, float z,
                            const float* share, float* sum, int otherwise) {
   const unsigned all = 0xffffffffu;
@@ -94,8 +95,8 @@ __device__ inline int vote(const float* slow, int leads, const RpeaksPlan& p, in
 
 // As refine of the CPU; a warp works on one beat. base, share: scratch of one float a lead; sum: of kMostWindow.
 template <class T>
-__device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWork& work, int64_t row, int peak, float z,
-                      float* base, float* share, float* sum) {
+__device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWork& work, int64_t row, int peak,
+                      float z, float* base, float* share, float* sum) {
   const unsigned all = 0xffffffffu;
   const int lane = threadIdx.x % 32, t = peak * p.hop;
   const float* slow = work.slow + row * p.n;
@@ -143,15 +144,17 @@ __device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWo
   __syncwarp();
   coarse = __shfl_sync(all, coarse, 0);
   const int centre = coarse * p.step + p.step / 2;
-  const int from = centre > p.fine ? centre - p.fine : 0, to = centre + p.fine < p.samples ? centre + p.fine : p.samples - 1;
+  const int from = centre > p.fine ? centre - p.fine : 0,
+            to = centre + p.fine < p.samples ? centre + p.fine : p.samples - 1;
   bool valid = false;
   for (int i = from + lane; i <= to; i += 32) {
     float v = 0;
     for (int l = 0; l < leads; ++l) {
       const float w = share[l];
       if (w == 0) continue;
-      const float d = (despiked(x + static_cast<int64_t>(l) * p.samples, p.samples, i, p.spike) - work.origin[row + l]) *
-                      work.gain[row + l];
+      const float d =
+          (despiked(x + static_cast<int64_t>(l) * p.samples, p.samples, i, p.spike) - work.origin[row + l]) *
+          work.gain[row + l];
       if (is_finite(d)) {
         v += w * d;
         valid = true;
@@ -293,8 +296,8 @@ __global__ void __launch_bounds__(kRecordThreads)
   float* base = work.base + (b * (kRecordThreads / 32) + warp) * leads;
   float* share = work.share + (b * (kRecordThreads / 32) + warp) * leads;
   for (int k = warp; k < found; k += kRecordThreads / 32) {
-    const int where = refine(ecg + row * p.samples, leads, p, work, row, cand[chosen[k]], z[chosen[k]], base, share,
-                             window[warp]);
+    const int where =
+        refine(ecg + row * p.samples, leads, p, work, row, cand[chosen[k]], z[chosen[k]], base, share, window[warp]);
     if (tid % 32 == 0) at[k] = where;
   }
   __syncthreads();

@@ -1,8 +1,8 @@
 #pragma once
 // detect_rpeaks on the device, first kernel: one block a lead makes its working rate, bridges its gaps and computes its
-// envelopes and weights. The method is told at the head of csrc/cpu/detect_rpeaks.cpp, and every decision here is that of
-// core/rpeaks_math.h in the same order of operations, so the beats are the CPU's, index for index (products and sums are
-// fused only where fmaf says so). Bodies only, no launch, so that this file also compiles for the host.
+// envelopes and weights. The method is told at the head of csrc/cpu/detect_rpeaks.cpp, and every decision here is that
+// of core/rpeaks_math.h in the same order of operations, so the beats are the CPU's, index for index (products and sums
+// are fused only where fmaf says so). Bodies only, no launch, so that this file also compiles for the host.
 #include <cstdint>
 
 #include "core/reconstruction_math.h"
@@ -15,25 +15,25 @@ namespace physioclr::cuda {
 using namespace rpeaks;
 
 constexpr int kLeadThreads = 128, kRecordThreads = 128, kRhythmThreads = 64;
-constexpr int kRawTile = 1024;  // samples at full rate
-constexpr int kEnvTile = 256;   // envelope samples
+constexpr int kRawTile = 1024;    // samples at full rate
+constexpr int kEnvTile = 256;     // envelope samples
 constexpr int kFusedHere = 1024;  // envelope samples of a record that fit in shared memory: 16 s
-constexpr int kStatLanes = 16;  // lanes of maximum_and_sum
+constexpr int kStatLanes = 16;    // lanes of maximum_and_sum
 
 // The caller's scratch (rpeaks_work divides it up). Rows: one for each record and lead; a row has kBands bands.
 struct RpeaksWork {
-  float *slow, *env;                     // (rows, n), (rows, bands, m)
+  float *slow, *env;                       // (rows, n), (rows, bands, m)
   float *maxima, *means, *level, *weight;  // (rows, bands, blocks)
-  float *origin, *gain;                  // (rows)
-  int32_t* alive;                        // (rows) whether the lead has a signal
-  uint8_t* missing;                      // (rows, n), written where a lead has gaps
-  float* fused;                          // (records, m)
-  float *top, *mean, *height, *noise;    // (records, blocks): of the sum
+  float *origin, *gain;                    // (rows)
+  int32_t* alive;                          // (rows) whether the lead has a signal
+  uint8_t* missing;                        // (rows, n), written where a lead has gaps
+  float* fused;                            // (records, m)
+  float *top, *mean, *height, *noise;      // (records, blocks): of the sum
   float *amp, *z, *doubt, *rhythm, *cost;  // (records, most), cost (records, most, kLookBack)
-  double* value;                         // (records, most)
-  int32_t *cand, *back, *chosen, *at;    // (records, most)
-  uint8_t *mark, *before;                // (records, most)
-  float *base, *share;                   // (records, warps, leads)
+  double* value;                           // (records, most)
+  int32_t *cand, *back, *chosen, *at;      // (records, most)
+  uint8_t *mark, *before;                  // (records, most)
+  float *base, *share;                     // (records, warps, leads)
 };
 
 // Most candidates of a record: they are more than the separation apart.
@@ -148,8 +148,8 @@ __device__ inline void bridge_gaps(float* y, const uint8_t* missing, int n, int 
 
 // Both envelopes of kEnvTile samples from `begin` on. half: the working samples around them, the even ones and (hop 2)
 // the odd ones apart, so that neighbouring lanes read neighbouring words.
-__device__ inline void envelope_tile(float (*half)[kEnvTile + 2 * kMostReach], const RpeaksPlan& p, int begin, float floor,
-                                     const float* y, const uint8_t* missing, float* env) {
+__device__ inline void envelope_tile(float (*half)[kEnvTile + 2 * kMostReach], const RpeaksPlan& p, int begin,
+                                     float floor, const float* y, const uint8_t* missing, float* env) {
   for (int h = 0; h < p.hop; ++h)
     for (int j = threadIdx.x; j < kEnvTile + 2 * kMostReach; j += blockDim.x) {
       const int s = (begin - kMostReach + j) * p.hop + h;

@@ -1,7 +1,7 @@
 #pragma once
-// physio_neighbors: a block takes kPairTile rows of a, makes kPairTile x kPairTile similarities at a time (pair_tile.cuh)
-// and keeps the k best of each row in a heap, in the memory of the results. One thread keeps a row. Nothing is N x M.
-// Bodies only, no launch, so that this file also compiles for the host (tests/host_sim).
+// physio_neighbors: a block takes kPairTile rows of a, makes kPairTile x kPairTile similarities at a time
+// (pair_tile.cuh) and keeps the k best of each row in a heap, in the memory of the results. One thread keeps a row.
+// Nothing is N x M. Bodies only, no launch, so that this file also compiles for the host (tests/host_sim).
 #include <cstdint>
 
 #include "cuda/pair_tile.cuh"
@@ -9,8 +9,8 @@
 
 namespace physioclr::cuda {
 
-// The k best so far: key[0], index[0] is the worst of them. Key: the cosine, or minus |a - b|^2 / (2 sigma^2). A total order,
-// so the result does not depend on the order of arrival.
+// The k best so far: key[0], index[0] is the worst of them. Key: the cosine, or minus |a - b|^2 / (2 sigma^2). A total
+// order, so the result does not depend on the order of arrival.
 struct NeighborHeap {
   float* key;
   int64_t* index;
@@ -54,8 +54,8 @@ struct NeighborHeap {
 
 // scale: of row_scale_kernel. A pair whose similarity is NaN is not a neighbour.
 __global__ void neighbors_kernel(const float* a, int64_t n, const float* b, int64_t m, int64_t cols, bool self,
-                                 bool cosine, double inv_width, const int64_t* group, int64_t k,
-                                 const float* scale_a, const float* scale_b, int64_t* index, float* similarity) {
+                                 bool cosine, double inv_width, const int64_t* group, int64_t k, const float* scale_a,
+                                 const float* scale_b, int64_t* index, float* similarity) {
   __shared__ PairShared<float> tile;
   __shared__ float keys[kPairTile][kPairTile + 1];
   const int x = threadIdx.x, y = threadIdx.y, tid = y * kPairSide + x;

@@ -20,7 +20,8 @@ __device__ T scaled_element(const T* x, const T* root, int64_t row, int64_t at) 
 }
 
 // acc[r][c] = (a root_a^2)_(i0 + 4 y + r) . (b root_b^2)_(j0 + 4 x + c), thread (x, y); a root may be null (1): that of
-// 1 / |x| is a float where 1 / |x| is none. Rows past the end count as 0. Each sum runs over k in rising order, so that transposing a and b gives the same bits.
+// 1 / |x| is a float where 1 / |x| is none. Rows past the end count as 0. Each sum runs over k in rising order, so that
+// transposing a and b gives the same bits.
 template <class T>
 __device__ void pair_products(const T* a, const T* root_a, int64_t rows_a, const T* b, const T* root_b, int64_t rows_b,
                               int64_t cols, int64_t i0, int64_t j0, PairShared<T>& tile, T acc[4][4]) {

@@ -22,8 +22,9 @@ void gradient(const PeakLossBwdCall<T>& call, void* stream) {
   const int64_t chunks = (x.samples + kReconThreads - 1) / kReconThreads;
   if (chunks > 65535) throw std::runtime_error("peak_reconstruction_loss: more than 16,776,960 samples in a record");
   const dim3 grid(static_cast<unsigned>(x.records), static_cast<unsigned>(chunks));
-  peak_reconstruction_bwd_kernel<T><<<grid, kReconThreads, 0, as_stream(stream)>>>(
-      call.x_hat.data, x.data, x.leads, x.samples, call.rpeaks.data, call.rpeaks.cols, call.half, call.scale, call.grad);
+  peak_reconstruction_bwd_kernel<T>
+      <<<grid, kReconThreads, 0, as_stream(stream)>>>(call.x_hat.data, x.data, x.leads, x.samples, call.rpeaks.data,
+                                                      call.rpeaks.cols, call.half, call.scale, call.grad);
   check(cudaGetLastError(), "peak_reconstruction_loss backward");
 }
 

@@ -24,8 +24,8 @@ struct PairRows {
 };
 
 // sum_k (difference of a_i and b_j)^2 in units of u; with sign -1 of their sum. Slow, for the few pairs that need it.
-__device__ inline float squared_difference(const PairRows& p, int64_t i, int64_t j, const float* root_a, const float* root_b,
-                                           const RbfUnit& u, float sign) {
+__device__ inline float squared_difference(const PairRows& p, int64_t i, int64_t j, const float* root_a,
+                                           const float* root_b, const RbfUnit& u, float sign) {
   float d = 0.0f;
   for (int64_t k = 0; k < p.cols; ++k) {
     const float t = scaled_difference(scaled_element(p.a, root_a, i, i * p.cols + k),
@@ -39,7 +39,8 @@ __device__ inline float squared_difference(const PairRows& p, int64_t i, int64_t
 __device__ inline float to_cosine(const PairRows& p, int64_t i, int64_t j, float s) {
   const float sure = sure_cosine(p.cols);
   if (!(s > sure || s < -sure)) return s;
-  const float half = 0.5f * squared_difference(p, i, j, p.scale_a, p.scale_b, RbfUnit{1.0f, 1.0f, 1.0f, 1.0f}, s < 0 ? -1.0f : 1.0f);
+  const float half =
+      0.5f * squared_difference(p, i, j, p.scale_a, p.scale_b, RbfUnit{1.0f, 1.0f, 1.0f, 1.0f}, s < 0 ? -1.0f : 1.0f);
   return s < 0 ? half - 1.0f : 1.0f - half;
 }
 

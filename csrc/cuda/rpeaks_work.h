@@ -7,7 +7,8 @@
 namespace physioclr::cuda {
 
 // Fills *work with addresses from `start` on (nullptr: only measures); returns the bytes.
-inline int64_t rpeaks_work(const RpeaksPlan& p, int64_t records, int64_t leads, unsigned char* start, RpeaksWork* work) {
+inline int64_t rpeaks_work(const RpeaksPlan& p, int64_t records, int64_t leads, unsigned char* start,
+                           RpeaksWork* work) {
   int64_t used = 0;
   const auto take = [&](auto*& array, int64_t count) {
     array = start ? reinterpret_cast<std::remove_reference_t<decltype(array)>>(start + used) : nullptr;

@@ -7,9 +7,9 @@
 
 namespace physioclr::cuda {
 
-// One block of kPairSide x kPairSide threads makes kPairTile x kPairTile pairs (pair_tile.cuh). Version 1 made one pair a
-// thread, which left it waiting for shared memory: two loads a product, here half of one.
-// form: 0 float32, 1 bool bytes, 2 packed bits (np.packbits order).
+// One block of kPairSide x kPairSide threads makes kPairTile x kPairTile pairs (pair_tile.cuh). Version 1 made one pair
+// a thread, which left it waiting for shared memory: two loads a product, here half of one. form: 0 float32, 1 bool
+// bytes, 2 packed bits (np.packbits order).
 __global__ void similarity_kernel(const float* a, int64_t n, const float* b, int64_t m, int64_t cols, bool cosine,
                                   double inv_width, int form, float threshold, const float* scale_a,
                                   const float* scale_b, void* out) {

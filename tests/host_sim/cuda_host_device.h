@@ -1,6 +1,6 @@
 #pragma once
-// What CUDA kernels may call, for the host: barriers, warp functions, atomics, vector types, a few intrinsics. Add what a
-// kernel needs, with the device's semantics, including what it leaves undefined: that ends the test here.
+// What CUDA kernels may call, for the host: barriers, warp functions, atomics, vector types, a few intrinsics. Add what
+// a kernel needs, with the device's semantics, including what it leaves undefined: that ends the test here.
 #include <cmath>
 #include <type_traits>
 
@@ -86,15 +86,33 @@ inline void yield() { Fibers::current->leave_turn(); }
 // core/macros.h has the device's form: T* name, of as many bytes as the launch asks for.
 #define PHYSIOCLR_DYNAMIC_SHARED(T, name) T* const name = reinterpret_cast<T*>(hostsim::block.shared)
 
-struct alignas(8) float2 { float x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(8) int2 { int x, y; };
-struct alignas(16) int4 { int x, y, z, w; };
-struct alignas(8) uint2 { unsigned x, y; };
-struct alignas(16) uint4 { unsigned x, y, z, w; };
-struct alignas(16) double2 { double x, y; };
-struct alignas(4) short2 { short x, y; };
-struct alignas(8) short4 { short x, y, z, w; };
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(8) int2 {
+  int x, y;
+};
+struct alignas(16) int4 {
+  int x, y, z, w;
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(16) double2 {
+  double x, y;
+};
+struct alignas(4) short2 {
+  short x, y;
+};
+struct alignas(8) short4 {
+  short x, y, z, w;
+};
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline int2 make_int2(int x, int y) { return {x, y}; }
@@ -253,7 +271,8 @@ T atomicCAS(T* at, std::type_identity_t<T> expected, std::type_identity_t<T> v) 
   return expected;
 }
 
-// ---- intrinsics ------------------------------------------------------------------------------------------------------
+// ---- intrinsics
+// ------------------------------------------------------------------------------------------------------
 
 template <class T>
 T __ldg(const T* p) {

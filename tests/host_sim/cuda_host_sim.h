@@ -1,12 +1,12 @@
 #pragma once
-// Runs CUDA kernel bodies on host threads, so that their logic, their bounds and their barriers are tested without a GPU.
-// One thread per CUDA thread, one block after the other; __shared__ becomes a static, which is then one copy per block.
-// Under ThreadSanitizer a missing __syncthreads() or __syncwarp() shows as a data race, under AddressSanitizer a bad index
-// as a bad access (every array of a test, and dynamic shared memory, is its own heap block). A barrier that not all
-// threads reach, a mask that does not fit and a shuffle from an absent lane end the test with a message.
-// With HOSTSIM_FIBERS defined the threads take turns on one host thread: no race is seen, but many records are quick.
-// HOSTSIM_BLOCKS=reverse runs the blocks from the last to the first: a block that needs another one's result then fails.
-// Not covered: two blocks that write one element in either order alike, the device's memory model, its limits.
+// Runs CUDA kernel bodies on host threads, so that their logic, their bounds and their barriers are tested without a
+// GPU. One thread per CUDA thread, one block after the other; __shared__ becomes a static, which is then one copy per
+// block. Under ThreadSanitizer a missing __syncthreads() or __syncwarp() shows as a data race, under AddressSanitizer a
+// bad index as a bad access (every array of a test, and dynamic shared memory, is its own heap block). A barrier that
+// not all threads reach, a mask that does not fit and a shuffle from an absent lane end the test with a message. With
+// HOSTSIM_FIBERS defined the threads take turns on one host thread: no race is seen, but many records are quick.
+// HOSTSIM_BLOCKS=reverse runs the blocks from the last to the first: a block that needs another one's result then
+// fails. Not covered: two blocks that write one element in either order alike, the device's memory model, its limits.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -50,7 +50,8 @@ void launch_shared(Kernel kernel, dim3 grid, dim3 block_dim, size_t shared_bytes
   blockDim = block_dim;
   const unsigned threads = block_dim.x * block_dim.y * block_dim.z;
   const uint64_t blocks = static_cast<uint64_t>(grid.x) * grid.y * grid.z;
-  if (threads == 0 || threads > 1024 || blocks == 0) fail("a launch without threads, or with more than 1024 in a block");
+  if (threads == 0 || threads > 1024 || blocks == 0)
+    fail("a launch without threads, or with more than 1024 in a block");
   const char* order = std::getenv("HOSTSIM_BLOCKS");
   const bool reverse = order != nullptr && std::strcmp(order, "reverse") == 0;
   Events events;

@@ -24,8 +24,8 @@ __global__ void warp_sum_kernel(const int* x, int n, int* sum) {
   }
 }
 
-// Each warp reverses its 32 values through dynamic shared memory and counts the odd ones; lanes 20 on leave early in the
-// second half, where the rest meets without them. 32 ints of shared memory a warp.
+// Each warp reverses its 32 values through dynamic shared memory and counts the odd ones; lanes 20 on leave early in
+// the second half, where the rest meets without them. 32 ints of shared memory a warp.
 __global__ void warp_reverse_kernel(const int* x, int* reversed, unsigned* odd, int* rest) {
   PHYSIOCLR_DYNAMIC_SHARED(int, tile);
   const int t = threadIdx.x, lane = t % 32, base = t - lane;

@@ -105,7 +105,8 @@ struct Warp {
     uint32_t none = 0;
     if (!__atomic_compare_exchange_n(&m.mask, &none, mask, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED) && none != mask)
       fail("lanes of one warp call a warp function with different masks");
-    hostsim::meet<kOrders>(m, events, [&] { return __builtin_popcount(mask & __atomic_load_n(&alive, __ATOMIC_RELAXED)); });
+    hostsim::meet<kOrders>(m, events,
+                           [&] { return __builtin_popcount(mask & __atomic_load_n(&alive, __ATOMIC_RELAXED)); });
   }
 };
 

@@ -1,5 +1,5 @@
-// augment and its adjoint: the CUDA kernels on host threads against the CPU kernels, bit for bit, on ragged sizes: every
-// field, two views, every element type, gathered batches, records split over blocks.
+// augment and its adjoint: the CUDA kernels on host threads against the CPU kernels, bit for bit, on ragged sizes:
+// every field, two views, every element type, gathered batches, records split over blocks.
 #include "cuda_host_sim.h"
 
 #include <cstring>
@@ -19,12 +19,13 @@ struct Field {
   int row;
   double settings[kSettings];
 };
-static const Field kShuffle = {kBeatShuffle, {1, 0}}, kShuffleTp = {kBeatShuffle, {1, 1}}, kWarp = {kTimeWarp, {1, 0, 0.3}},
-                   kRr = {kRrScale, {1, 0.7, 1.4}}, kCropped = {kCrop, {1, 0.5, 1}},
-                   kMask = {kTimeMask, {1, 0.02, 0.1, 1, 3, 0.3, 0.02}}, kDropout = {kLeadDropout, {1, 0.5, 2, 2147483648.0}},
-                   kTurned = {kVcgRotation, {1, -15, 15}}, kGain = {kAmplitudeScale, {1, 0.8, 1.25}},
-                   kWander = {kBaselineWander, {1, 0.1, 0.2, 0.05, 0.5}}, kMains = {kPowerline, {1, 0.01, 0.03, 0}},
-                   kMuscle = {kMuscleNoise, {1, 0.01, 0.04, 20, 120}}, kGaussian = {kGaussianNoise, {1, 0.005, 0.02}};
+static const Field kShuffle = {kBeatShuffle, {1, 0}}, kShuffleTp = {kBeatShuffle, {1, 1}},
+                   kWarp = {kTimeWarp, {1, 0, 0.3}}, kRr = {kRrScale, {1, 0.7, 1.4}}, kCropped = {kCrop, {1, 0.5, 1}},
+                   kMask = {kTimeMask, {1, 0.02, 0.1, 1, 3, 0.3, 0.02}},
+                   kDropout = {kLeadDropout, {1, 0.5, 2, 2147483648.0}}, kTurned = {kVcgRotation, {1, -15, 15}},
+                   kGain = {kAmplitudeScale, {1, 0.8, 1.25}}, kWander = {kBaselineWander, {1, 0.1, 0.2, 0.05, 0.5}},
+                   kMains = {kPowerline, {1, 0.01, 0.03, 0}}, kMuscle = {kMuscleNoise, {1, 0.01, 0.04, 20, 120}},
+                   kGaussian = {kGaussianNoise, {1, 0.005, 0.02}};
 
 static AugmentPlan plan_of(std::vector<Field> fields) {
   AugmentPlan plan{};
@@ -82,7 +83,11 @@ static void put(unsigned char* to, Element type, double v) {
   BFloat w;
   from_compute(f, h);
   from_compute(f, w);
-  std::memcpy(to, type == Element::kInt16 ? static_cast<const void*>(&i) : type == Element::kHalf ? &h.bits : &w.bits, 2);
+  std::memcpy(to,
+              type == Element::kInt16  ? static_cast<const void*>(&i)
+              : type == Element::kHalf ? &h.bits
+                                       : &w.bits,
+              2);
 }
 
 template <class In, class T>
@@ -90,7 +95,8 @@ static void forward(const Case& c) {
   const int64_t rows = c.gathered ? c.records + 2 : c.records, wide = c.gathered ? c.samples + 37 : c.samples;
   const int64_t size = rows * c.leads * wide, out_size = kViews * c.records * c.leads * c.samples;
   hostsim::Random random(c.samples + c.leads);
-  hostsim::Array<unsigned char> x(size * bytes_of(c.in)), got(out_size * bytes_of(c.out)), want(out_size * bytes_of(c.out));
+  hostsim::Array<unsigned char> x(size * bytes_of(c.in)), got(out_size * bytes_of(c.out)),
+      want(out_size * bytes_of(c.out));
   for (int64_t i = 0; i < size; ++i)
     put(&x[i * bytes_of(c.in)], c.in, i % 97 == 5 ? std::numeric_limits<double>::quiet_NaN() : random());
   hostsim::Array<float> scale(rows * c.leads);
@@ -109,7 +115,8 @@ static void forward(const Case& c) {
   call.x = {x.get(), c.in};
   if (raw) call.scale = scale.get(), call.scale_stride = c.gathered ? c.leads : 0;
   if (c.gathered) call.gather = {row.get(), start.get(), rows, wide};
-  call.pass = {plan_of(c.fields), 250.0, {kSeeds, kViews}, c.records, c.leads, c.samples, ids.get(), {peaks.get(), rows, kColumns}};
+  call.pass = {plan_of(c.fields), 250.0,     {kSeeds, kViews}, c.records,
+               c.leads,           c.samples, ids.get(),        {peaks.get(), rows, kColumns}};
   call.y = {want.get(), c.out}, call.rpeaks_out = cpu_index.get(), call.count_out = cpu_count.get();
   cpu::run(call);
   call.y = {got.get(), c.out}, call.rpeaks_out = index.get(), call.count_out = count.get();
@@ -143,7 +150,8 @@ static void backward(int64_t records, int64_t leads, int64_t samples, std::vecto
   for (int64_t i = 0; i < gy.size(); ++i) gy[i] = static_cast<T>(random());
   hostsim::Array<int32_t> peaks(records * kColumns);
   fill_peaks(peaks, records, samples, random);
-  const AugmentPass pass{plan_of(fields), 250.0, {kSeeds, kViews}, records, leads, samples, nullptr, {peaks.get(), records, kColumns}};
+  const AugmentPass pass{plan_of(fields), 250.0,   {kSeeds, kViews}, records,
+                         leads,           samples, nullptr,          {peaks.get(), records, kColumns}};
   cpu::run(AugmentBwdCall{{gy.get(), type}, pass, {cpu_gx.get(), type}, nullptr});
   const AugmentCall call = cuda::as_pass({{gy.get(), type}, pass, {gx.get(), type}, nullptr});
   hostsim::Array<unsigned char> workspace(kViews * records * cuda::slot_bytes(leads, kColumns));
@@ -159,8 +167,8 @@ static void backward(int64_t records, int64_t leads, int64_t samples, std::vecto
 }
 
 int main() {
-  const std::vector<Field> every = {kShuffle, kWarp,  kRr,     kCropped, kMask,   kDropout,
-                                    kTurned,  kGain,  kWander, kMains,   kMuscle, kGaussian};
+  const std::vector<Field> every = {kShuffle, kWarp, kRr,     kCropped, kMask,   kDropout,
+                                    kTurned,  kGain, kWander, kMains,   kMuscle, kGaussian};
   for (const Field& f : every) forward<float, float>({1, 12, 151, {f}});
   forward<float, float>({2, 12, 1134, every});
   forward<float, float>({2, 2, 700, {kShuffleTp, kRr, kCropped, kMask}, Element::kFloat, Element::kFloat, 2});

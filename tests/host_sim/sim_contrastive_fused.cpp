@@ -30,9 +30,10 @@ static void compare(Contrast mode, double tau, int64_t begin, int64_t end, int64
   }
   const ContrastRows<X> rows{x.get(), split.get(), r.get(), id.get(), padded, kWidth, fk};
   const ContrastRows<X> rows2{x2.get(), split2.get(), r2.get(), id2.get(), padded, kWidth, fk};
-  hostsim::launch(cuda::contrastive_fused_prepare_kernel<E, X>, {static_cast<unsigned>(padded)}, {8}, anchor.get(), n, d,
-                  features.get(), f, group.get(), rows, inv.get());
-  cpu::run(ContrastiveFusedPrepareCall<E, X>{{anchor.get(), n, d}, {features.get(), n, f}, group.get(), rows2, inv2.get()});
+  hostsim::launch(cuda::contrastive_fused_prepare_kernel<E, X>, {static_cast<unsigned>(padded)}, {8}, anchor.get(), n,
+                  d, features.get(), f, group.get(), rows, inv.get());
+  cpu::run(
+      ContrastiveFusedPrepareCall<E, X>{{anchor.get(), n, d}, {features.get(), n, f}, group.get(), rows2, inv2.get()});
   for (int64_t i = 0; i < size; ++i) hostsim::expect_near(to_compute(x[i]), to_compute(x2[i]), 0, "x", i);
   for (int64_t i = 0; i < padded; ++i) {
     hostsim::expect_near(r[i], r2[i], 1e-6, "r", i);
@@ -49,9 +50,9 @@ static void compare(Contrast mode, double tau, int64_t begin, int64_t end, int64
   const unsigned blocks = static_cast<unsigned>((own + kRows - 1) / kRows);
   const int64_t tiles = (padded / kCols + strips - 1) / strips;
   Array<double> state(strips * own * kRowState), state2(strips * own * kRowState);
-  hostsim::launch_shared(cuda::contrastive_fused_rows_kernel<X, kWidth, WM, WN>, {blocks, static_cast<unsigned>(strips)},
-                         {32 * WM * WN}, cuda::fused_shared<X>(kWidth, fk, WM, WN, false), rows, set, begin, end, tiles,
-                         state.get());
+  hostsim::launch_shared(cuda::contrastive_fused_rows_kernel<X, kWidth, WM, WN>,
+                         {blocks, static_cast<unsigned>(strips)}, {32 * WM * WN},
+                         cuda::fused_shared<X>(kWidth, fk, WM, WN, false), rows, set, begin, end, tiles, state.get());
   cpu::run(ContrastiveFusedSumsCall<X>{rows, set, begin, {state2.get(), strips, own, kRowState}});
   Array<double> stats(n * 3), log_tn(1);
   Array<int64_t> counts(n * 2);
@@ -79,14 +80,14 @@ static void compare(Contrast mode, double tau, int64_t begin, int64_t end, int64
 
   Array<float> w(padded * 2), w2(padded * 2), grad(strips * own * d), grad2(strips * own * d);
   for (int64_t i = 0; i < grad.size(); ++i) grad[i] = NAN;  // strips without a tile are to write zeros
-  hostsim::launch(cuda::contrastive_fused_weights_kernel, {static_cast<unsigned>((padded + 15) / 16)}, {16}, stats.get(),
-                  counts.get(), n, padded, v, set, w.get());
+  hostsim::launch(cuda::contrastive_fused_weights_kernel, {static_cast<unsigned>((padded + 15) / 16)}, {16},
+                  stats.get(), counts.get(), n, padded, v, set, w.get());
   hostsim::launch_shared(cuda::contrastive_fused_backward_kernel<X, kWidth, WM, WN, 3>,
                          {blocks, static_cast<unsigned>(strips)}, {32 * WM * WN},
-                         cuda::fused_shared<X>(kWidth, fk, WM, WN, true), rows, set, begin, end, tiles, w.get(), log_tn.get(),
-                         d, grad.get());
-  cpu::run(ContrastiveFusedGradientCall<X>{rows, set, begin, {stats.get(), n, 3}, counts.get(), v, log_tn.get(), w2.get(),
-                                           {grad2.get(), strips, own, d}});
+                         cuda::fused_shared<X>(kWidth, fk, WM, WN, true), rows, set, begin, end, tiles, w.get(),
+                         log_tn.get(), d, grad.get());
+  cpu::run(ContrastiveFusedGradientCall<X>{
+      rows, set, begin, {stats.get(), n, 3}, counts.get(), v, log_tn.get(), w2.get(), {grad2.get(), strips, own, d}});
   for (int64_t i = 0; i < padded * 2; ++i) hostsim::expect_near(w[i], w2[i], 1e-6 * std::fabs(w2[i]), "weights", i);
   double most = 0;
   for (int64_t i = 0; i < own * d; ++i) most = std::fmax(most, std::fabs(grad2[i]));

@@ -26,8 +26,8 @@ static void launch(const ContrastiveSumsCall<T>& call) {
   const ContrastTile<T>& t = call.tile;
   const ContrastSettings& set = call.settings;
   const unsigned rows = static_cast<unsigned>(t.rows), cols = static_cast<unsigned>((t.cols + 7) / 8);
-#define CALL(M, S)                                                                                        \
-  hostsim::launch(cuda::contrastive_row_sums_kernel<T, M, S>, {rows}, {16}, t, set, call.row_state);  \
+#define CALL(M, S)                                                                                   \
+  hostsim::launch(cuda::contrastive_row_sums_kernel<T, M, S>, {rows}, {16}, t, set, call.row_state); \
   hostsim::launch(cuda::contrastive_col_sums_kernel<T, M, S>, {cols}, {8, 4}, t, set, call.col_state)
   PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
@@ -38,7 +38,8 @@ static void launch(const ContrastiveCoefficientsCall<T>& call) {
   const ContrastTile<T>& t = call.tile;
   const ContrastSettings& set = call.settings;
   const dim3 grid{static_cast<unsigned>((t.cols + 7) / 8), static_cast<unsigned>(t.rows)};
-#define CALL(M, S) hostsim::launch(cuda::contrastive_coefficients_kernel<T, M, S>, grid, {8}, t, set, call.w_i, call.w_j)
+#define CALL(M, S) \
+  hostsim::launch(cuda::contrastive_coefficients_kernel<T, M, S>, grid, {8}, t, set, call.w_i, call.w_j)
   PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
 }
@@ -58,9 +59,10 @@ static void compare(Contrast mode, double tau, bool mean_pairs) {
   for (int64_t i = 0; i < v * own * d; ++i) from_compute(static_cast<T>(random()), views[i]);
   for (int64_t i = 0; i < n * f; ++i) features[i] = i / f == 4 ? T(0) : static_cast<T>(random());
   for (int64_t i = 0; i < n; ++i) id[i] = id2[i] = static_cast<int32_t>(i / 2);
-  hostsim::launch(cuda::contrastive_prepare_kernel<T, E>, {static_cast<unsigned>(n)}, {8}, anchor.get(),
-                  d, features.get(), f, h.get(), unit.get(), inv.get(), id.get());
-  cpu::run(ContrastivePrepareCall<E>{{anchor.get(), n, d}, {features.get(), n, f}, h2.get(), unit2.get(), inv2.get(), id2.get()});
+  hostsim::launch(cuda::contrastive_prepare_kernel<T, E>, {static_cast<unsigned>(n)}, {8}, anchor.get(), d,
+                  features.get(), f, h.get(), unit.get(), inv.get(), id.get());
+  cpu::run(ContrastivePrepareCall<E>{
+      {anchor.get(), n, d}, {features.get(), n, f}, h2.get(), unit2.get(), inv2.get(), id2.get()});
   same(h, h2, tol, "h");
   same(unit, unit2, tol, "unit");
   same(inv, inv2, 1e-12, "inv_norm");
@@ -101,20 +103,20 @@ static void compare(Contrast mode, double tau, bool mean_pairs) {
   Array<int64_t> counts(n * 2), counts2(n * 2);
   for (int64_t i = 0; i < n * 3; ++i) stats[i] = stats2[i] = 0.3;
   for (int64_t i = 0; i < n * 2; ++i) counts[i] = counts2[i] = i % 3;
-  hostsim::launch(cuda::contrastive_row_stats_kernel<T, E>, {static_cast<unsigned>(own)}, {8},
-                  anchor.get(), views.get(), v, begin, own, d, inv.get(), row.get(), int64_t{2}, set, stats.get() + 3 * begin,
+  hostsim::launch(cuda::contrastive_row_stats_kernel<T, E>, {static_cast<unsigned>(own)}, {8}, anchor.get(),
+                  views.get(), v, begin, own, d, inv.get(), row.get(), int64_t{2}, set, stats.get() + 3 * begin,
                   counts.get() + 2 * begin);
   const ContrastBatch<E> batch{{anchor.get(), n, d}, {views.get(), v, own, d}, begin};
-  cpu::run(ContrastiveRowStatsCall<E>{batch, inv.get(), {row.get(), 2, own, kRowState}, set, stats2.get() + 3 * begin,
-                                      counts2.get() + 2 * begin});
+  cpu::run(ContrastiveRowStatsCall<E>{
+      batch, inv.get(), {row.get(), 2, own, kRowState}, set, stats2.get() + 3 * begin, counts2.get() + 2 * begin});
   same(stats, stats2, 1e-12, "stats");
   same(counts, counts2, 0, "counts");
 
   Array<T> w(n * 2), w2(n * 2), loss(1);
   Array<double> log_tn(1), log_tn2(1);
   Array<int64_t> skipped(1);
-  hostsim::launch(cuda::contrastive_finish_kernel<T>, {1}, {16}, stats.get(), counts.get(), n, v, mode,
-                  loss.get(), skipped.get());
+  hostsim::launch(cuda::contrastive_finish_kernel<T>, {1}, {16}, stats.get(), counts.get(), n, v, mode, loss.get(),
+                  skipped.get());
   double mean = 0;
   int64_t used = 0;
   for (int64_t i = 0; i < n; ++i)
@@ -122,7 +124,8 @@ static void compare(Contrast mode, double tau, bool mean_pairs) {
   hostsim::expect_near(loss[0], used ? mean / used : 0, tol * 10, "loss", 0);
   hostsim::expect_near(static_cast<double>(skipped[0]), static_cast<double>(n - used), 0, "skipped", 0);
   hostsim::launch(cuda::contrastive_log_tn_kernel, {1}, {16}, counts.get(), n, v, set, log_tn.get());
-  hostsim::launch(cuda::contrastive_weights_kernel<T>, {2}, {16}, stats.get(), counts.get(), n, v, set, log_tn.get(), w.get());
+  hostsim::launch(cuda::contrastive_weights_kernel<T>, {2}, {16}, stats.get(), counts.get(), n, v, set, log_tn.get(),
+                  w.get());
   cpu::run(ContrastiveWeightsCall<T>{{stats.get(), n, 3}, counts.get(), v, set, log_tn2.get(), w2.get()});
   same(log_tn, log_tn2, 1e-12, "log_tn");
   same(w, w2, tol, "weights");
@@ -139,11 +142,19 @@ static void compare(Contrast mode, double tau, bool mean_pairs) {
   Array<E> ga(own * d), ga2(own * d), gv(v * own * d), gv2(v * own * d);
   for (int64_t i = 0; i < 2 * own * d; ++i) g[i] = g2[i] = static_cast<T>(random());
   const double outer = 1.5;
-  hostsim::launch(cuda::contrastive_row_gradients_kernel<T, E>, {static_cast<unsigned>(own)}, {8}, &outer,
-                  anchor.get(), views.get(), v, begin, own, d, inv.get(), g.get(), int64_t{2}, stats.get(), counts.get(),
+  hostsim::launch(cuda::contrastive_row_gradients_kernel<T, E>, {static_cast<unsigned>(own)}, {8}, &outer, anchor.get(),
+                  views.get(), v, begin, own, d, inv.get(), g.get(), int64_t{2}, stats.get(), counts.get(),
                   log_tn.get(), set, ga.get(), gv.get());
-  cpu::run(ContrastiveRowGradientsCall<E>{&outer, batch, inv.get(), {g2.get(), 2, own, d}, stats.get(), counts.get(),
-                                          log_tn.get(), set, ga2.get(), gv2.get()});
+  cpu::run(ContrastiveRowGradientsCall<E>{&outer,
+                                          batch,
+                                          inv.get(),
+                                          {g2.get(), 2, own, d},
+                                          stats.get(),
+                                          counts.get(),
+                                          log_tn.get(),
+                                          set,
+                                          ga2.get(),
+                                          gv2.get()});
   const double stored = sizeof(E) == 2 ? 1.0 / 128 : tol;  // one unit in the last place of bfloat16
   same(ga, ga2, stored, "anchor's gradient");
   same(gv, gv2, stored, "the views' gradient");

@@ -1,6 +1,6 @@
-// detect_rpeaks: the CUDA kernels on host threads against the CPU kernel. Everything must be the same, index for index and
-// in every bit of the quality: on ragged sizes and rates, gaps, flat and huge leads, and on the records shipped with the
-// package (HOSTSIM_RECORDS says how many of them).
+// detect_rpeaks: the CUDA kernels on host threads against the CPU kernel. Everything must be the same, index for index
+// and in every bit of the quality: on ragged sizes and rates, gaps, flat and huge leads, and on the records shipped
+// with the package (HOSTSIM_RECORDS says how many of them).
 #include "cuda_host_sim.h"
 
 #include <algorithm>
@@ -15,8 +15,8 @@
 using namespace physioclr;
 
 template <class T>
-static int64_t compare(hostsim::Array<T>& x, int64_t records, int64_t leads, int64_t samples, double fs, int64_t columns,
-                       const char* what) {
+static int64_t compare(hostsim::Array<T>& x, int64_t records, int64_t leads, int64_t samples, double fs,
+                       int64_t columns, const char* what) {
   const rpeaks::RpeaksPlan plan = rpeaks::device_plan(rpeaks::WorkPlan(samples, fs), samples);
   cuda::RpeaksWork work;
   hostsim::Array<unsigned char> scratch(cuda::rpeaks_work(plan, records, leads, nullptr, &work) + 256);
@@ -25,12 +25,16 @@ static int64_t compare(hostsim::Array<T>& x, int64_t records, int64_t leads, int
   hostsim::Array<int32_t> index(records * columns), cpu_index(records * columns), count(records), cpu_count(records);
   hostsim::Array<float> quality(records), cpu_quality(records);
   if (leads > 0 && !plan.too_short)
-    hostsim::launch(cuda::rpeaks_lead_kernel<T>, {static_cast<unsigned>(records * leads)}, {cuda::kLeadThreads}, x.get(),
-                    plan, work);
+    hostsim::launch(cuda::rpeaks_lead_kernel<T>, {static_cast<unsigned>(records * leads)}, {cuda::kLeadThreads},
+                    x.get(), plan, work);
   hostsim::launch(cuda::rpeaks_record_kernel<T>, {static_cast<unsigned>(records)}, {cuda::kRecordThreads}, x.get(),
                   static_cast<int>(leads), plan, work, index.get(), columns, count.get(), quality.get());
-  cpu::run(RpeaksCall<T>{{x.get(), records, leads, samples}, fs, {cpu_index.get(), records, columns},
-                         cpu_count.get(), cpu_quality.get(), nullptr});
+  cpu::run(RpeaksCall<T>{{x.get(), records, leads, samples},
+                         fs,
+                         {cpu_index.get(), records, columns},
+                         cpu_count.get(),
+                         cpu_quality.get(),
+                         nullptr});
   int64_t beats = 0;
   for (int64_t b = 0; b < records; ++b) {
     hostsim::expect_near(count[b], cpu_count[b], 0, what, b);
@@ -101,13 +105,13 @@ static void shipped(int64_t most) {
 
 int main() {
   made_up(2, 12, 2600, 500, 0.02, 27);
-  made_up(3, 1, 1134, 250, 0.1, 4);    // more beats than columns
-  made_up(3, 2, 901, 100, 0.05, 20);   // every second working sample is an envelope sample
-  made_up(2, 3, 777, 50, 0.02, 80);    // every one is
-  made_up(2, 2, 9000, 4000, 0.02, 20); // 32 samples a working sample
-  made_up(2, 1, 2900, 128, 0.5, 120);  // noise; longer than shared memory holds
-  made_up(1, 3, 2000, 360, 0.1, 0);    // no columns
-  made_up(2, 2, 129, 500, 0.02, 3);    // too short
+  made_up(3, 1, 1134, 250, 0.1, 4);     // more beats than columns
+  made_up(3, 2, 901, 100, 0.05, 20);    // every second working sample is an envelope sample
+  made_up(2, 3, 777, 50, 0.02, 80);     // every one is
+  made_up(2, 2, 9000, 4000, 0.02, 20);  // 32 samples a working sample
+  made_up(2, 1, 2900, 128, 0.5, 120);   // noise; longer than shared memory holds
+  made_up(1, 3, 2000, 360, 0.1, 0);     // no columns
+  made_up(2, 2, 129, 500, 0.02, 3);     // too short
   made_up(2, 1, 1, 360, 0.02, 3);
   const char* records = std::getenv("HOSTSIM_RECORDS");
   shipped(records ? std::atoll(records) : 2);

@@ -23,7 +23,8 @@ int main() {
   hostsim::Array<unsigned> odd(n / 32);
   for (int i = 0; i < n; ++i) x[i] = i * 7 % 64;
   for (int i = 0; i < n; ++i) rest[i] = -1;
-  hostsim::launch_shared(warp_reverse_kernel, {1}, {n}, n * sizeof(int), x.get(), reversed.get(), odd.get(), rest.get());
+  hostsim::launch_shared(warp_reverse_kernel, {1}, {n}, n * sizeof(int), x.get(), reversed.get(), odd.get(),
+                         rest.get());
   for (int i = 0; i < n; ++i) {
     const int lane = i % 32, base = i - lane, want = x[base + 31 - lane];
     hostsim::expect_near(reversed[i], want, 0, "reversed", i);

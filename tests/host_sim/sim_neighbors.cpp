@@ -26,10 +26,18 @@ static void compare(int64_t n, int64_t m, int64_t f, int64_t k, bool cosine, boo
   const int64_t* ids = groups ? group.get() : nullptr;
   const double inv = 0.2236;
   hostsim::launch(cuda::neighbors_kernel, {static_cast<unsigned>((n + cuda::kPairTile - 1) / cuda::kPairTile)},
-                  {cuda::kPairSide, cuda::kPairSide}, a.get(), n, b, m, f, self, cosine, inv, ids, k, scale.get(), scale_b,
-                  index.get(), similarity.get());
-  cpu::run(NeighborsCall{{a.get(), n, f}, {b, m, f}, self, cosine ? Similarity::kCosine : Similarity::kRbf, inv, ids, k,
-                         nullptr, index2.get(), similarity2.get()});
+                  {cuda::kPairSide, cuda::kPairSide}, a.get(), n, b, m, f, self, cosine, inv, ids, k, scale.get(),
+                  scale_b, index.get(), similarity.get());
+  cpu::run(NeighborsCall{{a.get(), n, f},
+                         {b, m, f},
+                         self,
+                         cosine ? Similarity::kCosine : Similarity::kRbf,
+                         inv,
+                         ids,
+                         k,
+                         nullptr,
+                         index2.get(),
+                         similarity2.get()});
   for (int64_t i = 0; i < n * k; ++i) {
     if ((similarity[i] == similarity[i]) != (similarity2[i] == similarity2[i])) ++hostsim::failures;
     if (similarity[i] == similarity[i]) hostsim::expect_near(similarity[i], similarity2[i], 1e-6, "similarity", i);
@@ -38,10 +46,10 @@ static void compare(int64_t n, int64_t m, int64_t f, int64_t k, bool cosine, boo
 }
 
 int main() {
-  compare(70, 0, 5, 9, false, true, true);    // squared distances of whole numbers: exact
+  compare(70, 0, 5, 9, false, true, true);  // squared distances of whole numbers: exact
   compare(70, 133, 4, 7, false, false, false);
   compare(3, 2, 1, 5, false, false, false);
-  compare(66, 0, 1, 3, true, true, false);    // one feature: cosines of -1, 0 and 1
+  compare(66, 0, 1, 3, true, true, false);  // one feature: cosines of -1, 0 and 1
   compare(5, 130, 1, 129, true, false, false);
   return hostsim::finish("physio_neighbors");
 }

@@ -26,8 +26,8 @@ static void compare(int64_t records, int64_t leads, int64_t samples, int64_t hal
       peaks[b * columns + k] = k < b % (columns + 1) ? static_cast<int32_t>(k * (samples - 1) / (columns * 2)) : -1;
   }
   const unsigned threads = 64;
-  hostsim::launch(cuda::peak_reconstruction_fwd_kernel<T>, {static_cast<unsigned>(records)}, {threads}, p.get(), q.get(),
-                  leads, samples, peaks.get(), columns, half, sum.get(), count.get());
+  hostsim::launch(cuda::peak_reconstruction_fwd_kernel<T>, {static_cast<unsigned>(records)}, {threads}, p.get(),
+                  q.get(), leads, samples, peaks.get(), columns, half, sum.get(), count.get());
   hostsim::launch(cuda::peak_reconstruction_bwd_kernel<T>,
                   {static_cast<unsigned>(records), static_cast<unsigned>((samples + threads - 1) / threads)}, {threads},
                   p.get(), q.get(), leads, samples, peaks.get(), columns, half, scale.get(), grad.get());

@@ -6,9 +6,10 @@
 
 using namespace physioclr;
 
-// offset: of all features, so that products alone cannot tell the rows apart; the last rows of b are rows of a, and their
-// opposites.
-static void compare(int64_t n, int64_t m, int64_t f, bool cosine, int form, float offset = 0.0f, float scale_all = 1.0f) {
+// offset: of all features, so that products alone cannot tell the rows apart; the last rows of b are rows of a, and
+// their opposites.
+static void compare(int64_t n, int64_t m, int64_t f, bool cosine, int form, float offset = 0.0f,
+                    float scale_all = 1.0f) {
   hostsim::Array<float> a(n * f), b(m * f), scale(n + m), cpu_scale(n + m);
   hostsim::Random random(n * 1000 + m);
   for (int64_t i = 0; i < n * f; ++i) a[i] = static_cast<float>(random() + offset) * scale_all;
@@ -25,16 +26,23 @@ static void compare(int64_t n, int64_t m, int64_t f, bool cosine, int form, floa
   hostsim::launch(cuda::row_scale_kernel<0>, {blocks_m}, {32}, b.get(), m, f, cosine, scale.get() + n);
   const unsigned gx = static_cast<unsigned>((m + cuda::kPairTile - 1) / cuda::kPairTile);
   const unsigned gy = static_cast<unsigned>((n + cuda::kPairTile - 1) / cuda::kPairTile);
-  hostsim::launch(cuda::similarity_kernel, {gx, gy}, {cuda::kPairSide, cuda::kPairSide}, a.get(), n, b.get(), m, f, cosine, inv,
-                  form, threshold, scale.get(), scale.get() + n, static_cast<void*>(got.get()));
-  cpu::run(SimilarityCall{{a.get(), n, f}, {b.get(), m, f}, cosine ? Similarity::kCosine : Similarity::kRbf, inv,
-                          static_cast<SimilarityOut>(form), threshold, cpu_scale.get(), want.get()});
+  hostsim::launch(cuda::similarity_kernel, {gx, gy}, {cuda::kPairSide, cuda::kPairSide}, a.get(), n, b.get(), m, f,
+                  cosine, inv, form, threshold, scale.get(), scale.get() + n, static_cast<void*>(got.get()));
+  cpu::run(SimilarityCall{{a.get(), n, f},
+                          {b.get(), m, f},
+                          cosine ? Similarity::kCosine : Similarity::kRbf,
+                          inv,
+                          static_cast<SimilarityOut>(form),
+                          threshold,
+                          cpu_scale.get(),
+                          want.get()});
   for (int64_t i = 0; i < n * width; ++i) {
-    if (form == 0 && offset + scale_all != 1.0f && !(reinterpret_cast<float*>(got.get())[i] <= 1.0f)) ++hostsim::failures;
+    if (form == 0 && offset + scale_all != 1.0f && !(reinterpret_cast<float*>(got.get())[i] <= 1.0f))
+      ++hostsim::failures;
     if (form == 0)
-      hostsim::expect_near(reinterpret_cast<float*>(got.get())[i], reinterpret_cast<float*>(want.get())[i], 2e-6, "S", i);
-    else
-      hostsim::expect_near(got[i], want[i], 0, form == 1 ? "mask" : "packed", i);
+      hostsim::expect_near(reinterpret_cast<float*>(got.get())[i], reinterpret_cast<float*>(want.get())[i], 2e-6, "S",
+                           i);
+    else hostsim::expect_near(got[i], want[i], 0, form == 1 ? "mask" : "packed", i);
   }
 }
 

@@ -1,6 +1,6 @@
 // Every CPU kernel on arrays of random size, empty axes among them, and of random values, NaN, infinite and huge ones
-// among them:  random_calls ROUNDS SEED. Each array is its own allocation of exactly its size, so that one element too far
-// is seen. What comes out is not looked at here: the tests do that.
+// among them:  random_calls ROUNDS SEED. Each array is its own allocation of exactly its size, so that one element too
+// far is seen. What comes out is not looked at here: the tests do that.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -35,7 +35,9 @@ static void set(float& x, double v) { x = static_cast<float>(v); }
 static void set(double& x, double v) { x = v; }
 static void set(Half& x, double v) { from_compute(static_cast<float>(v), x); }
 static void set(BFloat& x, double v) { from_compute(static_cast<float>(v), x); }
-static void set(int16_t& x, double v) { x = static_cast<int16_t>(v != v ? -32768.0 : std::fmin(std::fmax(v * 1000, -32768), 32767)); }
+static void set(int16_t& x, double v) {
+  x = static_cast<int16_t>(v != v ? -32768.0 : std::fmin(std::fmax(v * 1000, -32768), 32767));
+}
 
 enum class Values { kPlain, kGaps, kWild };
 template <class T>
@@ -75,15 +77,20 @@ static void rpeaks() {
   Array<int32_t> index(records * beats), count(records);
   Array<float> quality(records);
   const double rates[] = {50, 100, 250, 257.3, 360, 500, 1000, 4000};
-  cpu::run(RpeaksCall<T>{{x.get(), records, leads, samples}, rates[whole(0, 7)], {index.get(), records, beats},
-                         count.get(), quality.get(), nullptr});
+  cpu::run(RpeaksCall<T>{{x.get(), records, leads, samples},
+                         rates[whole(0, 7)],
+                         {index.get(), records, beats},
+                         count.get(),
+                         quality.get(),
+                         nullptr});
 }
 
 template <class T>
 static void peak_loss() {
   const int64_t records = length(4), leads = length(12), samples = length(600), beats = length(9), half = length(60);
   const int64_t n = records * leads * samples;
-  auto x_hat = values<T>(n, kind_of_values()), x = values<T>(n, kind_of_values()), scale = values<T>(records, Values::kPlain);
+  auto x_hat = values<T>(n, kind_of_values()), x = values<T>(n, kind_of_values()),
+       scale = values<T>(records, Values::kPlain);
   auto r = peaks(records, beats, samples, chance(0.3));
   Array<double> sum(records);
   Array<int64_t> count(records);
@@ -108,17 +115,22 @@ static void pairs() {
   Array<float> scale(n + m), best(n * k);
   Array<int64_t> group(n), index(n * k);
   for (int64_t i = 0; i < n; ++i) group[i] = whole(0, 9);
-  Array<unsigned char> out(form == SimilarityOut::kFloat ? n * m * 4 : form == SimilarityOut::kMask ? n * m : n * ((m + 7) / 8));
-  cpu::run(SimilarityCall{rows, others, similarity, width, form, static_cast<float>(real(-1, 1)), scale.get(), out.get()});
-  cpu::run(NeighborsCall{rows, others, own, similarity, width, own && chance(0.5) ? group.get() : nullptr, k, scale.get(),
-                         index.get(), best.get()});
+  Array<unsigned char> out(form == SimilarityOut::kFloat  ? n * m * 4
+                           : form == SimilarityOut::kMask ? n * m
+                                                          : n * ((m + 7) / 8));
+  cpu::run(
+      SimilarityCall{rows, others, similarity, width, form, static_cast<float>(real(-1, 1)), scale.get(), out.get()});
+  cpu::run(NeighborsCall{rows, others, own, similarity, width, own && chance(0.5) ? group.get() : nullptr, k,
+                         scale.get(), index.get(), best.get()});
 }
 
 static int64_t bytes_of(Element type) { return type == Element::kDouble ? 8 : type == Element::kFloat ? 4 : 2; }
 
 static Array<unsigned char> samples_of(Element type, int64_t n, Values kind) {
   Array<unsigned char> out(n * bytes_of(type));
-  auto fill = [&](auto x) { if (n) std::memcpy(out.get(), x.get(), static_cast<size_t>(n * bytes_of(type))); };
+  auto fill = [&](auto x) {
+    if (n) std::memcpy(out.get(), x.get(), static_cast<size_t>(n * bytes_of(type)));
+  };
   switch (type) {
     case Element::kFloat: fill(values<float>(n, kind)); break;
     case Element::kDouble: fill(values<double>(n, kind)); break;
@@ -130,10 +142,18 @@ static Array<unsigned char> samples_of(Element type, int64_t n, Values kind) {
 }
 
 static AugmentPlan random_plan(int64_t leads) {
-  const double of[kAugmentations][kSettings] = {
-      {1, real(0, 2) < 1 ? 0.0 : 1.0}, {1, 0, 0.3}, {1, 0.7, 1.4}, {1, 0.5, 1}, {1, 0.02, 0.1, 1, 3, 0.3, 0.02},
-      {1, 0.5, 1, 2147483648.0}, {1, -15, 15}, {1, 0.8, 1.25}, {1, 0.1, 0.2, 0.05, 0.5}, {1, 0.01, 0.03, 0},
-      {1, 0.01, 0.04, 20, 120}, {1, 0.005, 0.02}};
+  const double of[kAugmentations][kSettings] = {{1, real(0, 2) < 1 ? 0.0 : 1.0},
+                                                {1, 0, 0.3},
+                                                {1, 0.7, 1.4},
+                                                {1, 0.5, 1},
+                                                {1, 0.02, 0.1, 1, 3, 0.3, 0.02},
+                                                {1, 0.5, 1, 2147483648.0},
+                                                {1, -15, 15},
+                                                {1, 0.8, 1.25},
+                                                {1, 0.1, 0.2, 0.05, 0.5},
+                                                {1, 0.01, 0.03, 0},
+                                                {1, 0.01, 0.04, 20, 120},
+                                                {1, 0.005, 0.02}};
   AugmentPlan plan{};
   for (int row = 0; row < kAugmentations; ++row)
     if (chance(0.4) && !(row == kVcgRotation && leads != 12)) std::memcpy(plan.v[row], of[row], sizeof of[row]);
@@ -166,7 +186,13 @@ static void augment() {
   if (raw) call.scale = scale.get(), call.scale_stride = chance(0.5) ? leads : 0;
   if (gathered) call.gather = {row.get(), start.get(), rows, wide};
   const double fs = chance(0.5) ? 500.0 : real(50, 4000);
-  call.pass = {random_plan(leads), fs, {seeds.get(), views}, records, leads, samples, chance(0.5) ? ids.get() : nullptr,
+  call.pass = {random_plan(leads),
+               fs,
+               {seeds.get(), views},
+               records,
+               leads,
+               samples,
+               chance(0.5) ? ids.get() : nullptr,
                {beats ? r.get() : nullptr, rows, beats}};
   call.y = {y.get(), out}, call.rpeaks_out = r_out.get(), call.count_out = count.get();
   cpu::run(call);
@@ -200,10 +226,20 @@ static void contrastive() {
                                   real(0.005, 2), real(-0.5, 0.9)};
   const ContrastBatch<E> batch{{anchor.get(), n, d}, {other.get(), views, own, d}, begin};
   const int64_t* ids = chance(0.5) ? group.get() : nullptr;
-  if (!cpu::run(ContrastiveRowsCall<E>{batch, {features.get(), n, f}, ids, settings, stats.get(), counts.get()})) return;
-  cpu::run(ContrastiveFinishCall<T>{{stats.get(), n, 3}, counts.get(), views, settings.mode, loss.get(), skipped.get()});
-  cpu::run(ContrastiveBackwardCall<E>{of_loss.get(), batch, {features.get(), n, f}, ids, settings, stats.get(),
-                                      counts.get(), grad_anchor.get(), grad_views.get(), grad_tau.get()});
+  if (!cpu::run(ContrastiveRowsCall<E>{batch, {features.get(), n, f}, ids, settings, stats.get(), counts.get()}))
+    return;
+  cpu::run(
+      ContrastiveFinishCall<T>{{stats.get(), n, 3}, counts.get(), views, settings.mode, loss.get(), skipped.get()});
+  cpu::run(ContrastiveBackwardCall<E>{of_loss.get(),
+                                      batch,
+                                      {features.get(), n, f},
+                                      ids,
+                                      settings,
+                                      stats.get(),
+                                      counts.get(),
+                                      grad_anchor.get(),
+                                      grad_views.get(),
+                                      grad_tau.get()});
 }
 
 static void frames() {
@@ -219,11 +255,14 @@ static void frames() {
     frame += count;
   }
   const int64_t samples = frame * n;
-  const int64_t bytes = format == WfdbFormat::k16 ? 2 * samples : format == WfdbFormat::k80 ? samples : (3 * samples + 1) / 2;
+  const int64_t bytes = format == WfdbFormat::k16   ? 2 * samples
+                        : format == WfdbFormat::k80 ? samples
+                                                    : (3 * samples + 1) / 2;
   Array<uint8_t> raw(bytes);
   for (int64_t i = 0; i < bytes; ++i) raw[i] = static_cast<uint8_t>(whole(0, 255));
   Array<int16_t> out(out_size);
-  cpu::wfdb_frames(raw.get(), format, frame, n, column.data(), static_cast<int64_t>(column.size()), out.get(), first, total);
+  cpu::wfdb_frames(raw.get(), format, frame, n, column.data(), static_cast<int64_t>(column.size()), out.get(), first,
+                   total);
   const int64_t rows = columns, each = length(200);
   auto x = values<int16_t>(rows * each, Values::kGaps);
   auto baseline = values<double>(rows, Values::kWild), scale = values<double>(rows, Values::kPlain);

@@ -14,7 +14,8 @@ namespace {
 float split_product(const Half* a, const Half* b, int width) {
   float s = 0;
   for (int k = 0; k < width; ++k) {
-    const float ah = to_compute(a[k]), al = to_compute(a[width + k]), bh = to_compute(b[k]), bl = to_compute(b[width + k]);
+    const float ah = to_compute(a[k]), al = to_compute(a[width + k]), bh = to_compute(b[k]),
+                bl = to_compute(b[width + k]);
     s += ah * bh + ah * bl + al * bh;
   }
   return s;
@@ -44,7 +45,8 @@ void add_row(const ContrastRows<X>& in, float g, int64_t j, int64_t d, float* ou
     Half gh, gl;
     split(g, gh, gl);
     const float a = to_compute(gh), b = to_compute(gl);
-    for (int64_t k = 0; k < d; ++k) out[k] += a * to_compute(high[k]) + a * to_compute(low[k]) + b * to_compute(high[k]);
+    for (int64_t k = 0; k < d; ++k)
+      out[k] += a * to_compute(high[k]) + a * to_compute(low[k]) + b * to_compute(high[k]);
   } else {
     X rounded;
     from_compute(g, rounded);
@@ -62,7 +64,8 @@ void compute(const ContrastiveFusedPrepareCall<E, X>& call) {
     double aa = 0, ff = 0;
     for (int64_t k = 0; in && k < anchor.cols; ++k)
       aa += static_cast<double>(to_compute(anchor.row(i)[k])) * to_compute(anchor.row(i)[k]);
-    for (int64_t k = 0; in && k < features.cols; ++k) ff += static_cast<double>(features.row(i)[k]) * features.row(i)[k];
+    for (int64_t k = 0; in && k < features.cols; ++k)
+      ff += static_cast<double>(features.row(i)[k]) * features.row(i)[k];
     int e = 0;
     if (aa > 0 && std::isfinite(aa)) std::frexp(std::sqrt(aa), &e);
     e -= kRowExponent;
@@ -73,8 +76,7 @@ void compute(const ContrastiveFusedPrepareCall<E, X>& call) {
       const float scaled = static_cast<float>(std::ldexp(x, -e));
       if constexpr (Operand<X>::kParts == 2)
         split(scaled, rows.x[i * 2 * rows.dk + k], rows.x[i * 2 * rows.dk + rows.dk + k]);
-      else
-        from_compute(scaled, rows.x[i * rows.dk + k]);
+      else from_compute(scaled, rows.x[i * rows.dk + k]);
     }
     for (int k = 0; k < rows.fk; ++k) {
       const float v = in && k < features.cols ? static_cast<float>(features.row(i)[k] * fi) * kFeatureScale : 0.0f;
@@ -112,7 +114,8 @@ template <class X>
 void compute(const ContrastiveFusedGradientCall<X>& call) {
   const ContrastRows<X>& rows = call.rows;
   const ContrastSettings& set = call.settings;
-  const int64_t strips = call.grad_h.records, begin = call.begin, end = begin + call.grad_h.leads, d = call.grad_h.samples;
+  const int64_t strips = call.grad_h.records, begin = call.begin, end = begin + call.grad_h.leads,
+                d = call.grad_h.samples;
   float* const w = call.w;
   const PairScale<float> scale(set);
   const bool safe = needs_maxima<float>(set);

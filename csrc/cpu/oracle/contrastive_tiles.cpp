@@ -1,5 +1,6 @@
-// The version by tiles of hybrid_contrastive_loss on the CPU: what the CUDA kernels of cuda/contrastive_kernel.cuh compute,
-// in plain loops. cpu/contrastive.cpp is the fast version; this one tests whoever drives the tiles, and the kernels.
+// The version by tiles of hybrid_contrastive_loss on the CPU: what the CUDA kernels of cuda/contrastive_kernel.cuh
+// compute, in plain loops. cpu/contrastive.cpp is the fast version; this one tests whoever drives the tiles, and the
+// kernels.
 #include <cmath>
 #include <limits>
 #include <vector>
