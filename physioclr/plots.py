@@ -207,7 +207,9 @@ def plot_ecg(
     return _save(figure, path)
 
 
-def plot_similarity(path: str | os.PathLike[str], similarity: np.ndarray, groups: Sequence[str], *, title: str = "") -> Path:
+def plot_similarity(
+    path: str | os.PathLike[str], similarity: np.ndarray, groups: Sequence[str], *, title: str = ""
+) -> Path:
     """Draws an (N, N) similarity as a heat map, rows ordered as given; `groups` (N names) marks the blocks."""
     figure = _figure(150, 135)
     axes = figure.add_subplot()
