@@ -62,9 +62,9 @@ struct RpeaksCall {
   PHYSIOCLR_FIELDS(ecg, fs, index, count, quality, scratch)
 };
 
-// Boundaries of the waves of every beat (core/waves_lead.h): out (8, records, rows, beats), in the order of Delineation, -1
-// where there is none. lead: an index, one row; waves::kLeadMean, one row of the mean of the leads; waves::kLeadAll, a
-// row for each and one for their consensus. NaN and Inf samples are missing.
+// Boundaries of the waves of every beat (core/waves_lead.h): out (8, records, rows, beats), in the order of
+// Delineation, -1 where there is none. lead: an index, one row; waves::kLeadMean, one row of the mean of the leads;
+// waves::kLeadAll, a row for each and one for their consensus. NaN and Inf samples are missing.
 struct DelineateCall {
   Cube<const float> ecg;
   int64_t lead;
@@ -74,8 +74,8 @@ struct DelineateCall {
   PHYSIOCLR_FIELDS(ecg, lead, rpeaks, fs, out)
 };
 
-// The 159 features of every segment of records at 500 Hz, and whether a beat of it is paced: out (records, segments, leads,
-// 159), paced (records, segments). Delineated with the same R peaks.
+// The 159 features of every segment of records at 500 Hz, and whether a beat of it is paced: out (records, segments,
+// leads, 159), paced (records, segments). Delineated with the same R peaks.
 struct FeaturesCall {
   Cube<const float> ecg;
   Vector<const int64_t> leads;  // indices; waves::kLeadMean: the mean of the leads

@@ -1,6 +1,6 @@
 #pragma once
-// The constants of the delineation, each with its reason, for the C++ code, for Numba's and for the reference alike: one
-// list makes the constants and the table that physioclr/ops/_numba/constants.py reads.
+// The constants of the delineation, each with its reason, for the C++ code, for Numba's and for the reference alike:
+// one list makes the constants and the table that physioclr/ops/_numba/constants.py reads.
 //
 // Times are in seconds, so a rule means the same at every sampling rate. The windows follow from physiology. The
 // fractions of slopes, the priors and their weights were set on LUDB records 1-150. What helped only one half of them

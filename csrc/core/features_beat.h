@@ -2,8 +2,8 @@
 // The features of one beat. Times are in samples of a 500 Hz record.
 //
 // Missing samples (NaN or infinite) and absent waves (-1) make a quantity missing (NaN), never wrong: sums are written
-// so that a NaN in a window reaches the result, and every statistic skips NaN. As in waves_math.h, the Numba code beside
-// it gives the same bits.
+// so that a NaN in a window reaches the result, and every statistic skips NaN. As in waves_math.h, the Numba code
+// beside it gives the same bits.
 #include <algorithm>
 #include <limits>
 
@@ -53,8 +53,8 @@ inline double quantile(const float* ordered, int64_t n, double q) {
   const double at = q * waves::real(n - 1);
   const int64_t i = waves::whole(at);
   if (i + 1 >= n) return static_cast<double>(ordered[n - 1]);
-  return static_cast<double>(ordered[i]) +
-         (at - waves::real(i)) * static_cast<double>(ordered[i + 1] - ordered[i]);
+  const double low = static_cast<double>(ordered[i]);
+  return low + (at - waves::real(i)) * (static_cast<double>(ordered[i + 1]) - low);
 }
 
 // ---- one beat ----
@@ -76,8 +76,8 @@ inline int64_t largest_deflection(const float* x, int64_t first, int64_t last, d
   return at;
 }
 
-// Largest |dV/dt| (mV/ms) after the low-pass between samples first and last; NaN where the filter has no room. taps: the
-// first half of the filter, which is antisymmetric.
+// Largest |dV/dt| (mV/ms) after the low-pass between samples first and last; NaN where the filter has no room. taps:
+// the first half of the filter, which is antisymmetric.
 inline float max_slope(const float* x, int64_t samples, int64_t first, int64_t last, const float* taps, float* slopes) {
   constexpr int64_t before = kTaps / 2 - 1;
   const int64_t end = smaller(last, samples - kTaps / 2);
@@ -96,17 +96,18 @@ inline float max_slope(const float* x, int64_t samples, int64_t first, int64_t l
   return best >= 0 ? static_cast<float>(static_cast<double>(best) / kMs) : kNan;
 }
 
-// x[i] above `level`; NaN outside the record, in a gap, and without a level.
+// x[i] above `level`; NaN outside the record, in a gap, without a level, and from kLargest on.
 inline float value_at(const float* x, int64_t samples, int64_t i, double level) {
-  if (i < 0 || i >= samples || !std::isfinite(x[i])) return kNan;
-  return static_cast<float>(static_cast<double>(x[i]) - level);
+  if (i < 0 || i >= samples) return kNan;
+  const double v = static_cast<double>(x[i]) - level;
+  return std::fabs(v) < kLargest ? static_cast<float>(v) : kNan;
 }
 
 inline float milliseconds(int64_t samples) { return static_cast<float>(kMs * waves::real(samples)); }
 
 // Everything about beat k but its RR interval and its likeness to the beat before.
-inline void measure_beat(const float* x, int64_t samples, int64_t k, int64_t r, bool paced,
-                         const waves::Boundaries& of, const float* taps, const Rows& rows) {
+inline void measure_beat(const float* x, int64_t samples, int64_t k, int64_t r, bool paced, const waves::Boundaries& of,
+                         const float* taps, const Rows& rows) {
   const int64_t p_on = of[waves::kPOn][k], p_peak = of[waves::kPPeak][k], p_off = of[waves::kPOff][k];
   const int64_t qrs_on = of[waves::kOn][k], qrs_off = of[waves::kOff][k];
   const int64_t t_on = of[waves::kTOn][k], t_peak = of[waves::kTPeak][k], t_off = of[waves::kTOff][k];
@@ -119,8 +120,7 @@ inline void measure_beat(const float* x, int64_t samples, int64_t k, int64_t r, 
   if (t_off >= qrs_on) rows[kQt][k] = milliseconds(t_off - qrs_on);
 
   const bool has_p = p_off >= 0 && p_off <= qrs_on;
-  const double level =
-      median_between(x, has_p ? larger(p_off, qrs_on - 20) : qrs_on - 10, qrs_on, rows[kSorted]);
+  const double level = median_between(x, has_p ? larger(p_off, qrs_on - 20) : qrs_on - 10, qrs_on, rows[kSorted]);
   const int64_t left = larger(r - kRSearch, smaller(qrs_on, r));
   const int64_t right = smaller(r + kRSearch, larger(qrs_off >= 0 ? qrs_off : r, r));
   const int64_t peak = largest_deflection(x, left, right, level, r);
@@ -136,26 +136,38 @@ inline void measure_beat(const float* x, int64_t samples, int64_t k, int64_t r, 
   }
 }
 
-// Mean of the samples around R, and their summed squares about it; NaN if that leaves the record or has a gap.
+// Mean of the samples around R, and their summed squares about it. Those are not between kFlat and infinity where the
+// window leaves the record, has a gap, is level, or too small or too large for float32: then it has no correlation. The
+// mean of equal samples is not quite their value; hence is_level.
 struct Moments {
   float mean, square;
 };
 constexpr int64_t kCorrWindow = kCorrBefore + kCorrAfter + 1;
 
+inline bool is_level(const float* w, int64_t n) {
+  for (int64_t i = 1; i < n; ++i)
+    if (w[i] != w[0]) return false;
+  return true;
+}
+
 inline Moments beat_moments(const float* x, int64_t samples, int64_t r) {
   if (r < kCorrBefore || r + kCorrAfter >= samples) return {kNan, kNan};
+  constexpr int64_t n = kCorrWindow;
   const float* w = x + r - kCorrBefore;
-  const float mean =
-      lane_sum<kShortLanes, float>(kCorrWindow, [&](int64_t i) { return w[i]; }) / static_cast<float>(kCorrWindow);
-  return {mean, lane_sum<kShortLanes, float>(kCorrWindow, [&](int64_t i) { return (w[i] - mean) * (w[i] - mean); })};
+  const float mean = lane_sum<kShortLanes, float>(n, [&](int64_t i) { return w[i]; }) / static_cast<float>(n);
+  float square = lane_sum<kShortLanes, float>(n, [&](int64_t i) { return (w[i] - mean) * (w[i] - mean); });
+  const double rounding = 1e-5 * static_cast<double>(mean);
+  if (static_cast<double>(square) <= waves::real(n) * rounding * rounding && is_level(w, n)) square = 0;
+  return {mean, square};
 }
 
 // Pearson correlation of the windows around R peaks a and b, from their moments.
 inline float beat_correlation(const float* x, int64_t a, int64_t b, const Moments& of_a, const Moments& of_b) {
-  if (!(of_a.square > 0 && of_b.square > 0 && std::isfinite(of_a.square) && std::isfinite(of_b.square))) return kNan;
+  const auto good = [](float square) { return static_cast<double>(square) >= kFlat && std::isfinite(square); };
+  if (!good(of_a.square) || !good(of_b.square)) return kNan;
   const float *u = x + a - kCorrBefore, *v = x + b - kCorrBefore;
-  const float product = lane_sum<kShortLanes, float>(
-      kCorrWindow, [&](int64_t i) { return (u[i] - of_a.mean) * (v[i] - of_b.mean); });
+  const float product =
+      lane_sum<kShortLanes, float>(kCorrWindow, [&](int64_t i) { return (u[i] - of_a.mean) * (v[i] - of_b.mean); });
   const double scale = std::sqrt(static_cast<double>(of_a.square) * static_cast<double>(of_b.square));
   return static_cast<float>(smaller(larger(static_cast<double>(product) / scale, -1.0), 1.0));
 }

@@ -16,6 +16,9 @@
   X(int, kGap, 50) \
   /* Samples around R that adjacent beats are compared over. */ \
   X(int, kCorrBefore, 125) X(int, kCorrAfter, 200) \
+  /* mV: an amplitude from here on is missing, so that differences of two fit into float32. mV^2: the summed squares of \
+     a window below which float32 has too few digits left for a correlation. */ \
+  X(double, kLargest, 1e38) X(double, kFlat, 1e-30) \
   /* A ventricular pacing spike lies from 160 ms before the R peak to 20 ms after it; samples from its peak to where the \
      line goes on. */ \
   X(int, kPacedFrom, 80) X(int, kPacedTo, 10) X(int, kPacedHalf, 3) \

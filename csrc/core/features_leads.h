@@ -22,9 +22,9 @@ inline int leads_with_spike(const Matrix<const float>& record, int64_t r, int64_
 
 // Marks the beats led by a ventricular pacing spike, seen on two leads (on the only one where there is one).
 //
-// Every third lead is looked at (of twelve II, aVL, V2, V5): a spike shows in nearly all of them. To spare the memory of
-// leads that nothing else reads, a record is looked through only if the first of them, or at every fourth beat any of
-// them, shows a spike.
+// Every third lead is looked at (of twelve II, aVL, V2, V5): a spike shows in nearly all of them. To spare the memory
+// of leads that nothing else reads, a record is looked through only if the first of them, or at every fourth beat any
+// of them, shows a spike.
 inline void paced_record(const Matrix<const float>& record, const int32_t* rpeaks, int64_t beats, uint8_t* paced) {
   const int64_t leads = record.rows, step = leads >= 6 ? 3 : 1, first = leads >= 6 ? 1 : 0;
   bool suspect = false;

@@ -149,7 +149,7 @@ inline void record_features(const Matrix<const float>& record, const float* x, c
     measure_beat(x, samples, k, r[k], paced[k] != 0, of, set.taps, rows);
     const Moments moments = beat_moments(x, samples, r[k]);
     rows[kRr][k] = rows[kCorr][k] = kNan;
-    if (k > 0) {
+    if (k > 0 && r[k] > r[k - 1]) {  // peaks of a faster rate may fall on one sample: no interval, no likeness
       if (complete || !hides_a_beat(record, r[k - 1], r[k])) rows[kRr][k] = milliseconds(r[k] - r[k - 1]);
       rows[kCorr][k] = beat_correlation(x, r[k - 1], r[k], before, moments);
     }

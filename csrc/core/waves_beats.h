@@ -125,8 +125,8 @@ struct Coherence {
   double noise;   // RMS of what they do not share as it is left in their mean
 };
 
-// Of the windows lo .. hi (from `first` on), each freed from its linear trend: sum_k <z_k, p_-k> / sum_k <z_k, z_k>, z_k
-// the windows, p_-k the mean of all but k.
+// Of the windows lo .. hi (from `first` on), each freed from its linear trend: sum_k <z_k, p_-k> / sum_k <z_k, z_k>,
+// z_k the windows, p_-k the mean of all but k.
 inline Coherence coherence(const Lead& lead, const Beats& wave, const Block& block, const Window& window, int64_t first,
                            int64_t lo, int64_t hi, bool after_t, bool alternate) {
   const int64_t m = hi - lo + 1;
@@ -164,7 +164,8 @@ inline bool no_evidence_of_t(const Coherence& c, double irregular, bool strict) 
   return 1.0 + real(c.beats - 1) * c.r < (strict ? kTEvidenceStrict : kTEvidence) * (1.0 - c.r);
 }
 
-// Median RR (s) of the beats b0 .. b1 - 1, and the median change of RR as a share of it. rr: scratch of kBlock.
+// Median RR (s) of the beats b0 .. b1 - 1, and the median change of RR as a share of it; 0 of an RR of 0. rr: scratch
+// of kBlock.
 inline double block_rhythm(const Beats& wave, int64_t b0, int64_t b1, double* rr, double* irregular) {
   const double* const of = wave[kRr];
   const int64_t first = larger<int64_t>(b0, 1);
@@ -173,7 +174,7 @@ inline double block_rhythm(const Beats& wave, int64_t b0, int64_t b1, double* rr
   const double typical = m > 0 ? median_of(rr, m) : 0.9;
   m = 0;
   for (int64_t k = first; k < b1 - 1; ++k) rr[m++] = std::fabs(of[k + 1] - of[k]);
-  *irregular = median_of(rr, m) / typical;
+  *irregular = typical > 0 ? median_of(rr, m) / typical : 0.0;
   return typical;
 }
 

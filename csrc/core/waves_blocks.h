@@ -63,8 +63,9 @@ inline void settle_wave(const Beats& wave, int64_t k, Kind kind, const Wave& t, 
   if (have && a.second[1]) *row(2) = peak + a.foot[1] - a.peak;
 }
 
-// The T wave on the average of the group, which has samples first .. hi - 1, and whose QRS complex ends at `off`. a: its
-// peak and feet from the centre of the QRS complex (peak -1: none). Returns its coherence; absent: whether it is none.
+// The T wave on the average of the group, which has samples first .. hi - 1, and whose QRS complex ends at `off`. a:
+// its peak and feet from the centre of the QRS complex (peak -1: none). Returns its coherence; absent: whether it is
+// none.
 inline double average_t(const Lead& lead, const Beats& wave, const Block& block, const Window& window, int64_t first,
                         int64_t hi, double fi, double off, Kind kind, bool alternate, Hump& found, Wave& a,
                         bool* absent) {
@@ -168,8 +169,7 @@ inline void prefer_first_phase(const double* ms, int64_t n, int64_t low, int64_t
   const double peak = a.peak;
   measure_wave(ms, n, kPWave, low, on, larger(low, whole(peak - 2.0 * kPFirstReach * fi)), whole(peak),
                peak - 0.5 * kPFirstReach * fi, kPSpread * fi, 1, fi, found, t, d);
-  if (t.peak >= 0 && found.sign > 0 && found.size >= kPFirst * before.size && peak - t.peak <= kPFirstReach * fi)
-    a = t;
+  if (t.peak >= 0 && found.sign > 0 && found.size >= kPFirst * before.size && peak - t.peak <= kPFirstReach * fi) a = t;
   else found = before;
 }
 
@@ -210,7 +210,8 @@ inline void block_p(const Lead& lead, const Beats& wave, const Block& block, con
       low = larger(low, t_off >= 0 ? t_off : wave[kCentre][k - 1] + kTNone * fi);
     }
     const bool mine = have_p && wave.member(k);
-    const double near = mine ? wave[kCentre][k] + a.peak : on - kPTypical * fi, spread = (mine ? kPNear : kPSpread) * fi;
+    const double near = mine ? wave[kCentre][k] + a.peak : on - kPTypical * fi,
+                 spread = (mine ? kPNear : kPSpread) * fi;
     measure_wave(lead.s, lead.n, kPWave, whole(low), whole(on), whole(low), whole(on - kPLatest * fi), near, spread,
                  mine ? sign : 0.0, fi, found, t, d);
     if (t.peak >= 0 && found.score >= kPShare * size) settle_wave(wave, k, kPWave, t, a, mine, share, 1.0, fi);

@@ -14,7 +14,8 @@
 
 namespace physioclr::waves {
 
-// What a thread needs for leads of up to `samples` samples and `beats` R peaks at the rate fs; reused for the next lead.
+// What a thread needs for leads of up to `samples` samples and `beats` R peaks at the rate fs; reused for the next
+// lead.
 struct LeadScratch {
   LeadScratch(int64_t samples, int64_t beats, double fs) : rate(fs) {
     before = width(kBefore, rate.fi), total = before + width(kAfter, rate.fi);

@@ -1,8 +1,8 @@
 #pragma once
 // What the steps of the delineation share: whole numbers, sums in a fixed order, prefix sums, pacing spikes.
 //
-// physioclr/ops/_numba holds the same code for the GPU; both give the same bits on a CPU. So every sum has an order that
-// both keep, and no product is fused with a sum (-ffp-contract=off).
+// physioclr/ops/_numba holds the same code for the GPU; both give the same bits on a CPU. So every sum has an order
+// that both keep, and no product is fused with a sum (-ffp-contract=off).
 #include <cmath>
 #include <cstdint>
 
@@ -30,8 +30,8 @@ inline int64_t width(double seconds, double fi) { return larger<int64_t>(1, whol
 // Mean of the samples i - h .. i + h; s: prefix sums.
 inline double box(const double* s, int64_t i, int64_t h) { return (s[i + h + 1] - s[i - h]) / real(2 * h + 1); }
 
-// Sum of term(i) for i < n: lane l adds every kLanes-th term from the l-th on, then the upper half of the lanes is added
-// to the lower one until one is left. That is an order in which vectors of any width work.
+// Sum of term(i) for i < n: lane l adds every kLanes-th term from the l-th on, then the upper half of the lanes is
+// added to the lower one until one is left. That is an order in which vectors of any width work.
 template <int kLanes, class T, class Term>
 inline T lane_sum(int64_t n, Term term) {
   T lane[kLanes] = {};
@@ -87,10 +87,10 @@ inline double median_of(double* v, int64_t m) {
   return m % 2 ? v[m / 2] : 0.5 * (v[m / 2 - 1] + v[m / 2]);
 }
 
-// How many of the n samples w (2 h of them on each side have no verdict) look like a pacing spike: h = 6 ms wide, out of
-// a level line. After a low spike the line must be level again, or it may be a notch; after a high one the QRS complex
-// may begin at once. The level before tells it from a narrow QRS complex, whose slopes go on. Without branches, for
-// SIMD; comparisons with a missing sample are false.
+// How many of the n samples w (2 h of them on each side have no verdict) look like a pacing spike: h = 6 ms wide, out
+// of a level line. After a low spike the line must be level again, or it may be a notch; after a high one the QRS
+// complex may begin at once. The level before tells it from a narrow QRS complex, whose slopes go on. Without branches,
+// for SIMD; comparisons with a missing sample are false.
 inline int32_t spikes(const float* w, int64_t n, int64_t h) {
   using namespace features;
   const int64_t m = n - 4 * h;

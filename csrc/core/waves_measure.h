@@ -22,8 +22,8 @@ struct Complex {
 };
 
 // The most prominent extremum of the box-smoothed signal between lo and hi. Score: harmonic mean of the rise before and
-// the fall after, times a Gaussian prior on the place, times `other` if `sign` is not 0 and not its own. s: prefix sums;
-// d: scratch.
+// the fall after, times a Gaussian prior on the place, times `other` if `sign` is not 0 and not its own. s: prefix
+// sums; d: scratch.
 inline void find_hump(const double* s, int64_t n, int64_t lo, int64_t hi, int64_t w, double centre, double spread,
                       double sign, double other, Hump& found, double* d) {
   found.place = -1;

@@ -35,8 +35,8 @@ inline void meet(const Lead& lead, const Beats& wave, int64_t k, double fi) {
 
 // Makes the waves of a lead follow each other in place; a wave without room becomes absent (-1).
 //   p_on < p_peak < p_off <= qrs_on <= R <= qrs_off <= t_on < t_peak < t_off <= p_on of the next beat
-// What is absent is left out. latest, earliest: the last place of a QRS onset and the first of its offset, the R peak of
-// a lead; of the consensus they are rows of `out`.
+// What is absent is left out. latest, earliest: the last place of a QRS onset and the first of its offset, the R peak
+// of a lead; of the consensus they are rows of `out`.
 inline void order(const Boundaries& out, const int32_t* latest, const int32_t* earliest, int64_t samples) {
   const int64_t beats = out.beats;
   int32_t *const on_of = out[kOn], *const off_of = out[kOff];

@@ -1,9 +1,9 @@
 #pragma once
 // The fitted correction of QRS onset and offset: a network of one hidden layer.
 //
-// Why a network: readers place the onset by the whole shape (a delta wave, a notch, the end of the P wave), for which no
-// single threshold of the slope stands. It sees slopes and values every 8 ms; physioclr.reference.delineate.qrs_inputs
-// says it briefly.
+// Why a network: readers place the onset by the whole shape (a delta wave, a notch, the end of the P wave), for which
+// no single threshold of the slope stands. It sees slopes and values every 8 ms;
+// physioclr.reference.delineate.qrs_inputs says it briefly.
 #include "core/qrs_weights.h"
 #include "core/waves_signal.h"
 

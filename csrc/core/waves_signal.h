@@ -25,8 +25,8 @@ struct Lead {
   const int32_t* bad;  // prefix counts of them
 };
 
-// d[j] = the sum of the w samples after sample lo + j minus that of the w before it, for j < m: w (w + 1) times the mean
-// slope there; only ratios and signs of it are used.
+// d[j] = the sum of the w samples after sample lo + j minus that of the w before it, for j < m: w (w + 1) times the
+// mean slope there; only ratios and signs of it are used.
 inline void rises(const double* s, int64_t lo, int64_t m, int64_t w, double* __restrict d) {
   const double *a = s + lo - w, *b = s + lo, *c = s + lo + 1, *e = s + lo + 1 + w;
   for (int64_t j = 0; j < m; ++j) d[j] = (e[j] - c[j]) - (b[j] - a[j]);
@@ -63,7 +63,8 @@ inline bool fill_gaps(double* y, int64_t n, int32_t* bad) {
   return last >= 0;
 }
 
-// Draws a line across the pacing spikes before the R peaks. x at the rate fs shows them, y (x averaged by q) is changed.
+// Draws a line across the pacing spikes before the R peaks. x at the rate fs shows them, y (x averaged by q) is
+// changed.
 inline void remove_spikes(const float* x, const int32_t* rpeaks, int64_t beats, double fs, int64_t q, double* y,
                           int64_t n) {
   const int64_t h = width(kSpikeHalf, fs), before = width(kSpikeBefore, fs), after = width(kSpikeAfter, fs);

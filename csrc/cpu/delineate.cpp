@@ -31,8 +31,7 @@ PHYSIOCLR_SIMD void delineate_record(const DelineateCall& call, int64_t b, Scrat
     return waves::consensus(out, ecg.leads, scratch.votes.data());
   }
   const float* x = scratch.mean.data();
-  if (call.lead == waves::kLeadMean)
-    features::mean_lead({ecg.lead(b, 0), ecg.leads, ecg.samples}, scratch.mean.data());
+  if (call.lead == waves::kLeadMean) features::mean_lead({ecg.lead(b, 0), ecg.leads, ecg.samples}, scratch.mean.data());
   else x = ecg.lead(b, call.lead);
   waves::delineate_lead(x, ecg.samples, call.fs, rpeaks, out, scratch.lead);
 }

@@ -1,5 +1,5 @@
-// physio_features on the CPU: the waves and the features of one record after the other on each thread, with the thread's
-// own scratch (core/waves_lead.h, core/features_record.h).
+// physio_features on the CPU: the waves and the features of one record after the other on each thread, with the
+// thread's own scratch (core/waves_lead.h, core/features_record.h).
 #include "core/features_leads.h"
 #include "core/features_record.h"
 #include "core/interrupt.h"

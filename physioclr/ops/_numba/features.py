@@ -4,7 +4,9 @@ Scalar code over one record at a time: no allocation, no exceptions, no calls in
 a CUDA kernel can call `record_features` with its own scratch memory. Times are in samples of a 500 Hz record.
 
 Missing samples (NaN or infinite) and absent waves (-1) make a quantity missing (NaN), never wrong: sums are written so
-that a NaN in a window reaches the result, and every statistic skips NaN.
+that a NaN in a window reaches the result, and every statistic skips NaN. Divisions are those of IEEE 754 and never
+raise; what float32 cannot hold is missing (LARGEST, FLAT), so that no finite sample gives an infinite feature. float()
+of a float32 stays a float32 in Numba: what must not overflow says np.float64.
 
 Column order and meaning: `physioclr.FEATURE_NAMES`; the definition to compare with: `physioclr.reference`.
 """
@@ -17,13 +19,14 @@ from numba import boolean, float32, float64, int32, int64, intp, types, uint8
 from ..._jit import njit
 from .scalar import F, larger, smaller
 
-SOURCES = "edfcc9a1a32cf838"  # as in `delineate`: the cached code holds code of scalar.py
+SOURCES = "d2396dd7cdfbdb24"  # as in `delineate`: the cached code holds code of scalar.py
 
-jit = njit(nogil=True, cache=True)
+jit = njit(nogil=True, cache=True, error_model="numpy")
+
 
 def jit_range(*signature):
     """Compiled (or loaded) when this module is imported, for the one signature that the launchers use."""
-    return njit(types.void(intp, intp, *signature), nogil=True, cache=True)
+    return njit(types.void(intp, intp, *signature), nogil=True, cache=True, error_model="numpy")
 
 
 def array(dtype, ndim):
@@ -36,6 +39,7 @@ P_ON, P_PEAK, P_OFF, QRS_ON, QRS_OFF, T_ON, T_PEAK, T_OFF = range(8)  # fields o
 N_FEATURES = F["FEATURES"]
 N_BEATS, N_TAPS, CHUNK, R_SEARCH, GAP = F["BEATS"], F["TAPS"], F["CHUNK"], F["R_SEARCH"], F["GAP"]
 MS, CORR_BEFORE, CORR_AFTER = F["MS"], F["CORR_BEFORE"], F["CORR_AFTER"]
+LARGEST, FLAT = F["LARGEST"], F["FLAT"]
 LANES = 32  # of the sums of float32: see `scalar`
 
 # rows of the scratch memory, one number per beat; the first ten in the order of the columns
@@ -78,7 +82,8 @@ def quantile(ordered, n, q):
     i = int(at)
     if i + 1 >= n:
         return np.float64(ordered[n - 1])
-    return ordered[i] + (at - i) * (ordered[i + 1] - ordered[i])
+    low = np.float64(ordered[i])
+    return low + (at - i) * (ordered[i + 1] - low)
 
 
 @jit
@@ -153,10 +158,11 @@ def max_slope(x, first, last, taps, scratch):
 
 @jit
 def value_at(x, i, level):
-    """x[i] above `level`; NaN outside the record, in a gap, and without a level."""
-    if i < 0 or i >= x.size or not math.isfinite(x[i]):
+    """x[i] above `level`; NaN outside the record, in a gap, without a level, and from LARGEST on."""
+    if i < 0 or i >= x.size:
         return math.nan
-    return x[i] - level
+    v = np.float64(x[i]) - level
+    return v if abs(v) < LARGEST else math.nan
 
 
 @jit
@@ -238,19 +244,35 @@ def sum_of_products(u, mean_u, v, mean_v):
 
 
 @jit
+def is_level(w):
+    for i in range(1, w.size):
+        if w[i] != w[0]:
+            return False
+    return True
+
+
+@jit
 def beat_moments(x, r):
-    """Mean of the samples around R, and their summed squares about it; NaN if that leaves the record or has a gap."""
+    """Mean of the samples around R, and their summed squares about it.
+
+    Not between FLAT and infinity where the window leaves the record, has a gap, is level, or too small or too large for
+    float32: then it has no correlation. The mean of equal samples is not quite their value; hence is_level.
+    """
     if r < CORR_BEFORE or r + CORR_AFTER >= x.size:
         return np.float32(math.nan), np.float32(math.nan)
     w = x[r - CORR_BEFORE : r + CORR_AFTER + 1]
     mean = sum_of(w) / np.float32(w.size)
-    return mean, sum_of_products(w, mean, w, mean)
+    square = sum_of_products(w, mean, w, mean)
+    rounding = 1e-5 * np.float64(mean)
+    if square <= w.size * rounding * rounding and is_level(w):
+        square = np.float32(0.0)
+    return mean, square
 
 
 @jit
 def beat_correlation(x, a, b, mean_a, mean_b, square_a, square_b):
     """Pearson correlation of the windows around R peaks a and b, from their moments."""
-    if not (square_a > 0 and square_b > 0 and math.isfinite(square_a) and math.isfinite(square_b)):
+    if not (square_a >= FLAT and square_b >= FLAT and math.isfinite(square_a) and math.isfinite(square_b)):
         return math.nan
     u = x[a - CORR_BEFORE : a + CORR_AFTER + 1]
     v = x[b - CORR_BEFORE : b + CORR_AFTER + 1]
@@ -303,7 +325,7 @@ def write_rhythm(rr, first, last, median, out):
     """RMSSD, pNN50, CV and the share of short intervals, from the RR intervals of beats first..last - 1."""
     steps, large, square = 0, 0, 0.0
     for k in range(first + 1, last):
-        d = np.float64(rr[k]) - np.float64(rr[k - 1])  # float() of a float32 stays one
+        d = np.float64(rr[k]) - np.float64(rr[k - 1])
         if math.isfinite(d):
             steps += 1
             square += d * d
@@ -389,7 +411,7 @@ def record_features(record, x, r, paced, waves, segment, bazett, taps, rows, out
         mean, square = beat_moments(x, r[k])
         rows[RR, k] = math.nan
         rows[CORR, k] = math.nan
-        if k > 0:
+        if k > 0 and r[k] > r[k - 1]:  # peaks of a faster rate may fall on one sample: no interval, no likeness
             if complete or not hides_a_beat(record, r[k - 1], r[k]):
                 rows[RR, k] = MS * (r[k] - r[k - 1])
             rows[CORR, k] = beat_correlation(x, r[k - 1], r[k], mean_before, mean, square_before, square)

@@ -11,7 +11,7 @@ from numba import njit
 from ... import _core
 from .constants import python_names
 
-SOURCES = "b9d2edaa593b85e6"  # as in `constants`, of csrc/core/features_constants.h
+SOURCES = "f887239ff16414bc"  # as in `constants`, of csrc/core/features_constants.h
 
 jit = njit(nogil=True, error_model="numpy")
 
