@@ -110,7 +110,10 @@ def info() -> dict[str, Any]:
 
 
 def set_num_threads(n: int) -> None:
-    """Threads that the CPU kernels use from now on in this process (at least 1; OMP_NUM_THREADS sets the start)."""
+    """Threads that the CPU kernels use from now on in this process (at least 1; OMP_NUM_THREADS sets the start).
+
+    A forked child (a DataLoader worker) has one for good: OpenMP's threads do not survive a fork.
+    """
     from .ops._checks import check_int
 
     _core.set_num_threads(check_int(n, "n", 1, 4096))

@@ -24,6 +24,7 @@ void bind_testing(py::module_& core) {
     return out;
   });
   m.def("limit_simd", &testing::limit_simd);
+  m.def("limit_waves", &testing::limit_waves);
   m.def("features_of_waves",
         [](const Given<float>& ecg, const Given<int32_t>& rpeaks, Given<int32_t> waves, const Given<uint8_t>& paced,
            double segment, int64_t segments, bool bazett, const Given<float>& taps) {

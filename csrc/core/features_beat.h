@@ -10,7 +10,9 @@
 #include "core/waves_math.h"
 #include "core/waves_order.h"
 
-namespace physioclr::features {
+namespace physioclr::features::PHYSIOCLR_WAVES_ISA {
+
+namespace waves = physioclr::waves::PHYSIOCLR_WAVES_ISA;
 
 using waves::kShortLanes;
 using waves::lane_sum;
@@ -172,4 +174,4 @@ inline float beat_correlation(const float* x, int64_t a, int64_t b, const Moment
   return static_cast<float>(smaller(larger(static_cast<double>(product) / scale, -1.0), 1.0));
 }
 
-}  // namespace physioclr::features
+}  // namespace physioclr::features::PHYSIOCLR_WAVES_ISA

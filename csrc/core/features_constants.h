@@ -24,7 +24,7 @@
   X(int, kPacedFrom, 80) X(int, kPacedTo, 10) X(int, kPacedHalf, 3) \
   /* Height of a pacing spike that is level again after it, and of one that need not be, mV; steps beside the spike, \
      relative to its height: on either side of a low one, before a high one. */ \
-  X(float, kSpikeLow, 0.2f) X(float, kSpikeHigh, 0.4f) X(float, kSpikeSide, 0.35f) X(float, kSpikeBefore, 0.2f)
+  X(float, kSpikeLow, 0.2f) X(float, kSpikeHigh, 0.4f) X(float, kSpikeSide, 0.35f) X(float, kSpikeLevel, 0.2f)
 // clang-format on
 
 namespace physioclr::features {

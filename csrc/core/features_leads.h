@@ -4,7 +4,9 @@
 #include "core/views.h"
 #include "core/waves_math.h"
 
-namespace physioclr::features {
+namespace physioclr::features::PHYSIOCLR_WAVES_ISA {
+
+namespace waves = physioclr::waves::PHYSIOCLR_WAVES_ISA;
 
 using waves::larger;
 using waves::smaller;
@@ -50,4 +52,4 @@ inline void mean_lead(const Matrix<const float>& record, float* out) {
   }
 }
 
-}  // namespace physioclr::features
+}  // namespace physioclr::features::PHYSIOCLR_WAVES_ISA

@@ -4,7 +4,9 @@
 #include "core/features_beat.h"
 #include "core/views.h"
 
-namespace physioclr::features {
+namespace physioclr::features::PHYSIOCLR_WAVES_ISA {
+
+namespace waves = physioclr::waves::PHYSIOCLR_WAVES_ISA;
 
 // Mean and SD (ddof 0) of ordered[:n].
 inline void mean_sd(const float* ordered, int64_t n, float* out) {
@@ -164,4 +166,13 @@ inline void record_features(const Matrix<const float>& record, const float* x, c
   }
 }
 
-}  // namespace physioclr::features
+// any: of each segment, whether a beat of it is paced.
+inline void paced_segments(const int32_t* r, const uint8_t* paced, int64_t beats, const Settings& set, bool* any) {
+  for (int64_t s = 0; s < set.segments; ++s) any[s] = false;
+  for (int64_t k = 0, s = 0; k < beats && r[k] >= 0; ++k) {
+    while (s < set.segments && r[k] >= set.length * waves::real(s + 1)) ++s;
+    if (s < set.segments && paced[k]) any[s] = true;
+  }
+}
+
+}  // namespace physioclr::features::PHYSIOCLR_WAVES_ISA

@@ -3,7 +3,7 @@
 #include "core/waves_beats.h"
 #include "core/waves_qrs.h"
 
-namespace physioclr::waves {
+namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
 
 // Of a block: whether its average shows a QRS complex, that one's onset and offset from the centre, and the corrections
 // of the two.
@@ -218,4 +218,4 @@ inline void block_p(const Lead& lead, const Beats& wave, const Block& block, con
   }
 }
 
-}  // namespace physioclr::waves
+}  // namespace physioclr::waves::PHYSIOCLR_WAVES_ISA

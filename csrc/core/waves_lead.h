@@ -7,40 +7,36 @@
 // repeat them: the coherence of the P windows is near 1 in sinus rhythm and near 0 in fibrillation.
 //
 // physioclr.reference.delineate says the same slowly.
-#include <vector>
-
 #include "core/waves_blocks.h"
 #include "core/waves_order.h"
 
-namespace physioclr::waves {
+namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
 
-// What a thread needs for leads of up to `samples` samples and `beats` R peaks at the rate fs; reused for the next
-// lead.
-struct LeadScratch {
-  LeadScratch(int64_t samples, int64_t beats, double fs) : rate(fs) {
+// What the scratch of a lead of `samples` samples and `beats` R peaks at the rate fs depends on.
+struct LeadShape {
+  LeadShape(int64_t samples, int64_t most_beats, double fs) : rate(fs), beats(most_beats) {
     before = width(kBefore, rate.fi), total = before + width(kAfter, rate.fi);
-    const int64_t window = total + 2, length = samples * rate.u + window;
-    numbers.resize(static_cast<size_t>(3 * length + 3 * window + kRows * beats + kBlock));
-    counts.resize(static_cast<size_t>(length));
-    double* at = numbers.data();
-    const auto take = [&at](int64_t n) { return at += n, at - n; };
-    y = take(length), s = take(length), g = take(length);
-    mean = take(window), count = take(window), sums = take(window);
-    for (double*& row : rows) row = take(beats);
-    rr = take(kBlock);
-    bad = counts.data();
+    window = total + 2, length = samples * rate.u + window;
   }
-  LeadScratch(const LeadScratch&) = delete;
-  LeadScratch& operator=(const LeadScratch&) = delete;
+  int64_t numbers() const { return 3 * length + 3 * window + kRows * beats + kBlock; }
+  int64_t counts() const { return length; }
 
   Internal rate;
-  int64_t before, total;  // samples of the averaging window: before the centre, all
+  int64_t beats, before, total, window, length;  // before, total: samples of the averaging window, up to its centre
+};
+
+// Memory of shape.numbers() and shape.counts() elements.
+struct LeadScratch {
+  LeadScratch(const LeadShape& of, double* numbers, int32_t* counts) : shape(of), bad(counts) {
+    const auto take = [&](int64_t n) { return numbers += n, numbers - n; };
+    y = take(of.length), s = take(of.length), g = take(of.length);
+    mean = take(of.window), count = take(of.window), sums = take(of.window);
+    for (double*& row : rows) row = take(of.beats);
+    rr = take(kBlock);
+  }
+  const LeadShape& shape;
   double *y, *s, *g, *mean, *count, *sums, *rows[kRows], *rr;
   int32_t* bad;
-
- private:
-  std::vector<double> numbers;
-  std::vector<int32_t> counts;
 };
 
 // The QRS complexes, and the intervals between the R peaks.
@@ -91,7 +87,7 @@ inline void write_boundaries(const Lead& lead, const Beats& wave, int64_t sample
 inline void delineate_lead(const float* x, int64_t samples, double fs, const int32_t* rpeaks, const Boundaries& out,
                            const LeadScratch& scratch) {
   for (int f = 0; f < kFields; ++f) std::fill(out[f], out[f] + out.beats, -1);
-  const Internal& rate = scratch.rate;
+  const Internal& rate = scratch.shape.rate;
   const double fi = rate.fi;
   const double scale = real(rate.q) / real(rate.u), shift = 0.5 * real(rate.q - 1);  // input = internal * scale + shift
   Beats wave{{}, 0};
@@ -102,7 +98,7 @@ inline void delineate_lead(const float* x, int64_t samples, double fs, const int
   const Lead lead = prepare(x, samples, rpeaks, beats, fs, rate, scratch.y, scratch.s, scratch.bad);
   if (lead.n == 0) return;
   measure_complexes(lead, wave, rpeaks, fs, fi, scale, shift, scratch.g);
-  const Window window{scratch.before, scratch.total, scratch.mean, scratch.count, scratch.sums};
+  const Window window{scratch.shape.before, scratch.shape.total, scratch.mean, scratch.count, scratch.sums};
   const int64_t blocks = (beats + kBlock - 1) / kBlock;  // of nearly equal size
   Hump found{};
   Wave t{}, a{};
@@ -121,4 +117,4 @@ inline void delineate_lead(const float* x, int64_t samples, double fs, const int
   order({out.data, out.stride, beats}, rpeaks, rpeaks, samples);
 }
 
-}  // namespace physioclr::waves
+}  // namespace physioclr::waves::PHYSIOCLR_WAVES_ISA

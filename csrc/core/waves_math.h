@@ -8,7 +8,7 @@
 
 #include "core/features_constants.h"
 
-namespace physioclr::waves {
+namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
 
 // As the comparisons say it, which for NaN is neither std::max nor fmax: b.
 template <class T>
@@ -92,20 +92,19 @@ inline double median_of(double* v, int64_t m) {
 // complex may begin at once. The level before tells it from a narrow QRS complex, whose slopes go on. Without branches,
 // for SIMD; comparisons with a missing sample are false.
 inline int32_t spikes(const float* w, int64_t n, int64_t h) {
-  using namespace features;
   const int64_t m = n - 4 * h;
   const float *w0 = w, *w1 = w + h, *w2 = w + 2 * h, *w3 = w + 3 * h, *w4 = w + 4 * h;
   int32_t hits = 0;
   for (int64_t i = 0; i < m; ++i) {
     const float left = w2[i] - w3[i], right = w2[i] - w1[i];
     const float up = std::fabs(left), down = std::fabs(right), height = up < down ? up : down;
-    const float before = std::fabs(w1[i] - w0[i]), side = kSpikeSide * height;
-    const int low = (height >= kSpikeLow) & (before <= side) & (std::fabs(w3[i] - w4[i]) <= side) &
+    const float before = std::fabs(w1[i] - w0[i]), side = features::kSpikeSide * height;
+    const int low = (height >= features::kSpikeLow) & (before <= side) & (std::fabs(w3[i] - w4[i]) <= side) &
                     (std::fabs(w1[i] - w3[i]) <= side);
-    const int high = (height >= kSpikeHigh) & (before <= kSpikeBefore * height);
+    const int high = (height >= features::kSpikeHigh) & (before <= features::kSpikeLevel * height);
     hits += (left * right > 0.0f) & (low | high);
   }
   return hits;
 }
 
-}  // namespace physioclr::waves
+}  // namespace physioclr::waves::PHYSIOCLR_WAVES_ISA

@@ -8,6 +8,7 @@ import pytest
 from feature_kernel import kernel, random_records
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from physioclr._core.testing import limit_waves
 from synthetic import synthetic_ecg
 
 import physioclr as pc
@@ -22,11 +23,23 @@ def same(a, b):
     np.testing.assert_array_equal(a, b.reshape(a.shape))
 
 
+LEVELS = sorted({limit_waves(level) for level in range(3)})  # of vector code that this processor has
+
+
+@pytest.fixture(autouse=True)
+def every_level():
+    yield
+    limit_waves(2)
+
+
 def check(x, fs, r):
     """x (B, L, T), r (B, P): every way to choose leads; at 500 Hz the features too."""
     x, r = np.ascontiguousarray(x, np.float32), np.ascontiguousarray(r, np.int32)
     for lead in (x.shape[1] - 1, "mean", "all"):
-        same(np.stack(pc.delineate(x, fs, r, lead=lead)), numba_waves.delineate(x, fs, r, lead))
+        want = numba_waves.delineate(x, fs, r, lead)
+        for level in LEVELS:
+            limit_waves(level)
+            same(np.stack(pc.delineate(x, fs, r, lead=lead)), want)
     if fs == 500:
         check_features(x, r)
 
@@ -36,11 +49,13 @@ def check_features(x, r):
     for segment in (None, 2.2):
         if segment and x.shape[2] < 1100:
             continue
-        got, paced = pc.physio_features(
-            x, 500, r, lead=chosen, segment=segment, qtc="bazett" if segment else "fridericia", return_paced=True
-        )
         want, beats = numba_waves.physio_features(x, r, [chosen[0], -1], segment=segment, bazett=bool(segment))
-        same(got, want)
+        for level in LEVELS:
+            limit_waves(level)
+            got, paced = pc.physio_features(
+                x, 500, r, lead=chosen, segment=segment, qtc="bazett" if segment else "fridericia", return_paced=True
+            )
+            same(got, want)
         if segment is None:
             np.testing.assert_array_equal(paced, beats.any(axis=1))
         else:
@@ -151,4 +166,6 @@ def test_features_of_any_boundaries(rng, segment):
             0, len(x), x[:, None], np.zeros(1, np.int64), r, paced.astype(np.uint8),
             np.ascontiguousarray(np.stack(waves)[None], np.int32), length, False, slope_taps(), want,
         )  # fmt: skip
-        same(kernel(x, r, waves, segment=segment, paced=paced), want)
+        for level in LEVELS:
+            limit_waves(level)
+            same(kernel(x, r, waves, segment=segment, paced=paced), want)

@@ -1,4 +1,4 @@
-"""Delineation and features as parts of a process: threads, forks, the first call; what Numba compiles, and its cache."""
+"""Delineation and features as parts of a process: threads, forks, the first call; what Numba caches."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Delineation and features by Numba's code on the CPU: what it computes on a GPU, for comparison with the C++ kernels."""
+"""Delineation and features by Numba's code, the GPU's, on a CPU, for comparison with the C++ kernels."""
 
 import math
 

@@ -19,7 +19,7 @@ from numba import boolean, float32, float64, int32, int64, intp, types, uint8
 from ..._jit import njit
 from .scalar import F, larger, smaller
 
-SOURCES = "d2396dd7cdfbdb24"  # as in `delineate`: the cached code holds code of scalar.py
+SOURCES = "ac6b79457cae67e5"  # as in `delineate`: the cached code holds code of scalar.py
 
 jit = njit(nogil=True, cache=True, error_model="numpy")
 

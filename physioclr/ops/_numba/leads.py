@@ -10,7 +10,7 @@ from numba import float32, int32, types, uint8
 from .features import array, jit, jit_range
 from .scalar import F, larger, smaller, spikes
 
-SOURCES = "d2396dd7cdfbdb24"  # as in `delineate`: the cached code holds code of scalar.py
+SOURCES = "ac6b79457cae67e5"  # as in `delineate`: the cached code holds code of scalar.py
 
 SPIKE_FROM, SPIKE_TO, SPIKE_HALF = F["PACED_FROM"], F["PACED_TO"], F["PACED_HALF"]
 

@@ -11,13 +11,13 @@ from numba import njit
 from ... import _core
 from .constants import python_names
 
-SOURCES = "f887239ff16414bc"  # as in `constants`, of csrc/core/features_constants.h
+SOURCES = "d63e0fcb4e0ec4e8"  # as in `constants`, of csrc/core/features_constants.h
 
 jit = njit(nogil=True, error_model="numpy")
 
 F = python_names(_core.features_constants())
 SPIKE_LOW, SPIKE_HIGH = np.float32(F["SPIKE_LOW"]), np.float32(F["SPIKE_HIGH"])  # mV
-SPIKE_SIDE, SPIKE_BEFORE = np.float32(F["SPIKE_SIDE"]), np.float32(F["SPIKE_BEFORE"])
+SPIKE_SIDE, SPIKE_LEVEL = np.float32(F["SPIKE_SIDE"]), np.float32(F["SPIKE_LEVEL"])
 ZERO = np.float32(0.0)
 LANES = 8
 
@@ -32,8 +32,8 @@ def smaller(a, b):
     return a if a < b else b
 
 
-# Sums have an order of their own, in which csrc/core/waves_math.h can use vectors: lane l adds every eighth term from the
-# l-th on, then the upper half of the lanes is added to the lower one until one is left.
+# Sums have an order of their own, in which csrc/core/waves_math.h can use vectors: lane l adds every eighth term from
+# the l-th on, then the upper half of the lanes is added to the lower one until one is left.
 
 
 @jit
@@ -117,6 +117,6 @@ def spikes(w, h):
         before = abs(w1[i] - w0[i])
         side = SPIKE_SIDE * height
         low = (height >= SPIKE_LOW) & (before <= side) & (abs(w3[i] - w4[i]) <= side) & (abs(w1[i] - w3[i]) <= side)
-        high = (height >= SPIKE_HIGH) & (before <= SPIKE_BEFORE * height)
+        high = (height >= SPIKE_HIGH) & (before <= SPIKE_LEVEL * height)
         hits += np.int32((left * right > ZERO) & (low | high))
     return hits

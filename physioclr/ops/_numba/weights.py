@@ -1,4 +1,4 @@
-"""The network that corrects QRS onset and offset, for Numba's code and the reference: csrc/core/qrs_weights.h has it."""
+"""The network that corrects QRS onset and offset, for Numba and the reference: csrc/core/qrs_weights.h has it."""
 
 from ... import _core
 from .constants import python_names
