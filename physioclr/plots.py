@@ -31,7 +31,7 @@ def _figure(width_mm: float, height_mm: float) -> Any:
     return figure
 
 
-def _save(figure: Any, path: str | os.PathLike) -> Path:
+def _save(figure: Any, path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, facecolor=figure.get_facecolor())
@@ -106,7 +106,7 @@ def _gain(pieces: Sequence[tuple[float, int, np.ndarray]], height: float, near: 
 
 
 def plot_ecg(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     ecg: np.ndarray,
     fs: float,
     *,
@@ -207,7 +207,9 @@ def plot_ecg(
     return _save(figure, path)
 
 
-def plot_similarity(path: str | os.PathLike, similarity: np.ndarray, groups: Sequence[str], *, title: str = "") -> Path:
+def plot_similarity(
+    path: str | os.PathLike[str], similarity: np.ndarray, groups: Sequence[str], *, title: str = ""
+) -> Path:
     """Draws an (N, N) similarity as a heat map, rows ordered as given; `groups` (N names) marks the blocks."""
     figure = _figure(150, 135)
     axes = figure.add_subplot()
@@ -236,7 +238,7 @@ def _patient(comments: Sequence[str]) -> str:
     return ", ".join(filter(None, (f"{age:g} years" if age is not None else "", sex)))
 
 
-def draw_record(record: str | os.PathLike, path: str | os.PathLike, *, start: float = 0.0) -> Path:
+def draw_record(record: str | os.PathLike[str], path: str | os.PathLike[str], *, start: float = 0.0) -> Path:
     """Draws a WFDB record with R peaks fused over its leads and the waves of lead II (the first lead if not 12).
 
     Its title names the signals that are not drawn because they are no voltages.

@@ -32,7 +32,7 @@ _PTB = re.compile(r"/(patient\d{3})/s\d{4}[a-z_]re$")  # patient001/s0010_re
 OVER_89 = 90.0  # what "over 89" is stored as: ages beyond it are withheld (PTB-XL writes 300, LUDB ">89")
 
 
-def describe(src: str | os.PathLike, record_id: str, comments: list[str]) -> dict[str, Any]:
+def describe(src: str | os.PathLike[str], record_id: str, comments: list[str]) -> dict[str, Any]:
     """One row of the record table, less what the signal says.
 
     Returns:
@@ -115,7 +115,7 @@ def parse_sex(text: str) -> str:
     return "F" if word in ("f", "female") else "M" if word in ("m", "male") else ""
 
 
-def folder_name(src: str | os.PathLike, record_id: str) -> str:
+def folder_name(src: str | os.PathLike[str], record_id: str) -> str:
     """The data set's folder: the first below src that leads to the record, or src itself."""
     parts = record_id.split("/")
     return parts[0] if len(parts) > 1 else Path(src).resolve().name

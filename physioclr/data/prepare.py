@@ -39,14 +39,14 @@ Progress = Callable[[int, int, int], None]
 
 
 def prepare(
-    src: str | os.PathLike,
-    dest: str | os.PathLike,
+    src: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
     *,
     fs: float = 500.0,
     jobs: int = 1,
     shard: tuple[int, int] | None = None,
     progress: Progress | None = None,
-    table: str | os.PathLike | None = None,
+    table: str | os.PathLike[str] | None = None,
     label_columns: Iterable[str] | None = None,
     describe: Describe | None = None,
     zero_seconds: float = ZERO_SECONDS,

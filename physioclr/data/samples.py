@@ -73,7 +73,7 @@ def sample() -> Sample:
     )
 
 
-def sample_store(dest: str | os.PathLike, *, jobs: int = 1) -> Store:
+def sample_store(dest: str | os.PathLike[str], *, jobs: int = 1) -> Store:
     """The shipped records as a store at 500 Hz in `dest`; made where it is not there yet."""
     prepare(_FOLDER, dest, jobs=jobs)
     return open_store(dest)

@@ -102,7 +102,7 @@ class Store:
 
     OPEN_FILES = 128  # memory maps of shards held at once, each an open file: well below the usual limit of 1,024
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path).absolute()  # also for a process that has another working directory
         self.manifest = m = read_manifest(self.path)
         self.fs = float(m["fs"])
@@ -267,7 +267,7 @@ class Store:
                 raise DamagedFile(self.path, f"{name} has {size} bytes; it must have {entry['bytes']}")
 
 
-def open_store(path: str | os.PathLike) -> Store:
+def open_store(path: str | os.PathLike[str]) -> Store:
     """Open a store made by `prepare` for reading.
 
     Raises:

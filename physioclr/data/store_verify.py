@@ -16,7 +16,7 @@ from .store_files import FEATURES_PER_LEAD, HEADER_BYTES, SHARD_ARRAYS, all_file
 FIRST = 5  # problems of one kind that are named one by one
 
 
-def verify(path: str | os.PathLike | Store) -> list[str]:
+def verify(path: str | os.PathLike[str] | Store) -> list[str]:
     """Check a store against its manifest: every file's checksum, every array's shape, every count and every value.
 
     Returns:

@@ -12,7 +12,7 @@ PassedOver = Callable[[str, str], None]
 
 
 def find_records(
-    src: str | os.PathLike, *, follow_links: bool = False, passed_over: PassedOver | None = None
+    src: str | os.PathLike[str], *, follow_links: bool = False, passed_over: PassedOver | None = None
 ) -> Iterator[str]:
     """Every record below a folder, as the path of its header relative to src, without ".hea", "/" between folders.
 

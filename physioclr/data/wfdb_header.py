@@ -119,7 +119,7 @@ def _open_header(path: str) -> tuple[str, int]:
         return f"{path}.HEA", open_file(f"{path}.HEA")
 
 
-def read_header(path: str | os.PathLike, root: str | os.PathLike | None = None) -> Header:
+def read_header(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Header:
     """Parse a header.
 
     Accepted although the format or wfdb does not allow it: a record name that is not the file's own ("E00015.mat 12 500
@@ -318,7 +318,7 @@ def _gain_field(text: str, zero_field: str) -> tuple[float, float, str, float]:
     return (number(parts["gain"]) if parts["gain"] else 0.0) or 200.0, baseline, parts["unit"] or "mV", zero
 
 
-def check_inside(name: str, folder: str, root: str | os.PathLike) -> None:
+def check_inside(name: str, folder: str, root: str | os.PathLike[str]) -> None:
     """Refuse a signal file outside root. By the text of the path: a link that the user made in the folder is theirs."""
     if re.fullmatch(r"[\w][\w.-]*", name):
         return  # a file of the header's own folder

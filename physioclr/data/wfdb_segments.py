@@ -30,7 +30,7 @@ class _Piece(NamedTuple):
     leads: dict[Key, int]  # its signals in volts that have a file, as indices
 
 
-def read_segments(header: Header, root: str | os.PathLike | None) -> Record:
+def read_segments(header: Header, root: str | os.PathLike[str] | None) -> Record:
     """The record that the segments of a header make.
 
     Leads are matched by name: those of the layout (of the first segment where the layout is fixed) come first, in its
@@ -72,7 +72,7 @@ def read_segments(header: Header, root: str | os.PathLike | None) -> Record:
     )
 
 
-def _pieces(header: Header, root: str | os.PathLike) -> tuple[list[_Piece], int, list[Key], list[str], list[str]]:
+def _pieces(header: Header, root: str | os.PathLike[str]) -> tuple[list[_Piece], int, list[Key], list[str], list[str]]:
     """Segments in their places, frames in all, the layout's leads, all comments, the signals that are no voltages."""
     pieces: list[_Piece] = []
     layout: dict[Key, bool] = {}  # whether in volts
@@ -110,7 +110,7 @@ def _pieces(header: Header, root: str | os.PathLike) -> tuple[list[_Piece], int,
     return pieces, start, leads_of_layout, list(comments), list(left_out)
 
 
-def _segment_header(header: Header, name: str, root: str | os.PathLike) -> Header:
+def _segment_header(header: Header, name: str, root: str | os.PathLike[str]) -> Header:
     try:
         own = read_header(os.path.join(header.folder, name), root)
     except RecordError as e:

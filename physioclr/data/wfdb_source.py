@@ -88,7 +88,7 @@ def millivolts(
     return mv
 
 
-def read_record(path: str | os.PathLike, root: str | os.PathLike | None = None) -> Record:
+def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Record:
     """Read one record, plain or of several segments.
 
     Args:

@@ -29,7 +29,7 @@ _KEYS = ("record_id", "leads", "unit", "source", "patient_id", "age", "sex", "fo
 
 
 def write_store(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     records: Iterable[tuple[Any, float, Mapping[str, Any] | None]],
     *,
     fs: float = 500.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..ops._types import RPeaks
@@ -36,14 +37,23 @@ class Augmentation(nn.Module):
 
     def set_epoch(self, epoch: int) -> None:
         self.seeds = [view_seed(self.seed, epoch, v) for v in range(self.views)]
+        # torch.compile takes the numbers that a module holds for constants and compiles again when one changes; no
+        # buffer, because it stays on the CPU and is no state
+        self._traced = torch.tensor(self.seeds, device="cpu")
+
+    def _seeds(self) -> Any:
+        if torch.compiler.is_dynamo_compiling():
+            seeds = [torch.ops.physioclr.seed_of(self._traced, v) for v in range(self.views)]
+        else:
+            seeds = self.seeds
+        return seeds if self.views > 1 else seeds[0]
 
     def forward(
         self, ecg: Tensor, rpeaks: Any = None, sample_id: Tensor | None = None, scale: Any = None
     ) -> tuple[Tensor, RPeaks | None]:
         """As `physioclr.augment`; in evaluation mode with an empty plan, so that dtype and shape stay the same."""
         plan = self.plan if self.training else Augment()
-        seed = self.seeds if self.views > 1 else self.seeds[0]
-        return augment(ecg, plan, fs=self.fs, seed=seed, sample_id=sample_id, rpeaks=rpeaks, scale=scale)
+        return augment(ecg, plan, fs=self.fs, seed=self._seeds(), sample_id=sample_id, rpeaks=rpeaks, scale=scale)
 
     def gather(
         self,
@@ -62,10 +72,9 @@ class Augmentation(nn.Module):
         between. rpeaks (N, P) and scale (a number, (L,) or (N, L)) are those of the records.
         """
         plan = self.plan if self.training else Augment()
-        seed = self.seeds if self.views > 1 else self.seeds[0]
         return _augment_rows(
-            signals, rows, starts, length, plan, fs=self.fs, seed=seed, sample_id=sample_id, rpeaks=rpeaks, scale=scale,
-            dtype=dtype,
+            signals, rows, starts, length, plan, fs=self.fs, seed=self._seeds(), sample_id=sample_id, rpeaks=rpeaks,
+            scale=scale, dtype=dtype,
         )  # fmt: skip
 
     def extra_repr(self) -> str:

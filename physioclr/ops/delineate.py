@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from .. import _core
 from ._arrays import Arrays, jax_in_jax_out
 from ._checks import FLOATS, check_dtype, check_fs, check_rpeaks, usable_rpeaks
 from ._operator import operator
@@ -16,10 +15,9 @@ from ._types import Delineation, RPeaks, rpeaks_index
 if TYPE_CHECKING:
     from ._types import ArrayT
 
-ALL_LEADS = -2  # the number of "all" in _numba
-
-
 ALLOWED = ("mean", "all")
+_CONSTANTS = _core.delineate_constants()
+LEAD_CODES = {"mean": _CONSTANTS["kLeadMean"], "all": _CONSTANTS["kLeadAll"]}
 
 
 def _results(ecg: Any, fs: float, rpeaks: Any, lead: str) -> tuple:
@@ -55,25 +53,10 @@ def _delineate(xp: Arrays, out: Any, ecg: Any, fs: float, rpeaks: Any, lead: str
         leads = list(range(x.shape[1])) if which == "all" else [which]
         gpu.delineate(xp, x, fs, r, leads, consensus=which == "all", out=found)
         return
-    found, x, r = xp.to_numpy(found), xp.to_numpy(x), xp.to_numpy(r)
-    if found.size:
-        from ._numba import pool
-        from ._numba.delineate import delineate_range
-
-        if which == "mean":
-            x, which = mean_lead(x), 0
-        code = ALL_LEADS if which == "all" else which
-        pool.run(lambda a, b: delineate_range(a, b, x, code, r, fs, found), len(x))
-
-
-def mean_lead(x: np.ndarray) -> np.ndarray:
-    """(B, 1, T): the mean of the leads of x (B, L, T), missing samples left out."""
-    from ._numba import pool
-    from ._numba.leads import mean_lead_range
-
-    out = np.empty((x.shape[0], 1, x.shape[2]), np.float32)
-    pool.run(lambda a, b: mean_lead_range(a, b, x, out), len(x))
-    return out
+    xp.run(
+        _core.delineate,
+        ecg=xp.view(x), lead=LEAD_CODES.get(which, which), rpeaks=xp.view(r), fs=fs, out=xp.pointer(found),
+    )  # fmt: skip
 
 
 @jax_in_jax_out

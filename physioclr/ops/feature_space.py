@@ -290,7 +290,7 @@ class FeatureSpace:
             self._tensors[device] = fields
         return fields
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the fitted parameters to `path` as an .npz archive of plain arrays (no pickle)."""
         with open(path, "wb") as f:  # a file object: np.savez would append .npz to another name
             np.savez(
@@ -298,7 +298,7 @@ class FeatureSpace:
             )
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> FeatureSpace:
+    def load(cls, path: str | os.PathLike[str]) -> FeatureSpace:
         """Reads what `save` wrote. Runs no code from the file.
 
         Raises:

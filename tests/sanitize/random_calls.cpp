@@ -86,6 +86,35 @@ static void rpeaks() {
                          nullptr});
 }
 
+static void waves() {
+  const int64_t records = length(3), leads = chance(0.5) ? 12 : length(4), beats = length(40);
+  const int64_t samples = chance(0.5) ? length(400) : length(6000);
+  const double rates[] = {50, 100, 199.9, 250, 257.3, 360, 500, 1000, 4000};
+  auto x = values<float>(records * leads * samples, kind_of_values());
+  auto r = peaks(records, beats, samples, false);
+  const Cube<const float> ecg{x.get(), records, leads, samples};
+  const Matrix<const int32_t> rpeaks{r.get(), records, beats};
+  const int64_t lead = leads && chance(0.5) ? whole(0, leads - 1) : whole(-2, -1);
+  Array<int32_t> out(8 * records * (lead == -2 ? leads + 1 : 1) * beats);
+  cpu::run(DelineateCall{ecg, lead, rpeaks, rates[whole(0, 8)], out.get()});
+
+  const int64_t chosen = whole(1, 3), segments = whole(1, 4);
+  Array<int64_t> numbers(chosen);
+  for (int64_t j = 0; j < chosen; ++j) numbers[j] = leads ? whole(-1, leads - 1) : -1;
+  auto taps = values<float>(16, Values::kPlain);
+  Array<float> features(records * segments * chosen * 159);
+  Array<bool> paced(records * segments);
+  cpu::run(FeaturesCall{ecg,
+                        {numbers.get(), chosen},
+                        rpeaks,
+                        chance(0.5) ? INFINITY : real(500, 1500),
+                        segments,
+                        chance(0.5),
+                        taps.get(),
+                        features.get(),
+                        paced.get()});
+}
+
 template <class T>
 static void peak_loss() {
   const int64_t records = length(4), leads = length(12), samples = length(600), beats = length(9), half = length(60);
@@ -289,6 +318,7 @@ int main(int argc, char** argv) {
     engine.seed(static_cast<uint64_t>(seed) * 1000003u + static_cast<uint64_t>(round));
     std::fprintf(stderr, "\rround %ld", round);  // the sanitizer's report comes after it
     rpeaks<float>(), rpeaks<int16_t>();
+    waves();
     peak_loss<float>(), peak_loss<double>();
     pairs();
     augment();
