@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "cpu/gemm.h"
 #include "cpu/wfdb_frames.h"
 #include "ops.h"
 
@@ -299,6 +300,18 @@ static void frames() {
   cpu::wfdb_millivolts(x.get(), rows, each, baseline.get(), scale.get(), mv.get());
 }
 
+// The products by themselves, on arrays that begin and whose rows begin at any element: no vector is aligned.
+template <class T>
+static void products() {
+  const int64_t k = length(40), ni = cpu::kPanel * whole(0, 3), nj = cpu::kPanel * whole(0, 3), ldc = nj + whole(0, 5);
+  const int64_t ahead = whole(0, 7), wide = cpu::kPanel + whole(0, 5);
+  const auto kind = kind_of_values();
+  auto a = values<T>(ahead + ni * k, kind), b = values<T>(ahead + nj * k, kind), c = values<T>(ahead + ni * ldc, kind);
+  if (nj > 0) cpu::gemm_panels(a.get() + ahead, b.get() + ahead, k, ni, nj, c.get() + ahead, ldc);
+  auto one = values<T>(ahead + k * cpu::kPanel, kind), sums = values<T>(ahead + ni * wide, kind);
+  cpu::gemm_add(a.get() + ahead, 1, ni, one.get() + ahead, k, ni, sums.get() + ahead, wide);
+}
+
 int main(int argc, char** argv) {
   const long rounds = argc > 1 ? std::atol(argv[1]) : 300, seed = argc > 2 ? std::atol(argv[2]) : 1;
   for (long round = 0; round < rounds; ++round) {
@@ -310,6 +323,7 @@ int main(int argc, char** argv) {
     pairs();
     augment();
     contrastive<float>(), contrastive<double>(), contrastive<Half>(), contrastive<BFloat>();
+    products<float>(), products<double>();
     frames();
   }
   std::printf("\n%ld rounds of 13 kinds of call, no report\n", rounds);
