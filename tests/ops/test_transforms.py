@@ -1,6 +1,7 @@
 """One table over all public functions: what each argument's gradient does, and torch's transforms of them: inductor,
 export, gradcheck, torch.func.jvp, grad and vmap. An op that is missing here is found."""
 
+import contextlib
 import inspect
 import warnings
 
@@ -142,6 +143,56 @@ def test_operators_called_by_themselves_refuse_too():
         ops.hybrid_contrastive_loss(A.clone().requires_grad_(), V, F.clone().requires_grad_())
     with pytest.raises(ValueError, match="x requires a gradient, which peak_reconstruction_loss does not give"):
         ops.peak_reconstruction_loss(ECG, ECG.clone().requires_grad_(), X.rpeaks, 500.0)
+
+
+# ---- modes of torch that nobody asked us to follow ------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def matmul_precision(level):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(level)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextlib.contextmanager
+def default_dtype(dtype):
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+MODES = {
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "matmul precision": lambda: matmul_precision("medium"),
+    "default dtype": lambda: default_dtype(torch.float64),
+    "default device": lambda: torch.device("meta"),
+    "inference mode": torch.inference_mode,
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@FUNCTIONS
+def test_modes_change_nothing(f, mode):
+    name, x = first(f)
+    differentiable = "gradient" in TABLE[f][1].values() and mode != "inference mode"
+
+    def everything():
+        leaf = x.clone().requires_grad_(differentiable)
+        out = f(**{name: leaf}, **rest(f))
+        grads = torch.autograd.grad(floats(out)[0].sum(), leaf) if differentiable else ()
+        return [y.detach() for y in (*op_cases.flat(out), *grads) if y is not None]
+
+    want = everything()
+    with MODES[mode]():
+        got = everything()
+    for y, z in zip(got, want, strict=True):
+        torch.testing.assert_close(y, z, rtol=0, atol=0, equal_nan=True)
 
 
 # ---- compile and export ---------------------------------------------------------------------------------------------
