@@ -152,7 +152,7 @@ def augment(
         result, index, count = launch.augment(ecg, *given, dtype)
         result = result[0] if one else result
     else:
-        for x, name in ((ecg, "ecg"), (out, "out")):
+        for x, name in ((ecg, "ecg"), (out, "out"), (scale, "scale")):
             _check_no_gradient(x, name, "out is given")
         if dtype and hasattr(out, "dtype") and dtype != _dtype_name(out.dtype):
             raise ValueError(f"dtype is {dtype!r}, but out has dtype {_dtype_name(out.dtype)}; leave dtype out")
@@ -198,7 +198,8 @@ def _augment_rows(
         (B, L, length) samples, or (V, B, L, length) for several seeds, and their R peaks.
     """
     _check_plan(plan, rpeaks)
-    _check_no_gradient(signals, "signals", "a batch is gathered without gradient")
+    for x, name in ((signals, "signals"), (scale, "scale")):
+        _check_no_gradient(x, name, "a batch is gathered without gradient")
     one, seeds = _seeds(seed)
     given = None if rpeaks is None else rpeaks_index(rpeaks), sample_id, scale, plan._text, fs, seeds
     results = launch.augment_gather(signals, rows, starts, length, *given, _dtype_name(dtype))

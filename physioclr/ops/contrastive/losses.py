@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._arrays import TorchArrays, is_torch, kind_of
 from .._checks import check_dtype, check_number
-from ..similarity import default_sigma
+from ..similarity import median_distance_of
 from . import engine
 
 if TYPE_CHECKING:
@@ -212,11 +212,14 @@ def y_aware_info_nce(
         features: (N, F), finite. No gradient. sigma: width; None: the median distance of at most 512 rows, which waits
             for a CUDA device. The rest as in `info_nce`.
     """
+    import torch
+
     if not is_torch(features):
         raise TypeError(f"features is a {kind_of(features)} array; it must be a torch tensor, as a is")
     engine.check_ndim(features, "features", (2,), "(N, F)")
-    if features.requires_grad:
-        raise ValueError("features requires a gradient, which y_aware_info_nce does not give; pass features.detach()")
+    for x, name, instead in ((features, "features", "features.detach()"), (sigma, "sigma", "float(sigma)")):
+        if is_torch(x) and x.requires_grad and torch.is_grad_enabled():
+            raise ValueError(f"{name} requires a gradient, which y_aware_info_nce does not give; pass {instead}")
     if process_group is not None:
         from .._collectives import gather_rows
 
@@ -224,8 +227,9 @@ def y_aware_info_nce(
     else:
         whole = features
     if sigma is None:
-        sigma = default_sigma(TorchArrays(whole), whole)
-    check_number(sigma, "sigma", 0, float("inf"), open_low=True)
+        sigma = median_distance_of(whole)
+    else:
+        check_number(sigma, "sigma", 0, float("inf"), open_low=True)
     # about their mean, so that |f_i|^2 + |f_j|^2 - 2 f_i.f_j loses nothing
     features = ((features.double() - whole.double().mean(0)) / sigma).to(engine.computed(a, b))
     tensors = {"a": a, "b": b, "negatives": None, "features": features, "group": group}
