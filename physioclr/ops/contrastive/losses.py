@@ -76,9 +76,13 @@ def _loss(op: str, form: str, sides: int, tensors: dict[str, Any], settings: tup
 
         a, b = (x if x is None or x.dtype.itemsize > 2 else x.float() for x in (a, b))  # not every gloo has bfloat16
         a, b, features, group = (None if x is None else gather_rows(x, process_group) for x in (a, b, features, group))
-    loss, _, counts, skipped, measures = engine.contrastive_loss(
-        a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta, stats
-    )
+    from .step import applies, contrastive_step
+
+    settings = a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta, stats
+    if applies(a, b, temperature):
+        loss, counts, skipped, measures = contrastive_step(*settings)
+    else:
+        loss, _, counts, skipped, measures = engine.contrastive_loss(*settings)
     if not stats:
         return loss
     if sides == 1:
