@@ -34,13 +34,13 @@ from .store_files import (
 MISSING = np.int16(-32768)  # a sample that was not recorded, as in WFDB format 16
 
 
-class Columns(Mapping):
+class Columns(Mapping[str, np.ndarray]):
     """A read-only dict of NumPy columns, each memory-mapped when it is first asked for.
 
     columns: name -> dtype (as store_files.DTYPES has it) and shape, which the file must have.
     """
 
-    def __init__(self, folder: Path, columns: dict[str, tuple[str, tuple[int, ...]]], what: str):
+    def __init__(self, folder: Path, columns: Mapping[str, tuple[str, tuple[int, ...]]], what: str):
         self._folder, self._columns, self._what = folder, columns, what
         self._open: dict[str, np.ndarray] = {}
 
@@ -58,7 +58,7 @@ class Columns(Mapping):
         return len(self._columns)
 
 
-class Labels(Mapping):
+class Labels(Mapping[str, tuple[tuple[str, ...], np.ndarray]]):
     """scheme -> (class names, (N, C) uint8 multi-hot array)."""
 
     def __init__(self, folder: Path, classes: dict[str, list[str]], n_records: int):
@@ -106,9 +106,9 @@ class Store:
         self.path = Path(path).absolute()  # also for a process that has another working directory
         self.manifest = m = read_manifest(self.path)
         self.fs = float(m["fs"])
-        self.leads = tuple(m["leads"])
+        self.leads: tuple[str, ...] = tuple(m["leads"])
         self.segment = float(m["segment"])
-        self.feature_leads = tuple(m["feature_leads"])
+        self.feature_leads: tuple[str, ...] = tuple(m["feature_leads"])
         self._n = int(m["n_records"])
         self._shards = m["shards"]
         self._maps: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
@@ -120,7 +120,8 @@ class Store:
         )
         self.labels = Labels(self.path / "labels", m["labels"], n)
         self.labelled = Columns(self.path / "labelled", dict.fromkeys(m["labels"], ("|b1", (n,))), "label schemes")
-        place = {c: (DTYPES[c], (n,)) for c in PLACE_COLUMNS} | {"scale": (DTYPES["scale"], (n, 12))}
+        place: dict[str, tuple[str, tuple[int, ...]]] = {c: (DTYPES[c], (n,)) for c in PLACE_COLUMNS}
+        place["scale"] = (DTYPES["scale"], (n, 12))
         self._place = Columns(self.path / "table", place, "columns")
 
     def __len__(self) -> int:
@@ -133,7 +134,7 @@ class Store:
         return {"path": self.path}  # the other process maps the files itself
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])
+        Store.__init__(self, state["path"])
 
     def signal(self, i: int) -> np.ndarray:
         """Record i as stored: (12, T_i) int16, memory-mapped and read-only; -32768 is a missing sample."""

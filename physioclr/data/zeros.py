@@ -82,7 +82,7 @@ def mark_zeros(record: Record, seconds: float, ends: bool = False) -> Record:
     if gap is None:
         return record
     samples = np.array(samples)
-    samples[np.ix_(rows, gap)] = MISSING_INT16 if samples.dtype == np.int16 else np.nan
+    samples[np.ix_(np.array(rows), gap)] = MISSING_INT16 if samples.dtype == np.int16 else np.nan
     return record._replace(samples=samples)
 
 

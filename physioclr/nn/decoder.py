@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -65,3 +65,6 @@ class Decoder(nn.Module):
         signal = self.layers(tokens.transpose(1, 2))[..., :samples]
         made = torch.arange(samples, device=tokens.device) < signal.shape[2]
         return Decoded(F.pad(signal, (0, samples - signal.shape[2])), made)
+
+    if TYPE_CHECKING:  # where torch says Any
+        __call__ = forward

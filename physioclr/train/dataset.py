@@ -11,7 +11,7 @@ import functools
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -127,7 +127,7 @@ class Batch:
     resident: Any = None
 
     def to(self, device: torch.device) -> Batch:
-        tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        tensors: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return dataclasses.replace(self, **tensors)
 
 
@@ -144,7 +144,7 @@ class FilteredRecords(dict[int, np.ndarray]):
                 self.bytes += x.nbytes
 
 
-_FILTERED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_FILTERED: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 def filtered_records(store: Any, config: Any) -> FilteredRecords:
@@ -181,7 +181,8 @@ class Segments:
         self.group = group_ids(store)
         self.columns = feature_columns(store, config.feature_leads, config.feature_set)
         self.feature_space: Any = None  # fitted or loaded by the run
-        self.scheme, self.classes, self.labels = "", (), np.zeros((len(store), 0), np.float32)
+        self.scheme, self.labels = "", np.zeros((len(store), 0), np.float32)
+        self.classes: tuple[str, ...] = ()
         if methods.named(config.method).needs_labels:
             self.scheme, self.classes, known, y = labelled_records(store, config.scheme or None, self.records)
             self.labels = np.full((len(store), len(self.classes)), np.nan, np.float32)
@@ -297,7 +298,7 @@ class Sampler:
         return self._order[start : start + self.pairs_per_batch]
 
 
-def iterate(segments: Segments, sampler: Sampler, start: int, stop: int, part: slice = slice(None)) -> Iterator[Batch]:
+def iterate(segments: Segments, sampler: Sampler, start: int, stop: int, part: slice = slice(None)) -> Generator[Batch]:
     """Batches number start to stop - 1, read ahead by config.workers threads; `part`, the pairs of this process.
 
     An error in a thread is raised here, at the batch it belongs to.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..nn.model import size_of
 from .dataset import feature_columns, filtered_records, network_input, network_signal
 from .run import Run, choose_device, open_run
 
@@ -66,7 +67,7 @@ def embed(
     where = choose_device(device)
     encoder = run.encoder.to(where).eval()
     records = np.arange(len(store)) if records is None else np.asarray(records)
-    out = np.zeros((len(records), encoder.width), np.float32)
+    out = np.zeros((len(records), size_of(encoder, "width")), np.float32)
     done = 0
     while done < len(records):
         rows: list[np.ndarray] = []

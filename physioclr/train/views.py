@@ -45,7 +45,8 @@ class Draw:
         """
         batch, plan = self.batch, make_plan(self.config)
         if plan is not None and not time_maps:
-            plan = dataclasses.replace(plan, **{name: None for name in TIME_MAPS})
+            off: dict[str, Any] = dict.fromkeys(TIME_MAPS)
+            plan = dataclasses.replace(plan, **off)
         ids, seeds = batch.sample_id, [self.seed(view) for view in views]
         if plan is not None and of is None and batch.resident is not None:
             # read from the int16 samples, without the batch in mV

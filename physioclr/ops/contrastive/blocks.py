@@ -31,7 +31,8 @@ class _Blocks:
         ids = torch.unique(ids, return_inverse=True)[1]
         self.id = torch.cat([ids[record], torch.full((len(x) - self.rows,), -1, device=device)])
         self.side = torch.cat([torch.arange(self.rows, device=device) // max(self.n, 1), self.id[self.rows :]])
-        self.f = self.known = None
+        self.f: Any = None
+        self.known: Any = None
         if features is not None:
             f = features.to(self.dtype)[record]
             self.known = torch.ones(len(f), dtype=torch.bool, device=device)
@@ -118,7 +119,8 @@ def backward(out: Any, grad_loss: Any, a: Any, *args: Any) -> None:
     """Fills grad_a, grad_b and grad_tau."""
     *inputs, stats, counts, tau, tau_s, form, sides = args
     with torch.autocast(a.device.type, enabled=False), torch.no_grad():
-        x = _Blocks(a, *inputs, tau, tau_s, form, sides)
+        b, negatives, features, group, temperature = inputs
+        x = _Blocks(a, b, negatives, features, group, temperature, tau, tau_s, form, sides)
         used = x.used(counts) & (counts[:, 0] >= 0)
         weight = grad_loss / (x.tau * used.sum().clamp(min=1).double())
         grad, slope = torch.zeros_like(x.h[: x.rows]), torch.zeros_like(grad_loss)

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 from .._arrays import TorchArrays, is_torch, kind_of
-from .._checks import check_number
+from .._checks import check_ndim, check_number
 from ..similarity import default_sigma
 from . import engine
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+    from torch.distributed import ProcessGroup
+
+    from .._types import Values
+
+    Result = Tensor | tuple[Tensor, "PairStats"]
+
+    class _Options(TypedDict, total=False):
+        """What all losses take by name, return_stats aside, which decides the type of the result."""
+
+        tau: float | Tensor
+        process_group: ProcessGroup | None
+
+    class _Sided(_Options, total=False):
+        symmetric: bool
+
+    class _Queued(_Options, total=False):
+        negatives: Tensor | None
+
+    class _InfoNCE(_Sided, _Queued, total=False): ...
+
+    class _YAware(_Sided, total=False):
+        sigma: float | None
+
+    class _Soft(_Sided, total=False):
+        tau_s: float
 
 
 class PairStats(NamedTuple):
@@ -21,12 +46,14 @@ class PairStats(NamedTuple):
     skipped: () int64, the rows that are not part of the mean.
     """
 
-    positives: Any
-    negatives: Any
-    skipped: Any
+    positives: Tensor
+    negatives: Tensor
+    skipped: Tensor
 
 
-def _loss(op: str, form: str, sides: int, tensors: dict[str, Any], settings: tuple, process_group: Any, stats: bool):
+def _loss(
+    op: str, form: str, sides: int, tensors: dict[str, Any], settings: tuple[Any, ...], process_group: Any, stats: bool
+) -> Result:
     """tensors: a, b, negatives, features, group (supcon: labels, in the place of group)."""
     import torch
 
@@ -64,17 +91,25 @@ def _loss(op: str, form: str, sides: int, tensors: dict[str, Any], settings: tup
     return loss, PairStats(counts[:, 0], counts[:, 1], skipped)
 
 
+@overload
 def info_nce(
-    a: torch.Tensor,
-    b: torch.Tensor,
+    a: Tensor, b: Tensor, group: Values | None = ..., *, return_stats: Literal[False] = ..., **options: Unpack[_InfoNCE]
+) -> Tensor: ...
+@overload
+def info_nce(
+    a: Tensor, b: Tensor, group: Values | None = ..., *, return_stats: Literal[True], **options: Unpack[_InfoNCE]
+) -> tuple[Tensor, PairStats]: ...
+def info_nce(
+    a: Tensor,
+    b: Tensor,
     group: Any = None,
     *,
     tau: Any = 0.1,
     symmetric: bool = True,
-    negatives: torch.Tensor | None = None,
+    negatives: Tensor | None = None,
     process_group: Any = None,
     return_stats: bool = False,
-) -> Any:
+) -> Result:
     """InfoNCE between two views: a_i is to find b_i among all b_j and, symmetric, b_i is to find a_i among all a_j.
 
     With h and k the L2-normalised rows of a and b, the mean over i of
@@ -105,25 +140,37 @@ def info_nce(
     return _loss("info_nce", "instance", 1 + bool(symmetric), tensors, (tau, 0.1), process_group, return_stats)
 
 
+@overload
 def nt_xent(
-    a: torch.Tensor,
-    b: torch.Tensor,
+    a: Tensor, b: Tensor, group: Values | None = ..., *, return_stats: Literal[False] = ..., **options: Unpack[_Queued]
+) -> Tensor: ...
+@overload
+def nt_xent(
+    a: Tensor, b: Tensor, group: Values | None = ..., *, return_stats: Literal[True], **options: Unpack[_Queued]
+) -> tuple[Tensor, PairStats]: ...
+def nt_xent(
+    a: Tensor,
+    b: Tensor,
     group: Any = None,
     *,
     tau: Any = 0.1,
-    negatives: torch.Tensor | None = None,
+    negatives: Tensor | None = None,
     process_group: Any = None,
     return_stats: bool = False,
-) -> Any:
+) -> Result:
     """NT-Xent (SimCLR, Chen et al. 2020, equation 1): each of the 2 N rows of a and b is to find its partner among all
     others. Arguments, results and errors as in `info_nce`."""
     tensors = {"a": a, "b": b, "negatives": negatives, "features": None, "group": group}
     return _loss("nt_xent", "instance", 0, tensors, (tau, 0.1), process_group, return_stats)
 
 
+@overload
+def supcon(x: Tensor, labels: Values, *, return_stats: Literal[False] = ..., **options: Unpack[_Options]) -> Tensor: ...
+@overload
 def supcon(
-    x: torch.Tensor, labels: Any, *, tau: Any = 0.1, process_group: Any = None, return_stats: bool = False
-) -> Any:
+    x: Tensor, labels: Values, *, return_stats: Literal[True], **options: Unpack[_Options]
+) -> tuple[Tensor, PairStats]: ...
+def supcon(x: Tensor, labels: Any, *, tau: Any = 0.1, process_group: Any = None, return_stats: bool = False) -> Result:
     """Supervised contrastive loss (Khosla et al. 2020, L_out): the mean over the rows of one label with another row of
     minus the mean over these of log softmax(h_i.h_j / tau), the softmax over all other rows.
 
@@ -136,10 +183,30 @@ def supcon(
     return _loss("supcon", "labels", 0, tensors, (tau, 0.1), process_group, return_stats)
 
 
+@overload
 def y_aware_info_nce(
-    a: torch.Tensor,
-    b: torch.Tensor,
-    features: torch.Tensor,
+    a: Tensor,
+    b: Tensor,
+    features: Tensor,
+    group: Values | None = ...,
+    *,
+    return_stats: Literal[False] = ...,
+    **options: Unpack[_YAware],
+) -> Tensor: ...
+@overload
+def y_aware_info_nce(
+    a: Tensor,
+    b: Tensor,
+    features: Tensor,
+    group: Values | None = ...,
+    *,
+    return_stats: Literal[True],
+    **options: Unpack[_YAware],
+) -> tuple[Tensor, PairStats]: ...
+def y_aware_info_nce(
+    a: Tensor,
+    b: Tensor,
+    features: Tensor,
     group: Any = None,
     *,
     tau: Any = 0.1,
@@ -147,7 +214,7 @@ def y_aware_info_nce(
     symmetric: bool = True,
     process_group: Any = None,
     return_stats: bool = False,
-) -> Any:
+) -> Result:
     """y-Aware InfoNCE (Dufumier et al. 2021, arXiv 2106.08808): InfoNCE in which every b_j is positive for a_i, with
     the weight w_ij = exp(-|f_i - f_j|^2 / (2 sigma^2)) of their features, normalised over j.
 
@@ -160,7 +227,7 @@ def y_aware_info_nce(
     """
     if not is_torch(features):
         raise TypeError(f"features is a {kind_of(features)} array; it must be a torch tensor, as a is")
-    engine.check_ndim(features, "features", (2,), "(N, F)")
+    check_ndim(features, "features", (2,), "(N, F)")
     if features.requires_grad:
         raise ValueError("features requires a gradient, which y_aware_info_nce does not give; pass features.detach()")
     if process_group is not None:
@@ -178,10 +245,30 @@ def y_aware_info_nce(
     return _loss("y_aware_info_nce", "distance", 1 + bool(symmetric), tensors, (tau, 1.0), process_group, return_stats)
 
 
+@overload
 def soft_contrast(
-    a: torch.Tensor,
-    b: torch.Tensor,
-    features: torch.Tensor,
+    a: Tensor,
+    b: Tensor,
+    features: Tensor,
+    group: Values | None = ...,
+    *,
+    return_stats: Literal[False] = ...,
+    **options: Unpack[_Soft],
+) -> Tensor: ...
+@overload
+def soft_contrast(
+    a: Tensor,
+    b: Tensor,
+    features: Tensor,
+    group: Values | None = ...,
+    *,
+    return_stats: Literal[True],
+    **options: Unpack[_Soft],
+) -> tuple[Tensor, PairStats]: ...
+def soft_contrast(
+    a: Tensor,
+    b: Tensor,
+    features: Tensor,
     group: Any = None,
     *,
     tau: Any = 0.1,
@@ -189,7 +276,7 @@ def soft_contrast(
     symmetric: bool = True,
     process_group: Any = None,
     return_stats: bool = False,
-) -> Any:
+) -> Result:
     """Cross-entropy from the similarities of the features to those of the embeddings: targets softmax_j(S_ij / tau_s),
     S the cosine of the features and 1 for the partner, predictions softmax_j(h_i.k_j / tau).
 
