@@ -1,5 +1,5 @@
-# What csrc/bindings defines. The kernels' own names follow from csrc/ops.h, one for each type: kernel(device, stream,
-# *, field=value, ...), every field of the kernel's struct by its name, and true once it has run to the end.
+# What csrc/bindings defines. The names of the kernels follow from csrc/ops.h, one for each type: kernel(device, stream,
+# *, field=value, ...), every field of its struct by its name; true once it has run to the end.
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any

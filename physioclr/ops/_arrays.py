@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import math
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -18,6 +19,7 @@ import numpy as np
 from .. import _core
 from ._checks import dtype_name
 
+SMALL = 4096  # elements
 DLPACK_HOST, DLPACK_CUDA = (1, 3), (2, 13)  # DLDeviceType: kDLCPU, kDLCUDAHost; kDLCUDA, kDLCUDAManaged
 
 
@@ -96,12 +98,12 @@ class Arrays:
         """Makes the device current while a kernel is launched."""
         return contextlib.nullcontext()
 
-    def view(self, x: Any) -> Any:
+    def view(self, x: Any, shape: tuple[int, ...] | None = None) -> Any:
         """An array as `_core` takes it for a field with a shape: NumPy's own, or (address, *shape, owner).
 
-        The owner goes along so that a converted copy lives as long as the call.
+        The owner goes along so that a converted copy lives as long as the call. shape: read as if it had this one.
         """
-        return x
+        return x if shape is None else x.reshape(shape)
 
     def pointer(self, x: Any) -> Any:
         """An array, or None, as `_core` takes it for a field without a shape."""
@@ -123,8 +125,8 @@ class OnDevice(Arrays):
             raise TypeError(f"{name} is {type(x).__name__}; it must be a {self.name} array, as the first array is")
         return self.adopt(x, name)
 
-    def view(self, x):
-        return (self.address(x), *x.shape, x)
+    def view(self, x, shape=None):
+        return (self.address(x), *(x.shape if shape is None else shape), x)
 
     def pointer(self, x):
         return 0 if x is None else (self.address(x), x)
@@ -151,6 +153,8 @@ class TorchArrays(OnDevice):
             raise TypeError(f"the first array is on {like.device}; it must be on the CPU or on a CUDA device")
 
     def empty(self, shape, dtype):
+        if self.device < 0 and dtype != "bfloat16" and math.prod(shape) <= SMALL:
+            return self._torch.from_numpy(np.empty(shape, dtype))  # half the time of torch.empty
         return self._torch.empty(shape, dtype=getattr(self._torch, dtype), device=self._device)
 
     def rows(self, x):
@@ -196,6 +200,19 @@ class TorchArrays(OnDevice):
 
     def guard(self):
         return self._torch.cuda.device(self._device) if self.device >= 0 else contextlib.nullcontext()
+
+
+@functools.cache
+def _torch_cpu() -> TorchArrays:
+    import torch
+
+    return TorchArrays(torch.empty(0))
+
+
+def torch_arrays(like: Any) -> TorchArrays:
+    """Of the device of a tensor; for a running kernel, as torch.compile cannot trace the cache."""
+    device = like.device
+    return _torch_cpu() if device.type == "cpu" and device.index is None else TorchArrays(like)
 
 
 class CupyArrays(OnDevice):

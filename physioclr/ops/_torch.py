@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from ._arrays import TorchArrays
+from ._arrays import TorchArrays, torch_arrays
 from ._checks import DTYPE_NAMES, FLOATS, INTEGERS
 from ._operator import OPERATORS, Operator
 
@@ -29,7 +29,7 @@ def register(op: Operator) -> None:
 
     def kernel(*args: Any) -> Any:
         args = op.complete(args)
-        return op.run(TorchArrays(args[0]), *args)
+        return op.run(torch_arrays(args[0]), *args)
 
     def fake(*args: Any) -> Any:
         args = op.complete(args)

@@ -50,7 +50,7 @@ def _inputs(xp: Arrays, x_hat: Any, x: Any, rpeaks: Any, fs: float, window: floa
     """The compute dtype, and the fields that both directions share."""
     dtype = compute_dtype(x_hat)
     shape = (x.shape[0], 1, x.shape[1]) if x.ndim == 2 else x.shape
-    pair = {name: xp.view(xp.contiguous(a, dtype).reshape(shape)) for name, a in (("x_hat", x_hat), ("x", x))}
+    pair = {name: xp.view(xp.contiguous(a, dtype), shape) for name, a in (("x_hat", x_hat), ("x", x))}
     rpeaks = usable_rpeaks(xp, rpeaks, x.shape[-1])
     return dtype, {**pair, "rpeaks": xp.view(rpeaks), "half": round(float(window) * float(fs))}
 

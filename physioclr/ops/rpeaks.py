@@ -41,7 +41,7 @@ def _detect(xp: Arrays, out: tuple[Any, ...], ecg: Any, fs: float, max_beats: in
     index, count, quality = out
     xp.run(
         _core.detect_rpeaks_int16 if raw else _core.detect_rpeaks_float32,
-        ecg=xp.view(x.reshape(shape)), fs=fs, index=xp.view(index), count=xp.pointer(count),
+        ecg=xp.view(x, shape), fs=fs, index=xp.view(index), count=xp.pointer(count),
         quality=xp.pointer(quality), scratch=xp.pointer(scratch),
     )  # fmt: skip
 
