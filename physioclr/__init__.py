@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 try:
     from . import _core as _core
-except ImportError as e:
+except ImportError as _e:
     _here = __path__[0]
     if any(name.startswith("_core.") and not name.endswith(".pyi") for name in os.listdir(_here)):
         raise
@@ -23,7 +23,7 @@ except ImportError as e:
         f"physioclr is imported from {_here}, which holds no compiled extension: it is the source folder, found before "
         "the installed package because Python was started beside it. Start Python elsewhere (or with python -P), "
         "or install physioclr in place: pip install -e . --no-build-isolation"
-    ) from e
+    ) from _e
 
 from .info import info, set_num_threads
 from .ops._types import Delineation, Intervals, Neighbors, RPeaks

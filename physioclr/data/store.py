@@ -100,15 +100,25 @@ class Store:
         feature_leads, segment: leads whose features lie side by side in `features`, and the segment's length in s.
     """
 
+    path: Path
+    manifest: dict[str, Any]
+    fs: float
+    segment: float
+    leads: tuple[str, ...]
+    feature_leads: tuple[str, ...]
+    table: Columns
+    labels: Labels
+    labelled: Columns
+
     OPEN_FILES = 128  # memory maps of shards held at once, each an open file: well below the usual limit of 1,024
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path).absolute()  # also for a process that has another working directory
         self.manifest = m = read_manifest(self.path)
         self.fs = float(m["fs"])
-        self.leads: tuple[str, ...] = tuple(m["leads"])
+        self.leads = tuple(m["leads"])
         self.segment = float(m["segment"])
-        self.feature_leads: tuple[str, ...] = tuple(m["feature_leads"])
+        self.feature_leads = tuple(m["feature_leads"])
         self._n = int(m["n_records"])
         self._shards = m["shards"]
         self._maps: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()

@@ -31,6 +31,12 @@ class Augmentation(nn.Module):
         views: how many views `forward` makes; with more than one, everything it returns has a first axis of views.
     """
 
+    plan: Augment
+    fs: float
+    seed: int
+    views: int
+    seeds: list[int]
+
     def __init__(self, plan: Augment, fs: float, *, seed: int = 0, views: int = 1):
         super().__init__()
         if not isinstance(plan, Augment):

@@ -42,6 +42,10 @@ class Decoder(nn.Module):
             so that it makes a quarter of the samples: `Decoder(768, stride=4, channels=(256, 128))`.
     """
 
+    leads: int
+    stride: int
+    layers: nn.Sequential
+
     def __init__(self, width: int, leads: int = 12, stride: int = 32, channels: Sequence[int] = (64, 32)):
         super().__init__()
         if stride < 1:

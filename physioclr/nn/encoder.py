@@ -86,6 +86,13 @@ class ResNet1d(nn.Module):
             splitting a batch over processes or chunks changes nothing.
     """
 
+    leads: int
+    width: int
+    stride: int
+    stem: nn.Conv1d
+    layers: nn.Sequential
+    norm: nn.Module
+
     def __init__(
         self,
         leads: int = 12,
@@ -148,6 +155,17 @@ class ECGTransformer(nn.Module):
         conv_channels, conv_layers: of the convolutions in front of it.
         position_kernel, position_groups: of the positional convolution.
     """
+
+    leads: int
+    width: int
+    stride: int
+    convs: nn.Sequential
+    conv_norm: nn.LayerNorm
+    project: nn.Linear
+    position: ConvPosition
+    norm: nn.LayerNorm
+    dropout: nn.Dropout
+    transformer: nn.TransformerEncoder
 
     def __init__(
         self,

@@ -64,6 +64,11 @@ class HybridLoss(nn.Module):
         fs: sampling rate of the reconstructed signal, Hz; window: half width around an R peak, seconds.
     """
 
+    alpha: float
+    beta: float
+    fs: float
+    window: float
+
     def __init__(
         self,
         *,

@@ -43,6 +43,12 @@ class PhysioCLR(nn.Module):
             (`predict`), so that the embedding holds the physiology itself and not only who resembles whom.
     """
 
+    encoder: nn.Module
+    loss: HybridLoss
+    projection: nn.Module
+    decoder: nn.Module | None
+    predictor: nn.Linear | None
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -56,7 +62,7 @@ class PhysioCLR(nn.Module):
         self.encoder = encoder
         self.loss = HybridLoss() if loss is None else loss
         width = size_of(encoder, "width")
-        self.projection: nn.Module = Projection(width, projection) if projection else nn.Identity()
+        self.projection = Projection(width, projection) if projection else nn.Identity()
         if decoder is None or isinstance(decoder, bool):
             wanted = decoder is True or (decoder is None and (self.loss.alpha or self.loss.beta))
             decoder = Decoder(width, size_of(encoder, "leads"), size_of(encoder, "stride")) if wanted else None

@@ -17,6 +17,11 @@ class OwnEncoder(nn.Module):
     0. One that has an attribute `stride` says itself how many samples a token stands for.
     """
 
+    module: nn.Module
+    leads: int
+    width: int
+    stride: int
+
     def __init__(self, module: nn.Module, leads: int, samples: int, shape: tuple[int, ...]):
         super().__init__()
         self.module, self.leads, self.width = module, leads, shape[-1]

@@ -144,6 +144,8 @@ class FeatureSpace:
         n_components: width of the result.
     """
 
+    columns: tuple[str, ...]
+    n_components: int
     log: npt.NDArray[np.bool_]
     mean: npt.NDArray[np.float32]
     scale: npt.NDArray[np.float32]
