@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -102,7 +102,7 @@ class HybridLoss(nn.Module):
             anchor, views, features, group, **self.contrastive_settings, process_group=process_group, return_stats=True
         )
 
-    def reconstruction_sums(self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Any) -> ReconstructionSums:
+    def reconstruction_sums(self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Peaks | None) -> ReconstructionSums:
         """Squared errors of each row over its valid samples, and over those around its R peaks (0 where beta is 0)."""
         x_hat, x, valid = x_hat.float(), x.float(), valid.expand_as(x)
         squares = torch.where(valid, x_hat - x, 0.0).square().sum((1, 2))  # where, not *: a missing sample may be NaN
@@ -114,7 +114,7 @@ class HybridLoss(nn.Module):
         return ReconstructionSums(squares, count, peak, peak_count)
 
     def reconstruction(
-        self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Any, process_group: ProcessGroup | None = None
+        self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Peaks | None, process_group: ProcessGroup | None = None
     ) -> tuple[Tensor, Tensor]:
         """(MSE, peak MSE) over the valid samples; 0 where there is none."""
         sums = self.reconstruction_sums(x_hat, x, valid, rpeaks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ import torch
 from ..nn.model import size_of
 from .dataset import feature_columns, filtered_records, network_input, network_signal
 from .run import Run, choose_device, open_run
+
+if TYPE_CHECKING:
+    from ..data import Store
 
 
 def record_segments(store: Any, i: int, run: Run) -> np.ndarray:
@@ -37,7 +40,7 @@ def check_fits(store: Any, run: Run) -> None:
 @torch.inference_mode()
 def embed(
     run: str | Path | Run,
-    store: Any,
+    store: Store | str | Path,
     *,
     records: Sequence[int] | np.ndarray | None = None,
     batch_size: int = 256,

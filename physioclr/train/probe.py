@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .dataset import group_ids
 from .finetune import FineTuner
@@ -22,14 +22,20 @@ from .run import Run, open_run
 from .splits import make_split
 from .vectors import GivenEmbeddings
 
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from ..data import Store
+
 __all__ = ["COLUMNS", "INPUTS", "LinearProbe", "ProbeResult", "draw_probe", "probe", "represent"]
 
 
 def probe(
     run: str | Path | Run | None,
-    store: Any,
+    store: Store | str | Path,
     *,
-    embeddings: Any = None,
+    embeddings: np.ndarray | Tensor | str | Path | None = None,
     out: str | Path | None = None,
     scheme: str | None = None,
     fractions: Sequence[float] = (0.01, 0.1, 1.0),
