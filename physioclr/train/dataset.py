@@ -134,6 +134,8 @@ class Batch:
 class FilteredRecords(dict[int, np.ndarray]):
     """index -> what the network sees of a record, for as many records as memory is granted. Readers share it."""
 
+    bytes: int
+
     def __init__(self) -> None:
         self.bytes, self._lock = 0, threading.Lock()
 
@@ -161,6 +163,21 @@ class Segments:
         records: indices of the records to use; all of them if None. Excluded folds go in either case.
     """
 
+    store: Any
+    config: Config
+    fs: float
+    samples: int
+    first_sample_id: np.ndarray
+    records: np.ndarray
+    left_out: int
+    pairs: np.ndarray
+    group: np.ndarray
+    columns: np.ndarray
+    scheme: str
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    cache: FilteredRecords
+
     def __init__(self, store: Any, config: Config, records: Sequence[int] | np.ndarray | None = None):
         self.store, self.config = store, config
         self.fs = float(store.fs) / config.decimate  # of the network's input, as all of a batch is
@@ -182,7 +199,7 @@ class Segments:
         self.columns = feature_columns(store, config.feature_leads, config.feature_set)
         self.feature_space: Any = None  # fitted or loaded by the run
         self.scheme, self.labels = "", np.zeros((len(store), 0), np.float32)
-        self.classes: tuple[str, ...] = ()
+        self.classes = ()
         if methods.named(config.method).needs_labels:
             self.scheme, self.classes, known, y = labelled_records(store, config.scheme or None, self.records)
             self.labels = np.full((len(store), len(self.classes)), np.nan, np.float32)

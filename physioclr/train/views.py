@@ -29,6 +29,12 @@ class Draw:
     gives the same view.
     """
 
+    batch: Batch
+    config: Config
+    epoch: int
+    fs: float
+    sd: float
+
     def __init__(self, batch: Batch, config: Config, epoch: int, fs: float, sd: float):
         self.batch, self.config, self.epoch, self.fs, self.sd = batch, config, epoch, fs, sd
 
