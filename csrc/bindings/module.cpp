@@ -15,6 +15,8 @@ static void bind_contrastive(py::module_& m) {
   py::dict forms;  // of contrastive_loss
   forms["instance"] = static_cast<int>(Contrast::kInstance);
   forms["labels"] = static_cast<int>(Contrast::kLabels);
+  forms["hard"] = static_cast<int>(Contrast::kHard);
+  forms["jaccard"] = static_cast<int>(Contrast::kSupcon);
   for (const char* name : {"cosine", "distance"}) forms[name] = static_cast<int>(Contrast::kSoft);
   m.attr("CONTRAST_FORMS") = forms;
   // The state of a row that has met nobody, in a loss computed in float32 or float64.

@@ -78,7 +78,8 @@ struct ContrastiveBackwardCall {
 
 // sides: 0, the rows of a and b all meet; 1, those of a meet those of b; 2, and those of b those of a, as anchors. b
 // may have no rows (sides 0). negatives (M, D): no partner, no gradient, a negative of every anchor. kind: PairFeatures
-// of cpu/contrastive_problem.h. group (N): of the records, rows i of a and b; kLabels: the labels.
+// of cpu/contrastive_problem.h, for which delta is kJaccard's threshold. group (N): of the records, rows i of a and b;
+// kLabels: the labels.
 template <class E>
 struct ContrastiveSides {
   Matrix<const E> a, b, negatives;
@@ -89,7 +90,10 @@ struct ContrastiveSides {
   PHYSIOCLR_FIELDS(a, b, negatives, features, kind, sides, group, settings)
 };
 
-// stats (rows of a and b, 3) and counts (.., 2) as above, counts {-1, 0} for rows that are no anchors.
+// stats (rows of a and b, 3) and counts (.., 2) as above, counts {-1, 0} for rows that are no anchors; of kHard stats
+// are {loss + log S0, log S0, log S1}. measures (.., 3), or null: of each anchor the effective number of its positives,
+// (sum w)^2 / sum w^2 of its targets w; the mean |h - k|^2 over its positives, 0 without; the sum of
+// exp(-2 |h - k|^2) over the rows of a and b, its partner left out, that it is compared with.
 template <class E>
 struct ContrastiveLossCall {
   ContrastiveSides<E> sides;
@@ -97,7 +101,8 @@ struct ContrastiveLossCall {
   int64_t* counts;
   ContrastNumber<E>* loss;
   int64_t* skipped;
-  PHYSIOCLR_FIELDS(sides, stats, counts, loss, skipped)
+  double* measures;
+  PHYSIOCLR_FIELDS(sides, stats, counts, loss, skipped, measures)
 };
 
 template <class E>

@@ -13,14 +13,23 @@ namespace physioclr {
 
 // What the pairs of a row are. kRatio, kSupcon, kSoft: positive, negative or weighed by the similarity of features.
 // Without features: kInstance, none positive (the views alone are), kLabels, positive where the group numbers are
-// equal. These two share the arithmetic of kSupcon.
-enum class Contrast : int32_t { kRatio = 0, kSupcon = 1, kSoft = 2, kInstance = 3, kLabels = 4 };
+// equal; these two share the arithmetic of kSupcon. kHard: kInstance with a view, negatives weighed by
+// exp(beta s / tau) (Robinson et al. 2021), so that a row has two sums over its M negatives, S1 of
+// exp((1 + beta) s / tau) and S0 of exp(beta s / tau), and M S1 / S0 beside its view.
+enum class Contrast : int32_t { kRatio = 0, kSupcon = 1, kSoft = 2, kInstance = 3, kLabels = 4, kHard = 5 };
 struct ContrastSettings {
   Contrast mode;
-  bool mean_pairs;  // pair_reduction "mean"; used by kRatio alone
-  double tau, tau_s, delta;
+  bool mean_pairs;           // pair_reduction "mean"; used by kRatio alone
+  double tau, tau_s, delta;  // delta: kHard's beta
   PHYSIOCLR_FIELDS(mode, mean_pairs, tau, tau_s, delta)
 };
+
+// What a cosine (a feature's similarity) is multiplied by in the exponents of the first and of the second sum.
+PHYSIOCLR_HD double sharpness(const ContrastSettings& set) { return set.mode == Contrast::kHard ? 1 + set.delta : 1; }
+PHYSIOCLR_HD double first_scale(const ContrastSettings& set) { return sharpness(set) / set.tau; }
+PHYSIOCLR_HD double second_scale(const ContrastSettings& set) {
+  return set.mode == Contrast::kHard ? set.delta / set.tau : 1 / set.tau_s;
+}
 
 // CALL(mode, safe) with both as compile-time constants.
 #define PHYSIOCLR_CONTRAST_VARIANTS(MODE, SAFE, CALL)      \
@@ -37,13 +46,13 @@ struct ContrastSettings {
 template <class T>
 PHYSIOCLR_HD bool needs_maxima(const ContrastSettings& set) {
   const double least = sizeof(T) == 4 ? 0.05 : 0.01;
-  return set.tau < least || (set.mode == Contrast::kSoft && set.tau_s < least);
+  return set.tau < least * sharpness(set) || (set.mode == Contrast::kSoft && set.tau_s < least);
 }
 
-// count {positives, negatives}, or {-1, 0} for a row that is no anchor. A view alone counts in kInstance.
+// count {positives, negatives}, or {-1, 0} for a row that is no anchor. A view alone counts in kInstance and kHard.
 PHYSIOCLR_HD bool counts_row(const int64_t* count, int64_t n_views, Contrast mode) {
   if (count[0] < 0) return false;
-  if (mode == Contrast::kInstance) return n_views > 0;
+  if (mode == Contrast::kInstance || mode == Contrast::kHard) return n_views > 0;
   return count[0] + n_views > 0 && (mode == Contrast::kRatio ? count[1] : count[0] + count[1]) > 0;
 }
 
@@ -196,11 +205,11 @@ struct LogSum {  // log of a sum of w exp(x), any x
 struct RowLoss {
   ContrastSettings set;
   bool used;
-  double negatives, mean, weight, view_weight, log_targets;
+  double negatives, mean, weight, view_weight, log_targets, log_s0, log_s1;
   LogSum z;  // ratio: positives and views; otherwise the softmax's denominator
 
   PHYSIOCLR_HD RowLoss(const double* state, int64_t n_views, const ContrastSettings& settings, int64_t* count)
-      : set(settings), negatives(0), mean(0), weight(0), view_weight(1), log_targets(0) {
+      : set(settings), negatives(0), mean(0), weight(0), view_weight(1), log_targets(0), log_s0(0), log_s1(0) {
     count[0] = static_cast<int64_t>(state[5]);
     count[1] = static_cast<int64_t>(state[6] - state[5]);
     used = counts_row(count, n_views, set.mode);
@@ -209,6 +218,14 @@ struct RowLoss {
     if (set.mode == Contrast::kRatio) {
       if (count[0]) z.add(m0 - (set.mean_pairs ? log(positives) : 0.0), state[0]);
       negatives = state[4] / set.tau + log(state[1]);
+      return;
+    }
+    if (set.mode == Contrast::kHard) {
+      if (!count[1]) return;
+      log_s1 = state[3] * first_scale(set) + log(state[0]);
+      log_s0 = state[4] * second_scale(set) + log(state[1]);
+      negatives = log(static_cast<double>(count[1])) + log_s1 - log_s0;
+      weight = 1;
       return;
     }
     z.add(m0, state[0]);
@@ -233,6 +250,13 @@ struct RowLoss {
   PHYSIOCLR_HD void finish(double* stats) const {
     stats[0] = stats[1] = stats[2] = 0;
     if (!used) return;
+    if (set.mode == Contrast::kHard) {  // the loss beside the sums, from which the weights follow
+      const double x = negatives - mean / set.tau, loss = x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
+      stats[0] = weight > 0 ? loss + log_s0 : 0;
+      stats[1] = log_s0;
+      stats[2] = log_s1;
+      return;
+    }
     const bool ratio = set.mode == Contrast::kRatio;
     stats[0] = ratio ? negatives : z.log_of();
     stats[1] = ratio ? z.log_of() : mean / weight / set.tau;
@@ -248,16 +272,29 @@ PHYSIOCLR_HD double log_second_weight(const double* stats, const int64_t* count,
   return -stats[1] - (set.mean_pairs && count[0] ? log(static_cast<double>(count[0])) : 0.0);
 }
 
+// kHard: the share of its negatives in a row's softmax, 1 - exp(-loss).
+PHYSIOCLR_HD double hard_share(const double* stats) { return -expm1(stats[1] - stats[0]); }
+
 // Weights w[2] of a row: 1 / (tau n neg_i) and c_i / (tau n pos_i); 1 / (tau n Z_i) and
 // 1 / (tau n |P_i + views|) (supcon) or 1 / (tau n W_i) (soft). log_tn: log(tau n). Fast: linear, times the exp(1 /
-// tau) that the shift takes away. Safe: tau log of it, so that exp((s + w) / tau) <= 1.
+// tau) that the shift takes away. Safe: tau log of it, so that exp((s + w) / tau) <= 1. kHard: share (1 + beta) / (tau
+// n S1) and share beta / (tau n S0), as above with the scales of its two sums.
 template <class T>
 PHYSIOCLR_HD void row_weights(const double* stats, const int64_t* count, int64_t n_views, const ContrastSettings& set,
                               double log_tn, T* w) {
-  const bool safe = needs_maxima<T>(set), supcon = set.mode != Contrast::kRatio && set.mode != Contrast::kSoft;
-  if (!counts_row(count, n_views, set.mode)) {
+  const bool safe = needs_maxima<T>(set),
+             supcon = set.mode != Contrast::kRatio && set.mode != Contrast::kSoft && set.mode != Contrast::kHard;
+  const bool hard = set.mode == Contrast::kHard;
+  if (!counts_row(count, n_views, set.mode) || (hard && count[1] == 0)) {
     w[0] = safe ? static_cast<T>(-HUGE_VAL) : T(0);
     w[1] = safe && !supcon ? static_cast<T>(-HUGE_VAL) : T(0);
+    return;
+  }
+  if (hard) {
+    const double k0 = first_scale(set), k1 = second_scale(set), to = log(hard_share(stats)) - log_tn;
+    const double a = to + log(sharpness(set)) - stats[2], b = to + log(set.delta) - stats[1];
+    w[0] = static_cast<T>(safe ? a / k0 : exp(a + k0));
+    w[1] = static_cast<T>(safe ? b / k1 : exp(b + k1));
     return;
   }
   const double a = -log_tn - stats[0], b = log_second_weight(stats, count, n_views, set) - log_tn;
@@ -286,6 +323,7 @@ PHYSIOCLR_HD double view_coefficient(double cosine, const double* stats, const i
                                      const ContrastSettings& set, double log_tn) {
   if (!counts_row(count, n_views, set.mode)) return 0;
   if (set.mode == Contrast::kRatio) return -exp(cosine / set.tau - log_tn - stats[1]);
+  if (set.mode == Contrast::kHard) return -hard_share(stats) * exp(-log_tn);
   const double target =
       log_second_weight(stats, count, n_views, set) + (set.mode == Contrast::kSoft ? 1 / set.tau_s : 0);
   return exp(cosine / set.tau - log_tn - stats[0]) - exp(target - log_tn);

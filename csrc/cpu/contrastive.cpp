@@ -183,7 +183,7 @@ bool compute(const ContrastiveLossCall<E>& call) {
   const Sides<E> sides(call.sides);
   const ContrastSettings& set = call.sides.settings;
   if (!sides.pb.finite) return false;
-  const OwnedSums<T> sums(sides.pb, set);
+  const OwnedSums<T> sums(sides.pb, set, call.measures != nullptr);
   const int64_t n_views = sides.n_views();
 #pragma omp parallel for num_threads(sides.pb.team) schedule(static)
   for (int64_t i = 0; i < sides.n; ++i) {
@@ -195,13 +195,16 @@ bool compute(const ContrastiveLossCall<E>& call) {
         count[0] = -1;
         count[1] = 0;
         std::fill_n(stats, 3, 0.0);
+        if (call.measures) std::fill_n(call.measures + 3 * r, 3, 0.0);
         continue;
       }
       double state[kRowState];
-      sums.state(sides.pb, sides.position(r), state);
+      const int64_t p = sides.position(r);
+      sums.state(sides.pb, p, state);
       RowLoss row(state, n_views, set, count);
       if (n_views) row.add_view(t);
       row.finish(stats);
+      if (call.measures) sums.measure(p, state, n_views, t, set.mode, call.measures + 3 * r);
     }
   }
   compute(

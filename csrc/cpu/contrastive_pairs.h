@@ -23,7 +23,7 @@ template <class T>  // group numbers as wide as the cosines, so that one vector 
 using Id = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
 // The running sums of the rows of one block. sum: ratio {positives, negatives, -}, supcon {all, -, s over positives},
-// soft {all, targets, targets * s}. Sums 0 and 1 are relative to exp(shift / tau).
+// soft {all, targets, targets * s}, hard {S1, S0, -}. Sums 0 and 1 are relative to exp(shift / tau).
 template <class T>
 struct RowSums {
   double* sum[3];
@@ -45,13 +45,13 @@ struct PairTile {
 template <class T, int MODE>
 inline int is_any(const T* f, const Id<T>* group_j, Id<T> gi, int64_t c) {
   if (MODE == 4) return group_j[c] >= 0;
-  if (MODE == 3) return (group_j[c] != gi) & (group_j[c] >= 0);
+  if (MODE == 3 || MODE == 5) return (group_j[c] != gi) & (group_j[c] >= 0);
   return (f[c] == f[c]) & (group_j[c] != gi);
 }
 template <class T, int MODE>
 inline int is_positive(const T* f, const Id<T>* group_j, Id<T> gi, T delta, int64_t c) {
   if (MODE == 4) return group_j[c] == gi;
-  if (MODE == 3) return 0;
+  if (MODE == 3 || MODE == 5) return 0;
   return (f[c] >= delta) & (group_j[c] != gi);
 }
 
@@ -66,8 +66,8 @@ inline void raise_shifts(const PairTile<T>& t, const RowSums<T>& row, const RowS
       x.sum[0][i] *= std::exp((double(x.shift[0][i]) - m0) * t.inv_tau);
       x.shift[0][i] = m0;
     }
-    if ((MODE == 0 || MODE == 2) && m1 > x.shift[1][i]) {
-      const double scale = std::exp((double(x.shift[1][i]) - m1) * (MODE == 2 ? t.inv_tau_s : t.inv_tau));
+    if ((MODE == 0 || MODE == 2 || MODE == 5) && m1 > x.shift[1][i]) {
+      const double scale = std::exp((double(x.shift[1][i]) - m1) * (MODE == 0 ? t.inv_tau : t.inv_tau_s));
       x.sum[1][i] *= scale;
       if (MODE == 2) x.sum[2][i] *= scale;
       x.shift[1][i] = m1;
@@ -137,6 +137,11 @@ inline void add_sums(const PairTile<T>& t, const RowSums<T>& row, const RowSums<
           r2 += any ? w * s[c] : T(0);
           col1[c] += any ? x : T(0);
           col2[c] += any ? x * s[c] : T(0);
+        } else if (MODE == 5) {
+          const T w = exp_simd((s[c] - m1) * inv_tau_s);
+          const T x = SAFE ? exp_simd((s[c] - shift1[c]) * inv_tau_s) : w;
+          r1 += any ? w : T(0);
+          col1[c] += any ? x : T(0);
         }
       }
     }
@@ -188,13 +193,57 @@ inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const
         else if (MODE == 2)
           g -= SAFE ? exp_simd((f[c] + bi) * inv_tau_s) + exp_simd((f[c] + b_j[c]) * inv_tau_s)
                     : exp_simd((f[c] - T(1)) * inv_tau_s) * (bi + b_j[c]);
+        else if (MODE == 5)
+          g -= SAFE ? exp_simd((s[c] + bi) * inv_tau_s) + exp_simd((s[c] + b_j[c]) * inv_tau_s)
+                    : exp_simd((s[c] - T(1)) * inv_tau_s) * (bi + b_j[c]);
       }
       s[c] = any ? g : T(0);
     }
   }
 }
 
-// The two entries below are compiled for every instruction set with all their variants inlined (core/macros.h).
+// Further sums of a row, for those who ask: closeness, of exp(-2 |h_i - h_j|^2) over its pairs; where features weigh
+// them, weight and square, of the targets relative to that of a similarity of 1, and of their squares.
+struct RowMeasures {
+  double *closeness, *weight, *square;
+};
+
+template <class T, int MODE>
+inline void add_measures(const PairTile<T>& t, const RowMeasures& row, const RowMeasures& col) {
+  const T inv_tau_s = t.inv_tau_s;
+  const Id<T>* const group_j = t.group_j;
+  T col0[kMaxTile] = {}, col1[kMaxTile] = {}, col2[kMaxTile] = {};
+  for (int64_t r = 0; r < t.rows; ++r) {
+    const T *s = t.s + r * kMaxTile, *f = MODE >= 3 ? nullptr : t.f + r * kMaxTile;
+    const auto gi = t.group_i[r];
+    if (MODE >= 3 && gi < 0) continue;
+    T r0 = 0, r1 = 0, r2 = 0;
+#pragma omp simd reduction(+ : r0, r1, r2)
+    for (int64_t c = t.diagonal ? r + 1 : 0; c < t.cols; ++c) {
+      const int any = is_any<T, MODE>(f, group_j, gi, c);
+      const T e = exp_simd((s[c] - T(1)) * T(4));
+      r0 += any ? e : T(0);
+      col0[c] += any ? e : T(0);
+      if (MODE == 2) {
+        const T w = exp_simd((f[c] - T(1)) * inv_tau_s);
+        r1 += any ? w : T(0);
+        col1[c] += any ? w : T(0);
+        r2 += any ? w * w : T(0);
+        col2[c] += any ? w * w : T(0);
+      }
+    }
+    row.closeness[r] += r0;
+    row.weight[r] += r1;
+    row.square[r] += r2;
+  }
+  for (int64_t c = 0; c < t.cols; ++c) {
+    col.closeness[c] += col0[c];
+    col.weight[c] += col1[c];
+    col.square[c] += col2[c];
+  }
+}
+
+// The entries below are compiled for every instruction set with all their variants inlined (core/macros.h).
 #define PHYSIOCLR_TILE_VARIANTS(MODE, SAFE, CALL) \
   if (MODE == Contrast::kInstance) {              \
     if (SAFE) {                                   \
@@ -207,6 +256,12 @@ inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const
       CALL(4, true);                              \
     } else {                                      \
       CALL(4, false);                             \
+    }                                             \
+  } else if (MODE == Contrast::kHard) {           \
+    if (SAFE) {                                   \
+      CALL(5, true);                              \
+    } else {                                      \
+      CALL(5, false);                             \
     }                                             \
   } else {                                        \
     PHYSIOCLR_CONTRAST_VARIANTS(MODE, SAFE, CALL) \
@@ -224,6 +279,16 @@ inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const
 #define PHYSIOCLR_SUMS_double(M, S) add_sums<double, M, S>(t, row, col)
 #define PHYSIOCLR_COEF_float(M, S) coefficients<float, M, S>(t, a_i, b_i, a_j, b_j)
 #define PHYSIOCLR_COEF_double(M, S) coefficients<double, M, S>(t, a_i, b_i, a_j, b_j)
+#define PHYSIOCLR_MEASURES_ENTRY(T)                                                                     \
+  PHYSIOCLR_SIMD static void tile_measures(const PairTile<T>& t, Contrast mode, const RowMeasures& row, \
+                                           const RowMeasures& col) {                                    \
+    if (mode == Contrast::kLabels) add_measures<T, 4>(t, row, col);                                     \
+    else if (mode == Contrast::kSoft) add_measures<T, 2>(t, row, col);                                  \
+    else if (mode == Contrast::kInstance || mode == Contrast::kHard) add_measures<T, 3>(t, row, col);   \
+    else add_measures<T, 1>(t, row, col);                                                               \
+  }
+PHYSIOCLR_MEASURES_ENTRY(float)
+PHYSIOCLR_MEASURES_ENTRY(double)
 PHYSIOCLR_TILE_ENTRIES(float)
 PHYSIOCLR_TILE_ENTRIES(double)
 

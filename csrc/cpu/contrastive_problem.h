@@ -52,8 +52,9 @@ inline void place_rows(Places& at, int64_t first, int64_t count, int64_t whole =
   at.row_of.resize((static_cast<int64_t>(at.row_of.size()) + whole - 1) / whole * whole, -1);
 }
 
-// What S is made of. kNone: there are no features; kCosine: of the unit features; kDistance: 1 - |f_i - f_j|^2 / 2.
-enum class PairFeatures { kNone, kCosine, kDistance };
+// What S is made of. kNone: there are no features; kCosine: of the unit features; kDistance: 1 - |f_i - f_j|^2 / 2;
+// kJaccard: 1 where sets of labels (features 0 and 1) share at least the part delta of their union, otherwise 0.
+enum class PairFeatures { kNone, kCosine, kDistance, kJaccard };
 
 template <class T>
 struct Problem : Places {
@@ -62,7 +63,7 @@ struct Problem : Places {
   int team;
   std::vector<double> inv_norm;  // of the embedding, by position
   std::vector<uint8_t> valid;    // by position: a row that may form pairs
-  std::vector<T> half_square;    // by position: |f|^2 / 2 (kDistance)
+  std::vector<T> half_square;    // by position: |f|^2 / 2 (kDistance), |f|^2 (kJaccard)
   std::vector<Id<T>> group;      // by position, dense numbers; -1: padding
   std::vector<int64_t> others;   // by position: the rows that it forms pairs with, by groups and features alone
   AlignedBuffer<T> h, features;  // panels of the normalised rows
@@ -82,7 +83,7 @@ struct Problem : Places {
         team(owned_pad * total * (d + f) < 4'000'000 ? 1 : threads()),
         inv_norm(total),
         valid(total),
-        half_square(kind == PairFeatures::kDistance ? total : 0),
+        half_square(kind >= PairFeatures::kDistance ? total : 0),
         others(total),
         h(total * d),
         features(total * f) {
@@ -109,8 +110,9 @@ struct Problem : Places {
       const T* y = row < 0 ? nullptr : feat.row(record(row));
       double fi = row < 0 ? 0 : inverse_norm(y, f);
       bad += row >= 0 && !(fi > 0) && !all_finite(y, f);  // an infinite value makes fi 0, NaN makes it NaN
-      if (kind == PairFeatures::kDistance) {
-        if (row >= 0) half_square[p0 + q] = static_cast<T>(squared_norm(y, f) / 2);
+      if (kind >= PairFeatures::kDistance) {
+        if (row >= 0)
+          half_square[p0 + q] = static_cast<T>(squared_norm(y, f) / (kind == PairFeatures::kDistance ? 2 : 1));
         fi = row >= 0;
       }
       for (int64_t k = 0; k < f; ++k)
@@ -157,6 +159,12 @@ struct Problem : Places {
           const T x = T(1) + (sim[r * kMaxTile + c] - half_square[i0 + r] - half_square[j0 + c]);
           sim[r * kMaxTile + c] = x > T(1) ? T(1) : x;  // NaN stays
         }
+    if (kind == PairFeatures::kJaccard)
+      for (int64_t r = 0; r < ni; ++r)
+        for (int64_t c = 0; c < nj; ++c) {
+          const double both = sim[r * kMaxTile + c], either = double(half_square[i0 + r]) + half_square[j0 + c] - both;
+          if (both == both) sim[r * kMaxTile + c] = either > 0 && both / either >= set.delta ? T(1) : T(0);
+        }
     return {s,
             sim,
             ni,
@@ -164,9 +172,9 @@ struct Problem : Places {
             i0 == j0,
             &group[i0],
             &group[j0],
-            static_cast<T>(1 / set.tau),
-            static_cast<T>(1 / set.tau_s),
-            static_cast<T>(set.delta)};
+            static_cast<T>(first_scale(set)),
+            static_cast<T>(second_scale(set)),
+            static_cast<T>(kind == PairFeatures::kJaccard ? 0.5 : set.delta)};
   }
 
   // visit(i0, ni, j0, nj, both, s, f): every pair of blocks with an owned block I, once. `both`: J is owned too, and
@@ -219,29 +227,43 @@ template <class T>
 struct OwnedSums {
   int64_t rows;
   bool safe;
-  std::vector<double> sums;
+  std::vector<double> sums, measures;  // measures: RowMeasures, empty where nobody asks
   std::vector<T> shifts;
 
-  OwnedSums(const Problem<T>& pb, const ContrastSettings& set)
+  OwnedSums(const Problem<T>& pb, const ContrastSettings& set, bool measure = false)
       : rows(pb.owned_pad),
         safe(needs_maxima<T>(set)),
         sums(4 * rows, 0.0),
+        measures(measure ? 3 * rows : 0, 0.0),
         shifts(2 * rows, safe ? T(-2) : T(1)) {  // -2: below every cosine
     pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
       const PairTile<T> tile = pb.load(i0, ni, j0, nj, set, s, sim);
       const RowSums<T> row = at(i0), col = both ? at(j0) : row;
       tile_sums(tile, set.mode, safe, row, both ? &col : nullptr);
+      if (!measure || !both) return;
+      const RowMeasures mine = measures_at(i0), theirs = measures_at(j0);
+      tile_measures(tile, set.mode, mine, theirs);
     });
   }
   RowSums<T> at(int64_t p) {
     return {{&sums[p], &sums[rows + p], &sums[2 * rows + p]}, &sums[3 * rows + p], {&shifts[p], &shifts[rows + p]}};
   }
+  RowMeasures measures_at(int64_t p) { return {&measures[p], &measures[rows + p], &measures[2 * rows + p]}; }
   // As RowLoss takes it.
   void state(const Problem<T>& pb, int64_t p, double* out) const {
     for (int q = 0; q < 3; ++q) out[q] = sums[q * rows + p];
     for (int q = 0; q < 2; ++q) out[3 + q] = shifts[q * rows + p];
     out[5] = sums[3 * rows + p];
     out[6] = static_cast<double>(pb.others[p]);
+  }
+  // As ContrastiveLossCall::measures says, from the state and the partner's cosine.
+  void measure(int64_t p, const double* state, int64_t n_views, double partner, Contrast mode, double* out) const {
+    const double views = static_cast<double>(n_views), weight = measures[rows + p], square = measures[2 * rows + p];
+    const bool soft = mode == Contrast::kSoft, labels = mode == Contrast::kSupcon || mode == Contrast::kLabels;
+    const double positives = views + (labels ? state[5] : 0);
+    out[0] = soft ? (views + weight) * (views + weight) / std::max(views + square, 1e-300) : positives;
+    out[1] = positives > 0 ? 2 - 2 * ((labels ? state[2] : 0) + views * partner) / positives : 0;
+    out[2] = measures[p];
   }
 };
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from ..ops._types import RPeaks
@@ -48,6 +49,16 @@ class Augmentation(nn.Module):
 
     def set_epoch(self, epoch: int) -> None:
         self.seeds = [view_seed(self.seed, epoch, v) for v in range(self.views)]
+        # torch.compile takes the numbers that a module holds for constants and compiles again when one changes; no
+        # buffer, because it stays on the CPU and is no state
+        self._traced = torch.tensor(self.seeds, device="cpu")
+
+    def _seeds(self) -> Any:
+        if torch.compiler.is_dynamo_compiling():
+            seeds = [torch.ops.physioclr.seed_of(self._traced, v) for v in range(self.views)]
+        else:
+            seeds = self.seeds
+        return seeds if self.views > 1 else seeds[0]
 
     def forward(
         self,
@@ -58,8 +69,7 @@ class Augmentation(nn.Module):
     ) -> tuple[Tensor, RPeaks[Tensor] | None]:
         """As `physioclr.augment`; in evaluation mode with an empty plan, so that dtype and shape stay the same."""
         plan = self.plan if self.training else Augment()
-        seed = self.seeds if self.views > 1 else self.seeds[0]
-        return augment(ecg, plan, fs=self.fs, seed=seed, sample_id=sample_id, rpeaks=rpeaks, scale=scale)
+        return augment(ecg, plan, fs=self.fs, seed=self._seeds(), sample_id=sample_id, rpeaks=rpeaks, scale=scale)
 
     def gather(
         self,
@@ -78,10 +88,9 @@ class Augmentation(nn.Module):
         between. rpeaks (N, P) and scale (a number, (L,) or (N, L)) are those of the records.
         """
         plan = self.plan if self.training else Augment()
-        seed = self.seeds if self.views > 1 else self.seeds[0]
         return _augment_rows(
-            signals, rows, starts, length, plan, fs=self.fs, seed=seed, sample_id=sample_id, rpeaks=rpeaks, scale=scale,
-            dtype=dtype,
+            signals, rows, starts, length, plan, fs=self.fs, seed=self._seeds(), sample_id=sample_id, rpeaks=rpeaks,
+            scale=scale, dtype=dtype,
         )  # fmt: skip
 
     def extra_repr(self) -> str:

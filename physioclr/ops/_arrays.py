@@ -177,6 +177,8 @@ class TorchArrays(OnDevice):
 
     def adopt(self, x, name):
         torch = self._torch
+        if isinstance(x, (bool, int, float, list, tuple)) and torch.compiler.is_dynamo_compiling():
+            return torch.tensor(x, device=self._device)  # which NumPy's way is not traced
         if kind_of(x) == "cupy":
             raise TypeError(f"{name} is a cupy array, but the first array is a torch tensor; convert one of them")
         if not isinstance(x, torch.Tensor) and cuda_memory(x):  # of another library
@@ -259,6 +261,8 @@ class CupyArrays(OnDevice):
 
 def kind_of(x: Any) -> str:
     """'torch', 'cupy' or 'numpy' (which stands for everything that NumPy can read). Imports neither torch nor CuPy."""
+    if is_torch(x):
+        return "torch"
     roots = {c.__module__.partition(".")[0] for c in type(x).__mro__}
     return "torch" if "torch" in roots else "cupy" if "cupy" in roots else "numpy"
 

@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 from ._arrays import TorchArrays, torch_arrays
 from ._checks import DTYPE_NAMES, FLOATS, INTEGERS
 from ._operator import OPERATORS, Operator
+from ._traced_seeds import register as register_traced_seeds
 
 DTYPE_NAMES.update({getattr(torch, n): n for n in (*FLOATS, *INTEGERS)})
 LIB = torch.library.Library("physioclr", "DEF")  # operators die with this object, so the module keeps it
@@ -127,3 +128,4 @@ def _function(op: Operator) -> type[torch.autograd.Function]:
 
 for _op in OPERATORS.values():
     register(_op)
+register_traced_seeds(LIB)

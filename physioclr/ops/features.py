@@ -248,7 +248,8 @@ def resample(x: np.ndarray, fs: float) -> np.ndarray:
             if gone.any():
                 row[gone] = 0.0 if gone.all() else np.interp(at[gone], at[~gone], row[~gone])
     up, down = ratio.numerator, ratio.denominator
-    y = resample_poly(x, up, down, axis=-1, padtype="line", window=("kaiser", 7.0)).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: missing
+        y = resample_poly(x, up, down, axis=-1, padtype="line", window=("kaiser", 7.0)).astype(np.float32)
     if missing.any():  # a sample is missing where one of its two neighbours was
         at = np.arange(y.shape[-1]) * (fs / FS)
         last = x.shape[-1] - 1

@@ -64,7 +64,20 @@ def _pairs(n, group):
     return (group[:, None] != group[None, :]) | torch.eye(n, dtype=torch.bool)
 
 
-def _across(a, b, candidates, targets, tau, symmetric, negatives=None, rows=slice(None)):
+def _hard_loss(logits, candidates, partner, beta):
+    """Per row: -log(e^l+ / (e^l+ + sum of w_j e^l_j over the negatives)), w_j = e^(beta l_j) over the mean of these."""
+    negative = candidates & (partner == 0)
+    l = torch.where(negative, logits, -torch.inf)  # noqa: E741
+    hard = torch.logsumexp((1 + beta) * l, 1) - torch.logsumexp(beta * l, 1) + torch.log(negative.sum(1).double())
+    own = (logits * partner).sum(1)
+    return torch.where(negative.any(1), torch.nn.functional.softplus(hard - own), 0.0)
+
+
+def _instance_loss(logits, candidates, partner, beta):
+    return _hard_loss(logits, candidates, partner, beta) if beta else _softmax_loss(logits, candidates, partner)
+
+
+def _across(a, b, candidates, targets, tau, symmetric, negatives=None, rows=slice(None), beta=0.0):
     """Mean over the rows of a (symmetric: and of b), each against all rows of the other and the negatives."""
     losses = []
     for x, y in ((a, b), (b, a))[: 1 + symmetric]:
@@ -72,17 +85,17 @@ def _across(a, b, candidates, targets, tau, symmetric, negatives=None, rows=slic
         if negatives is not None:
             k = torch.cat([k, _unit(negatives)])
             c, t = (torch.nn.functional.pad(m, (0, len(negatives)), value=v) for m, v in ((c, True), (t, 0.0)))
-        losses.append(_softmax_loss(h @ k.T / tau, c, t)[rows])
+        losses.append(_instance_loss(h @ k.T / tau, c, t, beta)[rows])
     return torch.cat(losses).mean()
 
 
-def info_nce(a, b, group=None, *, negatives=None, tau=0.1, symmetric=True):
+def info_nce(a, b, group=None, *, negatives=None, tau=0.1, symmetric=True, beta=0.0):
     """float64, by the formula in physioclr.info_nce; every N x N matrix is written out, as in all of these."""
     eye = torch.eye(len(a), dtype=torch.float64)
-    return _across(a, b, _pairs(len(a), group), eye, tau, symmetric, negatives)
+    return _across(a, b, _pairs(len(a), group), eye, tau, symmetric, negatives, beta=beta)
 
 
-def nt_xent(a, b, group=None, *, negatives=None, tau=0.1):
+def nt_xent(a, b, group=None, *, negatives=None, tau=0.1, beta=0.0):
     """The mean over the 2 N rows of a and b, each against all others."""
     n, h = len(a), _unit(torch.cat([a, b]))
     itself = torch.eye(2 * n, dtype=torch.bool)
@@ -93,14 +106,20 @@ def nt_xent(a, b, group=None, *, negatives=None, tau=0.1):
         logits = torch.cat([logits, h @ _unit(negatives).T / tau], 1)
         candidates = torch.nn.functional.pad(candidates, (0, len(negatives)), value=True)
         partner = torch.nn.functional.pad(partner, (0, len(negatives)))
-    return _softmax_loss(logits, candidates, partner).mean()
+    return _instance_loss(logits, candidates, partner, beta).mean()
 
 
-def supcon(x, labels, *, tau=0.1):
+def supcon(x, labels, *, tau=0.1, threshold=0.5):
     """(loss, rows skipped): the mean over the rows that share their label with another."""
     n, h = len(x), _unit(x)
     other = ~torch.eye(n, dtype=torch.bool)
-    positive = (labels[:, None] == labels[None, :]) & other
+    if labels.ndim == 2:  # Jaccard index of the sets of labels
+        has = labels != 0
+        both = (has[:, None] & has[None]).sum(2)
+        either = (has[:, None] | has[None]).sum(2)
+        positive = (both.double() / either.clamp(min=1) >= threshold) & other
+    else:
+        positive = (labels[:, None] == labels[None, :]) & other
     rows = positive.any(dim=1)
     if not rows.any():
         return x.double().sum() * 0.0, n

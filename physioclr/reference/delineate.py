@@ -246,7 +246,7 @@ def delineate_block(signal, beats, block):
     fi, n = signal.fi, signal.n
     rr = [b["rr"] for b in block if b["k"] > 0]
     rhythm = float(np.median(rr)) if rr else 0.9
-    irregular = float(np.median(np.abs(np.diff(rr)))) / rhythm if len(rr) > 1 else 0.0
+    irregular = float(np.median(np.abs(np.diff(rr)))) / rhythm if len(rr) > 1 and rhythm > 0 else 0.0
     root_rr = math.sqrt(min(max(rhythm, 0.3), 2.0))
     before, total = samples_in(C.BEFORE, fi), samples_in(C.BEFORE, fi) + samples_in(C.AFTER, fi)
     group = alike(signal, block)

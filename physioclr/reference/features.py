@@ -2,6 +2,9 @@ import numpy as np
 
 QUANTITIES = ("rr", "pr", "qrs", "qtc", "p_dur", "t_dur", "r_amp", "t_amp", "p_amp", "qrs_slope")
 MS = 2.0  # one sample at 500 Hz
+# What float32 cannot hold is missing: amplitudes (mV) from LARGEST on, likeness of windows whose squares (mV^2) lie
+# outside of FLAT to the largest float32.
+LARGEST, FLAT = 1e38, 1e-30
 
 
 def physio_features(x, rpeaks, waves, *, segment=None, qtc="fridericia", paced=None, seen=None):
@@ -25,10 +28,11 @@ def physio_features(x, rpeaks, waves, *, segment=None, qtc="fridericia", paced=N
         rows = [measure(x[b], beat) for beat in beats]
         for k, row in enumerate(rows):
             row["rr"] = row["corr"] = np.nan
-            if k > 0 and longest_gap(seen[b, beats[k - 1]["r"] : beats[k]["r"]]) < 50:  # 100 ms may hide a beat
+            if k == 0 or beats[k]["r"] == beats[k - 1]["r"]:  # two peaks on one sample: no interval, no likeness
+                continue
+            if longest_gap(seen[b, beats[k - 1]["r"] : beats[k]["r"]]) < 50:  # 100 ms may hide a beat
                 row["rr"] = MS * (beats[k]["r"] - beats[k - 1]["r"])
-            if k > 0:
-                row["corr"] = correlation(x[b], beats[k - 1]["r"], beats[k]["r"])
+            row["corr"] = correlation(x[b], beats[k - 1]["r"], beats[k]["r"])
         count = 1 if segment is None else int(x.shape[1] // length)
         out.append(
             [
@@ -51,7 +55,7 @@ def measure(x, beat):
         return MS * (last - first) if first >= 0 and last >= first else np.nan
 
     def value(i):
-        return x[i] - level if 0 <= i < len(x) and np.isfinite(x[i]) else np.nan
+        return x[i] - level if 0 <= i < len(x) and abs(x[i] - level) < LARGEST else np.nan
 
     row = {
         "p_dur": span(beat["p_on"], beat["p_off"]),
@@ -70,7 +74,7 @@ def measure(x, beat):
         level = np.median(before) if len(before) else np.nan
         r = beat["r"]
         near = range(max(r - 10, min(on, r)), min(r + 10, max(off if off >= 0 else r, r)) + 1)
-        deflection = [np.nan_to_num(abs(value(i)), nan=-1.0) for i in near]
+        deflection = [abs(x[i] - level) if 0 <= i < len(x) and np.isfinite(x[i]) else -1.0 for i in near]
         peak = near[int(np.argmax(deflection))] if np.isfinite(level) and max(deflection) >= 0 else r
         row |= {
             "pr": MS * (on - beat["p_on"]) if beat["p_on"] >= 0 else np.nan,
@@ -115,6 +119,9 @@ def correlation(x, a, b):
         return np.nan
     u, v = x[a - 125 : a + 201], x[b - 125 : b + 201]
     if not (np.isfinite(u).all() and np.isfinite(v).all()) or np.ptp(u) == 0 or np.ptp(v) == 0:
+        return np.nan
+    squares = [((w - w.mean()) ** 2).sum() for w in (u, v)]
+    if min(squares) < FLAT or max(squares) > np.finfo(np.float32).max:
         return np.nan
     return np.corrcoef(u, v)[0, 1]
 

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch.library import opcheck
@@ -16,6 +18,11 @@ def rows(n, d, dtype=torch.float64, seed=0):
     return a, b, features, torch.arange(n) // 3
 
 
+def sets(features):
+    """(N, 4) labels of rows, some with all and some with none."""
+    return (features > 0.3).to(torch.uint8) * 3
+
+
 def f32(x, like):
     return x.to(torch.float64 if like.dtype == torch.float64 else torch.float32)
 
@@ -32,6 +39,16 @@ FORMS = {
     "nt_xent": lambda p, a, b, f, g, tau: p.nt_xent(a, b, tau=tau),
     "nt_xent group queue": lambda p, a, b, f, g, tau: p.nt_xent(a, b, g, tau=tau, negatives=a.detach().flip(1)[:5]),
     "supcon": lambda p, a, b, f, g, tau: p.supcon(torch.cat([a, b]), torch.cat([g, g]), tau=tau),
+    "supcon multi-label": lambda p, a, b, f, g, tau: p.supcon(
+        torch.cat([a, b]), torch.cat([sets(f), sets(f)]), tau=tau, threshold=1 / 3
+    ),
+    "info_nce hard": lambda p, a, b, f, g, tau: p.info_nce(a, b, g, tau=tau, beta=1.5),
+    "info_nce one-sided hard queue": lambda p, a, b, f, g, tau: p.info_nce(
+        a, b, tau=tau, symmetric=False, negatives=b.detach().flip(1)[1:6], beta=0.3
+    ),
+    "nt_xent hard queue": lambda p, a, b, f, g, tau: p.nt_xent(
+        a, b, g, tau=tau, negatives=a.detach().flip(1)[:5], beta=0.8
+    ),
     "y_aware": lambda p, a, b, f, g, tau: p.y_aware_info_nce(a, b, f, tau=tau, sigma=1.5),
     "y_aware group": lambda p, a, b, f, g, tau: p.y_aware_info_nce(a, b, f, g, tau=tau, sigma=0.7, symmetric=False),
     "soft": lambda p, a, b, f, g, tau: p.soft_contrast(a, b, f, tau=tau, tau_s=0.3),
@@ -78,9 +95,12 @@ def test_gradcheck_of_embeddings_and_temperature(form):
         with torch.no_grad():
             queue = torch.randn(5, 5, dtype=torch.float64)
         if "queue" in form:  # the forms above make the queue of a or b: a constant here
-            fn = pc.nt_xent if "nt" in form else pc.info_nce
+            fn, beta = pc.nt_xent if "nt" in form else pc.info_nce, 0.8 * ("hard" in form)
             assert torch.autograd.gradcheck(
-                lambda a, b, t, fn=fn, q=queue: fn(a, b, g, tau=t, negatives=q), (a, b, tau), eps=1e-7, atol=1e-4
+                lambda a, b, t, fn=fn, q=queue, beta=beta: fn(a, b, g, tau=t, negatives=q, beta=beta),
+                (a, b, tau),
+                eps=1e-7,
+                atol=1e-4,
             )
         else:
             assert torch.autograd.gradcheck(
@@ -107,6 +127,88 @@ def test_statistics():
     assert labels.skipped == 1
 
 
+def effective(w):
+    return w.sum(1).square() / w.square().sum(1)
+
+
+def test_effective_positives_alignment_and_uniformity():
+    a, b, f, g = rows(300, 9)
+    h, k = (torch.nn.functional.normalize(x.detach(), dim=1) for x in (a, b))
+    across, both = torch.cdist(h, k).square(), torch.cdist(torch.cat([h, k]), torch.cat([h, k])).square()
+    other = g[:, None] != g
+    alignment = pytest.approx((h - k).square().sum(1).mean().item())
+    uniformity = pytest.approx(torch.exp(-2 * across)[other].mean().log().item())
+
+    for beta in (0.0, 0.5):
+        stats = pc.info_nce(a, b, g, negatives=k[:20], beta=beta, return_stats=True)[1]
+        assert stats.alignment.item() == alignment and stats.uniformity.item() == uniformity
+        assert stats.effective_positives.tolist() == [1] * 600
+    one_sided = pc.info_nce(a, b, g, symmetric=False, return_stats=True)[1]
+    assert one_sided.uniformity.item() == uniformity and one_sided.effective_positives.tolist() == [1] * 300
+    stats = pc.nt_xent(a, b, g, return_stats=True)[1]
+    assert stats.alignment.item() == alignment
+    assert stats.uniformity.item() == pytest.approx(torch.exp(-2 * both)[other.repeat(2, 2)].mean().log().item())
+
+    labels = torch.arange(300) % 7 % 5
+    labels[0] = 9
+    same, itself = (labels[:, None] == labels) & ~torch.eye(300, dtype=torch.bool), torch.eye(300, dtype=torch.bool)
+    stats = pc.supcon(a, labels, return_stats=True)[1]
+    assert torch.equal(stats.effective_positives, same.sum(1).double()) and stats.effective_positives[0] == 0
+    inside = torch.cdist(h, h).square()
+    mean = (inside * same).sum(1)[1:] / same.sum(1)[1:]
+    assert stats.alignment.item() == pytest.approx(mean.mean().item())
+    assert stats.uniformity.item() == pytest.approx(torch.exp(-2 * inside)[~itself].mean().log().item())
+
+    w = torch.exp(-torch.cdist(f, f).square() / (2 * 1.5**2))
+    got = pc.y_aware_info_nce(a, b, f, sigma=1.5, return_stats=True)[1].effective_positives
+    torch.testing.assert_close(got, effective(w).repeat(2))
+    u = torch.nn.functional.normalize(f, dim=1)
+    w = torch.exp((u @ u.T - 1) / 0.2).fill_diagonal_(1) * (other | torch.eye(300, dtype=torch.bool))
+    w[2, torch.arange(300) != 2] = w[torch.arange(300) != 2, 2] = 0  # without features
+    stats = pc.soft_contrast(a, b, f, g, tau_s=0.2, return_stats=True)[1]
+    want = effective(w).repeat(2)
+    want[[2, 302]] = 0  # skipped
+    torch.testing.assert_close(stats.effective_positives, want)
+    assert stats.skipped == 2
+
+
+def test_few_rows_have_no_uniformity():
+    a, b, _, _ = rows(1, 5)
+    stats = pc.info_nce(a, b, return_stats=True)[1]
+    assert stats.uniformity.isnan() and stats.alignment > 0
+    stats = pc.supcon(a, torch.zeros(1, dtype=torch.int64), return_stats=True)[1]
+    assert stats.alignment.isnan() and stats.skipped == 1
+
+
+def test_multi_label_by_jaccard_index():
+    """By hand: {0, 1} and {0}: 1 / 2; {0, 1} and {1, 2, 3}: 1 / 4; {0} and {1, 2, 3}: 0; nothing with anything: 0."""
+    x = rows(4, 5)[0]
+    sets = torch.tensor([[1, 1, 0, 0], [1, 0, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0]])
+    for threshold, positives in ((0.5, [1, 1, 0, 0]), (0.51, [0] * 4), (0.25, [2, 1, 1, 0])):
+        for labels in (sets, sets > 0, sets.numpy()):
+            loss, stats = pc.supcon(x, labels, threshold=threshold, return_stats=True)
+            assert stats.positives.tolist() == positives and stats.negatives.tolist() == [3 - p for p in positives]
+            assert stats.skipped == positives.count(0) and (loss > 0) == any(positives)
+    for wrong, message in ((sets.float(), "labels"), (sets[:3], "features has 3 rows|labels")):
+        with pytest.raises((TypeError, ValueError), match=message):
+            pc.supcon(x, wrong)
+    with pytest.raises(ValueError, match="threshold"):
+        pc.supcon(x, sets, threshold=0)
+
+
+def test_hard_negatives_by_hand():
+    """One anchor at cosine 1 of its partner, negatives at 0 and 1: the weights are 1 and e^beta over their mean."""
+    a = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
+    beta, e = 0.7, math.e
+    w = [2 / (1 + e**beta), 2 * e**beta / (1 + e**beta)]
+    want = (2 * math.log((e + w[0] + w[1] * e) / e) + math.log((e + 2) / e)) / 3
+    loss = pc.info_nce(a, a, tau=1.0, beta=beta, symmetric=False)
+    assert loss.item() == pytest.approx(want)
+    for beta in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="beta"):
+            pc.nt_xent(a, a, beta=beta)
+
+
 def test_same_bits_at_any_number_of_threads():
     before, results = _core.num_threads(), []
     try:
@@ -121,19 +223,19 @@ def test_same_bits_at_any_number_of_threads():
         assert all(torch.equal(x, y) for x, y in zip(results[0], other, strict=True))
 
 
-@pytest.mark.parametrize("form", ["instance", "labels", "cosine", "distance"])
+@pytest.mark.parametrize("form", ["instance", "labels", "cosine", "distance", "hard", "jaccard"])
 def test_opcheck(form):
     a, b, f, g = rows(20, 5)
     op = torch.ops.physioclr.contrastive_loss.default
     tau = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
-    features = f if form in ("cosine", "distance") else None
-    b = None if form == "labels" else b
-    opcheck(op, (a, b, None, features, g, tau, 0.1, 0.5, form, 0 if b is None else 2))
+    features = f if form in ("cosine", "distance") else (f > 0).double() if form == "jaccard" else None
+    b = None if form in ("labels", "jaccard") else b
+    opcheck(op, (a, b, None, features, g, tau, 0.1, 0.5, form, 0 if b is None else 2, 0.4, True))
     if features is None:
-        opcheck(op, (a, b, a.detach()[:3], None, g, None, 0.1, 0.5, form, 0))
+        opcheck(op, (a, b, a.detach()[:3], None, g, None, 0.1, 0.5, form, 0, 0.4))
     else:
         with pytest.raises(ValueError, match="negatives have no features"):
-            op(a, b, a.detach()[:3], features, g, None, 0.1, 0.5, form, 0)
+            op(a, b, a.detach()[:3], features, g, None, 0.1, 0.5, form, 0, 0.4)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # forward_ad's own
@@ -181,14 +283,15 @@ def test_blocks_are_the_same_op(form, dtype, monkeypatch):
     monkeypatch.setattr(engine, "contrastive_loss", lambda *args: calls.append(args) or whole(*args))
     a, b, f, g = rows(61, 33, dtype)
     FORMS[form](pc, a, b, f, g, 0.05)
-    ((a, b, *rest),) = calls
+    ((a, b, *rest, _),) = calls
+    rest.append(True)  # with measures
     want = whole(a, b, *rest)
     got = [torch.empty_like(x) for x in want]
     blocks.forward(got, a, b, *rest)
     for x, y in zip(got, want, strict=True):
         assert x.dtype == y.dtype
         torch.testing.assert_close(x, y, rtol=TOL[dtype], atol=TOL[dtype])
-    one, arrays, settings = torch.ones((), dtype=torch.float64), (a, b, *rest[:4]), rest[4:]
+    one, arrays, settings = torch.ones((), dtype=torch.float64), (a, b, *rest[:4]), rest[4:-1]
     want = engine.contrastive_loss_bwd(one, *arrays, *want[1:3], *settings)
     grads = [torch.empty_like(x) for x in want]
     blocks.backward(grads, one, *arrays, *got[1:3], *settings)

@@ -188,7 +188,7 @@ def no_evidence_of_t(r, n, noise, irregular, strict):
 
 @jit
 def block_rhythm(wave, b0, b1, rr):
-    """Median RR (s) of the beats b0 .. b1 - 1, and the median change of RR as a share of it."""
+    """Median RR (s) of the beats b0 .. b1 - 1, and the median change of RR as a share of it; 0 of an RR of 0."""
     m = 0
     for k in range(larger(b0, 1), b1):
         rr[m] = wave[RR, k]
@@ -198,7 +198,7 @@ def block_rhythm(wave, b0, b1, rr):
     for k in range(larger(b0, 1), b1 - 1):
         rr[m] = abs(wave[RR, k + 1] - wave[RR, k])
         m += 1
-    return typical, median_of(rr, m) / typical
+    return typical, median_of(rr, m) / typical if typical > 0.0 else 0.0
 
 
 @jit

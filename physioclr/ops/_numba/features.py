@@ -4,7 +4,9 @@ Scalar code over one record at a time: no allocation, no exceptions, no calls in
 a CUDA kernel can call `record_features` with its own scratch memory. Times are in samples of a 500 Hz record.
 
 Missing samples (NaN or infinite) and absent waves (-1) make a quantity missing (NaN), never wrong: sums are written so
-that a NaN in a window reaches the result, and every statistic skips NaN.
+that a NaN in a window reaches the result, and every statistic skips NaN. Divisions are those of IEEE 754 and never
+raise; what float32 cannot hold is missing (LARGEST, FLAT), so that no finite sample gives an infinite feature. float()
+of a float32 stays a float32 in Numba: what must not overflow says np.float64.
 
 Column order and meaning: `physioclr.FEATURE_NAMES`; the definition to compare with: `physioclr.reference`.
 """
@@ -19,15 +21,15 @@ from .scalar import larger, smaller
 
 SOURCES = "4971329340c3f3ee"  # as in `delineate`: the cached code holds code of scalar.py
 
-jit = njit(nogil=True, cache=True)
+jit = njit(nogil=True, cache=True, error_model="numpy")
 # Sums that the compiler may reorder, so that it uses SIMD. Only plain sums: where it may reorder, it also takes the
 # d - d inside math.isfinite for 0, NaN or not.
-jit_sum = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+jit_sum = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 
 
 def jit_range(*signature):
     """Compiled (or loaded) when this module is imported, for the one signature that the launchers use."""
-    return njit(types.void(intp, intp, *signature), nogil=True, cache=True)
+    return njit(types.void(intp, intp, *signature), nogil=True, cache=True, error_model="numpy")
 
 
 def array(dtype, ndim):
@@ -49,6 +51,8 @@ MS = 2.0  # per sample
 R_SEARCH = 10  # samples: an R peak found on other leads is this far at most from the peak on this one
 GAP = 50  # samples: a beat may hide where so many are missing in a row
 CORR_BEFORE, CORR_AFTER = 125, 200  # samples around R that adjacent beats are compared over
+LARGEST = 1e38  # mV: an amplitude from here on is missing, so that differences of two fit into float32
+FLAT = 1e-30  # mV^2: the summed squares of a window below which float32 has too few digits left for a correlation
 
 
 # ---- statistics of a few numbers ----------------------------------------------------------------------------------
@@ -85,8 +89,9 @@ def quantile(ordered, n, q):
     at = q * (n - 1)
     i = int(at)
     if i + 1 >= n:
-        return float(ordered[n - 1])
-    return ordered[i] + (at - i) * (ordered[i + 1] - ordered[i])
+        return np.float64(ordered[n - 1])
+    low = np.float64(ordered[i])
+    return low + (at - i) * (ordered[i + 1] - low)
 
 
 @jit
@@ -165,10 +170,11 @@ def max_slope(x, first, last, taps, scratch):
 
 @jit
 def value_at(x, i, level):
-    """x[i] above `level`; NaN outside the record, in a gap, and without a level."""
-    if i < 0 or i >= x.size or not math.isfinite(x[i]):
+    """x[i] above `level`; NaN outside the record, in a gap, without a level, and from LARGEST on."""
+    if i < 0 or i >= x.size:
         return math.nan
-    return x[i] - level
+    v = np.float64(x[i]) - level
+    return v if abs(v) < LARGEST else math.nan
 
 
 @jit
@@ -221,23 +227,39 @@ def sum_of_products(u, mean_u, v, mean_v):
 
 
 @jit
+def is_level(w):
+    for i in range(1, w.size):
+        if w[i] != w[0]:
+            return False
+    return True
+
+
+@jit
 def beat_moments(x, r):
-    """Mean of the samples around R, and their summed squares about it; NaN if that leaves the record or has a gap."""
+    """Mean of the samples around R, and their summed squares about it.
+
+    Not between FLAT and infinity where the window leaves the record, has a gap, is level, or too small or too large for
+    float32: then it has no correlation. The mean of equal samples is not quite their value; hence is_level.
+    """
     if r < CORR_BEFORE or r + CORR_AFTER >= x.size:
         return np.float32(math.nan), np.float32(math.nan)
     w = x[r - CORR_BEFORE : r + CORR_AFTER + 1]
     mean = sum_of(w) / np.float32(w.size)
-    return mean, sum_of_products(w, mean, w, mean)
+    square = sum_of_products(w, mean, w, mean)
+    rounding = 1e-5 * np.float64(mean)
+    if square <= w.size * rounding * rounding and is_level(w):
+        square = np.float32(0.0)
+    return mean, square
 
 
 @jit
 def beat_correlation(x, a, b, mean_a, mean_b, square_a, square_b):
     """Pearson correlation of the windows around R peaks a and b, from their moments."""
-    if not (square_a > 0 and square_b > 0 and math.isfinite(square_a) and math.isfinite(square_b)):
+    if not (square_a >= FLAT and square_b >= FLAT and math.isfinite(square_a) and math.isfinite(square_b)):
         return math.nan
     u = x[a - CORR_BEFORE : a + CORR_AFTER + 1]
     v = x[b - CORR_BEFORE : b + CORR_AFTER + 1]
-    c = sum_of_products(u, mean_a, v, mean_b) / math.sqrt(float(square_a) * float(square_b))
+    c = sum_of_products(u, mean_a, v, mean_b) / math.sqrt(np.float64(square_a) * np.float64(square_b))
     return smaller(larger(c, -1.0), 1.0)
 
 
@@ -286,7 +308,7 @@ def write_rhythm(rr, first, last, median, out):
     """RMSSD, pNN50, CV and the share of short intervals, from the RR intervals of beats first..last - 1."""
     steps, large, square = 0, 0, 0.0
     for k in range(first + 1, last):
-        d = float(rr[k]) - float(rr[k - 1])
+        d = np.float64(rr[k]) - np.float64(rr[k - 1])
         if math.isfinite(d):
             steps += 1
             square += d * d
@@ -372,7 +394,7 @@ def record_features(record, x, r, paced, waves, segment, bazett, taps, rows, out
         mean, square = beat_moments(x, r[k])
         rows[RR, k] = math.nan
         rows[CORR, k] = math.nan
-        if k > 0:
+        if k > 0 and r[k] > r[k - 1]:  # peaks of a faster rate may fall on one sample: no interval, no likeness
             if complete or not hides_a_beat(record, r[k - 1], r[k]):
                 rows[RR, k] = MS * (r[k] - r[k - 1])
             rows[CORR, k] = beat_correlation(x, r[k - 1], r[k], mean_before, mean, square_before, square)

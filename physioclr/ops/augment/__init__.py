@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
@@ -36,11 +37,17 @@ def view_seed(seed: int, epoch: int, view: int) -> int:
     """The seed of one view in one epoch: a Philox hash of the three, so that no two of them share random numbers.
 
     Args:
-        seed, epoch, view: integers from 0; seed below 2^63, the others below 2^32.
+        seed, epoch, view: integers from 0; seed below 2^63, the others below 2^32. Under torch.compile also 0-d tensors
+            of integers; one that changes does not compile again.
 
     Returns:
         An int from 0 to 2^63 - 1.
     """
+    if "torch" in sys.modules:
+        from .._traced_seeds import is_traced, traced_view_seed
+
+        if is_traced(seed, epoch, view):
+            return traced_view_seed(seed, epoch, view)
     epoch, view = check_int(epoch, "epoch", 0, 2**32 - 1), check_int(view, "view", 0, 2**32 - 1)
     return _core.view_seed(check_int(seed, "seed", 0), epoch, view)
 

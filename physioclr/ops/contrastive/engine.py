@@ -6,6 +6,8 @@
     "labels"    the rows of the same `group`, equal weights; there is no b.
     "cosine"    the partner and all others, with the weight exp((S - 1) / tau_s), S the cosine of the features.
     "distance"  the same, exp(-|f_i - f_j|^2 / 2).
+    "hard"      as "instance", the negatives weighed by exp(`delta` s / tau) with mean 1 over each row.
+    "jaccard"   the rows whose set of labels (`features`, 0 and 1) shares at least the part `delta` of the union.
 
 `sides`: 0, the rows of a and b all meet; 1, those of a meet those of b, as anchors; 2, and those of b those of a.
 """
@@ -21,13 +23,20 @@ from .._operator import no_double_backward, operator
 from .cpu import IDS
 
 FORMS: dict[str, int] = _core.CONTRAST_FORMS
-KINDS = {"instance": 0, "labels": 0, "cosine": 1, "distance": 2}  # PairFeatures of cpu/contrastive_problem.h
+KINDS = {
+    "instance": 0,
+    "labels": 0,
+    "cosine": 1,
+    "distance": 2,
+    "hard": 0,
+    "jaccard": 3,
+}  # PairFeatures of cpu/contrastive_problem.h
 
 _INPUTS = "Tensor a, Tensor? b, Tensor? negatives, Tensor? features, Tensor? group, Tensor? temperature"
-_SETTINGS = "float tau=0.1, float tau_s=0.1, str form='instance', int sides=0"
+_SETTINGS = "float tau=0.1, float tau_s=0.1, str form='instance', int sides=0, float delta=2.0"
 
 
-def _check(a, b, negatives, features, group, temperature, tau, tau_s, form, sides) -> str:
+def _check(a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta) -> str:
     """The compute dtype."""
     check_ndim(a, "a", (2,), "(N, D)")
     check_dtype(a, "a", FLOATS)
@@ -56,6 +65,12 @@ def _check(a, b, negatives, features, group, temperature, tau, tau_s, form, side
         raise ValueError(f"features is {'None' if features is None else 'given'}; form {form!r} has it otherwise")
     if negatives is not None and KINDS[form] > 0:
         raise ValueError(f"negatives have no features; form {form!r} needs them of every row, so it must be None")
+    if form == "hard":
+        if b is None:
+            raise ValueError("b is None; form 'hard' needs it")
+        check_number(delta, "beta", 0, float("inf"), open_low=True)
+    if form == "jaccard":
+        check_number(delta, "threshold", 0, 1, open_low=True)
     if sides not in (0, 1, 2) or (sides > 0 and b is None):
         raise ValueError(f"sides is {sides}; it must be 0, or with b 1 or 2")
     check_number(tau, "tau", 0, float("inf"), open_low=True)
@@ -79,8 +94,16 @@ def _rows(a: Any, b: Any) -> int:
 
 
 def _results(a, b, *rest):
+    rest, measure = rest[:-1], rest[-1]
     dtype, n = _check(a, b, *rest), _rows(a, b)
-    return ((), dtype), ((n, 3), "float64"), ((n, 2), "int64"), ((), "int64")
+    return ((), dtype), ((n, 3), "float64"), ((n, 2), "int64"), ((), "int64"), ((n if measure else 0, 3), "float64")
+
+
+def used(counts: Any, form: str) -> Any:
+    """The anchors that are part of the mean, from their counts of positives and negatives."""
+    if form in ("labels", "jaccard"):
+        return counts[:, 0] > 0
+    return (counts[:, 0] >= 0) & ((counts.sum(1) > 0) | (form in ("instance", "hard")))
 
 
 def check_temperature(temperature: Any) -> None:
@@ -96,7 +119,9 @@ def temperature_of(temperature: Any, tau: float) -> float:
     return tau
 
 
-def _fields(xp: Arrays, a, b, negatives, features, group, temperature, tau, tau_s, form, sides) -> tuple[str, dict]:
+def _fields(
+    xp: Arrays, a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta
+) -> tuple[str, dict]:
     """The dtype in which the embeddings are read, and the fields that both kernels take."""
     dtypes = _dtypes(a, b, negatives)
     stored = dtypes.pop() if len(dtypes) == 1 else "float64" if "float64" in dtypes else "float32"
@@ -113,7 +138,7 @@ def _fields(xp: Arrays, a, b, negatives, features, group, temperature, tau, tau_
         "kind": KINDS[form], "sides": sides,
         "group": xp.pointer(None if group is None else xp.contiguous(group, "int64")),
         "mode": FORMS[form], "mean_pairs": False, "tau": temperature_of(temperature, tau), "tau_s": float(tau_s),
-        "delta": 2.0,  # above every cosine: the features only weigh
+        "delta": float(delta),  # 2, above every cosine: the features only weigh
     }  # fmt: skip
 
 
@@ -158,25 +183,25 @@ def contrastive_loss_bwd(xp, out, grad_loss, a, b, negatives, features, group, t
 
 
 def _setup(ctx, inputs, output):
-    *arrays, ctx.tau, ctx.tau_s, ctx.form, ctx.sides = inputs
-    loss, stats, counts, skipped = output
+    *arrays, tau, tau_s, form, sides, delta, _ = inputs
+    ctx.settings = tau, tau_s, form, sides, delta
+    loss, stats, counts, skipped, measures = output
     ctx.dtype = loss.dtype
-    ctx.mark_non_differentiable(stats, counts, skipped)
+    ctx.mark_non_differentiable(stats, counts, skipped, measures)
     ctx.save_for_backward(*arrays, stats, counts)
 
 
 def _gradients(ctx, grad_loss):
     """Of a, b and the temperature, None where there is none."""
     _, b, _, _, _, temperature = ctx.saved_tensors[:6]
-    settings = ctx.tau, ctx.tau_s, ctx.form, ctx.sides
-    grad_a, grad_b, grad_tau = contrastive_loss_bwd(grad_loss, *ctx.saved_tensors, *settings)
+    grad_a, grad_b, grad_tau = contrastive_loss_bwd(grad_loss, *ctx.saved_tensors, *ctx.settings)
     grad_tau = None if temperature is None else grad_tau.to(temperature.dtype)
     return grad_a, None if b is None else grad_b, grad_tau
 
 
 def _backward(ctx, grad_loss, *_):
     grad_a, grad_b, grad_tau = _gradients(ctx, grad_loss)
-    return grad_a, grad_b, None, None, None, grad_tau, *(None,) * 4
+    return grad_a, grad_b, None, None, None, grad_tau, *(None,) * 6
 
 
 def _tangent(ctx, *tangents):
@@ -184,11 +209,11 @@ def _tangent(ctx, *tangents):
     moved = tangents[0], tangents[1], tangents[5]
     pairs = zip(_gradients(ctx, stats.new_ones(())), moved, strict=True)
     slope = sum((g.to(stats.dtype) * t).sum() for g, t in pairs if t is not None)
-    return slope.to(ctx.dtype), None, None, None
+    return slope.to(ctx.dtype), None, None, None, None
 
 
 @operator(
-    f"contrastive_loss({_INPUTS}, {_SETTINGS}) -> (Tensor, Tensor, Tensor, Tensor)",
+    f"contrastive_loss({_INPUTS}, {_SETTINGS}, bool measure=False) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     _results,
     setup_context=_setup,
     backward=_backward,
@@ -200,10 +225,11 @@ def contrastive_loss(xp, out, *args):
         from . import blocks
 
         return blocks.forward(out, *args)
+    args, measure = args[:-1], args[-1]
     stored, fields = _fields(xp, *args)
-    loss, stats, counts, skipped = out
+    loss, stats, counts, skipped, measures = out
     if not xp.run(
         getattr(_core, f"contrastive_loss_{stored}"), **fields, stats=xp.pointer(stats), counts=xp.pointer(counts),
-        loss=xp.pointer(loss), skipped=xp.pointer(skipped),
+        loss=xp.pointer(loss), skipped=xp.pointer(skipped), measures=xp.pointer(measures if measure else None),
     ):  # fmt: skip
         raise ValueError("features contains NaN or infinite values; remove them first (FeatureSpace.transform does)")

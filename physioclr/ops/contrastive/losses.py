@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, cast, overload
 
 from .._arrays import TorchArrays, is_torch, kind_of
-from .._checks import check_ndim, check_number
+from .._checks import check_dtype, check_ndim, check_number
 from ..similarity import default_sigma
 from . import engine
+from .cpu import IDS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
         tau: float | Tensor
         process_group: ProcessGroup | None
 
+    class _Labelled(_Options, total=False):
+        threshold: float
+
     class _Sided(_Options, total=False):
         symmetric: bool
 
     class _Queued(_Options, total=False):
         negatives: Tensor | None
+        beta: float
 
     class _InfoNCE(_Sided, _Queued, total=False): ...
 
@@ -41,14 +46,36 @@ if TYPE_CHECKING:
 class PairStats(NamedTuple):
     """What the rows of a contrastive loss were compared with.
 
+    R = N, or 2 N where b's rows are anchors too; with a process group the rows of all processes.
+
     positives: (R,) int64, the rows of the same label ("supcon"); 0 elsewhere, where the partner is not counted.
-    negatives: (R,) int64, the other rows that it was compared with. R = N, or 2 N where b's rows are anchors too.
+    negatives: (R,) int64, the other rows that it was compared with.
     skipped: () int64, the rows that are not part of the mean.
+    effective_positives: (R,) float64, (sum w)^2 / sum w^2 of the row's targets w, the partner's among them: their
+        number where they weigh the same, 1 where one has all the weight (Kish 1965). 0 in a row that is skipped.
+    alignment: () float64, mean squared distance |h - k|^2 of a row's positives or partner, the mean over the rows that
+        count; 0 is best (Wang & Isola 2020).
+    uniformity: () float64, log of the mean of exp(-2 |h - k|^2) over the pairs of rows that are compared, without
+        partners and negatives=; -4 is best, nearly. NaN where there is no such pair.
     """
 
     positives: Tensor
     negatives: Tensor
     skipped: Tensor
+    effective_positives: Tensor = cast("Tensor", None)  # the losses give all of them
+    alignment: Tensor = cast("Tensor", None)
+    uniformity: Tensor = cast("Tensor", None)
+
+
+def _statistics(counts: Any, skipped: Any, measures: Any, queue: int, form: str) -> PairStats:
+    effective, distance, closeness = measures.unbind(1)
+    used = engine.used(counts, form)
+    pairs = (counts.clamp(min=0).sum(1) - queue * (counts[:, 0] >= 0)).sum()
+    number = used.sum()
+    return PairStats(
+        counts[:, 0], counts[:, 1], skipped, effective.where(used, 0.0), distance.where(used, 0.0).sum() / number,
+        (closeness.sum() / pairs).log(),
+    )  # fmt: skip
 
 
 def _loss(
@@ -57,7 +84,7 @@ def _loss(
     """tensors: a, b, negatives, features, group (supcon: labels, in the place of group)."""
     import torch
 
-    tau, tau_s = settings
+    tau, tau_s, delta = settings
     (_, a), *others = tensors.items()
     if not is_torch(a):
         raise TypeError(f"a is a {kind_of(a)} array; {op} takes torch tensors")
@@ -81,14 +108,20 @@ def _loss(
 
         a, b = (x if x is None or x.dtype.itemsize > 2 else x.float() for x in (a, b))  # not every gloo has bfloat16
         a, b, features, group = (None if x is None else gather_rows(x, process_group) for x in (a, b, features, group))
-    loss, _, counts, skipped = engine.contrastive_loss(
-        a, b, negatives, features, group, temperature, tau, tau_s, form, sides
+    loss, _, counts, skipped, measures = engine.contrastive_loss(
+        a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta, stats
     )
     if not stats:
         return loss
     if sides == 1:
-        counts, skipped = counts[: len(a)], skipped - len(a)
-    return loss, PairStats(counts[:, 0], counts[:, 1], skipped)
+        counts, skipped, measures = counts[: len(a)], skipped - len(a), measures[: len(a)]
+    return loss, _statistics(counts, skipped, measures, 0 if negatives is None else len(negatives), form)
+
+
+def _negatives(beta: float) -> tuple[str, float]:
+    """The form for hard negatives, and its delta."""
+    check_number(beta, "beta", 0, float("inf"))
+    return ("hard", float(beta)) if beta > 0 else ("instance", 2.0)
 
 
 @overload
@@ -107,6 +140,7 @@ def info_nce(
     tau: Any = 0.1,
     symmetric: bool = True,
     negatives: Tensor | None = None,
+    beta: float = 0.0,
     process_group: Any = None,
     return_stats: bool = False,
 ) -> Result:
@@ -124,6 +158,9 @@ def info_nce(
         tau: temperature, above 0: a number, or a 0-d floating tensor, which gets its exact gradient.
         symmetric: False: the rows of a alone are anchors.
         negatives: (M, D) further negatives of every anchor (a queue, MoCo); no gradient.
+        beta: at least 0; hard negatives count more (Robinson et al. 2021, without their correction for false
+            negatives): in the denominator each of a row's negatives has the weight exp(beta s / tau), s its cosine,
+            over the mean of these. The gradient is that of the whole, weights included.
         process_group: a torch.distributed process group over which the batch is spread: each process passes its own
             rows, gets the loss of the whole batch and exactly dL/d(its rows), not scaled. negatives are not gathered,
             and a tensor tau gets the whole gradient on every process.
@@ -137,7 +174,8 @@ def info_nce(
         a, b and tau that requires a gradient.
     """
     tensors = {"a": a, "b": b, "negatives": negatives, "features": None, "group": group}
-    return _loss("info_nce", "instance", 1 + bool(symmetric), tensors, (tau, 0.1), process_group, return_stats)
+    form, delta = _negatives(beta)
+    return _loss("info_nce", form, 1 + bool(symmetric), tensors, (tau, 0.1, delta), process_group, return_stats)
 
 
 @overload
@@ -155,32 +193,57 @@ def nt_xent(
     *,
     tau: Any = 0.1,
     negatives: Tensor | None = None,
+    beta: float = 0.0,
     process_group: Any = None,
     return_stats: bool = False,
 ) -> Result:
     """NT-Xent (SimCLR, Chen et al. 2020, equation 1): each of the 2 N rows of a and b is to find its partner among all
     others. Arguments, results and errors as in `info_nce`."""
     tensors = {"a": a, "b": b, "negatives": negatives, "features": None, "group": group}
-    return _loss("nt_xent", "instance", 0, tensors, (tau, 0.1), process_group, return_stats)
+    form, delta = _negatives(beta)
+    return _loss("nt_xent", form, 0, tensors, (tau, 0.1, delta), process_group, return_stats)
 
 
-@overload
-def supcon(x: Tensor, labels: Values, *, return_stats: Literal[False] = ..., **options: Unpack[_Options]) -> Tensor: ...
 @overload
 def supcon(
-    x: Tensor, labels: Values, *, return_stats: Literal[True], **options: Unpack[_Options]
+    x: Tensor, labels: Values, *, return_stats: Literal[False] = ..., **options: Unpack[_Labelled]
+) -> Tensor: ...
+@overload
+def supcon(
+    x: Tensor, labels: Values, *, return_stats: Literal[True], **options: Unpack[_Labelled]
 ) -> tuple[Tensor, PairStats]: ...
-def supcon(x: Tensor, labels: Any, *, tau: Any = 0.1, process_group: Any = None, return_stats: bool = False) -> Result:
+def supcon(
+    x: Tensor,
+    labels: Any,
+    *,
+    tau: Any = 0.1,
+    threshold: float = 0.5,
+    process_group: Any = None,
+    return_stats: bool = False,
+) -> Result:
     """Supervised contrastive loss (Khosla et al. 2020, L_out): the mean over the rows of one label with another row of
     minus the mean over these of log softmax(h_i.h_j / tau), the softmax over all other rows.
 
-    Several views of a segment are rows of their own, with its label. x: (N, D), gradient; labels: (N,) integers. Rows
-    whose label nobody shares are skipped (`PairStats.skipped`); 0 where all are. The rest as in `info_nce`.
+    Several views of a segment are rows of their own, with its labels. Rows whose label nobody shares are skipped
+    (`PairStats.skipped`); 0 where all are.
+
+    Args:
+        x: (N, D). Gradient.
+        labels: (N,) integers; or (N, C) of a bool or integer dtype, not 0 where the row has the label: two rows are
+            then of one label where their sets of labels share at least the part `threshold` of the union (Jaccard
+            index). A row without labels has no positive.
+        threshold: above 0 and at most 1. The rest as in `info_nce`.
     """
     if labels is None:
-        raise TypeError("labels is None; it must be (N,) integers")
+        raise TypeError("labels is None; it must be (N,) integers or (N, C) bool or integers")
     tensors = {"a": x, "b": None, "negatives": None, "features": None, "labels": labels}
-    return _loss("supcon", "labels", 0, tensors, (tau, 0.1), process_group, return_stats)
+    form = "labels"
+    if is_torch(x) and getattr(labels, "ndim", 1) == 2:
+        labels = TorchArrays(x).adopt(labels, "labels")
+        check_dtype(labels, "labels", ("bool", *IDS))
+        tensors |= {"features": (labels != 0).to(engine.computed(x)), "labels": None}
+        form = "jaccard"
+    return _loss("supcon", form, 0, tensors, (tau, 0.1, threshold), process_group, return_stats)
 
 
 @overload
@@ -242,7 +305,9 @@ def y_aware_info_nce(
     # about their mean, so that |f_i|^2 + |f_j|^2 - 2 f_i.f_j loses nothing
     features = ((features.double() - whole.double().mean(0)) / sigma).to(engine.computed(a, b))
     tensors = {"a": a, "b": b, "negatives": None, "features": features, "group": group}
-    return _loss("y_aware_info_nce", "distance", 1 + bool(symmetric), tensors, (tau, 1.0), process_group, return_stats)
+    return _loss(
+        "y_aware_info_nce", "distance", 1 + bool(symmetric), tensors, (tau, 1.0, 2.0), process_group, return_stats
+    )
 
 
 @overload
@@ -287,4 +352,6 @@ def soft_contrast(
         features: (N, F), finite. No gradient. tau_s: temperature of the targets. The rest as in `info_nce`.
     """
     tensors = {"a": a, "b": b, "negatives": None, "features": features, "group": group}
-    return _loss("soft_contrast", "cosine", 1 + bool(symmetric), tensors, (tau, tau_s), process_group, return_stats)
+    return _loss(
+        "soft_contrast", "cosine", 1 + bool(symmetric), tensors, (tau, tau_s, 2.0), process_group, return_stats
+    )
