@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         unit: str
 
 
-def view_seed(seed: int, epoch: int, view: int) -> int:
+def view_seed(seed: int | torch.Tensor, epoch: int | torch.Tensor, view: int | torch.Tensor) -> int:
     """The seed of one view in one epoch: a Philox hash of the three, so that no two of them share random numbers.
 
     Args:
