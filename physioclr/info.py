@@ -9,7 +9,6 @@ import platform
 import struct
 import sys
 from pathlib import Path
-from typing import Any
 
 from . import _core
 
@@ -84,7 +83,7 @@ def _cuda() -> str:
     return f"yes ({archs}), driver: CUDA {version // 1000}.{version % 1000 // 10}, {', '.join(names) or 'no device'}"
 
 
-def info() -> dict[str, Any]:
+def info() -> dict[str, str | int]:
     """Versions, backends, CUDA architectures, threads and device, as a dict of strings and numbers.
 
     Imports nothing heavy: library versions are read from their metadata.

@@ -13,8 +13,8 @@ from ..ops._checks import STANDARD_LEADS
 from .extras import pydicom, pyedflib
 from .metadata import folder_name, parse_age, parse_sex
 from .record_table import record_key
+from .resample import resample
 from .sources import FORMATS, bare_row, files_below, folder_of
-from .standard import resample
 from .wfdb_source import FS_RANGE, Record, RecordError
 
 _STANDARD = {lead.casefold(): lead for lead in STANDARD_LEADS}

@@ -99,11 +99,14 @@ def prepare(
     src, dest, fs, jobs = Path(src), Path(dest), check_fs(fs), check_int(jobs, "jobs", 1, 1024)
     part, parts = _check_shard(shard)
     zero_seconds = check_number(zero_seconds, "zero_seconds", 0.0, 3600.0, unit="s")
-    bare = {
-        "source_fs": None if source_fs is None else check_number(source_fs, "source_fs", 50.0, 4000.0, unit="Hz"),
-        "leads": None if leads is None else tuple(leads),
-    }
-    source = open_source(src, format=format, unit=unit, follow_links=follow_links, **bare)
+    source = open_source(
+        src,
+        format=format,
+        source_fs=None if source_fs is None else check_number(source_fs, "source_fs", 50.0, 4000.0, unit="Hz"),
+        unit=unit,
+        leads=None if leads is None else tuple(leads),
+        follow_links=follow_links,
+    )
     source.check()
     try:
         own = table or source.table()
@@ -114,7 +117,9 @@ def prepare(
         n_new = _prepare(plan, part, parts, jobs, progress)
     finally:
         source.close()
-    complete, stored, left_out, resampled, unlabelled, signals = True, 0, 0, 0, Counter(), Counter()
+    complete, stored, left_out, resampled = True, 0, 0, 0
+    unlabelled: Counter[str] = Counter()
+    signals: Counter[str] = Counter()
     for k in range(plan.n_blocks):
         finished = finished_shard(dest, shard_name(k))
         complete = complete and finished is not None
@@ -188,7 +193,7 @@ def _run(plan: PreparePlan, todo: list[int], jobs: int) -> Iterator[Done]:
     context = multiprocessing.get_context("spawn")  # a forked child would inherit threads and locks
     initargs = plan.recipe, os.getpid()
     pool = ProcessPoolExecutor(min(jobs, len(todo)), context, initializer=_start_worker, initargs=initargs)
-    waiting: set[Future] = set()
+    waiting: set[Future[Done]] = set()
     try:
         while True:
             for k in itertools.islice(queue, 2 * jobs - len(waiting)):
@@ -211,6 +216,7 @@ _recipe: Recipe | None = None  # of a worker process
 
 
 def _prepare_block(dest: Path, name: str, records: list[str]) -> Done:
+    assert _recipe is not None  # _start_worker has set it
     return prepare_block(_recipe, dest, name, records)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .labels import CLASSES
 from .metadata import parse_sex
 from .record_table import RecordTable, check_scheme
-from .sources import Source
+from .sources import BareSource, Source
 from .standard import origin, standardise
 from .wfdb_source import RecordError
 from .zeros import mark_zeros
@@ -73,7 +73,10 @@ class Recipe:
             self.table.row_of(record_id) if self.table is not None else {}
         )  # first: the table may state the rate
         stated_fs = row_of_table.get("fs")
-        record, row = self.source.read(record_id, stated_fs) if stated_fs else self.source.read(record_id)
+        if stated_fs:
+            record, row = cast(BareSource, self.source).read(record_id, stated_fs)  # only a table of such has rates
+        else:
+            record, row = self.source.read(record_id)
         record = mark_zeros(record, self.zero_seconds, self.source.zero_ends)
         signal, scale = standardise(record, self.fs, SEGMENT)
         row = merge(row, {k: v for k, v in row_of_table.items() if k != "fs"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,6 +47,12 @@ class Source(Protocol):
         """What the report should say of the source, after `check` and after its records were listed."""
 
 
+class BareSource(Source, Protocol):
+    """One of bare arrays."""
+
+    def read(self, record_id: str, fs: float | None = None) -> tuple[Record, dict[str, Any]]: ...
+
+
 class WfdbSource:
     """A tree of WFDB records."""
 
@@ -55,7 +61,8 @@ class WfdbSource:
 
     def __init__(self, path: Path, follow_links: bool = False):
         self.path, self.follow_links = path, follow_links
-        self._absent, self._damage = 0, []
+        self._absent = 0
+        self._damage: list[str] = []
 
     def records(self) -> Iterator[str]:
         """MIMIC-IV-ECG's own list where the folder has it: its 800,000 records lie in as many folders."""
@@ -143,6 +150,7 @@ def open_source(
         return device_sources.EdfSource(path) if kind == "edf" else device_sources.DicomSource(path)
     from . import array_sources
 
+    classes: dict[str, Callable[..., Source]]
     classes = {"hdf5": array_sources.Hdf5Source, "npy": array_sources.NpySource, "parquet": array_sources.ParquetSource}
     return classes[kind](path, source_fs, unit, leads)
 
@@ -161,11 +169,11 @@ def _kind(path: Path) -> str:
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in files:
             suffix = os.path.splitext(name)[1].lower()
-            kind = next((k for k, suffixes in FORMATS.items() if suffix in suffixes), None)
-            if kind == "wfdb":
-                return kind
-            if kind and not name.startswith("."):
-                found.add(kind)
+            known = next((k for k, suffixes in FORMATS.items() if suffix in suffixes), None)
+            if known == "wfdb":
+                return known
+            if known and not name.startswith("."):
+                found.add(known)
     found -= {"npy"} if "parquet" in found else set()  # described by it
     if len(found) > 1:
         raise ValueError(f"src is {str(path)!r}, which has files of {' and '.join(sorted(found))}; say which (format)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..ops._checks import STANDARD_LEADS
@@ -65,7 +67,7 @@ def origin(record: Record, fs: float) -> dict[str, str]:
     own_fs: the sampling rate in Hz at which the standard leads were recorded where that is not `fs`, as "257", or by
     lead where they differ ("V5 125|V6 125"). left_out: its signals that are not voltages, as "ABP (mmHg)|Resp (Ohm)".
     """
-    cells = {}
+    cells: dict[str, str] = {}
     if record.fs != fs or any(rate != fs for rate in record.own_fs):
         rates = record.own_fs or (record.fs,) * len(record.leads)
         own = {
@@ -143,7 +145,7 @@ def standard_leads(x: np.ndarray, leads: list[str]) -> np.ndarray:
     return _derive(x[[row for row in rows if row is not None]], rows)
 
 
-def _shift(samples: np.ndarray, present: np.ndarray, baseline: np.ndarray, low, high) -> np.ndarray | None:
+def _shift(samples: np.ndarray, present: np.ndarray, baseline: np.ndarray, low: Any, high: Any) -> np.ndarray | None:
     """samples - baseline as int16, or None where that does not fit."""
     if not baseline.any():
         return samples

@@ -51,7 +51,7 @@ class ArrayFile:
     def append(self, rows: np.ndarray) -> None:
         block = np.ascontiguousarray(rows, dtype=self.dtype)
         assert block.shape[1:] == self.row_shape, (block.shape, self.row_shape)
-        self._file.write(block.reshape(-1).view(np.uint8))
+        self._file.write(block.reshape(-1).view(np.uint8).data)
         self.rows += len(block)
 
     def close(self) -> dict[str, int]:
@@ -193,16 +193,22 @@ def _is_shard(m: Any) -> bool:
     return files and pairs and all(isinstance(x, str) for x in texts) and all(map(is_count, counts))
 
 
+def _shard(dest: Path, name: str) -> dict[str, Any]:
+    shard = finished_shard(dest, name)
+    if shard is None:
+        raise ValueError(f"{dest / name} is missing or incomplete: run the same `prepare` again")
+    return shard
+
+
 def index_of(dest: Path, names: list[str], classes: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     """What the manifest says of finished shards: the shards, the counts, and the label schemes with their classes.
 
     classes: of the schemes that are known; those of others are what the shards have, sorted.
     """
-    shards, found, n_skipped = [], {}, 0
+    shards, n_skipped = [], 0
+    found: dict[str, set[str]] = {}
     for name in names:
-        shard = finished_shard(dest, name)
-        if shard is None:
-            raise ValueError(f"{dest / name} is missing or incomplete: run the same `prepare` again")
+        shard = _shard(dest, name)
         n_skipped += len(shard["skipped"])
         files = shard["files"] | {SHARD_MANIFEST: file_entry(dest / name / SHARD_MANIFEST)}
         shards.append({"name": name, "n_records": shard["n_records"], "files": files})
@@ -223,7 +229,7 @@ def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes:
     schemes = index["labels"]
     width = dict.fromkeys(_TEXT, 1)
     for name in names:
-        for column, n in finished_shard(dest, name)["widths"].items():
+        for column, n in _shard(dest, name)["widths"].items():
             width[column] = max(width.get(column, 1), n)
     optional = tuple(c for c in OPTIONAL_COLUMNS if c in width)
     columns = (*TABLE_COLUMNS, *optional, *PLACE_COLUMNS)
@@ -246,7 +252,7 @@ def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes:
         records.writerow([*columns, "dx", *schemes])
         skipped.writerow(["record_id", "reason"])
         for k, name in enumerate(names):
-            skipped.writerows(finished_shard(dest, name)["skipped"])
+            skipped.writerows(_shard(dest, name)["skipped"])
             absent = dict.fromkeys(optional, "") | {"shard": k}
             rows = [absent | r | {"age": np.nan if r["age"] is None else r["age"]} for r in _rows(dest, name)]
             for column, file in table.items():

@@ -76,7 +76,7 @@ def _list(folder: str) -> tuple[dict[str, bool], list[str]]:
     return folders, headers
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:

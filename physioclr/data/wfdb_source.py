@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import _core
 from .wfdb_find import find_records
-from .wfdb_formats import MISSING_INT16, read_signal_file
+from .wfdb_formats import MISSING_INT16, Rows, read_signal_file
 from .wfdb_header import FS_RANGE, MAX_SAMPLES, NO_FILE, Header, RecordError, Segment, Signal, read_header
 
 __all__ = [
@@ -84,7 +84,9 @@ def millivolts(
     if mv is None:
         mv = np.empty(x.shape, np.float32)
     assert mv.shape == x.shape and mv.dtype == np.float32 and mv.flags.c_contiguous
-    _core.wfdb_millivolts(x.ctypes.data, *x.shape, baseline.ctypes.data, scale.ctypes.data, mv.ctypes.data)
+    _core.wfdb_millivolts(
+        x.ctypes.data, x.shape[0], x.shape[1], baseline.ctypes.data, scale.ctypes.data, mv.ctypes.data
+    )
     return mv
 
 
@@ -119,7 +121,7 @@ def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | Non
     if isinstance(rows, np.ndarray) and rows.dtype == np.int16:  # of one file, and all at one rate
         samples = rows
     elif all(row.dtype == np.int16 and len(row) == frames * per_frame for row in rows):
-        samples = np.stack(rows)
+        samples = np.stack(list(rows))
     else:
         check_size(len(used), frames * per_frame)
         samples = np.empty((len(used), frames * per_frame), np.float32)
@@ -131,7 +133,7 @@ def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | Non
     return Record(samples, scale, baseline, fs, [s.name for s in used], header.comments, own_fs, left_out)
 
 
-def read_signals(header: Header, wanted: Sequence[int], frames: int = 0) -> tuple[int, Sequence[np.ndarray]]:
+def read_signals(header: Header, wanted: Sequence[int], frames: int = 0) -> tuple[int, Rows]:
     """Frames, and the samples of the signals wanted, each at its own rate: int16 with -32768 for missing, or floats.
 
     Args:

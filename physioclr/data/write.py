@@ -145,11 +145,13 @@ class _Writer:
             self._commit()
 
     def _flush(self) -> None:
+        assert self._shard is not None
         _write(self._shard, self._pending, self.fs)
         self._pending, self._bytes = [], 0
 
     def _commit(self) -> None:
         self._flush()
+        assert self._shard is not None
         kept, left_out = self._shard.commit()
         self.kept, self.left_out = self.kept + kept, self.left_out + left_out
         self._shard, self._in_shard = None, 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..ops._checks import STANDARD_LEADS, check_fs
 from .wfdb_source import MISSING_INT16, Record
@@ -13,7 +13,7 @@ from .wfdb_source import MISSING_INT16, Record
 ZERO_SECONDS = 0.2  # an ECG with noise in its last bit leaves 0 sooner, on one of its leads at least
 
 
-def zeros_as_missing(ecg: Any, fs: float, *, seconds: float = ZERO_SECONDS) -> np.ndarray:
+def zeros_as_missing(ecg: npt.ArrayLike, fs: float, *, seconds: float = ZERO_SECONDS) -> np.ndarray:
     """A copy in which stretches of exact zeros over all leads are NaN, as `prepare` has them in a store.
 
     The rule: where every lead is exactly 0 for at least `seconds` on end, nothing was recorded (a zero-padded end, a
@@ -82,7 +82,7 @@ def mark_zeros(record: Record, seconds: float, ends: bool = False) -> Record:
     if gap is None:
         return record
     samples = np.array(samples)
-    samples[np.ix_(rows, gap)] = MISSING_INT16 if samples.dtype == np.int16 else np.nan
+    samples[np.ix_(np.array(rows), gap)] = MISSING_INT16 if samples.dtype == np.int16 else np.nan
     return record._replace(samples=samples)
 
 

@@ -110,12 +110,14 @@ def _function(op: Operator) -> type[torch.autograd.Function]:
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            assert op.setup_context is not None
             op.setup_context(ctx, inputs, output)
             ctx.set_materialize_grads(False)  # None is no tangent
             ctx.save_for_forward(*(ctx.to_save or ()))
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
+            assert op.backward is not None
             return op.backward(ctx, *grads)
 
         @staticmethod

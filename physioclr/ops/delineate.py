@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 from .. import _core
 from ._arrays import Arrays, jax_in_jax_out
 from ._checks import FLOATS, check_dtype, check_fs, check_rpeaks, usable_rpeaks
-from ._operator import operator
+from ._operator import Results, operator
 from ._signals import check_layout, chosen_lead, in_millivolts, lead_of_text, lead_text, warn_of_unit
-from ._types import Delineation, RPeaks, rpeaks_index
+from ._types import Delineation, rpeaks_index
 
 if TYPE_CHECKING:
-    from ._types import ArrayT
+    from ._types import ArrayT, Peaks
 
 ALLOWED = ("mean", "all")
 _CONSTANTS = _core.delineate_constants()
 LEAD_CODES = {"mean": _CONSTANTS["kLeadMean"], "all": _CONSTANTS["kLeadAll"]}
 
 
-def _results(ecg: Any, fs: float, rpeaks: Any, lead: str) -> tuple:
+def _results(ecg: Any, fs: float, rpeaks: Any, lead: str) -> Results:
     check_layout(ecg, check_fs(fs))
     check_dtype(ecg, "ecg", FLOATS)
     check_rpeaks(rpeaks, ecg.shape[0])
@@ -50,7 +50,7 @@ def _delineate(xp: Arrays, out: Any, ecg: Any, fs: float, rpeaks: Any, lead: str
         r = gpu.usable_rpeaks(xp, r, x.shape[2])
         if which == "mean":
             x, which = gpu.mean_lead(xp, x), 0
-        leads = list(range(x.shape[1])) if which == "all" else [which]
+        leads = [which] if isinstance(which, int) else list(range(x.shape[1]))
         gpu.delineate(xp, x, fs, r, leads, consensus=which == "all", out=found)
         return
     xp.run(
@@ -63,7 +63,7 @@ def _delineate(xp: Arrays, out: Any, ecg: Any, fs: float, rpeaks: Any, lead: str
 def delineate(
     ecg: ArrayT,
     fs: float,
-    rpeaks: RPeaks[Any] | Any,
+    rpeaks: Peaks,
     *,
     lead: int | str | None = None,
     leads: Sequence[str] | None = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -17,9 +17,9 @@ from ._arrays import NUMPY, Arrays, jax_in_jax_out
 from ._checks import FLOATS, check_choice, check_dtype, check_fs, check_lead, check_number, check_rpeaks, usable_rpeaks
 from ._feature_names import FEATURE_NAMES as _NAMES
 from ._feature_names import N_FEATURES
-from ._operator import operator
+from ._operator import Results, operator
 from ._signals import check_layout, chosen_lead, in_millivolts, warn_of_unit
-from ._types import RPeaks, rpeaks_index
+from ._types import rpeaks_index
 from .rpeaks import _detect
 
 FS = 500.0  # P duration shifts by 0.7 SD at 250 Hz
@@ -70,44 +70,40 @@ def lead_indices(lead: Any, n_leads: int | None) -> list[int]:
     if n_leads is None:
         return [0] * len(many)
     found = [check_lead(one, n_leads, allow=("mean",)) for one in many]
-    return [MEAN_LEAD if one == "mean" else one for one in found]
+    return [MEAN_LEAD if isinstance(one, str) else one for one in found]  # "mean"
 
 
 if TYPE_CHECKING:
-    from ._types import ArrayT
+    from ._types import ArrayT, Peaks
+
+    class _Options(TypedDict, total=False):
+        """What physio_features takes by name, return_paced aside, which decides the type of the result."""
+
+        lead: int | str | Sequence[int | str] | None
+        leads: Sequence[str] | None
+        unit: str
+        segment: float | None
+        qtc: str
 
 
 @overload
 def physio_features(
     ecg: ArrayT,
     fs: float,
-    rpeaks: RPeaks[Any] | Any = ...,
+    rpeaks: Peaks | None = ...,
     *,
-    lead: int | str | Sequence[int | str] | None = ...,
-    leads: Sequence[str] | None = ...,
-    unit: str = ...,
-    segment: float | None = ...,
-    qtc: str = ...,
     return_paced: Literal[False] = ...,
+    **options: Unpack[_Options],
 ) -> ArrayT: ...
 @overload
 def physio_features(
-    ecg: ArrayT,
-    fs: float,
-    rpeaks: RPeaks[Any] | Any = ...,
-    *,
-    lead: int | str | Sequence[int | str] | None = ...,
-    leads: Sequence[str] | None = ...,
-    unit: str = ...,
-    segment: float | None = ...,
-    qtc: str = ...,
-    return_paced: Literal[True],
+    ecg: ArrayT, fs: float, rpeaks: Peaks | None = ..., *, return_paced: Literal[True], **options: Unpack[_Options]
 ) -> tuple[ArrayT, ArrayT]: ...
 @jax_in_jax_out
 def physio_features(
     ecg: Any,
     fs: float,
-    rpeaks: RPeaks[Any] | Any = None,
+    rpeaks: Any = None,
     *,
     lead: int | str | Sequence[int | str] | None = None,
     leads: Sequence[str] | None = None,
@@ -155,7 +151,7 @@ def physio_features(
     return (features, paced) if return_paced else features
 
 
-def _results(ecg: Any, fs: float, rpeaks: Any, leads: list[int], segment: float | None, qtc: str) -> tuple:
+def _results(ecg: Any, fs: float, rpeaks: Any, leads: list[int], segment: float | None, qtc: str) -> Results:
     check_layout(ecg, check_fs(fs))
     check_dtype(ecg, "ecg", FLOATS)
     check_choice(qtc, "qtc", QTC)
@@ -244,7 +240,7 @@ def resample(x: np.ndarray, fs: float) -> np.ndarray:
     ratio = Fraction(FS / fs).limit_denominator(1000)
     missing = ~np.isfinite(x)
     if missing.any():
-        at = np.arange(x.shape[-1])
+        at: np.ndarray = np.arange(x.shape[-1])
         x = x.copy()
         for row, gone in zip(x.reshape(-1, x.shape[-1]), missing.reshape(-1, x.shape[-1]), strict=True):
             if gone.any():

@@ -95,7 +95,7 @@ def _rows(a: Any, b: Any) -> int:
 
 
 def _results(a, b, *rest):
-    *rest, measure = rest
+    rest, measure = rest[:-1], rest[-1]
     dtype, n = _check(a, b, *rest), _rows(a, b)
     return ((), dtype), ((n, 3), "float64"), ((n, 2), "int64"), ((), "int64"), ((n if measure else 0, 3), "float64")
 
@@ -225,7 +225,7 @@ def contrastive_loss(xp, out, *args):
         from . import blocks
 
         return blocks.forward(out, *args)
-    *args, measure = args
+    args, measure = args[:-1], args[-1]
     stored, fields = _fields(xp, *args)
     loss, stats, counts, skipped, measures = out
     if not xp.run(
