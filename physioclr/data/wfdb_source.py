@@ -88,6 +88,26 @@ def millivolts(
     return mv
 
 
+class Rows(NamedTuple):
+    """What int16 samples are, row by row: (L,) int64 each."""
+
+    low: np.ndarray  # the smallest that is not missing; 32767 where all are
+    high: np.ndarray  # the largest; -32768 where all are missing
+    missing: np.ndarray  # how many are
+    zeros: np.ndarray  # how many are at the baseline
+
+
+def scan(samples: np.ndarray, baseline: np.ndarray | None = None) -> Rows:
+    """In one pass over (L, T) int16; a baseline that is no whole number of 16 bits is that of no sample."""
+    x = np.ascontiguousarray(samples)
+    assert x.dtype == np.int16 and x.ndim == 2
+    at = [0] * len(x) if baseline is None else baseline.tolist()
+    zero = np.array([int(v) if v == v // 1 and abs(v) <= 32767 else 1 << 20 for v in at], np.int64)
+    out = np.empty((len(x), 4), np.int64)
+    _core.wfdb_scan(x.ctypes.data, *x.shape, zero.ctypes.data, out.ctypes.data)
+    return Rows(*out.T)
+
+
 def read_record(path: str | os.PathLike, root: str | os.PathLike | None = None) -> Record:
     """Read one record, plain or of several segments.
 
@@ -107,8 +127,7 @@ def read_record(path: str | os.PathLike, root: str | os.PathLike | None = None) 
 
         return read_segments(header, root)
     signals = header.signals
-    volts = [s.is_voltage for s in signals]
-    leads = [i for i, voltage in enumerate(volts) if voltage]
+    leads = [i for i, s in enumerate(signals) if s.is_voltage]
     if not leads:
         raise RecordError(f"it has no signal in volts: {', '.join(map(described, signals[:16]))}")
     used = [signals[i] for i in leads]

@@ -1,6 +1,8 @@
 """Collections other than WFDB trees: HDF5, .npy, Parquet, EDF, DICOM; and MIMIC-IV-ECG's and PTB's folders."""
 
 import datetime
+import errno
+import os
 import sys
 
 import numpy as np
@@ -72,6 +74,42 @@ def test_code15(code15, tmp_path):
     assert names == ("1dAVb", "RBBB", "LBBB", "SB", "ST", "AF")
     assert y.tolist() == [[0, 0, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0]] and store.labelled["code15"].all()
     assert "nn_predicted_age" in report.remarks[-1]
+
+
+def test_what_is_assumed_of_code_is_told_and_can_be_set(code15, tmp_path):
+    """400 Hz, mV, aVR aVL aVF: its own documentation says so, and 1e-4 V and aVL aVF aVR too."""
+    folder, signals = code15
+    report, store = prepared(folder, tmp_path / "store", fs=400)
+    told = [line for line in report.remarks if "CODE" in line]
+    assert [line.partition(":")[0] for line in told] == ["exams_part0.hdf5", "exams_part1.hdf5"]
+    assert "400 Hz, mV, leads I II III aVR aVL aVF V1" in told[0] and "set source_fs, unit, leads" in told[0]
+    order = [*LEADS[:3], "aVL", "aVF", "aVR", *LEADS[6:]]
+    report, other = prepared(folder, tmp_path / "other", fs=200, source_fs=200, unit=0.1, leads=order)
+    assert "200 Hz, units of 0.1 mV, leads I II III aVL aVF aVR V1" in report.remarks[0]
+    x, begin, n = signals["exams_part0/590673"]
+    inside = slice(begin, begin + n)
+    np.testing.assert_allclose(other.read(0)[[4, 5, 3], inside], 0.1 * x[3:6, inside], atol=5.1e-4)
+    np.testing.assert_allclose(store.read(0)[3:6, inside], x[3:6, inside], atol=5.1e-4)
+
+
+@pytest.mark.parametrize("unit", ["mm", 0, -1.0, float("nan"), "1e4"])
+def test_a_unit_that_is_none(code15, tmp_path, unit):
+    with pytest.raises(ValueError, match="it must be one of mV, uV, V, nV, or mV per unit"):
+        pc.data.prepare(code15[0], tmp_path / "store", unit=unit)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ENOMEM])
+@pytest.mark.parametrize("at", ["open", "read"])
+def test_an_hdf5_file_that_the_system_cannot_read_is_not_damaged(code15, tmp_path, monkeypatch, number, at):
+    h5py = pytest.importorskip("h5py")
+
+    def refuse(self, *arguments, **named):
+        raise OSError(number, f"Unable to synchronously open file (errno = {number})")
+
+    monkeypatch.setattr(*((h5py, "File", refuse) if at == "open" else (h5py.Dataset, "__getitem__", refuse)))
+    with pytest.raises(OSError) as raised:
+        pc.data.prepare(code15[0], tmp_path / "store", fs=400)
+    assert raised.value.errno == number
 
 
 def test_a_table_beside_the_records_need_not_fit(code15, tmp_path):
@@ -399,3 +437,37 @@ def test_ptb_patients(tmp_path, rng):
         write_record(tmp_path / "ptbdb" / folder, name, ecg_like(rng), comments=["age: 81", "sex: female"])
     _, store = prepared(tmp_path / "ptbdb", tmp_path / "store")
     assert list(store.table["patient_id"]) == ["patient001", "patient001", "patient002"]
+
+
+def test_linked_folders_are_named_in_the_report(tmp_path, rng):
+    """Of every kind of collection: nothing outside src is read without being asked for, or passed over in silence."""
+    for kind in ("wfdb", "npy"):
+        for folder in ("src/a", "outside/b"):
+            place = tmp_path / kind / folder
+            place.mkdir(parents=True)
+            if kind == "wfdb":
+                write_record(place, "r", ecg_like(rng))
+            else:
+                np.save(place / "r.npy", millivolts(rng))
+        os.symlink(tmp_path / kind / "outside", tmp_path / kind / "src" / "out", target_is_directory=True)
+        os.symlink(tmp_path / kind / "src" / "a", tmp_path / kind / "src" / "again", target_is_directory=True)
+        settings = {"source_fs": 500} if kind == "npy" else {}
+        report = pc.data.prepare(tmp_path / kind / "src", tmp_path / kind / "store", **settings)
+        assert report.n_found == 1 and report.remarks == ("out: passed over: a link to a folder",)
+        assert "out: passed over: a link to a folder" in str(report)
+
+
+def test_a_damaged_row_group_leaves_its_records_out(tmp_path, rng):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    signals = [millivolts(rng).reshape(-1).tolist() for _ in range(2)]
+    file = tmp_path / "p.parquet"
+    parquet.write_table(pa.table({"record_id": ["a", "b"], "signal": signals}), file, row_group_size=1)
+    column = parquet.ParquetFile(file).metadata.row_group(1).column(1)
+    raw = bytearray(file.read_bytes())
+    begin = column.dictionary_page_offset or column.data_page_offset
+    raw[begin : begin + 64] = b"\xff" * 64
+    file.write_bytes(raw)
+    report = pc.data.prepare(file, tmp_path / "store", source_fs=500)
+    assert report.n_records == 1 and [i for i, _ in report.skipped()] == ["b"]
+    assert "row group 1" in dict(report.skipped())["b"]
