@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -118,26 +117,6 @@ def test_goes_on_over_bad_records(tmp_path, rng):
     names, y = store.labels["cinc2021"]
     assert [n for n, v in zip(names, y[at["named_labels"]], strict=True) if v] == ["AF", "CRBBB"]
     assert not store.labelled["cinc2021"][at["no_comments"]] and np.isnan(store.table["age"][at["named_labels"]])
-
-
-def test_an_amplitude_that_no_ecg_has_is_a_remark_on_the_record(tmp_path, rng):
-    """Microvolts called mV, and volts called mV: stored, and named; a bare warning would not say which it was."""
-    x = ecg_like(rng)
-    write_record(tmp_path / "src", "a", x)
-    write_record(tmp_path / "src", "uv", x, gain="1/mV")
-    write_record(tmp_path / "src", "v", x, gain="1000000/mV")
-    one = x.copy()
-    one[6] = 0  # the lead that is looked at first is flat: the others tell
-    write_record(tmp_path / "src", "flat", one)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        report = pc.data.prepare(tmp_path / "src", tmp_path / "store")
-        again = pc.data.prepare(tmp_path / "src", tmp_path / "store")
-    assert report.n_records == 4 and [line.partition(":")[0] for line in report.remarks] == ["uv", "v"]
-    assert "which no ECG in mV has; it seems to be in uV" in report.remarks[0] and "in V" in report.remarks[1]
-    assert again.n_new == 0 and again.remarks == report.remarks
-    report = pc.data.write_store(tmp_path / "mine", [(x.astype(np.float32), 500, {"record_id": "w"})])
-    assert report.remarks[0].startswith("w: it has a median peak-to-peak of ")
 
 
 def test_an_op_that_fails_ends_the_run_and_marks_no_record(tmp_path, rng, monkeypatch, no_ops):
