@@ -26,7 +26,7 @@ from .block import FEATURE_LEADS, Done, prepare_block
 from .plan import PreparePlan, lock, make_plan, shard_name, version
 from .recipe import SEGMENT, Describe, Recipe
 from .record_table import RecordTable
-from .report import Report
+from .report import Report, remarks_on
 from .sources import open_source
 from .store import open_store
 from .store_files import MANIFEST
@@ -53,7 +53,7 @@ def prepare(
     follow_links: bool = False,
     format: str | None = None,
     source_fs: float | None = None,
-    unit: str = "mV",
+    unit: str | float = "mV",
     leads: Sequence[str] | None = None,
 ) -> Report:
     """Turn every record of a collection into a store, with its R peaks and physiological features.
@@ -87,7 +87,8 @@ def prepare(
         follow_links: enter links to folders, also to some outside src (WFDB).
         format: wfdb, hdf5, npy, parquet, edf or dicom; by default what src has.
         source_fs, unit, leads: of bare arrays (hdf5, npy, parquet): the sampling rate in Hz where the files do not
-            state it; mV, uV, V or nV; and the names of the leads in their order, by default the standard 12.
+            state it; mV, uV, V or nV, or mV per unit as a number; and the names of the leads in their order, by
+            default the standard 12.
 
     Raises:
         ValueError: src is not a folder or has no records; dest holds something else, or a store begun with other
@@ -120,6 +121,7 @@ def prepare(
     complete, stored, left_out, resampled = True, 0, 0, 0
     unlabelled: Counter[str] = Counter()
     signals: Counter[str] = Counter()
+    of_records: list[tuple[str, str]] = []
     for k in range(plan.n_blocks):
         finished = finished_shard(dest, shard_name(k))
         complete = complete and finished is not None
@@ -128,11 +130,12 @@ def prepare(
         unlabelled.update(finished.get("unlabelled", {}) if finished else {})
         resampled += finished.get("resampled", 0) if finished else 0
         signals.update(finished.get("left_out", {}) if finished else {})
+        of_records += finished.get("remarks", ()) if finished else ()
     if complete:
         _complete(plan)
     seconds = time.monotonic() - begun
     counts = (plan.n_records, stored, left_out, n_new)
-    said = (dict(unlabelled), plan.remarks, resampled, dict(signals))
+    said = (dict(unlabelled), (*plan.remarks, *remarks_on(of_records)), resampled, dict(signals))
     return Report(dest, *counts, complete, seconds, *said)
 
 

@@ -14,7 +14,7 @@ from .metadata import parse_sex
 from .record_table import RecordTable, check_scheme
 from .sources import BareSource, Source
 from .standard import origin, standardise
-from .wfdb_source import RecordError
+from .wfdb_source import RecordError, scan
 from .zeros import mark_zeros
 
 SEGMENT = 5.0  # s
@@ -77,8 +77,9 @@ class Recipe:
             record, row = cast(BareSource, self.source).read(record_id, stated_fs)  # only a table of such has rates
         else:
             record, row = self.source.read(record_id)
-        record = mark_zeros(record, self.zero_seconds, self.source.zero_ends)
-        signal, scale = standardise(record, self.fs, SEGMENT)
+        scanned = scan(record.samples, record.baseline) if record.samples.dtype == np.int16 else None
+        marked = mark_zeros(record, self.zero_seconds, self.source.zero_ends, scanned)
+        signal, scale = standardise(marked, self.fs, SEGMENT, scanned if marked is record else None)
         row = merge(row, {k: v for k, v in row_of_table.items() if k != "fs"})
         if self.describe is not None:
             said = self.describe(record_id, dict(row))

@@ -6,7 +6,6 @@ processes, so it holds settings, no open files. What is wrong with a record is a
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +13,29 @@ from typing import Any, Protocol
 
 from . import ptbxl
 from .metadata import describe
+from .report import remarks_on
 from .tables import read_table
+from .wfdb_find import PassedOver, enter_link, not_listed
 from .wfdb_source import Record, find_records, read_record
 
 UNITS = {"mV": 1.0, "uV": 1e-3, "V": 1e3, "nV": 1e-6}  # mV per unit
+
+
+def mv_per_unit(unit: str | float, what: str = "unit") -> float:
+    """Of bare arrays: of a unit by name, or as many mV as a number, or its text, says.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(unit, str) and unit in UNITS:
+        return UNITS[unit]
+    try:
+        mv = float(unit)
+    except (TypeError, ValueError):
+        mv = 0.0
+    if not 1e-10 <= mv <= 1e3:
+        raise ValueError(f"{what} is {unit!r}; it must be one of {', '.join(UNITS)}, or mV per unit, 1e-10 to 1000")
+    return mv
 
 
 class Source(Protocol):
@@ -53,14 +71,29 @@ class BareSource(Source, Protocol):
     def read(self, record_id: str, fs: float | None = None) -> tuple[Record, dict[str, Any]]: ...
 
 
-class WfdbSource:
+class Searched:
+    """A folder or file that is searched for records, and what the search passed over."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._passed_over: dict[str, str] = {}
+
+    def _tell(self, path: str, reason: str) -> None:
+        self._passed_over[path] = f"passed over: {reason}"
+
+    def remarks(self) -> list[str]:
+        return remarks_on(list(self._passed_over.items()))
+
+
+class WfdbSource(Searched):
     """A tree of WFDB records."""
 
     zero_ends = False
     bare = False
 
     def __init__(self, path: Path, follow_links: bool = False):
-        self.path, self.follow_links = path, follow_links
+        super().__init__(path)
+        self.follow_links = follow_links
         self._absent = 0
         self._damage: list[str] = []
 
@@ -74,11 +107,7 @@ class WfdbSource:
                 self._absent = len(listed) - len(here)
                 if here:
                     return iter(here)
-        if not self.follow_links:
-            return find_records(self.path)
-        if "follow_links" not in inspect.signature(find_records).parameters:
-            raise ValueError("follow_links is not supported by this reader")
-        return find_records(self.path, follow_links=True)
+        return find_records(self.path, follow_links=self.follow_links, passed_over=self._tell)
 
     def read(self, record_id: str) -> tuple[Record, dict[str, Any]]:
         record = read_record(os.path.join(self.path, record_id), self.path)
@@ -92,7 +121,7 @@ class WfdbSource:
 
     def remarks(self) -> list[str]:
         absent = [f"record_list.csv names {self._absent} records that are not here"] if self._absent else []
-        return absent + self._damage
+        return absent + self._damage + super().remarks()
 
     def check(self) -> None:
         self._damage = ptbxl.damage_below(self.path)
@@ -124,7 +153,7 @@ def open_source(
     *,
     format: str | None = None,
     source_fs: float | None = None,
-    unit: str = "mV",
+    unit: str | float = "mV",
     leads: tuple[str, ...] | None = None,
     follow_links: bool = False,
 ) -> Source:
@@ -135,8 +164,7 @@ def open_source(
     """
     if format is not None and format not in FORMATS:
         raise ValueError(f"format is {format!r}; it must be one of {', '.join(FORMATS)}")
-    if unit not in UNITS:
-        raise ValueError(f"unit is {unit!r}; it must be one of {', '.join(UNITS)}")
+    mv_per_unit(unit)
     kind = format or _kind(path)
     if kind not in ("hdf5", "npy", "parquet") and (source_fs is not None or leads is not None or unit != "mV"):
         raise ValueError(f"source_fs, unit and leads are for bare arrays; the files of {kind} state them")
@@ -180,21 +208,23 @@ def _kind(path: Path) -> str:
     return found.pop() if found else "wfdb"  # whose search says that there is nothing
 
 
-def files_below(path: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Files with one of these suffixes (in any case), as paths relative to a folder, in the order of find_records."""
+def files_below(path: Path, suffixes: tuple[str, ...], passed_over: PassedOver) -> list[str]:
+    """Files with one of these suffixes (in any case), as paths relative to a folder, in the order of find_records.
+
+    Links to folders are not entered; those that lead out of `path` are told to `passed_over`.
+    """
     if path.is_file():
         return [path.name]
     if not path.is_dir():
         raise ValueError(f"src is {str(path)!r}; it must be a folder or a file")
-    found = []
-
-    def fail(e: OSError) -> None:
-        raise ValueError(f"the folder {e.filename} cannot be listed: {e.strerror}") from e
-
-    for folder, folders, names in os.walk(path, onerror=fail):
+    found, base = [], os.path.realpath(path)
+    for folder, folders, names in os.walk(path, onerror=not_listed):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         below = Path(folder).relative_to(path).as_posix()
         prefix = "" if below == "." else f"{below}/"
+        for name in folders:
+            if os.path.islink(os.path.join(folder, name)):
+                enter_link(base, folder, name, prefix, False, passed_over)
         found += [prefix + n for n in sorted(names) if n.lower().endswith(suffixes) and not n.startswith(".")]
     return found
 

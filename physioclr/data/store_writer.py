@@ -81,6 +81,7 @@ class ShardWriter:
         self._features = ArrayFile(self.folder / "features.npy", "<f4", (n_features,))
         self._records: list[dict[str, Any]] = []
         self._skipped: list[tuple[str, str]] = []
+        self.remarks: list[tuple[str, str]] = []
 
     def add(
         self,
@@ -110,6 +111,10 @@ class ShardWriter:
     def skip(self, record_id: str, reason: str) -> None:
         self._skipped.append((record_id, reason))
 
+    def remark(self, record_id: str, text: str) -> None:
+        """What the report is to say of a record that is stored."""
+        self.remarks.append((record_id, text))
+
     def commit(self, more: Mapping[str, Any] | None = None, replace: bool = False) -> tuple[int, int]:
         """Close the files and rename the folder. How many records it has, and how many were left out.
 
@@ -137,7 +142,7 @@ class ShardWriter:
         shard |= {"classes": {s: sorted(names) for s, names in sorted(classes.items())}, "unlabelled": unlabelled}
         left_out = Counter(name for r in self._records for name in r.get("left_out", "").split("|") if name)
         shard |= {"resampled": sum("own_fs" in r for r in self._records), "left_out": left_out}
-        shard |= {"skipped": self._skipped, "files": files, **(more or {})}
+        shard |= {"skipped": self._skipped, "remarks": self.remarks, "files": files, **(more or {})}
         (self.folder / SHARD_MANIFEST).write_text(json.dumps(shard), encoding="utf-8")
         if replace and self.final.is_dir():
             (self.final.parent / MANIFEST).unlink(missing_ok=True)
@@ -161,13 +166,17 @@ class ShardWriter:
 
 
 def finished_shard(dest: Path, name: str) -> dict[str, Any] | None:
-    """The manifest of a shard that is there whole, otherwise None."""
+    """The manifest of a shard that is there whole, otherwise None.
+
+    Raises:
+        OSError: the system does not let it be read. A shard that is None is made again in its place.
+    """
     try:
         shard = json.loads((dest / name / SHARD_MANIFEST).read_text(encoding="utf-8"))
         if not _is_shard(shard):
             return None
         whole = all((dest / name / f).stat().st_size == e["bytes"] for f, e in shard["files"].items())
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return None
     return shard if whole else None
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import _core
 from .wfdb_find import find_records
-from .wfdb_formats import MISSING_INT16, Rows, read_signal_file
+from .wfdb_formats import MISSING_INT16, read_signal_file
 from .wfdb_header import FS_RANGE, MAX_SAMPLES, NO_FILE, Header, RecordError, Segment, Signal, read_header
 
 __all__ = [
@@ -90,6 +90,26 @@ def millivolts(
     return mv
 
 
+class Rows(NamedTuple):
+    """What int16 samples are, row by row: (L,) int64 each."""
+
+    low: np.ndarray  # the smallest that is not missing; 32767 where all are
+    high: np.ndarray  # the largest; -32768 where all are missing
+    missing: np.ndarray  # how many are
+    zeros: np.ndarray  # how many are at the baseline
+
+
+def scan(samples: np.ndarray, baseline: np.ndarray | None = None) -> Rows:
+    """In one pass over (L, T) int16; a baseline that is no whole number of 16 bits is that of no sample."""
+    x = np.ascontiguousarray(samples)
+    assert x.dtype == np.int16 and x.ndim == 2
+    at = [0] * len(x) if baseline is None else baseline.tolist()
+    zero = np.array([int(v) if v == v // 1 and abs(v) <= 32767 else 1 << 20 for v in at], np.int64)
+    out = np.empty((len(x), 4), np.int64)
+    _core.wfdb_scan(x.ctypes.data, *x.shape, zero.ctypes.data, out.ctypes.data)
+    return Rows(*out.T)
+
+
 def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Record:
     """Read one record, plain or of several segments.
 
@@ -109,8 +129,7 @@ def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | Non
 
         return read_segments(header, root)
     signals = header.signals
-    volts = [s.is_voltage for s in signals]
-    leads = [i for i, voltage in enumerate(volts) if voltage]
+    leads = [i for i, s in enumerate(signals) if s.is_voltage]
     if not leads:
         raise RecordError(f"it has no signal in volts: {', '.join(map(described, signals[:16]))}")
     used = [signals[i] for i in leads]

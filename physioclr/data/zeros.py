@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..ops._checks import STANDARD_LEADS, check_fs
-from .wfdb_source import MISSING_INT16, Record
+from .wfdb_source import MISSING_INT16, Record, Rows
 
 ZERO_SECONDS = 0.2  # an ECG with noise in its last bit leaves 0 sooner, on one of its leads at least
 
@@ -62,10 +62,11 @@ def zero_stretches(zero: np.ndarray, fs: float, seconds: float, ends: bool = Fal
     return gap
 
 
-def mark_zeros(record: Record, seconds: float, ends: bool = False) -> Record:
+def mark_zeros(record: Record, seconds: float, ends: bool = False, scanned: Rows | None = None) -> Record:
     """The record with its zero stretches missing; 0 is 0 mV, the sample that its header states as baseline.
 
     "All leads" are the standard leads that it has: a pressure or an acceleration beside them may go on.
+    scanned: its samples are int16, and this is what they are.
     """
     if not seconds:
         return record
@@ -73,8 +74,10 @@ def mark_zeros(record: Record, seconds: float, ends: bool = False) -> Record:
     if not rows or not samples.shape[1]:
         return record
     least = 1 if ends else seconds * record.fs - 1e-9
+    if scanned is not None and scanned.zeros[rows].min() < least:  # as of nearly every record
+        return record
     zero = np.ones((1, samples.shape[1]), bool)
-    for row in rows:  # a few leads tell of nearly every record
+    for row in rows:  # a few leads tell of most
         zero[0] &= _equals(samples[row], record.baseline[row])
         if np.count_nonzero(zero) < least:
             return record
