@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import _core
 from .wfdb_find import find_records
-from .wfdb_formats import MISSING_INT16, read_signal_file
+from .wfdb_formats import MISSING_INT16, SignalRows, read_signal_file
 from .wfdb_header import FS_RANGE, MAX_SAMPLES, NO_FILE, Header, RecordError, Segment, Signal, read_header
 
 __all__ = [
@@ -152,7 +152,7 @@ def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | Non
     return Record(samples, scale, baseline, fs, [s.name for s in used], header.comments, own_fs, left_out)
 
 
-def read_signals(header: Header, wanted: Sequence[int], frames: int = 0) -> tuple[int, Rows]:
+def read_signals(header: Header, wanted: Sequence[int], frames: int = 0) -> tuple[int, SignalRows]:
     """Frames, and the samples of the signals wanted, each at its own rate: int16 with -32768 for missing, or floats.
 
     Args:
