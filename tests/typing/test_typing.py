@@ -25,12 +25,10 @@ def mypy(*args: str) -> str:
     """What mypy says of files that a user wrote, by a configuration that is not ours."""
     cache = Path(tempfile.gettempdir()) / "physioclr-mypy"  # kept: NumPy and torch need be read once only
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent"]
-    done = subprocess.run(
-        [*command, f"--cache-dir={cache}", "--no-error-summary", *args],
-        cwd=PACKAGE.parent,
-        capture_output=True,
-        text=True,
-    )
+    command += [f"--cache-dir={cache}", "--no-error-summary", *args]
+    # a package that is installed in place lies in no folder that mypy knows of
+    where = PACKAGE.parent if PACKAGE.parent.name != "site-packages" else HERE
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True)
     return done.stdout + done.stderr
 
 
