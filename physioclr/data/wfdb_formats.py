@@ -165,7 +165,7 @@ def _from_frames(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], 
     starts = [0, *itertools.accumulate(counts)]
     columns = tuple((starts[i], counts[i]) for i in wanted)
     if form.decode is None:
-        rows = _native(f, signals[0], per_frame, read, columns)
+        rows: SignalRows = _native(f, signals[0], per_frame, read, columns)
     else:
         f.seek(offset)
         rows = _by_numpy(f, signals, wanted, per_frame, read, columns)
@@ -181,9 +181,9 @@ def check_held(name: str, held: int, frames: int) -> int:
     return frames or held
 
 
-def _read(f: BinaryIO, name: str, raw: np.ndarray) -> None:
+def _read(f: Any, name: str, raw: np.ndarray) -> None:
     """The next bytes of a file that has them, into raw."""
-    view, got = memoryview(raw), 0
+    view, got = memoryview(raw.data), 0
     while got < len(raw):
         n = f.readinto(view[got:])
         if not n:  # it shrank while it was read
@@ -193,7 +193,7 @@ def _read(f: BinaryIO, name: str, raw: np.ndarray) -> None:
 
 def _native(
     f: BinaryIO, signal: Signal, per_frame: int, frames: int, columns: tuple[tuple[int, int], ...]
-) -> Sequence[np.ndarray]:
+) -> SignalRows:
     """By the native kernel, which also reads; in turns, so that Ctrl-C need not wait for a long file."""
     rows, form = _Columns(columns, frames), FORMATS[signal.code]
     step = max(PIECE // per_frame & ~1, 2)  # even: a piece of format 212 begins with a byte
@@ -226,7 +226,7 @@ class _Columns:
         if rest:  # it shrank while it was read
             raise RecordError(f"{signal.file} is truncated: {rest} of its bytes are gone")
 
-    def split(self) -> Sequence[np.ndarray]:
+    def split(self) -> SignalRows:
         """Each signal's samples; (signals, samples) where all have as many."""
         counts = [count for _, count in self.columns]
         if len(set(counts)) == 1:
@@ -252,6 +252,7 @@ def _by_numpy(
     n_bytes = form.n_bytes(frames * per_frame)
     raw = np.zeros(-(-n_bytes // form.group_bytes) * form.group_bytes, np.uint8)
     _read(f, signals[0].file, raw[:n_bytes])
+    assert form.decode is not None
     x = form.decode(raw)
     if x.dtype == np.int16:
         if form.missing != MISSING_INT16:

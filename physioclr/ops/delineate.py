@@ -55,7 +55,7 @@ def _delineate(xp: Arrays, out: Any, ecg: Any, fs: float, rpeaks: Any, lead: str
         return
     xp.run(
         _core.delineate,
-        ecg=xp.view(x), lead=LEAD_CODES.get(which, which), rpeaks=xp.view(r), fs=fs, out=xp.pointer(found),
+        ecg=xp.view(x), lead=which if isinstance(which, int) else LEAD_CODES[which], rpeaks=xp.view(r), fs=fs, out=xp.pointer(found),
     )  # fmt: skip
 
 

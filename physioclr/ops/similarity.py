@@ -73,7 +73,7 @@ def median_distance(x: np.ndarray) -> float:
     return float(np.sqrt(np.median(d2))) or 1.0
 
 
-def _distance_results(x: Any) -> tuple:
+def _distance_results(x: Any) -> Results:
     check_ndim(x, "x", (2,), "(rows, features)")
     check_dtype(x, "x", FLOATS)
     return (((), "float64"),)

@@ -4,6 +4,7 @@ kQrsSlope of the list is QRS_SLOPE here.
 """
 
 import re
+from typing import TYPE_CHECKING, Any
 
 from ... import _core
 
@@ -17,3 +18,7 @@ def python_names(table: dict) -> dict:
 
 
 globals().update(python_names(_core.delineate_constants()))
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...

@@ -297,7 +297,11 @@ def y_aware_info_nce(
     if not is_torch(features):
         raise TypeError(f"features is a {kind_of(features)} array; it must be a torch tensor, as a is")
     check_ndim(features, "features", (2,), "(N, F)")
-    for x, name, instead in ((features, "features", "features.detach()"), (sigma, "sigma", "float(sigma)")):
+    given: tuple[tuple[Any, str, str], ...] = (
+        (features, "features", "features.detach()"),
+        (sigma, "sigma", "float(sigma)"),
+    )
+    for x, name, instead in given:
         if is_torch(x) and x.requires_grad and torch.is_grad_enabled():
             raise ValueError(f"{name} requires a gradient, which y_aware_info_nce does not give; pass {instead}")
     if process_group is not None:
