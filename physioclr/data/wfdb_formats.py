@@ -150,8 +150,8 @@ def read_signal_file(header: Header, signals: Sequence[Signal], wanted: Sequence
 def _from_frames(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], frames: int) -> SignalFile:
     """Of a file of frames, each with per_frame samples of every signal in turn."""
     name, offset, form = signals[0].file, signals[0].offset, FORMATS[signals[0].code]
-    counts = [s.per_frame for s in signals]
-    per_frame = sum(counts)
+    counts = tuple([s.per_frame for s in signals])
+    per_frame, columns = _columns(counts, tuple(wanted))
     held = form.n_held(max(os.fstat(f.fileno()).st_size - offset, 0)) // per_frame
     skews = [signals[i].skew for i in wanted]
     beyond = max(-(-signals[i].skew // counts[i]) for i in wanted) if any(skews) else 0  # frames after the last one
@@ -159,8 +159,6 @@ def _from_frames(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], 
         raise RecordError(f"{name} holds {held * per_frame} samples; a record may have {MAX_SAMPLES}")
     frames = check_held(name, held, frames)
     read = min(frames + beyond, held)
-    starts = [0, *itertools.accumulate(counts)]
-    columns = tuple((starts[i], counts[i]) for i in wanted)
     if form.decode is None:
         rows = _native(f, signals[0], per_frame, read, columns)
     else:
@@ -169,6 +167,13 @@ def _from_frames(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], 
     if beyond:
         rows = [_skewed(row, signals[i], frames) for i, row in zip(wanted, rows, strict=True)]
     return SignalFile(frames, rows)
+
+
+@functools.lru_cache(maxsize=64)  # the same in every record of a collection
+def _columns(counts: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Samples per frame, and where in a frame the signals wanted have how many."""
+    starts = [0, *itertools.accumulate(counts)]
+    return starts[-1], tuple([(starts[i], counts[i]) for i in wanted])
 
 
 def check_held(name: str, held: int, frames: int) -> int:

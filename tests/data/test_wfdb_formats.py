@@ -311,7 +311,7 @@ def test_what_the_samples_of_a_row_are(rng, n, span):
         assert rows.high[k] == (present.max() if len(present) else -32768)
         assert rows.missing[k] == n - len(present)
         assert rows.zeros[k] == (0 if k == 2 else np.count_nonzero(x[k] == baseline[k]))
-    assert scan(x, np.array([0.5, 40000.0, np.inf])).zeros.tolist() == [0, 0, 0]
+    assert scan(x, np.array([0.5, 40000.0, np.inf])).zeros == (0, 0, 0)
 
 
 def test_a_file_that_shrinks_or_fails_while_it_is_read(tmp_path, monkeypatch):
