@@ -321,8 +321,9 @@ def _from_flac(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], fr
     if any(s.per_frame != per_frame for s in signals) or signals[0].offset:
         raise RecordError(f"the header states several rates, or an offset, for the FLAC file {name}")
     skew = max(signals[i].skew for i in wanted) if wanted else 0
+    watched = _Watched(f)
     try:
-        with soundfile.SoundFile(f) as stream:
+        with soundfile.SoundFile(watched) as stream:
             if stream.channels != len(signals):
                 raise RecordError(f"{name} has {stream.channels} channels, the header has {len(signals)} signals")
             bits = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}.get(stream.subtype, 99)
@@ -334,10 +335,39 @@ def _from_flac(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], fr
             if not frames and len(x) == limit and stream.read(1).size:
                 raise RecordError(f"{name} holds more than {limit} samples per signal and the header states no length")
     except soundfile.LibsndfileError as e:
+        watched.tell_error()
         raise RecordError(f"{name} is not a readable FLAC file: {e}") from None
+    watched.tell_error()
     frames = check_held(name, len(x) // per_frame, frames)
     rows = [compact(np.ascontiguousarray(x[:, i]), missing_code(code)) for i in wanted]
     return SignalFile(frames, [_skewed(row, signals[i], frames) for i, row in zip(wanted, rows, strict=True)])
+
+
+class _Watched:
+    """A file for libsndfile, which reads by callbacks and would take an error for the end of the file."""
+
+    def __init__(self, f: BinaryIO) -> None:
+        self.f, self.error = f, None
+
+    def _try(self, call: Callable[..., int], *arguments: object) -> int:
+        try:
+            return call(*arguments) or 0
+        except OSError as e:
+            self.error = e
+            return 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._try(self.f.seek, offset, whence)
+
+    def tell(self) -> int:
+        return self._try(self.f.tell)
+
+    def readinto(self, buffer: memoryview) -> int:
+        return self._try(self.f.readinto, buffer)
+
+    def tell_error(self) -> None:
+        if self.error is not None:
+            raise self.error
 
 
 def _flac_blocks(stream: object, limit: int, dtype: str) -> np.ndarray:
