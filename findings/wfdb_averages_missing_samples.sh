@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# rdrecord of wfdb-python averages the samples of a frame by default, and takes the code of a missing sample, -32768, for a
-# value: a frame of 1 mV and a missing sample comes out as -81.42 mV, not as 1 mV and not as NaN. Monitors' records (MIMIC's
-# waveforms) have several samples per frame; with smooth_frames=False the missing sample is NaN and the other is 1 mV.
+# rdrecord of wfdb-python averages the samples of a frame by default, and takes the code of a missing sample, -32768,
+# for a value: a frame of 1 mV and a missing sample comes out as -81.42 mV, not as 1 mV and not as NaN. Monitors'
+# records (MIMIC's waveforms) have several samples per frame; with smooth_frames=False the missing sample is NaN and
+# the other is 1 mV.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Format 311 of WFDB packs three samples of 10 bits into the lower 30 bits of a word of 32; signal(5) calls the upper two
-# unused (its own library writes zeros there, others need not). wfdb-python takes the lower of the two for an eleventh bit
-# of the third sample: where it is set, a negative sample comes out 1024 too high, and the sign is gone.
+# Format 311 of WFDB packs three samples of 10 bits into the lower 30 bits of a word of 32; signal(5) calls the upper
+# two unused (its own library writes zeros there, others need not). wfdb-python takes the lower of the two for an
+# eleventh bit of the third sample: where it is set, a negative sample comes out 1024 too high, and the sign is gone.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The skew in a WFDB header tells, by header(5), how many samples of the signal precede its sample 0. wfdb-python counts
-# frames instead: with two samples per frame a skew of 1 drops two samples. A lead that was put right by its header comes out
-# shifted against the others; with one sample per frame, as in most records, nothing is to be seen of it.
+# The skew in a WFDB header tells, by header(5), how many samples of the signal precede its sample 0. wfdb-python
+# counts frames instead: with two samples per frame a skew of 1 drops two samples, and the record ends in a 0 that
+# nobody recorded. A lead that its header puts right comes out shifted; with one sample per frame, as in most records,
+# all is well.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
