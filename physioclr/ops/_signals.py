@@ -5,19 +5,48 @@ A wrong layout, unit or order of leads would give numbers that look right, so th
 
 from __future__ import annotations
 
+import functools
 import operator
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ._arrays import Arrays
+from ._arrays import Arrays, cuda_memory, host_array, is_jax, is_torch, kind_of
 from ._checks import check_choice, check_lead, check_ndim
 
 FORM = "(records, samples) or (records, leads, samples)"
 UNITS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "μV": 1e-3, "V": 1e3, "nV": 1e-6}
 MOST_MV, LEAST_MV = 50.0, 0.002  # median peak-to-peak that no ECG in mV has
 LOOKED_AT = 4  # rows whose amplitude is looked at: a wrong unit is that of the whole call
+
+
+def as_batch(ecg: Any) -> Any:
+    """One record (T,), a list or a pandas column included, as the batch of one that it is; anything else as it is."""
+    if is_torch(ecg) or is_jax(ecg) or isinstance(ecg, np.ndarray) or kind_of(ecg) == "cupy":
+        return ecg[None] if ecg.ndim == 1 else ecg
+    if getattr(ecg, "ndim", 1) != 1 or cuda_memory(ecg):
+        return ecg
+    ecg = host_array(ecg, "ecg")
+    return ecg[None] if ecg.ndim == 1 else ecg
+
+
+PublicOp = TypeVar("PublicOp", bound=Callable[..., Any])
+
+
+def takes_one_record(f: PublicOp) -> PublicOp:
+    """For a public op with `ecg` first: (T,) is a batch of one."""
+
+    @functools.wraps(f)
+    def op(*args: Any, **kwargs: Any) -> Any:
+        if args:
+            return f(as_batch(args[0]), *args[1:], **kwargs)
+        if "ecg" in kwargs:
+            kwargs["ecg"] = as_batch(kwargs["ecg"])
+        return f(**kwargs)
+
+    return cast(PublicOp, op)
 
 
 def check_layout(ecg: Any, fs: float, *, short: bool = False) -> None:
