@@ -106,7 +106,20 @@ def test_missing_values_of_a_column(inputs):
     same(pc.physio_features(column, 500), pc.physio_features(x[None], 500))
 
 
-@pytest.mark.parametrize("wrong, message", [(["a", "b"], "ecg"), ([[1.0], [1.0, 2.0]], "ecg"), (3.0, "ecg has shape")])
+SAMPLE = pc.data.sample()
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (["a", "b"], "ecg has dtype <U1; it must be one of"),
+        ([[1.0], [1.0, 2.0]], "ecg cannot be read as an array"),
+        (3.0, r"ecg has shape \(\); it must be \(records, samples\)"),
+        ("rec.hea", r"ecg is 'rec.hea'; it must be an array, such as physioclr.data.read_record\(path\)"),
+        (SAMPLE.path / SAMPLE.record_ids[0], "ecg is PosixPath.*; it must be an array"),
+        (pc.data.read_record(SAMPLE.path / SAMPLE.record_ids[0]), "ecg is a Record; it must be an array: record.milli"),
+    ],
+)
 @pytest.mark.parametrize("op", ONE_RECORD)
 def test_what_is_no_record_is_refused_by_name(op, wrong, message):
     with pytest.raises((TypeError, ValueError), match=message):

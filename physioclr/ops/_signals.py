@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -23,9 +24,19 @@ LOOKED_AT = 4  # rows whose amplitude is looked at: a wrong unit is that of the 
 
 
 def as_batch(ecg: Any) -> Any:
-    """One record (T,), a list or a pandas column included, as the batch of one that it is; anything else as it is."""
+    """One record (T,), a list or a pandas column included, as the batch of one that it is; anything else as it is.
+
+    Raises:
+        TypeError: a path, or a `physioclr.data.Record`.
+    """
     if is_torch(ecg) or is_jax(ecg) or isinstance(ecg, np.ndarray) or kind_of(ecg) == "cupy":
         return ecg[None] if ecg.ndim == 1 else ecg
+    if isinstance(ecg, str | bytes | os.PathLike):
+        raise TypeError(f"ecg is {ecg!r}; it must be an array, such as physioclr.data.read_record(path).millivolts()")
+    if hasattr(ecg, "millivolts"):
+        raise TypeError(
+            "ecg is a Record; it must be an array: record.millivolts(standard=True)[None], with fs=record.fs"
+        )
     if getattr(ecg, "ndim", 1) != 1 or cuda_memory(ecg):
         return ecg
     ecg = host_array(ecg, "ecg")
@@ -65,7 +76,7 @@ def check_layout(ecg: Any, fs: float, *, short: bool = False) -> None:
         raise ValueError(
             f"ecg has shape {tuple(ecg.shape)}: {samples} samples, {samples / fs:.3g} s; it must be {FORM}. "
             f"If it is {'(samples, leads)' if ecg.ndim == 2 else '(records, samples, leads)'}, pass {turned}"
-            + ("[None] for one record" if ecg.ndim == 2 else "")
+            + ("[None] for one record (of a DataFrame ecg.to_numpy().T[None])" if ecg.ndim == 2 else "")
         )
 
 
