@@ -321,6 +321,28 @@ def test_a_run_locked_by_another_process(store, tmp_path):
     assert pretrain(store, run, SMALL.replace(steps=1)).step == 1  # the system freed it
 
 
+@pytest.mark.parametrize("where", ["training_features", "_fit", "describe"])
+def test_a_run_stopped_before_its_first_step_keeps_its_configuration(store, tmp_path, monkeypatch, where):
+    """Features take minutes, and Ctrl-C may come then: what was asked for must not become the defaults."""
+    from physioclr.train import folder
+    from physioclr.train.dataset import Segments
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    owner = {"training_features": Segments, "_fit": folder.RunFolder, "describe": folder}[where]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(owner, where, interrupted)
+        pretrain(store, tmp_path / "run", SMALL)
+    result = pretrain(store, tmp_path / "run", resume=True, stop_after=1)
+    assert (result.steps, Config.load(tmp_path / "run" / "config.yaml")) == (20, SMALL)
+    # nothing was trained yet: another configuration is no contradiction
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(owner, where, interrupted)
+        pretrain(store, tmp_path / "other", SMALL)
+    assert pretrain(store, tmp_path / "other", SMALL.replace(steps=3), resume=True).steps == 3
+
+
 def test_a_finished_run_has_nothing_to_resume(store, straight):
     result = pretrain(store, straight, SMALL, resume=True)
     assert (result.status, result.step) == ("finished", 20)
