@@ -187,7 +187,7 @@ class Problem:
         self.n, self.rows, device = len(a), len(a) * len(tensors), a.device
         self.form = Form(temperature_of(temperature, tau), tau_s, form, sides, delta, len(tensors) - 1)
         x = torch.cat([t.to(dtype) for t in tensors])
-        h, self.inv_norm = _unit(x)
+        h, self.inv_norm = unit_rows(x)
         record, step = torch.arange(self.n, device=device) + first, step or self.n
         ids = record if group is None else group.to(torch.int64)
         index = torch.cat([record + k * step for k in range(len(tensors))])
@@ -207,7 +207,7 @@ class Problem:
         self.queue = None
         if negatives is not None:
             none = torch.full((len(negatives),), -1, dtype=torch.int64, device=device)
-            self.queue = Table(_unit(negatives.to(dtype))[0], none, none, none, none, None, None, 0, is_queue=True)
+            self.queue = Table(unit_rows(negatives.to(dtype))[0], none, none, none, none, None, None, 0, is_queue=True)
 
     def sums(self, others: Table, measure: bool) -> dict[str, Tensor]:
         """Of the anchors, over the rows of a table."""
@@ -224,7 +224,7 @@ class Problem:
         return (grad - (grad * h).sum(1, keepdim=True) * h) * self.inv_norm
 
 
-def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
+def unit_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     inv_norm = torch.where((x != 0).any(1), 1 / x.double().norm(dim=1), 0.0).to(x.dtype)[:, None]
     return x * inv_norm, inv_norm
 

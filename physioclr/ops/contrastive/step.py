@@ -35,11 +35,11 @@ def applies(a: Any, b: Any, temperature: Any) -> bool:
 
 
 class _Scaled(torch.autograd.Function):
-    """Gradients times the factor. They depend on the embeddings and the temperature as well, and how is not known."""
+    """Gradients times the factor. They depend on the inputs as well, and how is not known."""
 
     @staticmethod
-    def forward(ctx, factor, a, b, temperature, *grads):
-        return tuple(g * factor for g in grads)
+    def forward(ctx, factor, inputs, *arrays):
+        return tuple(g * factor for g in arrays[inputs:])
 
     @staticmethod
     def backward(ctx, *grads):
@@ -51,7 +51,7 @@ class _Scaled(torch.autograd.Function):
 def scaled(factor: Any, inputs: tuple[Any, ...], grads: Any) -> list[Any]:
     """What a backward pass returns: gradients times what comes back, in the dtypes of the inputs, None for none."""
     if torch.is_grad_enabled():
-        grads = _Scaled.apply(factor, *inputs, *grads)
+        grads = _Scaled.apply(factor, len(inputs), *inputs, *grads)
     else:
         grads = [g * factor for g in grads]
     return [None if x is None else g.to(x.dtype) for x, g in zip(inputs, grads, strict=True)]
