@@ -225,8 +225,9 @@ def supcon(
         raise TypeError("labels is None; it must be (N,) integers or (N, C) bool or integers")
     tensors = {"a": x, "b": None, "negatives": None, "features": None, "labels": labels}
     form = "labels"
-    if is_torch(x) and getattr(labels, "ndim", 1) == 2:
+    if is_torch(x):
         labels = TorchArrays(x).adopt(labels, "labels")
+    if getattr(labels, "ndim", 1) == 2:
         check_dtype(labels, "labels", ("bool", *engine.IDS))
         tensors |= {"features": (labels != 0).to(engine.computed(x)), "labels": None}
         form = "jaccard"
