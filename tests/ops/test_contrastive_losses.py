@@ -232,6 +232,9 @@ def test_opcheck(form):
     features = f if form in ("cosine", "distance") else (f > 0).double() if form == "jaccard" else None
     b = None if form in ("labels", "jaccard") else b
     opcheck(op, (a, b, None, features, g, tau, 0.1, 0.5, form, 0 if b is None else 2, 0.4, True))
+    step = torch.ops.physioclr.contrastive_step.default
+    plain = [None if x is None else x.detach() for x in (a, b, None, features, g, tau)]
+    opcheck(step, (*plain, 0.1, 0.5, form, 0 if b is None else 2, 0.4, True))
     if features is None:
         opcheck(op, (a, b, a.detach()[:3], None, g, None, 0.1, 0.5, form, 0, 0.4))
     else:
