@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -159,7 +160,7 @@ def standard_leads(x: np.ndarray, leads: list[str]) -> np.ndarray:
     return _derive(x[[row for row in rows if row is not None]], rows)
 
 
-def _shift(samples: np.ndarray, baseline: np.ndarray, low: Sequence[float], high: Sequence[float]) -> np.ndarray | None:
+def _shift(samples: np.ndarray, baseline: np.ndarray, low: Any, high: Any) -> np.ndarray | None:
     """samples - baseline as int16, or None where that does not fit."""
     if not baseline.any():
         return samples

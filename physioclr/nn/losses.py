@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .. import ContrastiveStats, hybrid_contrastive_loss
 from ..ops._types import rpeaks_index
 from ..ops.contrastive import losses as ops
+from ..ops.contrastive.losses import uniformity
 from ..ops.reconstruction import peak_sums
 from .collectives import global_sum
 
@@ -184,11 +185,11 @@ def nt_xent(
 
 
 @torch.no_grad()
-def alignment_uniformity(anchor: Tensor, view: Tensor, rows: int = 512) -> tuple[float, float]:
+def alignment_uniformity(anchor: Tensor, view: Tensor, rows: int | None = None) -> tuple[float, float]:
     """Alignment, mean |h - v|^2, and uniformity, log mean exp(-2 |h_i - h_j|^2), on the sphere (Wang & Isola 2020).
 
-    The first `rows` rows only. Lower is better in both; uniformity is NaN for a single row.
+    Of all rows, in O(N) memory, or of the first `rows`. Lower is better in both; uniformity is NaN for a single row.
     """
-    h, v = F.normalize(anchor[:rows].float(), dim=1), F.normalize(view[:rows].float(), dim=1)
-    alignment = (h - v).square().sum(1).mean()
-    return float(alignment), float(F.pdist(h).square().mul(-2).exp().mean().log())
+    h, v = anchor[:rows].float(), view[:rows].float()
+    alignment = (F.normalize(h, dim=1) - F.normalize(v, dim=1)).square().sum(1).mean()
+    return float(alignment), float(uniformity(h))

@@ -223,6 +223,13 @@ def test_alignment_uniformity():
     alignment, uniformity = pc.nn.alignment_uniformity(h, h)
     assert alignment == 0
     assert uniformity == pytest.approx(-4.0)  # every distance is sqrt(2)
+    h, v = torch.randn(1300, 9), torch.randn(1300, 9)
+    for rows in (None, 700):
+        alignment, uniformity = pc.nn.alignment_uniformity(h, v, rows)
+        x, y = (torch.nn.functional.normalize(z[:rows].double(), dim=1) for z in (h, v))
+        assert alignment == pytest.approx((x - y).square().sum(1).mean().item())
+        assert uniformity == pytest.approx(torch.nn.functional.pdist(x).square().mul(-2).exp().mean().log().item())
+    assert np.isnan(pc.nn.alignment_uniformity(h[:1], h[:1])[1])
 
 
 def model_inputs(n=4, samples=256):

@@ -69,6 +69,7 @@ def hybrid_contrastive_loss(
     tau_s: float = 0.1,
     pair_reduction: str = "sum",
     process_group: Any = None,
+    ring: bool = False,
     return_stats: bool = False,
 ) -> Tensor | tuple[Tensor, ContrastiveStats]:
     """Contrastive term of PhysioCLR (arXiv 2509.08116), exact for any N in O(N) memory.
@@ -112,6 +113,8 @@ def hybrid_contrastive_loss(
             rows (their number may differ) and gets the loss of the whole batch; its gradients are exactly dL/d(its
             rows), not scaled. DistributedDataParallel averages over processes, so multiply the whole loss by the world
             size there. Group ids are compared across processes. Not for torch.compile.
+        ring: with a process group, blocks of rows travel from process to process instead of being gathered: O(N D /
+            processes) memory in each, the same loss and gradients.
         return_stats: also return `ContrastiveStats` of the rows passed in.
 
     Returns:
@@ -150,6 +153,10 @@ def hybrid_contrastive_loss(
         loss, _, counts, skipped = autograd.hybrid_contrastive_loss(
             anchor, views, features, group, *settings, temperature
         )
+    elif ring:
+        from .ring_hybrid import hybrid_contrastive_loss_in_ring
+
+        loss, counts, skipped = hybrid_contrastive_loss_in_ring(anchor, views, features, group, settings, process_group)
     else:
         from .group import hybrid_contrastive_loss_of_group
 
