@@ -53,8 +53,10 @@ class PhysioCLR(Method):
     def rows(self, batch, views, sd):
         rows = super().rows(batch, views, sd)
         if self.config.alpha or self.config.beta:
-            valid = torch.isfinite(batch.ecg)
-            rows |= {"target": torch.where(valid, batch.ecg, 0.0) / sd, "valid": valid, "rpeaks": batch.rpeaks}
+            rows |= {"target": batch.ecg / sd, "rpeaks": batch.rpeaks}
+            if not _all_finite(batch.ecg):
+                valid = torch.isfinite(batch.ecg)
+                rows |= {"target": rows["target"].where(valid, 0.0), "valid": valid}
         return rows
 
     def forward(self, model, rows):
@@ -68,10 +70,12 @@ class PhysioCLR(Method):
         return Outputs(embeddings, heads)
 
     def reconstruct(self, model, tokens: Tensor, rows: dict[str, Tensor]) -> dict[str, Tensor]:
-        target = rows["target"]
-        decoded = model.decoder(tokens, target.shape[2])
+        target, valid = rows["target"], rows.get("valid")
+        signal, made = model.decoder(tokens, target.shape[2])
+        if made.is_cuda or not made.all():
+            valid = made if valid is None else valid & made
         with torch.autocast(target.device.type, enabled=False):
-            sums = model.loss.reconstruction_sums(decoded.signal, target, rows["valid"] & decoded.made, rows["rpeaks"])
+            sums = model.loss.reconstruction_sums(signal, target, valid, rows["rpeaks"])
         heads = {"reconstruction": sums.squares, "reconstruction_count": sums.count}
         if model.loss.beta:
             heads |= {"peak": sums.peak_squares, "peak_count": sums.peak_count}
@@ -116,6 +120,11 @@ class PhysioCLR(Method):
             return batch.features
         generator = torch.Generator().manual_seed(int(batch.sample_id[0]))
         return torch.randn((len(batch.features), 16), generator=generator).to(batch.features)
+
+
+def _all_finite(x: Tensor) -> bool:
+    """Whether no sample is missing, in one pass; False on a CUDA device, which would have to be waited for."""
+    return not x.is_cuda and math.isfinite(float(x.sum()))
 
 
 def hybrid_loss(config: Any, fs: float) -> nn.HybridLoss:
