@@ -56,6 +56,7 @@ from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
     from . import data, nn
+    from .train.hub import load_pretrained
 
 __version__ = "0.1.0"
 
@@ -90,6 +91,7 @@ __all__ = [
     "hybrid_contrastive_loss",
     "info",
     "info_nce",
+    "load_pretrained",
     "nn",
     "nt_xent",
     "peak_reconstruction_loss",
@@ -110,6 +112,8 @@ _LAZY_MODULES = ("data", "nn", "plots", "reference", "train")
 def __getattr__(name: str) -> Any:
     if name in _LAZY_MODULES:
         return importlib.import_module(f".{name}", __name__)
+    if name == "load_pretrained":  # torch comes with it
+        return importlib.import_module(".train.hub", __name__).load_pretrained
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
