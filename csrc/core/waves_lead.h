@@ -9,15 +9,16 @@
 // physioclr.reference.delineate says the same slowly.
 #include <vector>
 
+#include "core/interrupt.h"
 #include "core/waves_blocks.h"
 #include "core/waves_order.h"
 
 namespace physioclr::waves {
 
 // What a thread needs for leads of up to `samples` samples and `beats` R peaks at the rate fs; reused for the next
-// lead.
+// lead. stop: asked between blocks, so that a record of a day ends soon after Ctrl-C, its results unfinished.
 struct LeadScratch {
-  LeadScratch(int64_t samples, int64_t beats, double fs) : rate(fs) {
+  LeadScratch(int64_t samples, int64_t beats, double fs, const Interrupt* stop = nullptr) : rate(fs), stop_(stop) {
     before = width(kBefore, rate.fi), total = before + width(kAfter, rate.fi);
     const int64_t window = total + 2, length = samples * rate.u + window;
     numbers.resize(static_cast<size_t>(3 * length + 3 * window + kRows * beats + kBlock));
@@ -33,12 +34,15 @@ struct LeadScratch {
   LeadScratch(const LeadScratch&) = delete;
   LeadScratch& operator=(const LeadScratch&) = delete;
 
+  bool stopped() const { return stop_ && (*stop_)(); }
+
   Internal rate;
   int64_t before, total;  // samples of the averaging window: before the centre, all
   double *y, *s, *g, *mean, *count, *sums, *rows[kRows], *rr;
   int32_t* bad;
 
  private:
+  const Interrupt* stop_;
   std::vector<double> numbers;
   std::vector<int32_t> counts;
 };
@@ -107,6 +111,7 @@ inline void delineate_lead(const float* x, int64_t samples, double fs, const int
   Hump found{};
   Wave t{}, a{};
   for (int64_t b = 0; b < blocks; ++b) {
+    if (scratch.stopped()) return;
     Block block{b * beats / blocks, (b + 1) * beats / blocks, 0, 0, 0};
     const double rhythm = block_rhythm(wave, block.first, block.last, scratch.rr, &block.irregular);
     block.root_rr = std::sqrt(smaller(larger(rhythm, 0.3), 2.0));

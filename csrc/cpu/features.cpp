@@ -1,7 +1,10 @@
 // physio_features on the CPU: the waves and the features of one record after the other on each thread, with the
 // thread's own scratch (core/waves_lead.h, core/features_record.h).
+#include <optional>
+
 #include "core/features_leads.h"
 #include "core/features_record.h"
+#include "core/guard.h"
 #include "core/interrupt.h"
 #include "core/macros.h"
 #include "core/threads.h"
@@ -13,8 +16,8 @@ namespace physioclr::cpu {
 namespace {
 
 struct Scratch {
-  explicit Scratch(const FeaturesCall& c)
-      : lead(c.ecg.samples, c.rpeaks.cols, kRate),
+  explicit Scratch(const FeaturesCall& c, const Interrupt* stop = nullptr)
+      : lead(c.ecg.samples, c.rpeaks.cols, kRate, stop),
         mean(static_cast<size_t>(c.ecg.samples)),
         beats(static_cast<size_t>(features::kRows * width(c))),
         waves(static_cast<size_t>(waves::kFields * c.rpeaks.cols)),
@@ -43,6 +46,7 @@ PHYSIOCLR_SIMD void measure_record(const FeaturesCall& call, int64_t b, Scratch&
     if (call.leads.data[j] < 0) features::mean_lead(record, scratch.mean.data());
     else x = record.row(call.leads.data[j]);
     waves::delineate_lead(x, ecg.samples, Scratch::kRate, r, found, scratch.lead);
+    if (scratch.lead.stopped()) return;
     features::record_features(record, x, r, paced, found, settings, rows,
                               call.out + (b * call.segments * leads + j) * features::kFeatures,
                               leads * features::kFeatures);
@@ -59,13 +63,16 @@ PHYSIOCLR_SIMD void measure_record(const FeaturesCall& call, int64_t b, Scratch&
 
 bool run(const FeaturesCall& call) {
   const Interrupt stop;
+  Guard guard;
 #pragma omp parallel num_threads(threads()) if (call.ecg.records > 1)
   {
-    Scratch scratch(call);
+    std::optional<Scratch> scratch;
+    guard([&] { scratch.emplace(call, &stop); });
 #pragma omp for schedule(dynamic, 4)
     for (int64_t b = 0; b < call.ecg.records; ++b)
-      if (!stop()) measure_record(call, b, scratch);
+      if (!stop()) guard([&] { measure_record(call, b, *scratch); });
   }
+  guard.raise();
   return true;
 }
 
