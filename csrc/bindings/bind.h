@@ -9,6 +9,7 @@
 #include <pybind11/numpy.h>
 
 #include <algorithm>
+#include <new>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -263,6 +264,8 @@ struct Binding {
       e.restore();
     } catch (const py::builtin_exception& e) {
       PyErr_Format(PyExc_TypeError, "_core.%s: %s", method.ml_name, e.what());
+    } catch (const std::bad_alloc&) {
+      PyErr_Format(PyExc_MemoryError, "_core.%s: no memory for its scratch", method.ml_name);
     } catch (const std::exception& e) {
       PyErr_SetString(PyExc_RuntimeError, e.what());
     }

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "core/guard.h"
 #include "core/interrupt.h"
 #include "core/augment_math.h"
 #include "core/macros.h"
@@ -321,16 +322,17 @@ bool augment_all(const AugmentCall& call) {
   const int64_t views = call.pass.seeds.size;
   const bool past_caches = samples_of(call.pass) * bytes_of(call.y.type) > kStreamBytes;
   const Interrupt stop;
+  Guard guard;
 #pragma omp parallel num_threads(team_for(call.pass))
   {
     Scratch s;
     Lines<T> z, tiles;
 #pragma omp for schedule(dynamic)
-    for (int64_t k = 0; k < call.pass.records * views;
-         ++k)  // a record's views follow each other: it is in the cache then
-      if (!stop()) record<In>(call, k % views, k / views, s, z, tiles, past_caches);
+    for (int64_t k = 0; k < call.pass.records * views; ++k)  // a record's views in turn: it is in the cache then
+      if (!stop()) guard([&] { record<In>(call, k % views, k / views, s, z, tiles, past_caches); });
     stream_fence();
   }
+  guard.raise();
   return true;
 }
 
@@ -338,6 +340,7 @@ template <class T>
 bool augment_bwd_all(const AugmentBwdCall& call) {
   const int64_t size = call.pass.leads * call.pass.samples;
   const Interrupt stop;
+  Guard guard;
 #pragma omp parallel num_threads(team_for(call.pass))
   {
     Scratch s;
@@ -346,9 +349,10 @@ bool augment_bwd_all(const AugmentBwdCall& call) {
     for (int64_t b = 0; b < call.pass.records; ++b) {
       if (stop()) continue;
       std::fill_n(static_cast<T*>(call.grad_ecg.data) + b * size, size, T(0));
-      for (int64_t view = 0; view < call.pass.seeds.size; ++view) record_bwd<T>(call, view, b, s, g);
+      for (int64_t view = 0; view < call.pass.seeds.size; ++view) guard([&] { record_bwd<T>(call, view, b, s, g); });
     }
   }
+  guard.raise();
   return true;
 }
 

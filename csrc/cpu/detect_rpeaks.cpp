@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "core/rpeaks_math.h"
 #include "core/rpeaks_place.h"
+#include "core/guard.h"
 #include "core/interrupt.h"
 #include "core/threads.h"
 #include "cpu/rpeaks_stages.h"
@@ -360,13 +362,16 @@ bool detect_all(const RpeaksCall<T>& call) {
     for (int64_t b = 0; b < records && !stop(); ++b) one(b, s);
     return true;
   }
+  Guard guard;
 #pragma omp parallel num_threads(threads()) if (records > 1)
   {
-    Scratch s(plan, ecg.leads, 1);
+    std::optional<Scratch> s;
+    guard([&] { s.emplace(plan, ecg.leads, 1); });
 #pragma omp for schedule(dynamic, 4)
     for (int64_t b = 0; b < records; ++b)
-      if (!stop()) one(b, s);
+      if (!stop()) guard([&] { one(b, *s); });
   }
+  guard.raise();
   return true;
 }
 

@@ -68,6 +68,11 @@ CASES = {
         r = np.tile(np.arange(100, 4900, 200), (len(x), 1))
         run = lambda n: pc.delineate(x[:n], 500.0, r[:n])
         interrupted(lambda: run(20_000), lambda: run(3))""",
+    "delineate one record": """
+        x = np.tile(rows(12, 500_000), (1, 10))[None]
+        r = np.arange(100, 4_999_000, 200)[None]
+        run = lambda n: pc.delineate(x[..., :n], 500.0, r[:, : n // 200], lead="all")
+        interrupted(lambda: run(5_000_000), lambda: run(9000))""",
     "physio_features": """
         x = np.tile(rows(400, 5000), (50, 1))
         r = np.tile(np.arange(100, 4900, 200), (len(x), 1))
