@@ -39,7 +39,8 @@ inline int64_t sort_valid(const float* values, int64_t first, int64_t last, floa
     out[n] = values[k];
     n += std::isfinite(values[k]);
   }
-  if (n <= waves::kShortLanes) waves::sort_by_rank(out, n);
+  if (n <= 8) waves::sort_few(out, n);
+  else if (n <= waves::kShortLanes) waves::sort_by_rank(out, n);
   else std::sort(out, out + n);
   return n;
 }
@@ -58,7 +59,12 @@ inline double quantile(const float* ordered, int64_t n, double q) {
 
 // Median of the finite samples x[first..last], both included; at most 21 of them.
 inline double median_between(const float* x, int64_t first, int64_t last, float* scratch) {
-  return quantile(scratch, sort_valid(x, larger<int64_t>(first, 0), last + 1, scratch), 0.5);
+  first = larger<int64_t>(first, 0);
+  bool whole = true;
+  for (int64_t i = first; i <= last; ++i) whole &= std::isfinite(x[i]);
+  if (const int64_t n = last + 1 - first; whole && n % 2 == 1 && n <= waves::kShortLanes)
+    if (const float middle = waves::middle_by_rank(x + first, n); middle == middle) return static_cast<double>(middle);
+  return quantile(scratch, sort_valid(x, first, last + 1, scratch), 0.5);
 }
 
 // Index in first..last where |x - level| is largest; `start` where nothing is finite. Ties go to `start`.

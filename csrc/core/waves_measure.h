@@ -32,11 +32,13 @@ inline void find_hump(const double* s, int64_t n, int64_t lo, int64_t hi, int64_
   const int64_t m = hi - lo;
   if (m < 3) return;
   const int64_t h = w / 2;
+  const double share = 1.0 / real(2 * h + 1);
+  const auto smooth = [=](int64_t i) { return (s[i + h + 1] - s[i - h]) * share; };  // as box
   int64_t before = lo, mid = -1;
-  double v_before = box(s, lo, h), v_mid = 0;
+  double v_before = smooth(lo), v_mid = 0;
   const auto extremum = [&](int64_t j) {  // between j - 1 and j
     const int64_t place = lo + (std::fabs(d[j]) < std::fabs(d[j - 1]) ? j : j - 1);
-    const double v = box(s, place, h);
+    const double v = smooth(place);
     if (mid >= 0) {
       const double rise = v_mid - v_before, fall = v_mid - v, twice = 2.0 * rise * fall;
       // Without the division where the score could not rise by far, whatever its rounding: prior and `other` lower it.

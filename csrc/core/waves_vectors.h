@@ -168,26 +168,49 @@ inline unsigned compared(Floats v, float than) {
   return bits;
 #endif
 }
+// v[:n] and infinities behind it, n <= 32.
+inline void padded(const float* v, int64_t n, float* own) {
+  for (int64_t i = 0; i < kShortLanes; ++i) own[i] = HUGE_VALF;
+  for (int64_t i = 0; i < n; ++i) own[i] = v[i];
+}
+
+// Sorts v[:n], n <= 8, without NaN, by a network without branches.
+inline void sort_few(float* v, int64_t n) {
+  float own[kShortLanes];
+  padded(v, n, own);
+  constexpr int8_t kPairs[19][2] = {{0, 2}, {1, 3}, {4, 6}, {5, 7}, {0, 4}, {1, 5}, {2, 6}, {3, 7}, {0, 1}, {2, 3},
+                                    {4, 5}, {6, 7}, {2, 4}, {3, 5}, {1, 4}, {3, 6}, {1, 2}, {3, 4}, {5, 6}};
+#pragma GCC unroll 19
+  for (const auto& pair : kPairs) {
+    const float a = own[pair[0]], b = own[pair[1]];
+    own[pair[0]] = a < b ? a : b;
+    own[pair[1]] = a < b ? b : a;
+  }
+  for (int64_t i = 0; i < n; ++i) v[i] = own[i];
+}
+
 // Sorts v[:n], n <= 32, without NaN: how many are smaller, or equal and before it, is the place of each.
 inline void sort_by_rank(float* v, int64_t n) {
-  Floats low, high;
   float own[kShortLanes];
-  std::memcpy(own, v, static_cast<size_t>(n) * sizeof(float));
-  for (int64_t i = n; i < kShortLanes; ++i) own[i] = HUGE_VALF;
-  std::memcpy(&low, own, sizeof low);
-  std::memcpy(&high, own + kShortLanes / 2, sizeof high);
-  if (n <= kShortLanes / 2) {
-    for (int i = 0; i < n; ++i) {
-      const unsigned before = compared<false>(low, own[i]) | (compared<true>(low, own[i]) & ((1u << i) - 1));
-      v[__builtin_popcount(before)] = own[i];
-    }
-    return;
-  }
+  padded(v, n, own);
+  const Floats low = vector_at<Floats>(own), high = vector_at<Floats>(own + kFloats);
   for (int i = 0; i < n; ++i) {
-    const unsigned less = compared<false>(low, own[i]) | compared<false>(high, own[i]) << 16;
-    const unsigned same = compared<true>(low, own[i]) | compared<true>(high, own[i]) << 16;
+    const unsigned less = compared<false>(low, own[i]) | compared<false>(high, own[i]) << kFloats;
+    const unsigned same = compared<true>(low, own[i]) | compared<true>(high, own[i]) << kFloats;
     v[__builtin_popcount(less | (same & ((1u << i) - 1)))] = own[i];
   }
+}
+
+// The one of v[:n] that n / 2 others are smaller than, n odd and at most 32; NaN where equal ones lie in its place.
+inline float middle_by_rank(const float* v, int64_t n) {
+  float own[kShortLanes], found = std::nanf("");
+  padded(v, n, own);
+  const Floats low = vector_at<Floats>(own), high = vector_at<Floats>(own + kFloats);
+  for (int i = 0; i < n; ++i) {
+    const unsigned less = compared<false>(low, own[i]) | compared<false>(high, own[i]) << kFloats;
+    found = __builtin_popcount(less) == n / 2 ? own[i] : found;
+  }
+  return found;
 }
 
 // The n lowest bits, n < 64; the numbers of the first and the last bit of a word that has some.
