@@ -116,6 +116,21 @@ struct ContrastiveLossBwdCall {
   PHYSIOCLR_FIELDS(grad_loss, sides, stats, counts, grad_a, grad_b, grad_tau)
 };
 
+// Both in one, for a gradient that is known to be wanted: rows are made ready once, and the cosines that fit in a
+// constant amount of memory are not computed again. grad_a, grad_b and grad_tau for a *grad_loss of 1.
+template <class T>
+struct ContrastiveStepCall {
+  ContrastiveSides<T> sides;
+  double* stats;
+  int64_t* counts;
+  T* loss;
+  int64_t* skipped;
+  double* measures;
+  T *grad_a, *grad_b;
+  double* grad_tau;
+  PHYSIOCLR_FIELDS(sides, stats, counts, loss, skipped, measures, grad_a, grad_b, grad_tau)
+};
+
 // ---- by tiles ----
 // The same loss with its large products left to the caller (ops/contrastive/cuda.py): the CUDA version of any width and
 // dtype, and the oracle of the fused one. The CPU has it too (cpu/oracle), so that the caller's part is tested
@@ -142,8 +157,8 @@ struct ContrastiveSimilarityCall {
   PHYSIOCLR_FIELDS(a, b, out)
 };
 
-// One tile of pairs: s (rows, cols) are cosines of embeddings, f (rows, cols) of features; id_i, id_j: group numbers of
-// its rows and columns (core/contrastive_math.h).
+// One tile of pairs: s (rows, cols) are cosines of embeddings, f (rows, cols) of features, null in a mode without;
+// id_i, id_j: group numbers of its rows and columns (core/contrastive_math.h).
 template <class T>
 struct ContrastTile {
   T* s;
@@ -152,6 +167,12 @@ struct ContrastTile {
   const int32_t *id_i, *id_j;
   PHYSIOCLR_FIELDS(s, f, rows, cols, id_i, id_j)
 };
+
+template <int MODE, class T>
+PHYSIOCLR_HD T pair_feature(const ContrastTile<T>& t, int64_t r, int64_t c) {
+  if constexpr (MODE < 3) return t.f[r * t.cols + c];
+  else return T(0);
+}
 
 // Adds the pairs of a tile to the states of its rows and, unless null, of its columns.
 template <class T>
@@ -279,6 +300,7 @@ struct ContrastiveFusedGradientCall {
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_rows, ContrastiveRowsCall)        \
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss, ContrastiveLossCall)        \
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss_bwd, ContrastiveLossBwdCall) \
+  PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_step, ContrastiveStepCall)      \
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_backward, ContrastiveBackwardCall)
 
 #define PHYSIOCLR_CONTRASTIVE_FINISH_CALLS(X) PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_finish, ContrastiveFinishCall)

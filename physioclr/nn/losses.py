@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from .. import hybrid_contrastive_loss
+from .. import ContrastiveStats, hybrid_contrastive_loss
 from ..ops._types import rpeaks_index
 from ..ops.contrastive import losses as ops
+from ..ops.contrastive.losses import uniformity
 from ..ops.reconstruction import peak_sums
 from .collectives import global_sum
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+    from ..ops._types import Peaks
 
 
 class HybridTerms(NamedTuple):
@@ -22,21 +29,48 @@ class HybridTerms(NamedTuple):
     contrastive: Tensor
     reconstruction: Tensor
     peak: Tensor
-    stats: Any
+    stats: ContrastiveStats
 
 
 class ReconstructionSums(NamedTuple):
     """Squared errors and how many samples they are of, one number per row: (N,) each. Means over rows come later."""
 
     squares: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # hides the method of tuple
     peak_squares: Tensor
     peak_count: Tensor
 
 
-def global_mean(total: Tensor, count: Tensor, process_group: Any = None) -> Tensor:
+def global_mean(total: Tensor, count: Tensor, process_group: ProcessGroup | None = None) -> Tensor:
     """total / count over all processes, float32; 0 where nothing was counted."""
     return (global_sum(total, process_group) / global_sum(count, process_group).clamp_min(1)).float()
+
+
+class _Settings(TypedDict):
+    tau: float
+    delta: float
+    mode: str
+    tau_s: float
+    pair_reduction: str
+
+
+class _SquaredErrors(torch.autograd.Function):
+    """(N,) squared errors of each row over its valid samples; the difference is written once and read twice."""
+
+    @staticmethod
+    def forward(ctx: Any, x_hat: Tensor, x: Tensor, valid: Tensor | None) -> Tensor:
+        error = x_hat - x
+        if valid is not None:
+            error.masked_fill_(~valid, 0.0)  # not *: a missing sample may be NaN
+        ctx.save_for_backward(error)
+        rows = error.flatten(1)
+        return torch.linalg.vecdot(rows, rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (error,) = ctx.saved_tensors
+        return error * (2 * grad)[:, None, None], None, None
 
 
 class HybridLoss(nn.Module):
@@ -50,6 +84,11 @@ class HybridLoss(nn.Module):
         alpha, beta: weights of the reconstruction and of its error around the R peaks; 0 leaves the term out.
         fs: sampling rate of the reconstructed signal, Hz; window: half width around an R peak, seconds.
     """
+
+    alpha: float
+    beta: float
+    fs: float
+    window: float
 
     def __init__(
         self,
@@ -65,33 +104,45 @@ class HybridLoss(nn.Module):
         window: float = 0.04,
     ):
         super().__init__()
-        self.contrastive_settings = {
+        self.contrastive_settings: _Settings = {
             "tau": tau, "delta": delta, "mode": mode, "tau_s": tau_s, "pair_reduction": pair_reduction,
         }  # fmt: skip
         self.alpha, self.beta, self.fs, self.window = alpha, beta, fs, window
 
     def contrastive(
-        self, anchor: Tensor, views: Tensor, features: Tensor, group: Tensor | None, process_group: Any = None
-    ) -> tuple[Tensor, Any]:
+        self,
+        anchor: Tensor,
+        views: Tensor,
+        features: Tensor,
+        group: Tensor | None,
+        process_group: ProcessGroup | None = None,
+    ) -> tuple[Tensor, ContrastiveStats]:
         """The contrastive term, float32, and its statistics. 16-bit embeddings (autocast) are taken as they are: the op
         sums in float32, and on a CUDA device their products are the fastest."""
         return hybrid_contrastive_loss(
             anchor, views, features, group, **self.contrastive_settings, process_group=process_group, return_stats=True
         )
 
-    def reconstruction_sums(self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Any) -> ReconstructionSums:
-        """Squared errors of each row over its valid samples, and over those around its R peaks (0 where beta is 0)."""
-        x_hat, x, valid = x_hat.float(), x.float(), valid.expand_as(x)
-        squares = torch.where(valid, x_hat - x, 0.0).square().sum((1, 2))  # where, not *: a missing sample may be NaN
-        count = valid.sum((1, 2))
+    def reconstruction_sums(
+        self, x_hat: Tensor, x: Tensor, valid: Tensor | None, rpeaks: Peaks | None
+    ) -> ReconstructionSums:
+        """Squared errors of each row over its valid samples, and over those around its R peaks (0 where beta is 0).
+
+        valid: None where every sample is: five passes over the batch fewer.
+        """
+        x_hat, target = x_hat.float(), x.float()
+        valid = None if valid is None else valid.expand_as(x)
+        count = torch.full(x.shape[:1], x[0].numel(), device=x.device) if valid is None else valid.sum((1, 2))
+        squares = _SquaredErrors.apply(x_hat, target, valid)
         if not self.beta:
             return ReconstructionSums(squares, count, torch.zeros_like(squares), torch.zeros_like(count))
-        target = torch.where(valid, x, float("nan"))  # the op leaves missing samples out
+        if valid is not None:
+            target = torch.where(valid, target, float("nan"))  # the op leaves missing samples out
         peak, peak_count = peak_sums(x_hat, target, rpeaks_index(rpeaks), self.fs, self.window)
         return ReconstructionSums(squares, count, peak, peak_count)
 
     def reconstruction(
-        self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Any, process_group: Any = None
+        self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Peaks | None, process_group: ProcessGroup | None = None
     ) -> tuple[Tensor, Tensor]:
         """(MSE, peak MSE) over the valid samples; 0 where there is none."""
         sums = self.reconstruction_sums(x_hat, x, valid, rpeaks)
@@ -110,8 +161,8 @@ class HybridLoss(nn.Module):
         x_hat: Tensor | None = None,
         x: Tensor | None = None,
         valid: Tensor | None = None,
-        rpeaks: Any = None,
-        process_group: Any = None,
+        rpeaks: Peaks | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> HybridTerms:
         """The hybrid loss of a batch.
 
@@ -134,9 +185,12 @@ class HybridLoss(nn.Module):
             mse, peak = self.reconstruction(x_hat, x, valid, rpeaks, process_group)
         return HybridTerms(contrastive + self.alpha * mse + self.beta * peak, contrastive, mse, peak, stats)
 
+    if TYPE_CHECKING:  # where torch says Any
+        __call__ = forward
+
 
 def info_nce(
-    a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: Any = None
+    a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: ProcessGroup | None = None
 ) -> Tensor:
     """Symmetric InfoNCE between two views: a_i is to find b_i among all b_j, and the other way round.
 
@@ -147,7 +201,7 @@ def info_nce(
 
 
 def nt_xent(
-    a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: Any = None
+    a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: ProcessGroup | None = None
 ) -> Tensor:
     """NT-Xent (SimCLR, Chen et al. 2020, equation 1) over 2 N views: the other 2 N - 2 rows are negatives.
 
@@ -158,11 +212,11 @@ def nt_xent(
 
 
 @torch.no_grad()
-def alignment_uniformity(anchor: Tensor, view: Tensor, rows: int = 512) -> tuple[float, float]:
+def alignment_uniformity(anchor: Tensor, view: Tensor, rows: int | None = None) -> tuple[float, float]:
     """Alignment, mean |h - v|^2, and uniformity, log mean exp(-2 |h_i - h_j|^2), on the sphere (Wang & Isola 2020).
 
-    The first `rows` rows only. Lower is better in both; uniformity is NaN for a single row.
+    Of all rows, in O(N) memory, or of the first `rows`. Lower is better in both; uniformity is NaN for a single row.
     """
-    h, v = F.normalize(anchor[:rows].float(), dim=1), F.normalize(view[:rows].float(), dim=1)
-    alignment = (h - v).square().sum(1).mean()
-    return float(alignment), float(F.pdist(h).square().mul(-2).exp().mean().log())
+    h, v = anchor[:rows].float(), view[:rows].float()
+    alignment = (F.normalize(h, dim=1) - F.normalize(v, dim=1)).square().sum(1).mean()
+    return float(alignment), float(uniformity(h))

@@ -41,14 +41,15 @@ def register(op: Operator) -> None:
     for device in ("CPU", "CUDA"):
         LIB.impl(op.name, kernel, device)
     torch.library.register_fake(f"physioclr::{op.name}", fake, lib=LIB)
-    if op.backward is None:
+    prepare = op.setup_context
+    if op.backward is None or prepare is None:
         # By default the results would get a grad_fn that only warns; so they require no grad.
         LIB.impl(op.name, torch.library.fallthrough_kernel, "Autograd")
     else:
 
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
             _refuse(op, inputs)  # of a call of torch.ops.physioclr.*
-            op.setup_context(ctx, inputs, output)
+            prepare(ctx, inputs, output)
 
         torch.library.register_autograd(f"physioclr::{op.name}", op.backward, setup_context=setup_context, lib=LIB)
     OVERLOADS[op.name] = getattr(torch.ops.physioclr, op.name).default
@@ -110,12 +111,14 @@ def _function(op: Operator) -> type[torch.autograd.Function]:
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            assert op.setup_context is not None
             op.setup_context(ctx, inputs, output)
             ctx.set_materialize_grads(False)  # None is no tangent
             ctx.save_for_forward(*(ctx.to_save or ()))
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
+            assert op.backward is not None
             return op.backward(ctx, *grads)
 
         @staticmethod

@@ -3,9 +3,9 @@
 import errno
 import json
 import os
+import pathlib
 import shutil
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -86,6 +86,47 @@ def test_what_is_wrong_with_the_file_itself_is_not_the_system(code):
             raise RecordError("cannot be read") from None
     except RecordError as e:
         assert environment_error(e) is None
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.EACCES])
+def test_a_finished_shard_that_cannot_be_read_now_is_kept(source, tmp_path, monkeypatch, no_ops, number):  # noqa: F811
+    """It would otherwise be taken for unfinished, and removed."""
+    pc.data.prepare(source, tmp_path / "store")
+    real = pathlib.Path.read_text
+
+    def refuse(self, *arguments, **named):
+        if self.parent.name == "shard-000000":
+            raise OSError(number, os.strerror(number), str(self))
+        return real(self, *arguments, **named)
+
+    with monkeypatch.context() as m:
+        m.setattr(pathlib.Path, "read_text", refuse)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            pc.data.prepare(source, tmp_path / "store")
+    assert (tmp_path / "store" / "shard-000000" / "signals.npy").is_file()
+    assert pc.data.verify(tmp_path / "store") == []
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
+def test_a_folder_that_the_system_cannot_look_at_ends_the_search(source, tmp_path, monkeypatch, number):
+    """Passed over, it would lose its records without a word."""
+
+    class Entry:
+        name, path = "folder", str(source / "folder")
+
+        def is_dir(self):
+            raise OSError(number, os.strerror(number))
+
+    find = sys.modules["physioclr.data.wfdb_find"]
+    assert find._is_folder.__module__ == find.__name__
+    with pytest.raises(OSError, match=os.strerror(number)):
+        find._is_folder(Entry())
+    e = OSError(number, os.strerror(number), "somewhere")
+    with pytest.raises(OSError) as raised:
+        find.not_listed(e)
+    assert raised.value is e
+    with pytest.raises(ValueError, match="somewhere cannot be listed"):
+        find.not_listed(OSError(errno.EACCES, "Permission denied", "somewhere"))
 
 
 def test_a_full_disk_ends_the_run(source, tmp_path, monkeypatch, no_ops):  # noqa: F811
@@ -220,18 +261,12 @@ def test_the_plan_remembers_the_settings(source, tmp_path, no_ops):  # noqa: F81
         pc.data.prepare(source, tmp_path / "store", zero_seconds=-1)
 
 
-def test_links_are_followed_on_request(source, tmp_path, monkeypatch, no_ops):  # noqa: F811
-    """The search itself is find_records'; prepare passes the wish on."""
-    asked = []
-
-    def find_records(src, *, follow_links=False):
-        asked.append(follow_links)
-        return iter(["r00"])
-
-    monkeypatch.setattr(sys.modules["physioclr.data.sources"], "find_records", find_records)
-    assert pc.data.prepare(source, tmp_path / "store", follow_links=True).n_records == 1 and asked == [True]
+def test_links_are_followed_on_request(source, tmp_path, no_ops):  # noqa: F811
+    write_record(tmp_path / "outside", "o", ecg_like(np.random.default_rng(1)))
+    os.symlink(tmp_path / "outside", source / "link", target_is_directory=True)
+    report = pc.data.prepare(source, tmp_path / "store", follow_links=True)
+    assert report.n_found == 21 and report.n_records == 19 and report.remarks == ()
     assert json.loads((tmp_path / "store" / "plan.json").read_text())["follow_links"] is True
-    assert isinstance(wfdb_source.find_records, types.FunctionType)
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])

@@ -1,5 +1,8 @@
 """Signal files: every format decoded as signal(5) defines it, its own missing code, only the bytes declared."""
 
+import errno
+import io
+import os
 import tracemalloc
 
 import numpy as np
@@ -10,7 +13,7 @@ from real_records import wfdb
 from wfdb_encode import BITS, MISSING, encode, interleave, write
 
 from physioclr.data import wfdb_formats
-from physioclr.data.wfdb_source import RecordError, read_record
+from physioclr.data.wfdb_source import RecordError, read_record, scan
 
 FLAC = {508: ("PCM_S8", 8), 516: ("PCM_16", 16), 524: ("PCM_24", 24)}
 
@@ -186,6 +189,26 @@ def test_flac_that_cannot_be_read(tmp_path, rng):
         read_record(path)
 
 
+@pytest.mark.parametrize("after", [0, 2, 4])
+def test_a_disk_that_fails_under_flac_is_no_damage(tmp_path, rng, monkeypatch, after):
+    """libsndfile takes an error of the file that it reads for its end, and the record would be "truncated"."""
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(tmp_path / "r.dat", rng.integers(-9, 9, (300000, 1)).astype(np.int16), 96000, format="FLAC")
+    path = write(tmp_path, "r", "r 1 250 300000\nr.dat 516 200/mV\n")
+    assert read_record(path).samples.shape == (1, 300000)
+    calls = iter(range(1000))
+
+    class Failing(io.FileIO):
+        def readinto(self, buffer):
+            if next(calls) >= after:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().readinto(buffer)
+
+    monkeypatch.setattr(wfdb_formats, "open", lambda fd, *_, **__: Failing(fd, "rb"), raising=False)
+    with pytest.raises(OSError, match="Input/output error"):
+        read_record(path)
+
+
 def test_flac_of_silence_without_a_length_is_bounded(tmp_path, monkeypatch):
     path = write(tmp_path, "r", "r 1 250\nr.dat 516 1/mV\n")
     write_flac(tmp_path / "r.dat", np.zeros((1 << 20, 1)), "PCM_16", 16)
@@ -291,3 +314,46 @@ def test_what_the_system_refuses_is_no_fault_of_the_record(tmp_path, monkeypatch
 
 def test_frames_are_interleaved_as_the_helper_says():
     assert interleave([[1, 2, 3, 4], [5, 6]], [2, 1], 2) == [1, 2, 5, 3, 4, 6]
+
+
+# ---- native code --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, 31, 5000, 32767, 32768, 70001])
+@pytest.mark.parametrize("span", [1, 300, 32768])
+def test_what_the_samples_of_a_row_are(rng, n, span):
+    x = rng.integers(-span, span, (3, n)).astype(np.int16)
+    x[0, rng.integers(0, max(n, 1), n // 3)] = -32768
+    x[2] = -32768
+    baseline = np.array([0.0, 1.0, -32768.0])
+    rows = scan(x, baseline)
+    for k in range(3):
+        present = x[k][x[k] != -32768]
+        assert rows.low[k] == (present.min() if len(present) else 32767)
+        assert rows.high[k] == (present.max() if len(present) else -32768)
+        assert rows.missing[k] == n - len(present)
+        assert rows.zeros[k] == (0 if k == 2 else np.count_nonzero(x[k] == baseline[k]))
+    assert scan(x, np.array([0.5, 40000.0, np.inf])).zeros == (0, 0, 0)
+
+
+def test_a_file_that_shrinks_or_fails_while_it_is_read(tmp_path, monkeypatch):
+    """The file holds enough when it is opened, and not when it is read."""
+    path = write(tmp_path, "r", "r 2 250 100000\nr.dat 16\nr.dat 16\n", r_dat=b"\1\0" * 200000)
+    real = wfdb_formats._Columns.read
+
+    def shrunk(self, *arguments):
+        os.truncate(tmp_path / "r.dat", 400000 - 10)
+        return real(self, *arguments)
+
+    with monkeypatch.context() as m:
+        m.setattr(wfdb_formats._Columns, "read", shrunk)
+        with pytest.raises(RecordError, match=r"r\.dat is truncated: 10 of its bytes are gone"):
+            read_record(path)
+
+    def closed(self, file, *arguments):
+        return real(self, 1 << 20, *arguments)
+
+    (tmp_path / "r.dat").write_bytes(b"\1\0" * 200000)
+    monkeypatch.setattr(wfdb_formats._Columns, "read", closed)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        read_record(path)

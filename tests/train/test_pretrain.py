@@ -15,9 +15,11 @@ from training_store import FS, FakeStore, one_thread
 
 import physioclr as pc
 from physioclr.train import Config, TrainingDiverged, checkpoint, embed, open_run, pretrain
-from physioclr.train.dataset import network_signal
+from physioclr.train.dataset import Segments, network_signal
+from physioclr.train.methods import PhysioCLR
 from physioclr.train.metrics import read_metrics
-from physioclr.train.run import build_model
+from physioclr.train.run import build_encoder, build_model
+from physioclr.train.views import Draw
 
 SMALL = Config(channels=[8, 8], projection=8, batch_size=8, warmup=2, steps=20, checkpoint_every=5, seed=3,
                feature_components=10)  # fmt: skip
@@ -364,3 +366,30 @@ def test_embed_is_the_mean_of_the_segments(store, straight):
     with torch.inference_mode():
         parts = [run.encoder(x[None, :, k : k + 2500]).pooled[0] for k in (0, 2500)]
     np.testing.assert_allclose(embed(run, store, records=[0])[0], torch.stack(parts).mean(0), atol=1e-5)
+
+
+def test_a_batch_without_missing_samples_takes_fewer_passes_and_has_the_same_loss(tmp_path):
+    """The decoder's target of records that are whole has no mask; with one and without, a step is the same."""
+    fake = FakeStore(12)
+    losses = []
+    for masked in (False, True):
+        config = SMALL.replace(steps=1)
+        segments = Segments(fake, config)
+        segments.feature_space = pc.FeatureSpace.fit(segments.training_features(), 10)
+        method = PhysioCLR()
+        method.start(segments, config, tmp_path)
+        torch.manual_seed(0)
+        model = method.model(build_encoder(config), config, segments.fs)
+        whole = [k for k in range(len(segments)) if torch.isfinite(segments.batch(np.array([k])).ecg).all()]
+        batch = segments.batch(np.array(whole[:4]))
+        views = method.views(batch, Draw(batch, config, 0, segments.fs, 0.2))
+        rows = method.rows(batch, views, 0.2)
+        assert "valid" not in rows
+        if masked:
+            rows["valid"] = torch.ones_like(rows["target"], dtype=torch.bool)
+        terms = method.loss(method.forward(model, rows), batch)
+        terms["loss"].backward()
+        losses.append([terms["loss"].detach(), *(p.grad for p in model.parameters())])
+    for a, b in zip(*losses, strict=True):
+        assert torch.equal(a, b)
+    assert "valid" in method.rows(segments.batch(np.arange(len(segments))), views, 0.2)

@@ -24,14 +24,13 @@ from .._checks import (
     dtype_name,
     usable_rpeaks,
 )
-from .._operator import operator
+from .._operator import Results, operator
 from .._signals import check_layout
 from . import autograd
 from .text import SHUFFLE_PLANS, TIME_MAPS, moves_samples, plan_numbers
 from .told import tell, warn_of_same_numbers
 
 NO_RPEAKS = 0, 0, 0, None  # as `_core` takes an array that is not there
-Results = tuple[tuple[tuple[int, ...], str], ...]
 
 # ---- checks -------------------------------------------------------------------------------------------------------
 
@@ -110,7 +109,8 @@ def _augment_results(
 
 
 def _out_results(ecg: Any, out: Any, *settings: Any) -> Results:
-    (shape, _), *results = _augment_results(ecg, *settings, dtype_name(out))
+    rpeaks, sample_id, scale, plan, fs, seeds = settings
+    (shape, _), *results = _augment_results(ecg, rpeaks, sample_id, scale, plan, fs, seeds, dtype_name(out))
     check_dtype(out, "out", FLOATS)
     single = shape[1:] if shape[0] == 1 else shape
     if tuple(out.shape) not in (shape, single):
