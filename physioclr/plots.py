@@ -257,7 +257,7 @@ def draw_record(record: str | os.PathLike[str], path: str | os.PathLike[str], *,
     from .ops.rpeaks import detect_rpeaks
 
     found = read_record(record)
-    ecg, leads = found.millivolts(), list(found.leads)
+    ecg, leads = found.millivolts(standard=False), list(found.leads)
     names = [name.strip().casefold() for name in leads]
     twelve = all(lead.casefold() in names for lead in STANDARD_LEADS)
     if twelve:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import _core
+from ..ops._checks import STANDARD_LEADS
 from .wfdb_find import find_records
 from .wfdb_formats import MISSING_INT16, SignalRows, read_signal_file
 from .wfdb_header import FS_RANGE, MAX_SAMPLES, NO_FILE, Header, RecordError, Segment, Signal, read_header
@@ -55,13 +56,21 @@ class Record(NamedTuple):
     own_fs: tuple[float, ...] = ()  # (L,) Hz; of a record from elsewhere perhaps (): all at fs
     left_out: tuple[str, ...] = ()  # "ABP (mmHg)"
 
-    def millivolts(self, *, standard: bool = False) -> np.ndarray:
+    def millivolts(self, *, standard: bool | None = None) -> np.ndarray:
         """(L, T) float32, NaN where a sample is missing.
 
         Args:
-            standard: the 12 standard leads in their order instead, as (12, T): found by name, in any case; limb leads
-                that are absent are computed from two that are there, any other is NaN.
+            standard: True: the 12 standard leads in their order, as (12, T): found by name, in any case; limb leads
+                that are absent are computed from two that are there, any other is NaN. False: the record's own leads.
+                None: the same, with a warning where these are the 12 in another order, in which a name given to an op
+                would mean another lead.
         """
+        if standard is None and in_another_order(self.leads):
+            warnings.warn(
+                f"the leads of this record are {' '.join(self.leads)}, not in the order in which ops look for names: "
+                "ask for millivolts(standard=True), or pass leads=record.leads to the ops (standard=False: no warning)",
+                stacklevel=2,
+            )
         if self.samples.dtype == np.int16:
             mv = millivolts(self.samples, self.baseline, self.scale)
         else:
@@ -71,6 +80,13 @@ class Record(NamedTuple):
 
             mv = standard_leads(mv, self.leads)
         return mv
+
+
+def in_another_order(leads: Sequence[str]) -> bool:
+    """Whether these are the 12 standard leads, but not in their order."""
+    standard = [name.casefold() for name in STANDARD_LEADS]
+    own = [name.strip().casefold() for name in leads]
+    return own != standard and sorted(own) == sorted(standard)
 
 
 def millivolts(

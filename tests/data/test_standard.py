@@ -1,5 +1,7 @@
 """Records in the standard form of a store: leads, rates, units, gaps."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -142,3 +144,18 @@ def test_gaps_stay_gaps_and_do_not_spread(rng):
     np.testing.assert_array_equal(y[1], whole[1])
     away = np.abs(np.arange(5000) - 2025) > 60
     np.testing.assert_allclose(y[0, away], whole[0, away], atol=1e-9)
+
+
+def test_another_order_of_the_standard_leads_is_told_of():
+    """MIMIC-IV-ECG swaps aVL and aVF: a name given to an op would mean the other lead."""
+    x = np.arange(12 * 4, dtype=np.int16).reshape(12, 4)
+    swapped = ["I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6"]
+    with pytest.warns(UserWarning, match="I II III aVR aVF aVL .*millivolts.standard=True., or pass leads=") as told:
+        mv = record_of(x, leads=swapped).millivolts()
+    assert [w.filename for w in told] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(record_of(x, leads=swapped).millivolts(standard=False), mv)
+        record_of(x, leads=swapped).millivolts(standard=True)
+        record_of(x, leads=[n.upper() for n in LEADS]).millivolts()
+        record_of(x[:2], leads=["II", "I"]).millivolts()  # names are looked for among 12 leads alone

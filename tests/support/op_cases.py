@@ -185,6 +185,9 @@ CASES = [
              tolerance=1e-2 if dtype == torch.bfloat16 else 1e-3)
         for dtype in (torch.float32, torch.bfloat16, torch.float64) for tau in (0.1, 0.02)
     ),
+    Case("contrastive_step", ("contrastive_step",),  # with no gradient of its own: what autograd keeps
+         lambda x: torch.ops.physioclr.contrastive_step(x.anchor, x.anchor * 2 + 1, None, None, x.group, None, 0.1, 0.1,
+                                                        "instance", 2), tolerance=1e-3, cupy=False),
     Case("peak_reconstruction_loss", ("peak_reconstruction_loss", "peak_reconstruction_loss_bwd"),
          lambda x: pc.peak_reconstruction_loss(
              *((x.ecg.roll(3, 2), x.ecg.detach()) if isinstance(x.ecg, torch.Tensor) else (x.ecg, x.ecg)),

@@ -156,6 +156,10 @@ def uniformity(x: Tensor) -> Tensor:
 
 def _negatives(beta: float) -> tuple[str, float]:
     """The form for hard negatives, and its delta."""
+    import torch
+
+    if is_torch(beta) and beta.requires_grad and torch.is_grad_enabled():
+        raise ValueError("beta requires a gradient, which the loss does not give; pass float(beta)")
     check_number(beta, "beta", 0, float("inf"))
     return ("hard", float(beta)) if beta > 0 else ("instance", 2.0)
 
