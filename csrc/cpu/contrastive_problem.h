@@ -77,7 +77,7 @@ struct Problem : Places {
       : Places(std::move(places)),
         total(row_of.size()),
         d(d_),
-        f(kind_ == PairFeatures::kNone ? 0 : feat.cols),
+        f(kind_ == PairFeatures::kNone ? 0 : std::max<int64_t>(feat.cols, 1)),  // one column for the NaN, if need be
         kind(kind_),
         // below about 0.1 ms of arithmetic a team of threads costs more than it saves
         team(owned_pad * total * (d + f) < 4'000'000 ? 1 : threads()),
@@ -108,15 +108,16 @@ struct Problem : Places {
       valid[p0 + q] = row >= 0;
       if (kind == PairFeatures::kNone) continue;
       const T* y = row < 0 ? nullptr : feat.row(record(row));
-      double fi = row < 0 ? 0 : inverse_norm(y, f);
-      bad += row >= 0 && !(fi > 0) && !all_finite(y, f);  // an infinite value makes fi 0, NaN makes it NaN
+      double fi = row < 0 ? 0 : inverse_norm(y, feat.cols);
+      bad += row >= 0 && !(fi > 0) && !all_finite(y, feat.cols);  // an infinite value makes fi 0, NaN makes it NaN
       if (kind >= PairFeatures::kDistance) {
         if (row >= 0)
-          half_square[p0 + q] = static_cast<T>(squared_norm(y, f) / (kind == PairFeatures::kDistance ? 2 : 1));
+          half_square[p0 + q] = static_cast<T>(squared_norm(y, feat.cols) / (kind == PairFeatures::kDistance ? 2 : 1));
         fi = row >= 0;
       }
       for (int64_t k = 0; k < f; ++k)
-        fp[k * kPanel + q] = fi > 0 ? static_cast<T>(y[k] * fi) : std::numeric_limits<T>::quiet_NaN();
+        fp[k * kPanel + q] =
+            fi > 0 ? static_cast<T>(k < feat.cols ? y[k] * fi : 0) : std::numeric_limits<T>::quiet_NaN();
       valid[p0 + q] = fi > 0;
     }
     return bad;

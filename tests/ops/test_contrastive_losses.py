@@ -173,6 +173,19 @@ def test_effective_positives_alignment_and_uniformity():
     assert stats.skipped == 2
 
 
+@pytest.mark.filterwarnings("ignore:hybrid_contrastive_loss. all:RuntimeWarning")
+def test_features_without_columns():
+    """All alike by distance; by cosine all 0, so that every row meets its partner alone and is skipped."""
+    a, b, f, _ = rows(7, 5)  # not a whole panel: padding is no row
+    assert pc.y_aware_info_nce(a, b, f[:, :0], sigma=1.0).item() == pytest.approx(
+        reference.y_aware_info_nce(a, b, f[:, :0]).item()
+    )
+    loss, stats = pc.soft_contrast(a, b, f[:, :0], return_stats=True)
+    assert loss == 0 and stats.skipped == 14 and stats.negatives.eq(0).all()
+    loss, stats = pc.hybrid_contrastive_loss(a, b[None], f[:, :0], mode="supcon", return_stats=True)
+    assert loss == 0 and stats.skipped == 7
+
+
 def test_few_rows_have_no_uniformity():
     a, b, _, _ = rows(1, 5)
     stats = pc.info_nce(a, b, return_stats=True)[1]
