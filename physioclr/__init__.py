@@ -17,7 +17,7 @@ try:
     from . import _core as _core
 except ImportError as e:
     _here = __path__[0]
-    if any(name.startswith("_core.") for name in os.listdir(_here)):
+    if any(name.startswith("_core.") and not name.endswith(".pyi") for name in os.listdir(_here)):
         raise
     raise ImportError(
         f"physioclr is imported from {_here}, which holds no compiled extension: it is the source folder, found before "
