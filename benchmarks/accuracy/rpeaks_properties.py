@@ -1,10 +1,13 @@
-"""Three properties of detect_rpeaks on annotated databases.
+"""Properties of detect_rpeaks on annotated databases.
 
     python benchmarks/accuracy/rpeaks_properties.py DATA [--quality] [--overlap] [--resample [--sets mitdb ...]]
+        [--shift] [--offset] [--polarity]
 
 DATA as for rpeaks.py. --quality: `quality` on nstdb by signal-to-noise ratio. --overlap: how many beats of mitdb and
 nstdb are others when a record is cut into pieces that overlap. --resample: how likely the lead over the other
---detectors is to hold on other records.
+--detectors is to hold on other records. --shift, --offset, --polarity: how many beats of the 12-lead records of ptbxl,
+cinc2021 and ludb (their first 20 s, fused and lead by lead) move or go when samples are cut off the front (1 to 16), a
+constant is added (10 uV to 10 V), or all leads are reversed; beats within 0.5 s of a cut are left out.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import wfdb
 from rpeaks import DETECTORS, NSTDB, TOLERANCES, Record, matched, ours, records, scored
 
 import physioclr as pc
@@ -99,10 +103,43 @@ def show_overlap(data: Path, piece: int = 60, overlaps: tuple[int, ...] = (10, 1
             print(f"{key:16s} | {row[0]:6d} | " + " | ".join(f"{d}" for d in row[1:]))
 
 
+MOVES: dict[str, list] = {"shift": list(range(1, 17)), "offset": [0.01, -0.01, 10.0, -10.0, 1e4], "polarity": [None]}
+
+
+def all_beats(ecg: np.ndarray, fs: float) -> list[np.ndarray]:
+    found = pc.detect_rpeaks(ecg, fs)
+    return [row[:n] for row, n in zip(found.index, found.count, strict=True)]
+
+
+def show_moved(data: Path, kind: str) -> None:
+    """Beats that a change moves by more than 2 samples at 500 Hz (4 ms), by more than 10 ms, or takes away (150 ms)."""
+    limits, longest = np.array([0.004, 0.010, 0.150]), max(MOVES["shift"])
+    print(f"{kind:8s} |         | beats   | % by more than 4 ms, 10 ms, 150 ms or gone")
+    for name in ("ptbxl", "cinc2021", "ludb"):
+        totals = np.zeros((2, 4), int)
+        for path in sorted((data / name).rglob("*.hea")):
+            record = wfdb.rdrecord(str(path.with_suffix("")))
+            ecg, fs = record.p_signal[: 20 * record.fs].T.astype(np.float32), record.fs
+            length = ecg.shape[1] - (longest if kind == "shift" else 0)
+            edge = 0.5 * fs if kind == "shift" else 0
+            for single, x in enumerate((ecg[None], ecg[:, None])):
+                before = all_beats(x[..., :length], fs)
+                for by in MOVES[kind]:
+                    shift = by if kind == "shift" else 0
+                    changed = x[..., shift : shift + length] if shift else -x if by is None else x + np.float32(by)
+                    for a, b in zip(before, all_beats(changed, fs), strict=True):
+                        a = a[(a >= edge + shift) & (a < length - edge)]
+                        apart = np.abs(a[:, None] - (b + shift)[None]).min(axis=1, initial=length) / fs
+                        totals[single] += [len(a), *(apart[:, None] > limits + 1e-9).sum(axis=0)]
+        for row, leads in zip(totals, ("fused", "single"), strict=True):
+            shares = " ".join(f"{100 * n / max(row[0], 1):6.3f}" for n in row[1:])
+            print(f"{name:8s} | {leads:7s} | {row[0]:7d} | {shares}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    for flag in ("--quality", "--overlap", "--resample"):
+    for flag in ("--quality", "--overlap", "--resample", "--shift", "--offset", "--polarity"):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--sets", nargs="+", default=["mitdb", "qtdb", "ludb", "nstdb"])
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=list(DETECTORS))
@@ -112,6 +149,9 @@ def main() -> None:
         show_quality(args.data)
     if args.overlap:
         show_overlap(args.data)
+    for kind in MOVES:
+        if getattr(args, kind):
+            show_moved(args.data, kind)
     if args.resample:
         show_resampled(args.data, args.sets, args.detectors)
 

@@ -45,6 +45,18 @@
      from z = kSharpNoise on; over kSharpFade above kHiss it goes, as white noise is sharp. */ \
   X(float, kSharp, 0.75f) X(float, kSharpRatio, 0.85f) X(float, kLeastSharp, -0.3f) X(float, kMostSharp, 0.5f) \
   X(float, kSharpNoise, 0.06f) X(float, kSharpFade, 0.05f) \
+  /* A tall, peaked T wave, where z is at most kTCalm: a beat at most kTAfter after another one, below kTLess of its height, and its steepest step,
+     within kTFlank, below kTSlope of that one's (a T wave is less than half as steep as the QRS complex; at the working
+     rate a QRS complex loses a little). Some ventricular beats are as smooth. But a T wave follows every complex, so
+     two thirds of the others within kSpan must have one, kTApart from its distance at most and of kTAlike of its height at
+     least. And a ventricular beat has a T wave of its own: where no beat comes within kTRoom, the mean from kTWaveFrom
+     to kTWaveTo after it lies beside the means around kTEarly and kTLate (kTSide to each side) by kTBend of its height.
+     Such a beat does not count as a T wave; baseline wander and the undershoot of a filter do not bend like that. What
+     is a T wave loses kTWave of its evidence, and the beats are chosen anew, kTRounds times. */ \
+  X(double, kTAfter, 0.5) X(float, kTLess, 0.75f) X(double, kTFlank, 0.08) X(float, kTSlope, 0.52f) \
+  X(double, kTApart, 0.06) X(float, kTAlike, 0.5f) X(double, kTRoom, 0.75) X(double, kTEarly, 0.15) \
+  X(double, kTLate, 0.46) X(double, kTSide, 0.02) X(double, kTWaveFrom, 0.22) X(double, kTWaveTo, 0.34) \
+  X(float, kTBend, 0.1f) X(float, kTWave, 5.0f) X(float, kTCalm, 0.06f) X(int, kTRounds, 2) \
   /* Where noise exceeds kHiss and the candidates are of very different height, there may be no ECG at all: evidence
      is reduced by kDoubt times both. At 300 beats a minute the noise measure is as high, but all candidates are
      alike. */ \

@@ -10,9 +10,11 @@
 
 #include "core/rpeaks_math.h"
 #include "core/rpeaks_place.h"
+#include "core/rpeaks_t_waves.h"
 #include "core/guard.h"
 #include "core/interrupt.h"
 #include "core/threads.h"
+#include "cpu/rpeaks_scratch.h"
 #include "cpu/rpeaks_stages.h"
 #include "ops.h"
 
@@ -21,79 +23,6 @@ namespace {
 
 constexpr int64_t kLong = 1 << 18;       // samples of a record that are worth a team of threads
 constexpr int64_t kMostAhead = 1 << 16;  // samples that are fetched ahead
-
-struct Local {                     // of one thread
-  GrowingBuffer<float> padded[2];  // even and odd working samples of some blocks, or all of them in the first
-  GrowingBuffer<float> sum, clean, base, share, window;
-  GrowingBuffer<uint8_t> flag;
-  float near[kNeighbours];
-  uint32_t largest;  // bits of a magnitude
-  float* half(const WorkPlan& p, int h) const { return padded[h].data() + p.pad; }
-};
-
-constexpr int64_t kSomeSamples = 1 << 14, kSomeCandidates = 256;
-
-struct Scratch {  // of one record, reused for the next
-  int team;       // threads that work on it together
-  std::vector<Local> local;
-  GrowingBuffer<float> slow, env;          // (leads, n) at the working rate, (leads, bands, m)
-  int64_t stride;                          // rows, rounded up
-  GrowingBuffer<float> weight, row_level;  // (blocks, rows): a row is a lead and band
-  GrowingBuffer<float> row_maxima, row_means;
-  GrowingBuffer<float> maxima, means;  // (blocks), of the sum, with infinities around
-  GrowingBuffer<float> fused, level, noise, origin, gain;
-  GrowingBuffer<float> amp, z, doubt, rhythm;  // of the candidates
-  GrowingBuffer<double> value;
-  GrowingBuffer<int32_t> slots, found, cand,
-      back;  // slots: candidates of each range of the envelope, from begin / 2 on
-  GrowingBuffer<int64_t> at;
-  GrowingBuffer<uint8_t> missing, mark, before;
-
-  Scratch(const WorkPlan& p, int64_t leads, int size) : team(size), local(size) {
-    const int64_t part = static_cast<int64_t>(static_cast<float>(std::min(kSomeBlocks, p.blocks) + 2) * p.block) + 2;
-    const int64_t most = p.m / 2 + 2, length = std::min(p.m, team > 1 ? part : p.m);
-    for (Local& l : local) {
-      for (auto& half : l.padded) half.fit(length + 2 * p.pad + kExcess);
-      for (auto* v : {&l.sum, &l.clean})
-        v->fit(2 * static_cast<int64_t>(std::max((kRefine + kBroadRS) * p.fw, kFine * p.fs)) + 3);
-      for (auto* v : {&l.base, &l.share}) v->fit(leads);
-      const int64_t range = team > 1 ? std::min(p.m, kSomeSamples) : p.m;
-      l.flag.fit(range + 8);
-      l.window.fit(range + 2 * p.separation() + 1);
-    }
-    slow.fit(leads * p.n);
-    env.fit(leads * kBands * p.m + kExcess);
-    stride = row_stride(leads);
-    for (auto* v : {&weight, &row_level, &row_maxima, &row_means}) v->fit(stride * p.blocks);
-    for (auto* v : {&row_maxima, &row_means}) std::fill_n(v->data(), stride * p.blocks, 0.0f);
-    for (auto* v : {&maxima, &means}) {
-      v->fit(p.blocks + 2 * kExcess);
-      std::fill_n(v->data(), kExcess, HUGE_VALF);
-      std::fill_n(v->data() + kExcess + p.blocks, kExcess, HUGE_VALF);
-    }
-    fused.fit(p.m + kExcess);
-    missing.fit(p.n);
-    for (auto* v : {&level, &noise}) v->fit(p.blocks + kExcess);
-    for (auto* v : {&origin, &gain}) v->fit(leads);
-    for (auto* v : {&amp, &z, &doubt, &rhythm}) v->fit(most);
-    value.fit(most);
-    for (auto* v : {&slots, &cand, &back}) v->fit(most);
-    found.fit(p.m / kSomeSamples + 1);
-    at.fit(most);
-    for (auto* v : {&mark, &before}) v->fit(most);
-  }
-
-  // f(begin, end, local) over all of 0..n: by one thread at once, or in parts by the team.
-  template <class F>
-  void over(int64_t n, int64_t part, F f) {
-    if (team == 1 || n <= part) {
-      if (n > 0) f(int64_t{0}, n, local[0]);
-      return;
-    }
-#pragma omp parallel for num_threads(team) schedule(dynamic)
-    for (int64_t begin = 0; begin < n; begin += part) f(begin, std::min(n, begin + part), local[thread_number()]);
-  }
-};
 
 inline auto means_for(const float*) { return rpeaks_front().means_float; }
 inline auto means_for(const int16_t*) { return rpeaks_front().means_int16; }
@@ -206,6 +135,51 @@ inline float sharpness_at(const Scratch& s, const WorkPlan& p, int64_t leads, in
   return sharpness(low, high, z);
 }
 
+// Takes kTWave off the evidence of the n candidates that were chosen and are T waves; false if there are none. On few
+// records more than the first loop is done.
+inline bool drop_t_waves(const WorkPlan& p, int64_t leads, int64_t n, Scratch& s) {
+  const float fe = static_cast<float>(p.fe), *amp = s.amp.data();
+  const int32_t* t = s.cand.data();
+  const uint8_t* mark = s.mark.data();
+  const auto share = [&](int64_t i) {
+    return [&s, &p, leads, at = t[i]](int64_t l) { return leads == 1 ? 1.0f : share_at(s, p, l, at); };
+  };
+  constexpr float kUnknown = -1;
+  bool any = false;
+  const auto steep = [&](int64_t i) {
+    if (s.steep[i] == kUnknown) s.steep[i] = steepness(s.slow.data(), leads, p.n, p.fw, t[i] * p.hop, share(i));
+    return s.steep[i];
+  };
+  uint8_t* known_alone = s.before.data();  // 2: not known
+  const auto alone = [&](int64_t i) {
+    if (known_alone[i] == 2)
+      known_alone[i] =
+          beat_follows(t, mark, n, i, fe) || !recovers(s.slow.data(), leads, p.n, p.fw, t[i] * p.hop, share(i));
+    return known_alone[i] != 0;
+  };
+  bool known = false;
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t j = t_wave_of(t, amp, s.z.data(), mark, i, fe);
+    if (j >= 0 && !known) {
+      std::fill_n(s.steep.data(), n, kUnknown);
+      std::fill_n(s.smooth.data(), n, uint8_t{0});
+      known = true;
+    }
+    if (j >= 0) any |= s.smooth[i] = steep(i) < kTSlope * steep(j);
+  }
+  if (!any) return false;
+  std::fill_n(known_alone, n, uint8_t{2});
+  any = false;
+  for (int64_t i = 0; i < n; ++i) {
+    if (!s.smooth[i]) continue;
+    if (!is_t_wave(t, amp, mark, s.smooth.data(), n, i, t_wave_of(t, amp, s.z.data(), mark, i, fe), fe, steep, alone))
+      continue;
+    s.doubt[i] += kTWave;
+    any = true;
+  }
+  return any;
+}
+
 // Of several leads: where most of them, from the front, have their R wave near t (see kVote), or `otherwise`.
 inline int64_t vote(const Scratch& s, const WorkPlan& p, const Local& own, int64_t leads, int64_t t, int64_t lo,
                     int64_t hi, float z, int64_t otherwise) {
@@ -307,7 +281,6 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const W
       const float level = at_centres(s.level.data(), p.blocks, p.block, s.cand[i]);
       s.amp[i] = level > 0 ? s.fused[s.cand[i]] / level : 1.0f;
       s.z[i] = std::max(at_centres(s.noise.data(), p.blocks, p.block, s.cand[i]) - kCalm, 0.0f);
-      s.mark[i] = s.amp[i] > kClear;
     }
   });
   s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local&) {
@@ -319,15 +292,20 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const W
     return link_cost(s.cand.data(), s.z.data(), s.rhythm.data(), i, j, fe);
   };
   double worth = 0;
-  for (int pass = 0; pass < 2; ++pass) {
-    s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local&) {
-      local_rhythms(s.cand.data(), s.mark.data(), n, begin, end, fe, s.rhythm.data());
-    });
-    std::copy_n(s.mark.data(), n, s.before.data());
-    choose(s.cand.data(), s.amp.data(), s.z.data(), s.doubt.data(), n, fe, cost, s.value.data(), s.back.data(),
-           s.mark.data(), &worth);
-    if (std::equal(s.mark.data(), s.mark.data() + n, s.before.data())) break;  // the next pass would repeat this one
-  }
+  const auto choose_beats = [&] {
+    for (int64_t i = 0; i < n; ++i) s.mark[i] = s.amp[i] > kClear;
+    for (int pass = 0; pass < 2; ++pass) {
+      s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local&) {
+        local_rhythms(s.cand.data(), s.mark.data(), n, begin, end, fe, s.rhythm.data());
+      });
+      std::copy_n(s.mark.data(), n, s.before.data());
+      choose(s.cand.data(), s.amp.data(), s.z.data(), s.doubt.data(), n, fe, cost, s.value.data(), s.back.data(),
+             s.mark.data(), &worth);
+      if (std::equal(s.mark.data(), s.mark.data() + n, s.before.data())) break;  // the next pass would repeat this one
+    }
+  };
+  choose_beats();
+  for (int round = 0; round < kTRounds && drop_t_waves(p, leads, n, s); ++round) choose_beats();
   int64_t beats = 0;
   for (int64_t i = 0; i < n; ++i)
     if (s.mark[i]) s.back[beats++] = static_cast<int32_t>(i);

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/rpeaks_place.h"
+#include "core/rpeaks_t_waves.h"
 #include "cuda/detect_rpeaks_lead.cuh"
 
 namespace physioclr::cuda {
@@ -56,6 +57,43 @@ __device__ inline float sharpness_at(const float* weights, const float* env, int
     high += w * e[p.m];
   }
   return sharpness(low, high, z);
+}
+
+// As drop_t_waves of the CPU, with what that computes when it is asked for made for all candidates. Every thread of the
+// block takes part. weights, slow: of the record; smooth, alone, steep: scratch.
+__device__ inline bool drop_t_waves(const float* weights, const float* slow, int leads, const RpeaksPlan& p,
+                                    const int32_t* t, const float* amp, const float* z, const uint8_t* mark, int n,
+                                    uint8_t* smooth, uint8_t* alone, float* steep, float* doubts) {
+  const auto share = [=, &p](int at) {
+    return [=, &p](int64_t l) { return leads == 1 ? 1.0f : share_at(weights + l * kBands * p.blocks, p, at); };
+  };
+  const auto steep_at = [=, &p](int64_t i) {
+    return steepness(slow, leads, p.n, p.fw, static_cast<int64_t>(t[i]) * p.hop, share(t[i]));
+  };
+  bool any = false;
+  for (int i = threadIdx.x; i < n; i += kRecordThreads) {
+    const int64_t j = t_wave_of(t, amp, z, mark, i, p.fe);
+    smooth[i] = j >= 0 && steep_at(i) < kTSlope * steep_at(j);
+    any = any || smooth[i];
+  }
+  if (!__syncthreads_or(any)) return false;
+  for (int i = threadIdx.x; i < n; i += kRecordThreads) {
+    steep[i] = steep_at(i);
+    alone[i] = beat_follows(t, mark, n, i, p.fe) ||
+               !recovers(slow, leads, p.n, p.fw, static_cast<int64_t>(t[i]) * p.hop, share(t[i]));
+  }
+  __syncthreads();
+  any = false;
+  for (int i = threadIdx.x; i < n; i += kRecordThreads) {
+    if (!smooth[i]) continue;
+    const int64_t j = t_wave_of(t, amp, z, mark, i, p.fe);
+    const auto known_steep = [=](int64_t k) { return steep[k]; };
+    const auto known_alone = [=](int64_t k) { return alone[k] != 0; };
+    if (!is_t_wave(t, amp, mark, smooth, n, i, j, p.fe, known_steep, known_alone)) continue;
+    doubts[i] += kTWave;
+    any = true;
+  }
+  return __syncthreads_or(any);
 }
 
 // As vote of the CPU; a lane works on one lead, and lane 0 adds the votes in the order of the leads. sum: of
@@ -253,36 +291,42 @@ __global__ void __launch_bounds__(kRecordThreads)
   __syncthreads();
   float *amp = work.amp + b * most, *z = work.z + b * most, *doubts = work.doubt + b * most;
   float *rhythm = work.rhythm + b * most, *cost = work.cost + b * most * kLookBack;
-  uint8_t *mark = work.mark + b * most, *before = work.before + b * most;
+  uint8_t *mark = work.mark + b * most, *before = work.before + b * most, *smooth = work.smooth + b * most;
   for (int i = tid; i < n; i += threads) {
     const float level = at_centres(heights, p.blocks, p.block, cand[i]);
     amp[i] = level > 0 ? fused[cand[i]] / level : 1.0f;
     const float over = at_centres(noise, p.blocks, p.block, cand[i]) - kCalm;
     z[i] = over < 0.0f ? 0.0f : over;
-    mark[i] = amp[i] > kClear;
   }
   __syncthreads();
   for (int i = tid; i < n; i += threads)
     doubts[i] = doubt(cand, amp, z, n, i, p.fe) - sharpness_at(weights, env, leads, p, cand[i], z[i]);
 
-  for (int pass = 0; pass < 2; ++pass) {
-    if (tid < kRhythmThreads)
-      for (int i = tid; i < n; i += kRhythmThreads) rhythm[i] = local_rhythm(cand, mark, n, i, p.fe, gaps[tid]);
+  for (int round = 0;; ++round) {
+    for (int i = tid; i < n; i += threads) mark[i] = amp[i] > kClear;
     __syncthreads();
-    for (int i = tid; i < n; i += threads) before[i] = mark[i];
-    for (int item = tid; item < n * kLookBack; item += threads) {
-      const int i = item / kLookBack, j = i - 1 - item % kLookBack;
-      cost[item] = j < 0 ? 0.0f : link_cost(cand, z, rhythm, i, j, p.fe);
+    for (int pass = 0; pass < 2; ++pass) {
+      if (tid < kRhythmThreads)
+        for (int i = tid; i < n; i += kRhythmThreads) rhythm[i] = local_rhythm(cand, mark, n, i, p.fe, gaps[tid]);
+      __syncthreads();
+      for (int i = tid; i < n; i += threads) before[i] = mark[i];
+      for (int item = tid; item < n * kLookBack; item += threads) {
+        const int i = item / kLookBack, j = i - 1 - item % kLookBack;
+        cost[item] = j < 0 ? 0.0f : link_cost(cand, z, rhythm, i, j, p.fe);
+      }
+      __syncthreads();
+      if (tid == 0) {
+        const auto known = [cost](int64_t i, int64_t j) { return cost[i * kLookBack + (i - j - 1)]; };
+        choose(cand, amp, z, doubts, n, p.fe, known, work.value + b * most, work.back + b * most, mark, &worth);
+      }
+      __syncthreads();
+      bool differs = false;
+      for (int i = tid; i < n; i += threads) differs = differs || mark[i] != before[i];
+      if (!__syncthreads_or(differs)) break;  // the next pass would repeat this one
     }
-    __syncthreads();
-    if (tid == 0) {
-      const auto known = [cost](int64_t i, int64_t j) { return cost[i * kLookBack + (i - j - 1)]; };
-      choose(cand, amp, z, doubts, n, p.fe, known, work.value + b * most, work.back + b * most, mark, &worth);
-    }
-    __syncthreads();
-    bool differs = false;
-    for (int i = tid; i < n; i += threads) differs = differs || mark[i] != before[i];
-    if (!__syncthreads_or(differs)) break;  // the next pass would repeat this one
+    if (round == kTRounds ||
+        !drop_t_waves(weights, work.slow + row * p.n, leads, p, cand, amp, z, mark, n, smooth, before, rhythm, doubts))
+      break;
   }
 
   int32_t *chosen = work.chosen + b * most, *at = work.at + b * most;

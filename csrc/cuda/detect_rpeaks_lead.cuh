@@ -32,7 +32,7 @@ struct RpeaksWork {
   float *amp, *z, *doubt, *rhythm, *cost;  // (records, most), cost (records, most, kLookBack)
   double* value;                           // (records, most)
   int32_t *cand, *back, *chosen, *at;      // (records, most)
-  uint8_t *mark, *before;                  // (records, most)
+  uint8_t *mark, *before, *smooth;         // (records, most)
   float *base, *share;                     // (records, warps, leads)
 };
 

@@ -28,8 +28,7 @@ inline int64_t rpeaks_work(const RpeaksPlan& p, int64_t records, int64_t leads, 
   take(work->cost, most * kLookBack);
   take(work->value, most);
   for (int32_t** a : {&work->cand, &work->back, &work->chosen, &work->at}) take(*a, most);
-  take(work->mark, most);
-  take(work->before, most);
+  for (uint8_t** a : {&work->mark, &work->before, &work->smooth}) take(*a, most);
   take(work->base, rows * (kRecordThreads / 32));
   take(work->share, rows * (kRecordThreads / 32));
   return used;

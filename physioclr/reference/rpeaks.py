@@ -54,9 +54,14 @@ def detect_record(record, fs):
     share = weight.reshape(len(leads), len(CENTRES), -1).sum(axis=1)
     low, high = (sum(e[t] * at_centres(w, block, t) for e, w in zip(env[b::2], share, strict=True)) for b in (0, 1))
     off = doubt(t, amp, z, fe) - sharpness(low, high, z)
-    beat = amp > C.CLEAR
-    for _ in range(2):
-        beat, worth = choose(t, amp, z, off, local_rhythm(t, beat, fe), fe)
+    for _ in range(C.TROUNDS + 1):
+        beat = amp > C.CLEAR
+        for _ in range(2):
+            beat, worth = choose(t, amp, z, off, local_rhythm(t, beat, fe), fe)
+        waves = t_waves(slow, share if len(record) > 1 else None, t, amp, z, beat, fw, hop, block)
+        if not waves:
+            break
+        off[waves] += C.TWAVE
     beats: list[tuple[int, float]] = []
     for k in np.flatnonzero(beat):
         w = np.array([at_centres(v, block, t[k]) for v in share]) if len(record) > 1 else np.ones(1)
@@ -166,6 +171,53 @@ def sharpness(low, high, z):
     d = np.divide(2 * (high - C.SHARP_RATIO * low), total, out=np.zeros_like(total), where=total > 0)
     part = np.clip(np.minimum(z / C.SHARP_NOISE, 1 - (z - C.HISS) / C.SHARP_FADE), 0, 1)
     return C.SHARP * part * np.maximum(np.minimum(d, 2 * C.MOST_SHARP - d), C.LEAST_SHARP)
+
+
+def t_waves(slow, share, t, amp, z, beat, fw, hop, block):
+    """Which of the beats are tall T waves, see kTAfter."""
+    fe, at, chosen = fw / hop, hop * t, np.flatnonzero(beat)
+    n, reach, wide = len(slow[0]), int(C.TFLANK * fw), int(C.BASELINE * fw)
+
+    def weights(i):
+        return np.ones(1) if share is None else np.array([at_centres(v, block, t[i]) for v in share])
+
+    def steepness(i):
+        lo, hi = max(0, at[i] - reach), min(n - 1, at[i] + reach)
+        steps = [np.abs(np.diff(y[lo : hi + 1])).max(initial=0) for y in slow]
+        return weights(i) @ steps
+
+    def means(i, begin, end):
+        begin, end = (at[i] + int(s * fw + 0.5) for s in (begin, end))
+        return np.array([y[begin : end + 1].mean() for y in slow])
+
+    def recovers(i):
+        """Whether a T wave follows candidate i."""
+        behind = t[(t > t[i]) & beat] - t[i]
+        if (len(behind) and behind[0] < int(C.TROOM * fe + 0.5)) or at[i] + int(C.TROOM * fw + 0.5) > n:
+            return False
+        sides = sum(means(i, s - C.TSIDE, s + C.TSIDE) for s in (C.TEARLY, C.TLATE))
+        bend = np.abs(means(i, C.TWAVE_FROM, C.TWAVE_TO) - sides / 2)
+        base = [y[max(0, at[i] - wide) : at[i] + wide + 1].mean() for y in slow]
+        top = [np.abs(y[max(0, at[i] - reach) : at[i] + reach + 1] - b).max() for y, b in zip(slow, base, strict=True)]
+        return weights(i) @ bend > C.TBEND * (weights(i) @ top)
+
+    span, after, near = (int(s * fe + 0.5) for s in (C.SPAN, C.TAFTER, C.TAPART))
+    of = {}  # of a smooth beat: the one before
+    for j, i in pairwise(chosen):
+        apart = t[i] - t[j] <= after and amp[i] < C.TLESS * amp[j] and z[i] <= C.TCALM
+        if apart and steepness(i) < C.TSLOPE * steepness(j):
+            of[i] = j
+    found = []
+    for i, j in of.items():
+        complexes = [k for k in chosen if abs(t[k] - t[i]) < span and k not in of]
+        votes = 0
+        for k in complexes:
+            alike = (np.abs(t - t[k] - (t[i] - t[j])) <= near) & (t > t[k]) & (amp >= C.TALIKE * amp[i])
+            c = alike.argmax()
+            votes += bool(alike.any() and steepness(c) < C.TSLOPE * steepness(k) and not recovers(c))
+        if 3 * votes >= 2 * len(complexes):
+            found.append(i)
+    return found
 
 
 def interval_cost(ratio, z):

@@ -78,6 +78,22 @@ static void made_up(int64_t records, int64_t leads, int64_t samples, double fs, 
   std::fflush(stdout);
 }
 
+// T waves as tall as the R wave, which look like beats at first.
+static void tall_t_waves(int64_t leads, double fs) {
+  const int64_t samples = static_cast<int64_t>(12 * fs);
+  hostsim::Array<float> x(leads * samples);
+  hostsim::Random random(7);
+  for (int64_t r = 0; r < leads; ++r)
+    for (int64_t t = 0; t < samples; ++t) {
+      const double s = std::fmod(t / fs, 1.2) - 0.3;
+      const double v = std::exp(-0.5 * std::pow(s / 0.011, 2)) + std::exp(-0.5 * std::pow((s - 0.35) / 0.025, 2));
+      x[r * samples + t] = static_cast<float>((r % 2 ? -0.6 : 1.0) * v + 0.005 * random());
+    }
+  const int64_t found = compare(x, 1, leads, samples, fs, 60, "count of tall T waves");
+  std::printf("%lld leads of tall T waves: %lld beats\n", static_cast<long long>(leads), static_cast<long long>(found));
+  if (found != 10) ++hostsim::failures;
+}
+
 // Records of 12 leads x 5000 samples in format 16: little-endian int16, the leads interleaved.
 static void shipped(int64_t most) {
   std::vector<std::filesystem::path> files;
@@ -113,6 +129,8 @@ int main() {
   made_up(1, 3, 2000, 360, 0.1, 0);     // no columns
   made_up(2, 2, 129, 500, 0.02, 3);     // too short
   made_up(2, 1, 1, 360, 0.02, 3);
+  tall_t_waves(1, 500);
+  tall_t_waves(3, 250);
   const char* records = std::getenv("HOSTSIM_RECORDS");
   shipped(records ? std::atoll(records) : 2);
   return hostsim::finish("detect_rpeaks");
