@@ -250,7 +250,9 @@ def fits(loss, method, n):
     if method.startswith(("physioclr", "floor: mm on tiles")):
         return True
     rows = n * (2 if loss == "nt_xent" else 1)
-    return rows <= (DENSE_LIMIT if "metric" not in method else DENSE_LIMIT // 4)  # its masks alone take 10 GB more
+    if "metric-learning NTXent" in method:  # every positive pair with every negative one, one by one
+        return rows <= 256
+    return rows <= (DENSE_LIMIT if "metric" not in method else DENSE_LIMIT // 4)  # SupConLoss: masks of 10 GB more
 
 
 def set_threads(threads):

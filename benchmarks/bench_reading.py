@@ -60,12 +60,15 @@ def make(folder: Path, index: int, leads: int, per_frame: int, fmt: str, fs: flo
 
 
 def in_turns(works: list[Callable[[], object]], repeats: int) -> list[float]:
-    """Median milliseconds of each, one after the other so that what else the machine does hits all alike."""
-    for work in works:
-        work()
+    """Median milliseconds of each, one after the other so that what else the machine does hits all alike.
+
+    Each is called once before the call that is timed, as in a loop over records: otherwise it would pay for the memory
+    that the one before it has given back to the system.
+    """
     seconds: list[list[float]] = [[] for _ in works]
     for _ in range(repeats):
         for work, times in zip(works, seconds, strict=True):
+            work()
             begun = time.process_time()
             work()
             times.append(time.process_time() - begun)

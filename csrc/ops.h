@@ -62,6 +62,33 @@ struct RpeaksCall {
   PHYSIOCLR_FIELDS(ecg, fs, index, count, quality, scratch)
 };
 
+// Boundaries of the waves of every beat (core/waves_lead.h): out (8, records, rows, beats), in the order of
+// Delineation, -1 where there is none. lead: an index, one row; waves::kLeadMean, one row of the mean of the leads;
+// waves::kLeadAll, a row for each and one for their consensus. NaN and Inf samples are missing.
+struct DelineateCall {
+  Cube<const float> ecg;
+  int64_t lead;
+  Matrix<const int32_t> rpeaks;  // (records, beats), rising, padded with -1
+  double fs;
+  int32_t* out;
+  PHYSIOCLR_FIELDS(ecg, lead, rpeaks, fs, out)
+};
+
+// The 159 features of every segment of records at 500 Hz, and whether a beat of it is paced: out (records, segments,
+// leads, 159), paced (records, segments). Delineated with the same R peaks.
+struct FeaturesCall {
+  Cube<const float> ecg;
+  Vector<const int64_t> leads;  // indices; waves::kLeadMean: the mean of the leads
+  Matrix<const int32_t> rpeaks;
+  double segment;  // samples
+  int64_t segments;
+  bool bazett;
+  const float* taps;  // 16: the first half of an antisymmetric filter
+  float* out;
+  bool* paced;
+  PHYSIOCLR_FIELDS(ecg, leads, rpeaks, segment, segments, bazett, taps, out, paced)
+};
+
 // Sum of squared errors over the windows [r - half, r + half] around the R peaks (their union), all leads, per record:
 // sum[b], count[b]. T is float or double. A sample where x is not finite is left out. rpeaks: (records, P), rising,
 // padded with -1. False if an R peak is outside the record or out of order; CUDA does not look, and passes over it.
@@ -159,8 +186,14 @@ const char* archs() noexcept;  // CMAKE_CUDA_ARCHITECTURES of the build, "" with
   PHYSIOCLR_AUGMENT_CALLS(X) \
   PHYSIOCLR_CONTRASTIVE_CALLS(X)
 
-// Those of the CPU alone.
-#define PHYSIOCLR_HOST_CALLS(X) PHYSIOCLR_CONTRASTIVE_HOST_CALLS(X)
+// Those of the CPU alone. Waves and features have their CUDA kernels in physioclr/ops/_numba.
+#define PHYSIOCLR_WAVES_CALLS(X) \
+  X(delineate, DelineateCall)    \
+  X(physio_features, FeaturesCall)
+
+#define PHYSIOCLR_HOST_CALLS(X) \
+  PHYSIOCLR_WAVES_CALLS(X)      \
+  PHYSIOCLR_CONTRASTIVE_HOST_CALLS(X)
 
 #define PHYSIOCLR_DECLARE(name, ...) bool run(const __VA_ARGS__& call);
 namespace cpu {

@@ -11,19 +11,19 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 try:
     from . import _core as _core
-except ImportError as e:
+except ImportError as _e:
     _here = __path__[0]
-    if any(name.startswith("_core.") for name in os.listdir(_here)):
+    if any(name.startswith("_core.") and not name.endswith(".pyi") for name in os.listdir(_here)):
         raise
     raise ImportError(
         f"physioclr is imported from {_here}, which holds no compiled extension: it is the source folder, found before "
         "the installed package because Python was started beside it. Start Python elsewhere (or with python -P), "
         "or install physioclr in place: pip install -e . --no-build-isolation"
-    ) from e
+    ) from _e
 
 from .info import info, set_num_threads
 from .ops._types import Delineation, Intervals, Neighbors, RPeaks
@@ -56,6 +56,9 @@ from .ops.similarity import physio_similarity
 
 if TYPE_CHECKING:
     from . import data, nn
+    from . import plots as plots
+    from . import reference as reference
+    from . import train as train
 
 __version__ = "0.1.0"
 
@@ -107,10 +110,12 @@ __all__ = [
 _LAZY_MODULES = ("data", "nn", "plots", "reference", "train")
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY_MODULES:
-        return importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take every name for one of the package
+
+    def __getattr__(name):
+        if name in _LAZY_MODULES:
+            return importlib.import_module(f".{name}", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -58,10 +58,10 @@ def spoken_of() -> Iterator[None]:
         timer.cancel()
 
 
-def njit(*signature: Any, **options: Any) -> Callable[[Callable], Any]:
+def njit(*signature: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """numba.njit as a decorator with arguments: @njit(cache=True), @njit(types.void(...), nogil=True, cache=True)."""
 
-    def decorate(function: Callable) -> Any:
+    def decorate(function: Callable[..., Any]) -> Any:
         with spoken_of():  # with a signature, the decoration compiles
             try:
                 return numba.njit(*signature, **options)(function)

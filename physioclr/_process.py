@@ -31,5 +31,7 @@ def end_with_parent(parent: int) -> None:
 
 
 def _watch() -> None:
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # only a worker process calls this
+    multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)

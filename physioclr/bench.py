@@ -65,7 +65,9 @@ def in_turns(works: list[Work], seconds: float) -> list[float]:
     return [statistics.median(taken) for taken in times]
 
 
-def _compare(name: str, ours: Work, beside: str = "", theirs: Work | None = None, per: int = 1, seconds: float = 1.0):
+def _compare(
+    name: str, ours: Work, beside: str = "", theirs: Work | None = None, per: int = 1, seconds: float = 1.0
+) -> Row:
     """Row of one comparison; the times are of one of `per` records."""
     taken = in_turns([ours] if theirs is None else [ours, theirs], seconds)
     return Row(name, taken[0] / per, beside, taken[1] / per if theirs is not None else float("nan"))

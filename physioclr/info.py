@@ -9,7 +9,6 @@ import platform
 import struct
 import sys
 from pathlib import Path
-from typing import Any
 
 from . import _core
 
@@ -27,28 +26,25 @@ def _cpu_name() -> str:
 
 
 def _numba_cache() -> str:
-    """Whether the compiled delineation and features lie ready, so that the first call need not wait for Numba.
+    """How much of what Numba compiles on a CPU lies ready: the decimation of `prepare` and the high-pass of `pretrain`.
 
     Files of earlier sources stay in the cache but are never loaded again: an index counts if it holds the digest of its
     source file (in older Numba the time of its last change) and Numba's version.
     """
-    package, fresh = Path(__file__).parent / "ops" / "_numba", set()
-    for f in _numba_indices(package):
-        source = package / f"{f.name.partition('.')[0]}.py"
-        if f".py{sys.version_info[0]}{sys.version_info[1]}." in f.name and source.is_file() and _is_of(f, source):
-            fresh.add(f.name.partition("-")[0])
-    if "delineate.delineate_range" in fresh:
+    fresh = set()
+    for source in Path(__file__).parent.rglob("_numba_*.py"):
+        for f in _numba_indices(source):
+            if f".py{sys.version_info[0]}{sys.version_info[1]}." in f.name and _is_of(f, source):
+                fresh.add(f.name.partition("-")[0])
+    if fresh:
         return f"warm ({len(fresh)} compiled functions)"
-    return "cold (the first call of delineate compiles for a while)"
+    return "cold (prepare of some rates and pretrain compile for a few seconds, once)"
 
 
-def _numba_indices(package: Path) -> list[Path]:
-    """The index files of Numba's cache that belong to files of this folder."""
-    folder = _numba_folder(package)
-    inside = (
-        folder.parent == package
-    )  # elsewhere each source folder has one of its own, with that folder's name in front
-    return [f for f in folder.rglob("*.nbi") if inside or f.parent.name.startswith(package.name)]
+def _numba_indices(source: Path) -> list[Path]:
+    """The index files of Numba's cache that belong to this file."""
+    folder = _numba_folder(source.parent)
+    return list(folder.glob(f"{source.stem}.*.nbi")) if folder.is_dir() else []
 
 
 def _numba_folder(package: Path) -> Path:
@@ -87,7 +83,7 @@ def _cuda() -> str:
     return f"yes ({archs}), driver: CUDA {version // 1000}.{version % 1000 // 10}, {', '.join(names) or 'no device'}"
 
 
-def info() -> dict[str, Any]:
+def info() -> dict[str, str | int]:
     """Versions, backends, CUDA architectures, threads and device, as a dict of strings and numbers.
 
     Imports nothing heavy: library versions are read from their metadata.
@@ -113,7 +109,10 @@ def info() -> dict[str, Any]:
 
 
 def set_num_threads(n: int) -> None:
-    """Threads that the CPU kernels use from now on in this process (at least 1; OMP_NUM_THREADS sets the start)."""
+    """Threads that the CPU kernels use from now on in this process (at least 1; OMP_NUM_THREADS sets the start).
+
+    A forked child (a DataLoader worker) has one for good: OpenMP's threads do not survive a fork.
+    """
     from .ops._checks import check_int
 
     _core.set_num_threads(check_int(n, "n", 1, 4096))

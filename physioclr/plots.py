@@ -38,7 +38,7 @@ def _save(figure: Any, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def intervals(delineation: Delineation, rpeaks: np.ndarray, fs: float) -> dict[str, float]:
+def intervals(delineation: Delineation[Any], rpeaks: np.ndarray | Sequence[int], fs: float) -> dict[str, float]:
     """Median rate (per minute) and PR, QRS, QT and QTc (Fridericia) in ms of one record; NaN where none was found.
 
     Args:
@@ -111,7 +111,7 @@ def plot_ecg(
     fs: float,
     *,
     rpeaks: np.ndarray | None = None,
-    delineation: Delineation | None = None,
+    delineation: Delineation[Any] | None = None,
     leads: Sequence[str] = STANDARD_LEADS,
     rhythm: int | None = None,
     title: str = "",
@@ -197,7 +197,8 @@ def plot_ecg(
             for k, (s, e) in enumerate((spans - a) / fs):
                 label = name if k == 0 else None
                 axes.fill_between([s, e], base - 0.9, base + 1.0, color=colour, alpha=0.18, linewidth=0, label=label)
-        title = "   ".join(filter(None, (title, _describe(intervals(delineation, rpeaks, fs)))))
+        found = intervals(delineation, [] if rpeaks is None else rpeaks, fs)
+        title = "   ".join(filter(None, (title, _describe(found))))
     axes.text(-0.1, 1.1, title, fontsize=9, color=INK, parse_math=False)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.0), ncols=4, fontsize=7, frameon=False)

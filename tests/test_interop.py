@@ -1,6 +1,7 @@
 """What meets the ops from other libraries: docs/interop.md has the results. Optional packages are skipped without."""
 
 import socket
+import subprocess
 import sys
 
 import numpy as np
@@ -41,6 +42,28 @@ def test_rpeaks_as_lists(inputs):
     for one, row, n in zip(lists, found.index.numpy(), found.count, strict=True):
         same(one, row[:n])
     same(found._replace(index=found.index.numpy()).lists()[0], lists[0])
+
+
+@pytest.mark.filterwarnings("ignore")  # wfdb's own, of pandas
+def test_lists_are_what_wfdb_takes(inputs, tmp_path):
+    wfdb = pytest.importorskip("wfdb")
+    peaks = pc.detect_rpeaks(inputs.ecg, 500).lists()[1]
+    wfdb.wrann("one", "qrs", sample=peaks, symbol=["N"] * len(peaks), fs=500, write_dir=str(tmp_path))
+    same(wfdb.rdann(str(tmp_path / "one"), "qrs").sample, peaks)
+    from wfdb.processing import compare_annotations
+
+    assert compare_annotations(peaks, peaks + 1, 25).positive_predictivity == 1
+
+
+@pytest.mark.filterwarnings("ignore")  # neurokit2's own
+def test_lists_are_what_neurokit2_takes():
+    nk = pytest.importorskip("neurokit2")
+    ecg = op_cases.made_up(2, 5000).ecg
+    peaks = pc.detect_rpeaks(ecg, 500).lists()[1]
+    rr = np.diff(peaks) / 500 * 1000
+    assert nk.hrv_time(peaks, sampling_rate=500)["HRV_MeanNN"].item() == pytest.approx(rr.mean())
+    _, waves = nk.ecg_delineate(ecg[1, 1].numpy(), peaks, sampling_rate=500, method="peak")
+    assert len(waves["ECG_T_Peaks"]) == len(peaks)
 
 
 @pytest.mark.parametrize("call", [
@@ -105,10 +128,11 @@ def _count(ecg):
     return pc.detect_rpeaks(ecg, 500).count.tolist()
 
 
-def test_joblib(inputs):
+@pytest.mark.parametrize("workers", ["threads", "processes"])
+def test_joblib(inputs, workers):
     joblib = pytest.importorskip("joblib")
     records = list(inputs.ecg.numpy()[:, None])
-    got = joblib.Parallel(n_jobs=2, prefer="threads")(joblib.delayed(_count)(r) for r in records)
+    got = joblib.Parallel(n_jobs=2, prefer=workers)(joblib.delayed(_count)(r) for r in records)
     assert got == [_count(r) for r in records]
 
 
@@ -162,16 +186,34 @@ def test_distributed_wrappers(kind, tmp_path):
     torch.testing.assert_close(grad, net.weight.grad)
 
 
-class Score(torch.nn.Module):
-    def forward(self, a):
-        return torch.ops.physioclr.physio_similarity(a * 2)
+class Front(torch.nn.Module):
+    """What a service would run on raw records: R peaks, a view and features."""
+
+    def forward(self, ecg):
+        peaks = pc.detect_rpeaks(ecg * 1.0, 500.0)
+        view, _ = pc.augment(ecg, pc.Augment.standard(), fs=500.0, seed=3, rpeaks=peaks)
+        return peaks.index, view, pc.physio_features(view, 500.0, peaks)
 
 
-def test_export_of_an_operator(inputs):
-    exported = torch.export.export(Score(), (inputs.features,))
-    torch.testing.assert_close(exported.module()(inputs.features), pc.physio_similarity(inputs.features))
+@pytest.mark.slow  # a C++ compiler over the whole of inductor's output
+@pytest.mark.filterwarnings("ignore")  # inductor's own
+def test_aotinductor(inputs, tmp_path):
+    want = Front()(inputs.ecg)
+    exported = torch.export.export(Front(), (inputs.ecg,))
+    path = torch._inductor.aoti_compile_and_package(exported, package_path=str(tmp_path / "front.pt2"))
+    torch.save((inputs.ecg, want), tmp_path / "data.pt")
+    code = """
+import sys, torch, physioclr.nn
+ecg, want = torch.load(sys.argv[2])
+got = torch._inductor.aoti_load_package(sys.argv[1])(ecg)
+for a, b in zip(got, want, strict=True):
+    torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+"""
+    subprocess.run([sys.executable, "-c", code, path, tmp_path / "data.pt"], check=True)  # of another process
 
 
+# torch's own, of the list that Lightning's loops look through
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
 def test_lightning(inputs, tmp_path):
     lightning = pytest.importorskip("lightning.pytorch")
 

@@ -52,6 +52,14 @@ def test_plot_shows_peaks_boundaries_and_intervals(tmp_path):
         assert path.read_text().count(colour) >= 10 and colour not in plain.read_text()
 
 
+def test_waves_without_r_peaks_have_intervals_but_no_rate(tmp_path):
+    _, d = one_beat_each_second()
+    drawn = plots.plot_ecg(tmp_path / "ecg.svg", np.zeros((12, 5000)), FS, delineation=d)
+    assert drawn.stat().st_size > 5_000
+    found = plots.intervals(d, [], FS)
+    assert np.isnan(found["rate"]) and np.isnan(found["QTc"]) and np.isfinite(found["QRS"])
+
+
 def test_the_title_tells_the_intervals():
     r, d = one_beat_each_second()
     text = plots._describe(plots.intervals(d, r, FS))

@@ -1,7 +1,7 @@
 """Fits the correction of QRS onset and offset to the readers' marks of LUDB, all leads, and cross-validates it.
 
     python benchmarks/accuracy/fit_qrs.py DATA            # errors without it and, cross-validated, with it
-    python benchmarks/accuracy/fit_qrs.py DATA --write    # fits it to all records and writes ops/_numba/weights.py
+    python benchmarks/accuracy/fit_qrs.py DATA --write    # fits it to all records and writes csrc/core/qrs_weights.h
 
 A network of one hidden layer sees the QRS complex of an average of alike beats, or of a beat that is unlike the others
 (`physioclr.reference.delineate.qrs_inputs`), and says how far the mean of the marks lies from the boundary found by
@@ -142,12 +142,16 @@ def report(title, beats, found):
 
 
 def write(weights, path):
-    text = path.read_text().split("# fitted\n")[0] + "# fitted\n# fmt: off\n"
-    for name, w in zip(("HIDDEN", "HIDDEN_BIAS", "OUT", "OUT_BIAS"), weights, strict=True):
-        numbers = ", ".join(f"{v:.{4 if name.startswith('HIDDEN') else 6}f}" for v in w.ravel())
-        body = textwrap.fill(numbers, 120, initial_indent="    ", subsequent_indent="    ")
-        text += f"{name} = np.array([\n{body}\n]){f'.reshape{w.shape}' if w.ndim == 2 else ''}\n"
-    path.write_text(text)
+    start, _, rest = path.read_text().partition("// fitted\n")
+    text = start + "// fitted\n"
+    for name, w in zip(("kHidden", "kHiddenBias", "kOut", "kOutBias"), weights, strict=True):
+        digits = 4 if name.startswith("kHidden") else 6
+        shape = {"kHidden": f"[{HIDDEN}][kInputs]", "kOut": f"[2][{HIDDEN}]"}.get(name, f"[{len(w)}]")
+        rows = [", ".join(f"{v:.{digits}f}" for v in row) for row in np.atleast_2d(w)]
+        rows = [row if w.ndim == 1 else "{" + row + "}" for row in rows]
+        body = ",\n".join(textwrap.fill(r, 116, initial_indent=4 * " ", subsequent_indent=4 * " ") for r in rows)
+        text += f"constexpr double {name}{shape} = {{\n{body}}};\n"
+    path.write_text(text + "// clang-format on\n" + rest.partition("// clang-format on\n")[2])
 
 
 if __name__ == "__main__":
@@ -163,7 +167,7 @@ if __name__ == "__main__":
     if options.write:
         weights = fit(averages, beats)
         report("fitted", beats, apply(weights, beats))
-        write(weights, Path(W.__file__))
+        write(weights, Path(__file__).parents[2] / "csrc" / "core" / "qrs_weights.h")
     else:
         records = np.random.default_rng(0).permutation(np.unique([a["record"] for a in averages]))
         found = np.zeros((len(beats), 2))

@@ -10,10 +10,12 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "core/fields.h"
 #include "core/interrupt.h"
 #include "ops.h"
 
@@ -22,11 +24,6 @@ namespace physioclr {
 [[noreturn]] inline void wrong(const char* field, const std::string& must) {
   throw py::type_error(std::string(field) + " must be " + must);
 }
-
-template <class T, class = void>
-struct has_fields : std::false_type {};
-template <class T>
-struct has_fields<T, std::void_t<decltype(T::field_names)>> : std::true_type {};
 
 // ---- one value ----
 
@@ -184,25 +181,14 @@ struct Convert<AugmentPlan> {
 
 // ---- all fields of a call ----
 
-// The names of the leaves of a struct, in order, as interned strings that live for ever.
+// The names of all fields of a call, in order, as interned strings that live for ever.
 template <class Call>
-void append_names(std::vector<PyObject*>& names) {
-  std::string all = Call::field_names;
-  Call call{};
-  std::apply(
-      [&](auto&... member) {
-        size_t at = 0;
-        const auto one = [&](auto& m) {
-          const size_t end = std::min(all.find(',', at), all.size());
-          const std::string name = all.substr(at, end - at);
-          at = std::min(all.find_first_not_of(", ", end), all.size());
-          using M = std::remove_reference_t<decltype(m)>;
-          if constexpr (has_fields<M>::value) append_names<M>(names);
-          else names.push_back(PyUnicode_InternFromString(name.c_str()));
-        };
-        (one(member), ...);
-      },
-      call.fields());
+std::vector<PyObject*> interned_names() {
+  constexpr auto leaves = leaf_names<Call>();
+  static_assert(all_differ(leaves), "two fields of one call have the same name: one value would fill both");
+  std::vector<PyObject*> names;
+  for (const std::string_view name : leaves) names.push_back(PyUnicode_InternFromString(std::string(name).c_str()));
+  return names;
 }
 
 struct Arguments {
@@ -296,7 +282,7 @@ struct Binding {
 template <class Call, bool host = false>
 void bind(py::module_& m, const char* name) {
   using B = Binding<Call, host>;
-  append_names<Call>(B::names);
+  B::names = interned_names<Call>();
   B::method = {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&B::call)),
                METH_FASTCALL | METH_KEYWORDS, Call::field_names};
   PyObject* const function = PyCFunction_NewEx(&B::method, nullptr, nullptr);

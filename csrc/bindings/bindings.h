@@ -20,5 +20,6 @@ void bind_constants(py::module_& m);
 void bind_testing(py::module_& m);
 void bind_wfdb_frames(py::module_& m);
 void bind_rpeaks_constants(py::module_& m);
+void bind_waves_constants(py::module_& m);
 
 }  // namespace physioclr

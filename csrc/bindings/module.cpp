@@ -61,6 +61,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("detect_rpeaks_workspace", &cuda::detect_rpeaks_workspace);
   m.def("augment_workspace", &cuda::augment_workspace);
   bind_rpeaks_constants(m);
+  bind_waves_constants(m);
   bind_contrastive(m);
   bind_checks(m);
   bind_constants(m);

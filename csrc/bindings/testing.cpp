@@ -24,6 +24,22 @@ void bind_testing(py::module_& core) {
     return out;
   });
   m.def("limit_simd", &testing::limit_simd);
+  m.def("limit_waves", &testing::limit_waves);
+  m.def("features_of_waves",
+        [](const Given<float>& ecg, const Given<int32_t>& rpeaks, Given<int32_t> waves, const Given<uint8_t>& paced,
+           double segment, int64_t segments, bool bazett, const Given<float>& taps) {
+          const int64_t records = ecg.shape(0), beats = rpeaks.shape(1);
+          if (ecg.ndim() != 3 || rpeaks.ndim() != 2 || rpeaks.shape(0) != records ||
+              waves.size() != 8 * rpeaks.size() || paced.size() != rpeaks.size() || taps.size() != 16)
+            throw py::value_error("ecg (B, L, T), rpeaks and paced (B, P), waves (8, B, P), taps (16)");
+          Given<float> out({records, segments, int64_t{159}});
+          FeaturesCall call{};
+          call.ecg = {ecg.data(), records, ecg.shape(1), ecg.shape(2)}, call.rpeaks = {rpeaks.data(), records, beats};
+          call.segment = segment, call.segments = segments, call.bazett = bazett;
+          call.taps = taps.data(), call.out = out.mutable_data();
+          testing::features_of_waves(call, waves.mutable_data(), paced.data());
+          return out;
+        });
 }
 
 }  // namespace physioclr

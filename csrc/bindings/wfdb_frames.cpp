@@ -11,6 +11,16 @@ void bind_wfdb_frames(py::module_& m) {
     cpu::wfdb_frames(ptr<const uint8_t>(raw), static_cast<WfdbFormat>(format), frame, frames,
                      ptr<const WfdbColumn>(columns), n_columns, ptr<int16_t>(out), first, total);
   });
+  m.def("wfdb_read", [](int file, int64_t offset, int format, int64_t frame, int64_t frames, Address columns,
+                        int64_t n_columns, Address out, int64_t first, int64_t total) {
+    py::gil_scoped_release nogil;
+    return cpu::wfdb_read(file, offset, static_cast<WfdbFormat>(format), frame, frames, ptr<const WfdbColumn>(columns),
+                          n_columns, ptr<int16_t>(out), first, total);
+  });
+  m.def("wfdb_scan", [](Address x, int64_t rows, int64_t n, Address zero, Address out) {
+    py::gil_scoped_release nogil;
+    cpu::wfdb_scan(ptr<const int16_t>(x), rows, n, ptr<const int64_t>(zero), ptr<cpu::WfdbRow>(out));
+  });
   m.def("wfdb_millivolts", [](Address x, int64_t rows, int64_t n, Address baseline, Address scale, Address mv) {
     py::gil_scoped_release nogil;
     cpu::wfdb_millivolts(ptr<const int16_t>(x), rows, n, ptr<const double>(baseline), ptr<const double>(scale),

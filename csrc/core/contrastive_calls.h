@@ -116,6 +116,21 @@ struct ContrastiveLossBwdCall {
   PHYSIOCLR_FIELDS(grad_loss, sides, stats, counts, grad_a, grad_b, grad_tau)
 };
 
+// Both in one, for a gradient that is known to be wanted: rows are made ready once, and the cosines that fit in a
+// constant amount of memory are not computed again. grad_a, grad_b and grad_tau for a *grad_loss of 1.
+template <class T>
+struct ContrastiveStepCall {
+  ContrastiveSides<T> sides;
+  double* stats;
+  int64_t* counts;
+  T* loss;
+  int64_t* skipped;
+  double* measures;
+  T *grad_a, *grad_b;
+  double* grad_tau;
+  PHYSIOCLR_FIELDS(sides, stats, counts, loss, skipped, measures, grad_a, grad_b, grad_tau)
+};
+
 // ---- by tiles ----
 // The same loss with its large products left to the caller (ops/contrastive/cuda.py): the CUDA version of any width and
 // dtype, and the oracle of the fused one. The CPU has it too (cpu/oracle), so that the caller's part is tested
@@ -279,6 +294,7 @@ struct ContrastiveFusedGradientCall {
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_rows, ContrastiveRowsCall)        \
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss, ContrastiveLossCall)        \
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss_bwd, ContrastiveLossBwdCall) \
+  PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_step, ContrastiveStepCall)      \
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_backward, ContrastiveBackwardCall)
 
 #define PHYSIOCLR_CONTRASTIVE_FINISH_CALLS(X) PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_finish, ContrastiveFinishCall)

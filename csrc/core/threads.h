@@ -5,7 +5,7 @@
 
 namespace physioclr {
 // Threads for the next parallel loop: pass it as num_threads(threads()) to every `omp parallel`.
-// A forked child (a DataLoader worker) gets 1, because a team started before the fork does not survive it.
+// A forked child (a DataLoader worker) has 1 for good, because a team started before the fork does not survive it.
 int threads() noexcept;
 void set_threads(int n) noexcept;
 // Number of the calling thread in its team; 0 in a build without OpenMP (tests/host_sim is one).

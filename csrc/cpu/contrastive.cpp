@@ -6,7 +6,7 @@
 // Its result goes to the rows of I and of J, so the pairs are taken in the order of a round-robin tournament, in which
 // a block meets one other at a time; a thread waits only for the last game of the two blocks it is about to take. No
 // sums per thread, no barriers, and the same bits at any number of threads.
-#include "cpu/contrastive_problem.h"
+#include "cpu/contrastive_passes.h"
 
 namespace physioclr::cpu {
 namespace {
@@ -177,13 +177,11 @@ struct Sides {
   }
 };
 
-template <class E>
-bool compute(const ContrastiveLossCall<E>& call) {
-  using T = ContrastNumber<E>;
-  const Sides<E> sides(call.sides);
+// Statistics, loss and measures (null: none); kept: for the gradient, or null.
+template <class E, class T>
+void find_loss(const ContrastiveLossCall<E>& call, const Sides<E>& sides, KeptTiles<T>* kept) {
   const ContrastSettings& set = call.sides.settings;
-  if (!sides.pb.finite) return false;
-  const OwnedSums<T> sums(sides.pb, set, call.measures != nullptr);
+  const OwnedSums<T> sums(sides.pb, set, call.measures != nullptr, kept);
   const int64_t n_views = sides.n_views();
 #pragma omp parallel for num_threads(sides.pb.team) schedule(static)
   for (int64_t i = 0; i < sides.n; ++i) {
@@ -209,45 +207,71 @@ bool compute(const ContrastiveLossCall<E>& call) {
   }
   compute(
       ContrastiveFinishCall<T>{{call.stats, sides.rows, 3}, call.counts, n_views, set.mode, call.loss, call.skipped});
+}
+
+template <class E, class T>
+void find_gradient(const ContrastiveLossBwdCall<E>& call, const Sides<E>& sides, const KeptTiles<T>* kept) {
+  const Problem<T>& pb = sides.pb;
+  const ContrastSettings& set = call.sides.settings;
+  const int64_t n = sides.n, d = pb.d, n_views = sides.n_views();
+  const OwnedGradient<T> grad(pb, set, call.stats, call.counts, sides.rows, n_views, kept);
+  std::vector<double> slopes(n);
+#pragma omp parallel num_threads(pb.team)
+  {
+    std::vector<double> g(d), h(d);
+    std::vector<T> buffer, buffer_partner;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < n; ++i) {
+      const double t = n_views ? sides.partner_cosine(i) : 0;
+      double q = 0;
+      for (int64_t r = i; n_views && r < sides.rows; r += n)
+        q += view_coefficient(t, call.stats + 3 * r, call.counts + 2 * r, n_views, set, grad.log_tn);
+      slopes[i] = q * t;
+      for (int64_t r = i; r < sides.rows; r += n) {
+        const int64_t p = sides.position(r), other = r < n ? r + n : r - n;
+        slopes[i] += (grad.along(pb, p) + grad.outside[p]) / 2;
+        const T* x = widen(sides.row(r), d, buffer);
+        const T* y = n_views ? widen(sides.row(other), d, buffer_partner) : x;
+        const double hi = pb.inv_norm[p], inv = n_views ? pb.inv_norm[sides.position(other)] : 0;
+        for (int64_t k = 0; k < d; ++k) {
+          h[k] = x[k] * hi;
+          g[k] = grad.grad.get()[p * grad.wide + k] + q * inv * y[k];
+        }
+        double along, gg;
+        dot(h.data(), g.data(), d, &along, &gg);
+        E* const out = r < n ? call.grad_a + r * d : call.grad_b + (r - n) * d;
+        for (int64_t k = 0; k < d; ++k)
+          from_compute(static_cast<T>(*call.grad_loss * (g[k] - along * h[k]) * hi), out[k]);
+      }
+    }
+  }
+  *call.grad_tau = slope_by_tau(slopes, *call.grad_loss, set);
+}
+
+template <class E>
+bool compute(const ContrastiveLossCall<E>& call) {
+  const Sides<E> sides(call.sides);
+  if (!sides.pb.finite) return false;
+  find_loss<E, ContrastNumber<E>>(call, sides, nullptr);
   return true;
 }
 
 template <class E>
 bool compute(const ContrastiveLossBwdCall<E>& call) {
-  using T = ContrastNumber<E>;
   const Sides<E> sides(call.sides);
-  const Problem<T>& pb = sides.pb;
-  const ContrastSettings& set = call.sides.settings;
-  const int64_t n = sides.n, d = pb.d, n_views = sides.n_views();
-  const OwnedGradient<T> grad(pb, set, call.stats, call.counts, sides.rows, n_views);
-  std::vector<double> slopes(n);
-#pragma omp parallel for num_threads(pb.team) schedule(static)
-  for (int64_t i = 0; i < n; ++i) {
-    std::vector<double> g(d), h(d);
-    std::vector<T> buffer, buffer_partner;
-    const double t = n_views ? sides.partner_cosine(i) : 0;
-    double q = 0;
-    for (int64_t r = i; n_views && r < sides.rows; r += n)
-      q += view_coefficient(t, call.stats + 3 * r, call.counts + 2 * r, n_views, set, grad.log_tn);
-    slopes[i] = q * t;
-    for (int64_t r = i; r < sides.rows; r += n) {
-      const int64_t p = sides.position(r), other = r < n ? r + n : r - n;
-      slopes[i] += (grad.along(pb, p) + grad.outside[p]) / 2;
-      const T* x = widen(sides.row(r), d, buffer);
-      const T* y = n_views ? widen(sides.row(other), d, buffer_partner) : x;
-      const double hi = pb.inv_norm[p], inv = n_views ? pb.inv_norm[sides.position(other)] : 0;
-      for (int64_t k = 0; k < d; ++k) {
-        h[k] = x[k] * hi;
-        g[k] = grad.grad.get()[p * grad.wide + k] + q * inv * y[k];
-      }
-      double along, gg;
-      dot(h.data(), g.data(), d, &along, &gg);
-      E* const out = r < n ? call.grad_a + r * d : call.grad_b + (r - n) * d;
-      for (int64_t k = 0; k < d; ++k)
-        from_compute(static_cast<T>(*call.grad_loss * (g[k] - along * h[k]) * hi), out[k]);
-    }
-  }
-  *call.grad_tau = slope_by_tau(slopes, *call.grad_loss, set);
+  find_gradient<E, ContrastNumber<E>>(call, sides, nullptr);
+  return true;
+}
+
+template <class T>
+bool compute(const ContrastiveStepCall<T>& call) {
+  const Sides<T> sides(call.sides);
+  if (!sides.pb.finite) return false;
+  const double one = 1;
+  KeptTiles<T> kept(sides.pb);
+  find_loss<T, T>({call.sides, call.stats, call.counts, call.loss, call.skipped, call.measures}, sides, &kept);
+  find_gradient<T, T>({&one, call.sides, call.stats, call.counts, call.grad_a, call.grad_b, call.grad_tau}, sides,
+                      &kept);
   return true;
 }
 

@@ -148,9 +148,10 @@ struct Problem : Places {
       if (valid[p]) others[p] = labels ? all - 1 : (all - none - size[group[p]]) / side + none;
   }
 
-  // The tile of cosines of blocks i0 and j0 into s and S into f.
-  PairTile<T> load(int64_t i0, int64_t ni, int64_t j0, int64_t nj, const ContrastSettings& set, T* s, T* sim) const {
-    gemm_panels(h.get() + i0 * d, h.get() + j0 * d, d, ni, nj, s, kMaxTile);
+  // The tile of cosines of blocks i0 and j0 into s (made: they are there) and S into f.
+  PairTile<T> load(int64_t i0, int64_t ni, int64_t j0, int64_t nj, const ContrastSettings& set, T* s, T* sim,
+                   bool made = false) const {
+    if (!made) gemm_panels(h.get() + i0 * d, h.get() + j0 * d, d, ni, nj, s, kMaxTile);
     if (kind != PairFeatures::kNone)
       gemm_panels(features.get() + i0 * f, features.get() + j0 * f, f, ni, nj, sim, kMaxTile);
     if (kind == PairFeatures::kDistance)
@@ -219,109 +220,6 @@ struct Problem : Places {
         for (const int64_t p : {i, j}) played[p].store(round + 2, std::memory_order_release);
       }
     }
-  }
-};
-
-// The sums of the owned rows.
-template <class T>
-struct OwnedSums {
-  int64_t rows;
-  bool safe;
-  std::vector<double> sums, measures;  // measures: RowMeasures, empty where nobody asks
-  std::vector<T> shifts;
-
-  OwnedSums(const Problem<T>& pb, const ContrastSettings& set, bool measure = false)
-      : rows(pb.owned_pad),
-        safe(needs_maxima<T>(set)),
-        sums(4 * rows, 0.0),
-        measures(measure ? 3 * rows : 0, 0.0),
-        shifts(2 * rows, safe ? T(-2) : T(1)) {  // -2: below every cosine
-    pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
-      const PairTile<T> tile = pb.load(i0, ni, j0, nj, set, s, sim);
-      const RowSums<T> row = at(i0), col = both ? at(j0) : row;
-      tile_sums(tile, set.mode, safe, row, both ? &col : nullptr);
-      if (!measure || !both) return;
-      const RowMeasures mine = measures_at(i0), theirs = measures_at(j0);
-      tile_measures(tile, set.mode, mine, theirs);
-    });
-  }
-  RowSums<T> at(int64_t p) {
-    return {{&sums[p], &sums[rows + p], &sums[2 * rows + p]}, &sums[3 * rows + p], {&shifts[p], &shifts[rows + p]}};
-  }
-  RowMeasures measures_at(int64_t p) { return {&measures[p], &measures[rows + p], &measures[2 * rows + p]}; }
-  // As RowLoss takes it.
-  void state(const Problem<T>& pb, int64_t p, double* out) const {
-    for (int q = 0; q < 3; ++q) out[q] = sums[q * rows + p];
-    for (int q = 0; q < 2; ++q) out[3 + q] = shifts[q * rows + p];
-    out[5] = sums[3 * rows + p];
-    out[6] = static_cast<double>(pb.others[p]);
-  }
-  // As ContrastiveLossCall::measures says, from the state and the partner's cosine.
-  void measure(int64_t p, const double* state, int64_t n_views, double partner, Contrast mode, double* out) const {
-    const double views = static_cast<double>(n_views), weight = measures[rows + p], square = measures[2 * rows + p];
-    const bool soft = mode == Contrast::kSoft, labels = mode == Contrast::kSupcon || mode == Contrast::kLabels;
-    const double positives = views + (labels ? state[5] : 0);
-    out[0] = soft ? (views + weight) * (views + weight) / std::max(views + square, 1e-300) : positives;
-    out[1] = positives > 0 ? 2 - 2 * ((labels ? state[2] : 0) + views * partner) / positives : 0;
-    out[2] = measures[p];
-  }
-};
-
-// sum_j G_ij h_j of the owned rows, (owned_pad, wide), from stats and counts by row.
-template <class T>
-struct OwnedGradient {
-  int64_t wide;
-  double log_tn;
-  AlignedBuffer<T> grad;
-  std::vector<double> outside;  // by position: sum of G_ij s_ij over the rows that are not owned
-
-  OwnedGradient(const Problem<T>& pb, const ContrastSettings& set, const double* stats, const int64_t* counts,
-                int64_t rows, int64_t n_views)
-      : wide(padded(pb.d)), grad(pb.owned_pad * wide), outside(pb.owned_pad) {
-    const bool safe = needs_maxima<T>(set);
-    const int64_t d = pb.d, columns = wide / kPanel;
-    int64_t used = 0;
-    for (int64_t r = 0; r < rows; ++r) used += counts_row(counts + 2 * r, n_views, set.mode);
-    log_tn = std::log(set.tau * static_cast<double>(std::max<int64_t>(used, 1)));
-
-    std::vector<T> wa(pb.total), wb(pb.total);
-    const double none[3] = {};
-    const int64_t nobody[2] = {-1, 0};
-    for (int64_t p = 0; p < pb.total; ++p) {
-      const int64_t r = pb.row_of[p] < rows ? pb.row_of[p] : -1;
-      T w[2];
-      row_weights(r < 0 ? none : stats + 3 * r, r < 0 ? nobody : counts + 2 * r, r < 0 ? 0 : n_views, set, log_tn, w);
-      wa[p] = w[0];
-      wb[p] = w[1];
-    }
-
-    // The normalised rows once more, as panels of 32 columns, the operand of the products with G.
-    AlignedBuffer<T> by_column(pb.total * wide);
-#pragma omp parallel for num_threads(pb.team) schedule(static)
-    for (int64_t p = 0; p < pb.total; ++p) {
-      const T* h = pb.h.get() + p / kPanel * kPanel * d + p % kPanel;
-      for (int64_t k = 0; k < wide; ++k)
-        by_column.get()[(k / kPanel * pb.total + p) * kPanel + k % kPanel] = k < d ? h[k * kPanel] : T(0);
-      if (p < pb.owned_pad) std::fill_n(grad.get() + p * wide, wide, T(0));
-    }
-    pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
-      const PairTile<T> tile = pb.load(i0, ni, j0, nj, set, s, sim);
-      tile_coefficients(tile, set.mode, safe, &wa[i0], &wb[i0], &wa[j0], &wb[j0]);
-      for (int64_t q = 0; q < columns; ++q) {
-        const T* b = by_column.get() + q * pb.total * kPanel;
-        gemm_add(s, kMaxTile, 1, b + j0 * kPanel, nj, ni, grad.get() + i0 * wide + q * kPanel, wide);
-        if (both) gemm_add(s, 1, kMaxTile, b + i0 * kPanel, ni, nj, grad.get() + j0 * wide + q * kPanel, wide);
-      }
-      if (!both)  // these come first, so the last of them leaves what they gave together
-        for (int64_t p = i0; p < i0 + ni; ++p) outside[p] = along(pb, p);
-    });
-  }
-
-  double along(const Problem<T>& pb, int64_t p) const {  // h . grad = sum of G_ij s_ij
-    const T* h = pb.h.get() + p / kPanel * kPanel * pb.d + p % kPanel;
-    double sum = 0;
-    for (int64_t k = 0; k < pb.d; ++k) sum += static_cast<double>(h[k * kPanel]) * grad.get()[p * wide + k];
-    return sum;
   }
 };
 

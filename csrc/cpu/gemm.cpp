@@ -24,9 +24,10 @@ struct Args {
   bool add;
 };
 
+// Loaded and stored by memcpy, one unaligned instruction: clang may take an alias of lesser alignment as aligned.
 template <class T, int W>
 struct Vec {
-  typedef T type __attribute__((vector_size(W), aligned(sizeof(T)), may_alias));
+  typedef T type __attribute__((vector_size(W)));
 };
 
 template <class T, int MR, int NV, int W>
@@ -42,7 +43,7 @@ PHYSIOCLR_INLINE void panel(const Args<T>& g) {
       for (int64_t k = 0; k < g.k; ++k, a += g.ks, b += kPanel) {
         V x[NV];
 #pragma GCC unroll 8
-        for (int v = 0; v < NV; ++v) x[v] = *reinterpret_cast<const V*>(b + v * kLanes);
+        for (int v = 0; v < NV; ++v) std::memcpy(&x[v], b + v * kLanes, W);
 #pragma GCC unroll 8
         for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 8
@@ -53,8 +54,13 @@ PHYSIOCLR_INLINE void panel(const Args<T>& g) {
       for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 8
         for (int v = 0; v < NV; ++v) {
-          V* out = reinterpret_cast<V*>(c + r * g.ldc + v * kLanes);
-          *out = g.add ? *out + acc[r][v] : acc[r][v];
+          T* const out = c + r * g.ldc + v * kLanes;
+          if (g.add) {
+            V before;
+            std::memcpy(&before, out, W);
+            acc[r][v] = before + acc[r][v];
+          }
+          std::memcpy(out, &acc[r][v], W);
         }
     }
 }

@@ -53,11 +53,11 @@ inline uint8_t pack_bits(const uint8_t* mask) {
 }
 
 void transpose(const float* x, float* y) {
-  typedef float V __attribute__((vector_size(16), may_alias));
+  typedef float V __attribute__((vector_size(16)));
   for (int64_t r = 0; r < kTile; r += 4)
     for (int64_t c = 0; c < kTile; c += 4) {
       V m[4];
-      for (int q = 0; q < 4; ++q) m[q] = *reinterpret_cast<const V*>(x + (r + q) * kTile + c);
+      for (int q = 0; q < 4; ++q) std::memcpy(&m[q], x + (r + q) * kTile + c, sizeof(V));
 #if defined(__clang__)
       const V a = __builtin_shufflevector(m[0], m[1], 0, 4, 1, 5), b = __builtin_shufflevector(m[0], m[1], 2, 6, 3, 7);
       const V d = __builtin_shufflevector(m[2], m[3], 0, 4, 1, 5), e = __builtin_shufflevector(m[2], m[3], 2, 6, 3, 7);
@@ -70,7 +70,7 @@ void transpose(const float* x, float* y) {
       m[0] = __builtin_shuffle(a, d, I{0, 1, 4, 5}), m[1] = __builtin_shuffle(a, d, I{2, 3, 6, 7});
       m[2] = __builtin_shuffle(b, e, I{0, 1, 4, 5}), m[3] = __builtin_shuffle(b, e, I{2, 3, 6, 7});
 #endif
-      for (int q = 0; q < 4; ++q) *reinterpret_cast<V*>(y + (c + q) * kTile + r) = m[q];
+      for (int q = 0; q < 4; ++q) std::memcpy(y + (c + q) * kTile + r, &m[q], sizeof(V));
     }
 }
 

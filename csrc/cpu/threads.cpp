@@ -11,11 +11,16 @@
 namespace physioclr {
 namespace {
 
+std::atomic<bool> forked{false};
+
 int initial() noexcept {
 #if defined(__unix__) || defined(__APPLE__)
   // libgomp keeps its team of threads after a region; the child of a fork has none of them and would wait for ever.
   // One thread means that no team is asked for, so it is safe whichever OpenMP runtimes the process holds.
-  pthread_atfork(nullptr, nullptr, [] { set_threads(1); });
+  pthread_atfork(nullptr, nullptr, [] {
+    forked.store(true, std::memory_order_relaxed);
+    set_threads(1);
+  });
 #endif
 #if defined(_OPENMP)
   return omp_get_max_threads();  // OMP_NUM_THREADS, or the cores this process may use
@@ -32,6 +37,8 @@ std::atomic<int>& count() noexcept {
 }  // namespace
 
 int threads() noexcept { return count().load(std::memory_order_relaxed); }
-void set_threads(int n) noexcept { count().store(n < 1 ? 1 : n, std::memory_order_relaxed); }
+void set_threads(int n) noexcept {
+  count().store(n < 1 || forked.load(std::memory_order_relaxed) ? 1 : n, std::memory_order_relaxed);
+}
 
 }  // namespace physioclr

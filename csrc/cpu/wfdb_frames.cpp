@@ -1,9 +1,13 @@
 // Blocks of frames that stay in the first cache are decoded to int16, then every signal gathers its own.
 #include "cpu/wfdb_frames.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "core/macros.h"
@@ -11,7 +15,8 @@
 namespace physioclr::cpu {
 namespace {
 
-constexpr int64_t kBlock = 4096;  // samples
+constexpr int64_t kBlock = 4096;   // samples
+constexpr int64_t kPiece = 49152;  // samples read at a time: less than malloc asks the system for anew
 constexpr int16_t kMissing = -32768;
 
 PHYSIOCLR_SIMD void decode_80(const uint8_t* raw, int64_t n, int16_t* x) {
@@ -93,7 +98,68 @@ PHYSIOCLR_SIMD void millivolts_of(const int16_t* x, int64_t n, double baseline, 
   }
 }
 
+// Counts in 16 bits, as wide as the samples, so that vectors hold as many; hence no more than 32767 samples at a time.
+PHYSIOCLR_SIMD void scan_run(const int16_t* x, int64_t n, int16_t zero, WfdbRow& row) {
+  uint16_t above = 65535;  // the smallest sample above -32767; a missing one wraps round to 65535
+  int16_t high = kMissing, missing = 0, zeros = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    above = std::min(above, static_cast<uint16_t>(x[i] + 32767));
+    high = std::max(high, x[i]);
+    missing = static_cast<int16_t>(missing + (x[i] == kMissing));
+    zeros = static_cast<int16_t>(zeros + (x[i] == zero));
+  }
+  row.low = std::min<int64_t>(row.low, static_cast<int64_t>(above) - 32767);
+  row.high = std::max<int64_t>(row.high, high);
+  row.missing += missing;
+  row.zeros += zeros;
+}
+
+// 0; the number of bytes that are not there; or -errno.
+int64_t read_at(int file, uint8_t* raw, int64_t n, int64_t offset) {
+  while (n > 0) {
+    const ssize_t got = pread(file, raw, static_cast<size_t>(n), offset);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return -errno;
+    if (got == 0) return n;
+    raw += got, offset += got, n -= got;
+  }
+  return 0;
+}
+
+int64_t bytes_of(WfdbFormat format, int64_t n) {
+  switch (format) {
+    case WfdbFormat::k80: return n;
+    case WfdbFormat::k212: return (3 * n + 1) / 2;
+    case WfdbFormat::k16: break;
+  }
+  return 2 * n;
+}
+
 }  // namespace
+
+int64_t wfdb_read(int file, int64_t offset, WfdbFormat format, int64_t frame, int64_t frames, const WfdbColumn* columns,
+                  int64_t n_columns, int16_t* out, int64_t first, int64_t total) {
+  const int64_t step = std::max<int64_t>(kPiece / frame & ~int64_t{1}, 2);  // even, as in wfdb_frames
+  const std::unique_ptr<uint8_t[]> raw(new uint8_t[bytes_of(format, std::min(step, frames) * frame)]);
+  for (int64_t f0 = 0; f0 < frames; f0 += step) {
+    const int64_t nf = std::min(step, frames - f0);
+    const int64_t failed =
+        read_at(file, raw.get(), bytes_of(format, nf * frame), offset + bytes_of(format, f0 * frame));
+    if (failed) return failed;
+    wfdb_frames(raw.get(), format, frame, nf, columns, n_columns, out, first + f0, total);
+  }
+  return 0;
+}
+
+void wfdb_scan(const int16_t* x, int64_t rows, int64_t n, const int64_t* zero, WfdbRow* out) {
+  for (int64_t r = 0; r < rows; ++r, x += n) {
+    out[r] = {32767, kMissing, 0, 0};
+    const bool fits = zero[r] > kMissing && zero[r] <= 32767;
+    for (int64_t i = 0; i < n; i += 32767)
+      scan_run(x + i, std::min<int64_t>(n - i, 32767), static_cast<int16_t>(fits ? zero[r] : 0), out[r]);
+    if (!fits) out[r].zeros = 0;
+  }
+}
 
 void wfdb_frames(const uint8_t* raw, WfdbFormat format, int64_t frame, int64_t frames, const WfdbColumn* columns,
                  int64_t n_columns, int16_t* out, int64_t first, int64_t total) {

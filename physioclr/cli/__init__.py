@@ -15,8 +15,10 @@ from .screen import INTERRUPTED, Lines, app, err, out, progress_bar, show_table
 
 __all__ = ["Lines", "app", "err", "expand_lists", "main", "out", "progress_bar", "show_table"]
 
-LISTS = ("--fractions", "--set", "--inputs", "--test-folds", "--train-sources", "--test-sources")
-LISTS += ("--label-columns", "--leads")
+LISTS = (
+    "--fractions", "--set", "--inputs", "--test-folds", "--train-sources", "--test-sources",
+    "--label-columns", "--leads",
+)  # fmt: skip
 
 
 def expand_lists(argv: list[str]) -> list[str]:

@@ -39,7 +39,7 @@ def prepare(
         str | None, typer.Option(help="wfdb, hdf5, npy, parquet, edf or dicom; default what SRC has.")
     ] = None,
     source_fs: Annotated[float | None, typer.Option(help="Sampling rate of bare arrays, Hz.")] = None,
-    unit: Annotated[str, typer.Option(help="Unit of bare arrays: mV, uV, V or nV.")] = "mV",
+    unit: Annotated[str, typer.Option(help="Unit of bare arrays: mV, uV, V, nV, or mV per unit (0.1).")] = "mV",
     leads: Annotated[list[str] | None, typer.Option(help="Leads of bare arrays, in order; default the 12.")] = None,
 ) -> None:
     """Convert recordings into a store. Records that cannot be used are listed with the reason; all: status 1."""

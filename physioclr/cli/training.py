@@ -94,14 +94,14 @@ def probe(
         )
     run, store = (paths[0] if embeddings is None else None), paths[-1]
 
-    given = {"inputs": inputs, "test_folds": test_folds, "train_sources": train_sources, "test_sources": test_sources}
     with progress_bar() as bar:
         task = bar.add_task("probe", total=None, note="")
         result = evaluate(
             run, store, embeddings=embeddings, fractions=tuple(fractions or (0.01, 0.1, 1.0)),
             seeds=seeds, scheme=scheme, folds=folds,
             finetune=finetune, epochs=epochs, out=path, min_positives=min_positives,
-            **{k: v or None for k, v in given.items()},
+            inputs=inputs or None, test_folds=test_folds or None, train_sources=train_sources or None,
+            test_sources=test_sources or None,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
     out.print(str(result), markup=False)
@@ -130,5 +130,5 @@ def embed(
     with progress_bar() as bar:
         task = bar.add_task("embed", total=None, note="")
         values = embeddings(opened, store, progress=lambda done, total: bar.update(task, completed=done, total=total))
-    save_vectors(path, values, store.table["record_id"])
+    save_vectors(path, values, store.table["record_id"].tolist())
     out.print(f"{path}: {values.shape[0]} records, {values.shape[1]} columns", markup=False)

@@ -1,5 +1,7 @@
 """Every k-th sample after a low-pass, for records at a multiple of the store's rate (1000 Hz is the common one)."""
 
+from typing import Any
+
 import numpy as np
 
 from .._jit import njit
@@ -8,7 +10,7 @@ BLOCK = 512  # outputs worked on at a time: they and their inputs stay in the fi
 
 
 @njit(nogil=True, cache=True)
-def decimate(x, taps, down, out):
+def decimate(x: Any, taps: Any, down: int, out: Any) -> None:
     """out[l, i] = sum over j of taps[j] * x[l, down * i + j]; x is long enough for that.
 
     The samples are first put apart by their phase (index modulo down), so that the inner loop runs over neighbours in

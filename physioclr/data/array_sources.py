@@ -14,7 +14,8 @@ from ..ops._checks import STANDARD_LEADS
 from .extras import h5py, pyarrow_parquet
 from .metadata import folder_name
 from .record_table import record_key
-from .sources import FORMATS, UNITS, bare_row, files_below, folder_of
+from .sources import FORMATS, UNITS, Searched, bare_row, files_below, folder_of, mv_per_unit
+from .wfdb_header import own_fault
 from .wfdb_source import MISSING_INT16, Record, RecordError
 
 _IDS = ("exam_id", "record_id", "ecg_id", "id", "ids")
@@ -24,15 +25,16 @@ _FILES = ("path", "file", "filename", "file_name")
 _CACHE_BYTES = 64 << 20  # of an HDF5 file's chunks: one may hold many records
 
 
-class _ArraySource:
+class _ArraySource(Searched):
     """What is the same for all: the rate, the unit and the leads, which bare arrays do not state."""
 
     zero_ends = False
     bare = True
     format = ""
 
-    def __init__(self, path: Path, source_fs: float | None, unit: str, leads: tuple[str, ...] | None):
-        self.path, self.source_fs, self.unit = path, source_fs, unit
+    def __init__(self, path: Path, source_fs: float | None, unit: str | float, leads: tuple[str, ...] | None):
+        super().__init__(path)
+        self.source_fs, self.unit = source_fs, unit
         self.leads = tuple(STANDARD_LEADS) if leads is None else tuple(leads)
 
     def settings(self) -> dict[str, Any]:
@@ -48,9 +50,6 @@ class _ArraySource:
         _layout.cache_clear()
         _parquet.cache_clear()
 
-    def remarks(self) -> list[str]:
-        return []
-
     def _row(self, record_id: str) -> dict[str, Any]:
         return bare_row(folder_name(folder_of(self.path), record_id), record_id)
 
@@ -63,7 +62,7 @@ class _ArraySource:
         return array_record(x, fs, self.unit, self.leads)
 
 
-def array_record(x: np.ndarray, fs: float, unit: str, leads: tuple[str, ...], turn: bool = True) -> Record:
+def array_record(x: np.ndarray, fs: float, unit: str | float, leads: tuple[str, ...], turn: bool = True) -> Record:
     """A (L, T) or, with `turn`, (T, L) array as a Record, told apart by the number of leads.
 
     Raises:
@@ -81,7 +80,7 @@ def array_record(x: np.ndarray, fs: float, unit: str, leads: tuple[str, ...], tu
     samples = np.array(x, np.float32)
     samples[missing] = np.nan
     n = len(leads)
-    return Record(samples, np.full(n, UNITS[unit]), np.zeros(n), float(fs), list(leads), [])
+    return Record(samples, np.full(n, mv_per_unit(unit)), np.zeros(n), float(fs), list(leads), [])
 
 
 # ---- HDF5 ---------------------------------------------------------------------------------------------------------
@@ -93,6 +92,9 @@ class Hdf5Source(_ArraySource):
     The array is the dataset `tracings` (or ecg, signal, signals, x, or the only one of three dimensions); ids are those
     of `exam_id` (or record_id, ecg_id, id, ids), or else the row numbers. Ids in the store: file/id. The rate is an
     attribute of the array or the file, or 400 Hz for CODE's (N, 4096, 12). Zeros at both ends are padding.
+
+    CODE's documentation gives no unit that holds ("at the scale 1e-4V: so if the signal is in V it should be multiplied
+    by 1000": that is 0.1 mV, and mV) and two orders of the limb leads. What is assumed is told, and can be set.
     """
 
     zero_ends = True
@@ -105,10 +107,17 @@ class Hdf5Source(_ArraySource):
 
     def records(self) -> Iterator[str]:
         h5py()
-        for name in files_below(self.path, FORMATS["hdf5"]):
+        for name in files_below(self.path, FORMATS["hdf5"], self._tell):
             layout = _layout(str(folder_of(self.path) / name))
+            if layout.is_code:
+                self._passed_over[name] = self._assumed(layout)
             for key in layout.keys:
                 yield f"{record_key(name)}/{key}"
+
+    def _assumed(self, layout: _Hdf5Layout) -> str:
+        unit = self.unit if isinstance(self.unit, str) and self.unit in UNITS else f"units of {self.unit} mV"
+        said = f"CODE's layout, read as {self.source_fs or layout.fs:g} Hz, {unit}, leads {' '.join(self.leads)}"
+        return f"{said}; where yours are others, set source_fs, unit, leads"
 
     def read(self, record_id: str, fs: float | None = None) -> tuple[Record, dict[str, Any]]:
         stem, _, key = record_id.rpartition("/")
@@ -129,7 +138,9 @@ class Hdf5Source(_ArraySource):
             raise RecordError(f"{file.name} has no record {key}")
         try:
             x = layout.dataset[row]
-        except OSError as e:  # h5py gives no error number where the file is damaged
+        except OSError as e:  # as above
+            if e.errno is not None and not own_fault(e):
+                raise
             raise RecordError(f"{file.name} cannot be read: {e}") from e
         return self._record(x, fs or self.source_fs or layout.fs), self._row(record_id)
 
@@ -142,7 +153,7 @@ class _Hdf5Layout:
         try:
             self._file = h5.File(path, "r", rdcc_nbytes=_CACHE_BYTES)
         except OSError as e:
-            if isinstance(e, PermissionError | FileNotFoundError):
+            if e.errno is not None and not own_fault(e):  # the system's, whose number h5py passes on
                 raise
             raise ValueError(f"{path} is not a readable HDF5 file: {e}") from None
         arrays = {k: v for k, v in self._file.items() if isinstance(v, h5.Dataset)}
@@ -157,8 +168,8 @@ class _Hdf5Layout:
         self.keys = _keys(None if ids is None else ids[...], n)
         self._rows = {key: k for k, key in enumerate(self.keys)}
         stated = [o.attrs[k] for o in (self.dataset, self._file) for k in _RATES if k in o.attrs]
-        code = name == "tracings" and self.dataset.shape[1:] == (4096, 12)
-        self.fs = float(np.ravel(stated[0])[0]) if stated else 400.0 if code else None
+        self.is_code = name == "tracings" and self.dataset.shape[1:] == (4096, 12)
+        self.fs = float(np.ravel(stated[0])[0]) if stated else 400.0 if self.is_code else None
 
     def row_of(self, key: str) -> int | None:
         return self._rows.get(key)
@@ -192,7 +203,7 @@ class NpySource(_ArraySource):
     format = "npy"
 
     def records(self) -> Iterator[str]:
-        for name in files_below(self.path, FORMATS["npy"]):
+        for name in files_below(self.path, FORMATS["npy"], self._tell):
             shape = _npy_shape(folder_of(self.path) / name)
             if shape is not None and len(shape) == 3:
                 yield from (f"{record_key(name)}/{k:06d}" for k in range(shape[0]))
@@ -243,21 +254,21 @@ class ParquetSource(_ArraySource):
 
     format = "parquet"
 
-    def table(self) -> Path | None:
-        return self._files()[0]
-
-    def _files(self) -> list[Path]:
-        names = files_below(self.path, FORMATS["parquet"])
+    @functools.cached_property
+    def _file(self) -> Path:
+        names = files_below(self.path, FORMATS["parquet"], self._tell)
         if len(names) != 1:
             raise ValueError(f"{self.path} has {len(names)} Parquet files; name one, or have one of them in the folder")
-        return [folder_of(self.path) / names[0]]
+        return folder_of(self.path) / names[0]
+
+    def table(self) -> Path | None:
+        return self._file
 
     def records(self) -> Iterator[str]:
-        rows = _parquet(str(self._files()[0]))
-        yield from rows.keys
+        yield from _parquet(str(self._file)).keys
 
     def read(self, record_id: str, fs: float | None = None) -> tuple[Record, dict[str, Any]]:
-        rows = _parquet(str(self._files()[0]))
+        rows = _parquet(str(self._file))
         if rows.signal is None:
             x = read_npy(folder_of(self.path), rows.file_of(record_id))
         else:
@@ -304,13 +315,23 @@ class _ParquetRows:
             raise RecordError(f"{Path(self._path).name} names no file for {key}")
         return record_key(str(self._files[self._row[key]]))
 
+    def _group(self, group: int) -> Any:
+        try:
+            return self._file.read_row_group(group, columns=[self.signal]).column(self.signal)
+        except MemoryError:
+            raise
+        except Exception as e:  # pyarrow raises many kinds; an OSError without a number where the file is damaged
+            if isinstance(e, OSError) and e.errno is not None and not own_fault(e):
+                raise
+            raise RecordError(f"{Path(self._path).name}, row group {group}: {type(e).__name__}: {e}") from None
+
     def array(self, key: str, n_leads: int) -> np.ndarray:
         if key not in self._row:
             raise RecordError(f"{Path(self._path).name} has no record {key}")
         row = self._row[key]
         group = bisect.bisect_right(self._ends, row)
         if self._held[0] != group:
-            self._held = (group, self._file.read_row_group(group, columns=[self.signal]).column(self.signal))
+            self._held = (group, self._group(group))
         value = self._held[1][row - (self._ends[group - 1] if group else 0)].as_py()
         if value is None:
             raise RecordError("its signal is empty")

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..ops._signals import LEAST_MV, MOST_MV, unit_is_told, unlikely_unit
 from ..ops.features import physio_features
 from ..ops.rpeaks import detect_rpeaks
 from .recipe import SEGMENT, Recipe
 from .store_writer import ShardWriter, finished_shard
-from .wfdb_source import RecordError, millivolts
+from .wfdb_source import RecordError, millivolts, scan
 
 FEATURE_LEADS = ("II", "V1", "V5")
 N_FEATURES = 159 * len(FEATURE_LEADS)
@@ -107,8 +108,25 @@ def _write(writer: ShardWriter, pending: list[_Pending], fs: float) -> None:
                 raise
             results |= dict(zip(batch, found, strict=True))
     for j, p in enumerate(pending):
+        said = amplitude_remark(p.signal, p.scale)
+        if said is not None:
+            writer.remark(p.record_id, said)
         row = p.row | {"quality": results[j].quality, "paced": results[j].paced}
         writer.add(p.signal, p.scale, results[j].rpeaks, results[j].features, row)
+
+
+def amplitude_remark(signal: np.ndarray, scale: np.ndarray) -> str | None:
+    """What to say of (L, T) int16 samples of `scale` mV whose amplitude no ECG has; a wrong unit gives such.
+
+    One lead in the middle tells of nearly every record that there is nothing to say.
+    """
+    middle = len(signal) // 2
+    one = scan(signal[middle : middle + 1])
+    if LEAST_MV <= float(one.high[0] - one.low[0]) * abs(float(scale[middle])) <= MOST_MV:
+        return None
+    rows = scan(signal)
+    said = unlikely_unit((rows.high - rows.low) * np.abs(scale))
+    return None if said is None else f"it has {said}"
 
 
 def _culprit(batch: list[_Pending], fs: float) -> str:
@@ -127,8 +145,9 @@ def physiology(records: list[_Pending], fs: float) -> list[Physiology]:
     zero = np.zeros(x.shape[1])
     for y, p in zip(x, records, strict=True):
         millivolts(p.signal, zero, p.scale, y)
-    peaks = detect_rpeaks(x, fs)
-    features, paced = physio_features(x, fs, peaks, lead=list(FEATURE_LEADS), segment=SEGMENT, return_paced=True)
+    with unit_is_told():
+        peaks = detect_rpeaks(x, fs)
+        features, paced = physio_features(x, fs, peaks, lead=list(FEATURE_LEADS), segment=SEGMENT, return_paced=True)
     return [
         Physiology(peaks.index[k, : peaks.count[k]], features[k], float(peaks.quality[k]), bool(paced[k].any()))
         for k in range(len(records))

@@ -13,23 +13,20 @@ from ..ops._checks import STANDARD_LEADS
 from .extras import pydicom, pyedflib
 from .metadata import folder_name, parse_age, parse_sex
 from .record_table import record_key
-from .sources import FORMATS, bare_row, files_below, folder_of
-from .standard import resample
+from .resample import resample
+from .sources import FORMATS, Searched, bare_row, files_below, folder_of
 from .wfdb_source import FS_RANGE, Record, RecordError
 
 _STANDARD = {lead.casefold(): lead for lead in STANDARD_LEADS}
 _MV = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3, "nv": 1e-6}
 
 
-class _FileSource:
+class _FileSource(Searched):
     """One record per file."""
 
     zero_ends = False
     bare = False
     format = ""
-
-    def __init__(self, path: Path):
-        self.path = path
 
     def settings(self) -> dict[str, Any]:
         return {"format": self.format}
@@ -43,9 +40,6 @@ class _FileSource:
     def close(self) -> None:
         pass
 
-    def remarks(self) -> list[str]:
-        return []
-
     def _library(self) -> Any:
         raise NotImplementedError
 
@@ -54,7 +48,7 @@ class _FileSource:
 
     def records(self) -> Iterator[str]:
         self._library()
-        return map(record_key, files_below(self.path, FORMATS[self.format]))
+        return map(record_key, files_below(self.path, FORMATS[self.format], self._tell))
 
     def read(self, record_id: str) -> tuple[Record, dict[str, Any]]:
         folder = folder_of(self.path)

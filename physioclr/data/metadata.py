@@ -44,13 +44,13 @@ def describe(src: str | os.PathLike[str], record_id: str, comments: list[str]) -
         RecordError: the record's row of a label table is damaged.
         TableError: such a table cannot be used at all.
     """
-    stated = {}
+    stated: dict[str, str] = {}
     for comment in comments:
         key, colon, value = comment.partition(":")
         if colon:
             stated.setdefault(key.strip(" <>").lower(), value.strip())
     mimic, ptb = _MIMIC.search(f"/{record_id}"), _PTB.search(f"/{record_id}")
-    row = {
+    row: dict[str, Any] = {
         "record_id": record_id,
         "source": "mimic_iv_ecg" if mimic else "ptb" if ptb else folder_name(src, record_id),
         "patient_id": mimic[1] if mimic else ptb[1] if ptb else stated.get("subject_id", ""),

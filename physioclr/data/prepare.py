@@ -26,7 +26,7 @@ from .block import FEATURE_LEADS, Done, prepare_block
 from .plan import PreparePlan, lock, make_plan, shard_name, version
 from .recipe import SEGMENT, Describe, Recipe
 from .record_table import RecordTable
-from .report import Report
+from .report import Report, remarks_on
 from .sources import open_source
 from .store import open_store
 from .store_files import MANIFEST
@@ -53,7 +53,7 @@ def prepare(
     follow_links: bool = False,
     format: str | None = None,
     source_fs: float | None = None,
-    unit: str = "mV",
+    unit: str | float = "mV",
     leads: Sequence[str] | None = None,
 ) -> Report:
     """Turn every record of a collection into a store, with its R peaks and physiological features.
@@ -87,7 +87,8 @@ def prepare(
         follow_links: enter links to folders, also to some outside src (WFDB).
         format: wfdb, hdf5, npy, parquet, edf or dicom; by default what src has.
         source_fs, unit, leads: of bare arrays (hdf5, npy, parquet): the sampling rate in Hz where the files do not
-            state it; mV, uV, V or nV; and the names of the leads in their order, by default the standard 12.
+            state it; mV, uV, V or nV, or mV per unit as a number; and the names of the leads in their order, by
+            default the standard 12.
 
     Raises:
         ValueError: src is not a folder or has no records; dest holds something else, or a store begun with other
@@ -99,11 +100,14 @@ def prepare(
     src, dest, fs, jobs = Path(src), Path(dest), check_fs(fs), check_int(jobs, "jobs", 1, 1024)
     part, parts = _check_shard(shard)
     zero_seconds = check_number(zero_seconds, "zero_seconds", 0.0, 3600.0, unit="s")
-    bare = {
-        "source_fs": None if source_fs is None else check_number(source_fs, "source_fs", 50.0, 4000.0, unit="Hz"),
-        "leads": None if leads is None else tuple(leads),
-    }
-    source = open_source(src, format=format, unit=unit, follow_links=follow_links, **bare)
+    source = open_source(
+        src,
+        format=format,
+        source_fs=None if source_fs is None else check_number(source_fs, "source_fs", 50.0, 4000.0, unit="Hz"),
+        unit=unit,
+        leads=None if leads is None else tuple(leads),
+        follow_links=follow_links,
+    )
     source.check()
     try:
         own = table or source.table()
@@ -114,7 +118,10 @@ def prepare(
         n_new = _prepare(plan, part, parts, jobs, progress)
     finally:
         source.close()
-    complete, stored, left_out, resampled, unlabelled, signals = True, 0, 0, 0, Counter(), Counter()
+    complete, stored, left_out, resampled = True, 0, 0, 0
+    unlabelled: Counter[str] = Counter()
+    signals: Counter[str] = Counter()
+    of_records: list[tuple[str, str]] = []
     for k in range(plan.n_blocks):
         finished = finished_shard(dest, shard_name(k))
         complete = complete and finished is not None
@@ -123,11 +130,12 @@ def prepare(
         unlabelled.update(finished.get("unlabelled", {}) if finished else {})
         resampled += finished.get("resampled", 0) if finished else 0
         signals.update(finished.get("left_out", {}) if finished else {})
+        of_records += finished.get("remarks", ()) if finished else ()
     if complete:
         _complete(plan)
     seconds = time.monotonic() - begun
     counts = (plan.n_records, stored, left_out, n_new)
-    said = (dict(unlabelled), plan.remarks, resampled, dict(signals))
+    said = (dict(unlabelled), (*plan.remarks, *remarks_on(of_records)), resampled, dict(signals))
     return Report(dest, *counts, complete, seconds, *said)
 
 
@@ -188,7 +196,7 @@ def _run(plan: PreparePlan, todo: list[int], jobs: int) -> Iterator[Done]:
     context = multiprocessing.get_context("spawn")  # a forked child would inherit threads and locks
     initargs = plan.recipe, os.getpid()
     pool = ProcessPoolExecutor(min(jobs, len(todo)), context, initializer=_start_worker, initargs=initargs)
-    waiting: set[Future] = set()
+    waiting: set[Future[Done]] = set()
     try:
         while True:
             for k in itertools.islice(queue, 2 * jobs - len(waiting)):
@@ -211,6 +219,7 @@ _recipe: Recipe | None = None  # of a worker process
 
 
 def _prepare_block(dest: Path, name: str, records: list[str]) -> Done:
+    assert _recipe is not None  # _start_worker has set it
     return prepare_block(_recipe, dest, name, records)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .labels import CLASSES
 from .metadata import parse_sex
 from .record_table import RecordTable, check_scheme
-from .sources import Source
+from .sources import BareSource, Source
 from .standard import origin, standardise
-from .wfdb_source import RecordError
+from .wfdb_source import RecordError, scan
 from .zeros import mark_zeros
 
 SEGMENT = 5.0  # s
@@ -73,9 +73,13 @@ class Recipe:
             self.table.row_of(record_id) if self.table is not None else {}
         )  # first: the table may state the rate
         stated_fs = row_of_table.get("fs")
-        record, row = self.source.read(record_id, stated_fs) if stated_fs else self.source.read(record_id)
-        record = mark_zeros(record, self.zero_seconds, self.source.zero_ends)
-        signal, scale = standardise(record, self.fs, SEGMENT)
+        if stated_fs:
+            record, row = cast(BareSource, self.source).read(record_id, stated_fs)  # only a table of such has rates
+        else:
+            record, row = self.source.read(record_id)
+        scanned = scan(record.samples, record.baseline) if record.samples.dtype == np.int16 else None
+        marked = mark_zeros(record, self.zero_seconds, self.source.zero_ends, scanned)
+        signal, scale = standardise(marked, self.fs, SEGMENT, scanned if marked is record else None)
         row = merge(row, {k: v for k, v in row_of_table.items() if k != "fs"})
         if self.describe is not None:
             said = self.describe(record_id, dict(row))

@@ -119,8 +119,8 @@ class RecordTable:
                 found[scheme] = None
             elif text not in _BINARY:
                 raise ValueError(f"{column} is {cells[column][:60]!r}; it must be 0, 1 or empty")
-            elif _BINARY[text] and found[scheme] is not None:
-                found[scheme].append(name)
+            elif _BINARY[text] and (of := found[scheme]) is not None:
+                of.append(name)
         for column, scheme in self._codes.items():
             found[scheme] = _codes(column, cells[column])
         entry["labels"] = {scheme: names for scheme, names in found.items() if names is not None}
@@ -137,10 +137,10 @@ class RecordTable:
                 what = f"the column {column!r} has {len(names)} different labels: free text, not a list of classes"
                 raise TableError(f"{self.path}: {what}. Name the columns of labels (label_columns)")
             classes[scheme] = tuple(sorted(names))
-        for scheme, names in classes.items():
+        for scheme, chosen in classes.items():
             own = CLASSES.get(scheme)
             if own is not None:
-                other = [n for n in names if n not in own]
+                other = [n for n in chosen if n not in own]
                 if other:
                     raise TableError(f"{self.path}: {other[0]!r} is no class of {scheme!r}, a scheme of the library")
                 classes[scheme] = own

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .store_writer import finished_shard
+
+NAMED = 10  # records with a remark, or places passed over, that a report names
+
+
+def remarks_on(said: Sequence[tuple[str, str]]) -> list[str]:
+    """Lines on records, or on places, of which there may be many: (name, what there is to say)."""
+    lines = [f"{name}: {text}" for name, text in said[:NAMED]]
+    return lines + ([f"and {len(said) - NAMED} others like these"] if len(said) > NAMED else [])
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,8 @@ class Report:
         unlabelled: scheme -> records stored whose source uses the scheme and says nothing of them: an unknown or empty
             diagnosis, a record of PTB-XL without a diagnostic superclass, an empty cell. They are not labelled, not
             "negative of every class".
-        remarks: what else there is to say of the source and the table, one sentence each.
+        remarks: what else there is to say, a line each: of the source and the table, of places that were passed over
+            (links, a second copy), of records stored whose amplitude no ECG has, as with a wrong unit.
         n_resampled: records stored of which a lead was recorded at another rate than the store's (table: `own_fs`).
         signals_left_out: signals that are not voltages, with the number of records stored without them (`left_out`).
     """

@@ -26,7 +26,7 @@ def resample(x: np.ndarray, fs_in: float, fs_out: float) -> np.ndarray:
     gaps = missing.any()
     if gaps:
         x = x.copy()
-        t = np.arange(length)
+        t: np.ndarray = np.arange(length)
         for lead, gap in zip(x, missing, strict=True):
             lead[gap] = np.interp(t[gap], t[~gap], lead[~gap]) if not gap.all() else 0.0
     up, down = ratio.numerator, ratio.denominator

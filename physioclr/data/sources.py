@@ -6,18 +6,36 @@ processes, so it holds settings, no open files. What is wrong with a record is a
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from . import ptbxl
 from .metadata import describe
+from .report import remarks_on
 from .tables import read_table
+from .wfdb_find import PassedOver, enter_link, not_listed
 from .wfdb_source import Record, find_records, read_record
 
 UNITS = {"mV": 1.0, "uV": 1e-3, "V": 1e3, "nV": 1e-6}  # mV per unit
+
+
+def mv_per_unit(unit: str | float, what: str = "unit") -> float:
+    """Of bare arrays: of a unit by name, or as many mV as a number, or its text, says.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(unit, str) and unit in UNITS:
+        return UNITS[unit]
+    try:
+        mv = float(unit)
+    except (TypeError, ValueError):
+        mv = 0.0
+    if not 1e-10 <= mv <= 1e3:
+        raise ValueError(f"{what} is {unit!r}; it must be one of {', '.join(UNITS)}, or mV per unit, 1e-10 to 1000")
+    return mv
 
 
 class Source(Protocol):
@@ -47,15 +65,37 @@ class Source(Protocol):
         """What the report should say of the source, after `check` and after its records were listed."""
 
 
-class WfdbSource:
+class BareSource(Source, Protocol):
+    """One of bare arrays."""
+
+    def read(self, record_id: str, fs: float | None = None) -> tuple[Record, dict[str, Any]]: ...
+
+
+class Searched:
+    """A folder or file that is searched for records, and what the search passed over."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._passed_over: dict[str, str] = {}
+
+    def _tell(self, path: str, reason: str) -> None:
+        self._passed_over[path] = f"passed over: {reason}"
+
+    def remarks(self) -> list[str]:
+        return remarks_on(list(self._passed_over.items()))
+
+
+class WfdbSource(Searched):
     """A tree of WFDB records."""
 
     zero_ends = False
     bare = False
 
     def __init__(self, path: Path, follow_links: bool = False):
-        self.path, self.follow_links = path, follow_links
-        self._absent, self._damage = 0, []
+        super().__init__(path)
+        self.follow_links = follow_links
+        self._absent = 0
+        self._damage: list[str] = []
 
     def records(self) -> Iterator[str]:
         """MIMIC-IV-ECG's own list where the folder has it: its 800,000 records lie in as many folders."""
@@ -67,11 +107,7 @@ class WfdbSource:
                 self._absent = len(listed) - len(here)
                 if here:
                     return iter(here)
-        if not self.follow_links:
-            return find_records(self.path)
-        if "follow_links" not in inspect.signature(find_records).parameters:
-            raise ValueError("follow_links is not supported by this reader")
-        return find_records(self.path, follow_links=True)
+        return find_records(self.path, follow_links=self.follow_links, passed_over=self._tell)
 
     def read(self, record_id: str) -> tuple[Record, dict[str, Any]]:
         record = read_record(os.path.join(self.path, record_id), self.path)
@@ -85,7 +121,7 @@ class WfdbSource:
 
     def remarks(self) -> list[str]:
         absent = [f"record_list.csv names {self._absent} records that are not here"] if self._absent else []
-        return absent + self._damage
+        return absent + self._damage + super().remarks()
 
     def check(self) -> None:
         self._damage = ptbxl.damage_below(self.path)
@@ -117,7 +153,7 @@ def open_source(
     *,
     format: str | None = None,
     source_fs: float | None = None,
-    unit: str = "mV",
+    unit: str | float = "mV",
     leads: tuple[str, ...] | None = None,
     follow_links: bool = False,
 ) -> Source:
@@ -128,8 +164,7 @@ def open_source(
     """
     if format is not None and format not in FORMATS:
         raise ValueError(f"format is {format!r}; it must be one of {', '.join(FORMATS)}")
-    if unit not in UNITS:
-        raise ValueError(f"unit is {unit!r}; it must be one of {', '.join(UNITS)}")
+    mv_per_unit(unit)
     kind = format or _kind(path)
     if kind not in ("hdf5", "npy", "parquet") and (source_fs is not None or leads is not None or unit != "mV"):
         raise ValueError(f"source_fs, unit and leads are for bare arrays; the files of {kind} state them")
@@ -143,6 +178,7 @@ def open_source(
         return device_sources.EdfSource(path) if kind == "edf" else device_sources.DicomSource(path)
     from . import array_sources
 
+    classes: dict[str, Callable[..., Source]]
     classes = {"hdf5": array_sources.Hdf5Source, "npy": array_sources.NpySource, "parquet": array_sources.ParquetSource}
     return classes[kind](path, source_fs, unit, leads)
 
@@ -161,32 +197,34 @@ def _kind(path: Path) -> str:
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in files:
             suffix = os.path.splitext(name)[1].lower()
-            kind = next((k for k, suffixes in FORMATS.items() if suffix in suffixes), None)
-            if kind == "wfdb":
-                return kind
-            if kind and not name.startswith("."):
-                found.add(kind)
+            known = next((k for k, suffixes in FORMATS.items() if suffix in suffixes), None)
+            if known == "wfdb":
+                return known
+            if known and not name.startswith("."):
+                found.add(known)
     found -= {"npy"} if "parquet" in found else set()  # described by it
     if len(found) > 1:
         raise ValueError(f"src is {str(path)!r}, which has files of {' and '.join(sorted(found))}; say which (format)")
     return found.pop() if found else "wfdb"  # whose search says that there is nothing
 
 
-def files_below(path: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Files with one of these suffixes (in any case), as paths relative to a folder, in the order of find_records."""
+def files_below(path: Path, suffixes: tuple[str, ...], passed_over: PassedOver) -> list[str]:
+    """Files with one of these suffixes (in any case), as paths relative to a folder, in the order of find_records.
+
+    Links to folders are not entered; those that lead out of `path` are told to `passed_over`.
+    """
     if path.is_file():
         return [path.name]
     if not path.is_dir():
         raise ValueError(f"src is {str(path)!r}; it must be a folder or a file")
-    found = []
-
-    def fail(e: OSError) -> None:
-        raise ValueError(f"the folder {e.filename} cannot be listed: {e.strerror}") from e
-
-    for folder, folders, names in os.walk(path, onerror=fail):
+    found, base = [], os.path.realpath(path)
+    for folder, folders, names in os.walk(path, onerror=not_listed):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         below = Path(folder).relative_to(path).as_posix()
         prefix = "" if below == "." else f"{below}/"
+        for name in folders:
+            if os.path.islink(os.path.join(folder, name)):
+                enter_link(base, folder, name, prefix, False, passed_over)
         found += [prefix + n for n in sorted(names) if n.lower().endswith(suffixes) and not n.startswith(".")]
     return found
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..ops._checks import STANDARD_LEADS
 from .resample import resample
-from .wfdb_source import MISSING_INT16, RESOLUTIONS, Record, RecordError
+from .wfdb_source import MISSING_INT16, RESOLUTIONS, Record, RecordError, Rows, scan
 
 _FULL_SCALE = 32767
 _NAMED = 16  # signals left out that the table names
@@ -14,7 +16,9 @@ _UNIT = 1e-3  # mV per unit of a signal that had to be computed anew, unless its
 _LIMB = np.array([[1, 0], [0, 1], [-1, 1], [-0.5, -0.5], [1, -0.5], [-0.5, 1]])  # each limb lead of I and II
 
 
-def standardise(record: Record, fs: float, min_seconds: float = 5.0) -> tuple[np.ndarray, np.ndarray]:
+def standardise(
+    record: Record, fs: float, min_seconds: float = 5.0, scanned: Rows | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The 12 standard leads at `fs`.
 
     int16 samples that need no resampling keep their values (less the baseline) and their resolution, so that nothing is
@@ -22,6 +26,8 @@ def standardise(record: Record, fs: float, min_seconds: float = 5.0) -> tuple[np
     Leads are found by name, in any case. Where limb leads are absent, III, aVR, aVL and aVF follow from I and II
     (Einthoven: III = II - I; Goldberger: aVR = -(I + II) / 2, aVL = I - II / 2, aVF = II - I / 2), and these, where
     they are absent, from two others.
+
+    scanned: `scan` of the record, if there is one.
 
     Returns:
         (12, T) int16, -32768 where a sample is missing, and (12,) float32 mV per unit.
@@ -39,21 +45,23 @@ def standardise(record: Record, fs: float, min_seconds: float = 5.0) -> tuple[np
             raise RecordError(f"lead {record.leads[i]} is not in volts")
         if not RESOLUTIONS[0] <= abs(record.scale[i]) <= RESOLUTIONS[1]:
             raise RecordError(f"lead {record.leads[i]} has {record.scale[i]:.3g} mV per unit, which cannot be meant")
-    samples = record.samples[used]
-    present = samples != MISSING_INT16 if samples.dtype == np.int16 else np.isfinite(samples)
-    low, high = _range(samples, present)
-    if not present.any():
+    samples = record.samples if used == [*range(len(record.samples))] else record.samples[used]
+    low, high = _range(samples) if scanned is None else (scanned.low[used], scanned.high[used])
+    if not (high >= low).any():
         raise RecordError("every sample of the standard leads is missing")
     if not (high > low).any():
         raise RecordError("every standard lead is flat")
     scale, baseline = record.scale[used], record.baseline[used]
     if samples.dtype == np.int16 and record.fs == fs and not derived:
-        lossless = _shift(samples, present, baseline, low, high)
+        lossless = _shift(samples, baseline, low, high)
         if lossless is not None:
             return lossless, scale.astype(np.float32)
     x = np.subtract(samples, baseline[:, None], dtype=np.float32)
     x *= scale[:, None].astype(np.float32)
-    x[~present] = np.nan
+    if samples.dtype == np.int16:
+        x[samples == MISSING_INT16] = np.nan
+    else:
+        x[~np.isfinite(x)] = np.nan
     if record.fs != fs:
         x = resample(x, record.fs, fs)
     return _quantise(_derive(x, rows) if derived else x)
@@ -65,7 +73,7 @@ def origin(record: Record, fs: float) -> dict[str, str]:
     own_fs: the sampling rate in Hz at which the standard leads were recorded where that is not `fs`, as "257", or by
     lead where they differ ("V5 125|V6 125"). left_out: its signals that are not voltages, as "ABP (mmHg)|Resp (Ohm)".
     """
-    cells = {}
+    cells: dict[str, str] = {}
     if record.fs != fs or any(rate != fs for rate in record.own_fs):
         rates = record.own_fs or (record.fs,) * len(record.leads)
         own = {
@@ -82,14 +90,13 @@ def origin(record: Record, fs: float) -> dict[str, str]:
     return cells
 
 
-def _range(x: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest present sample per lead; (0, 0) for a lead without any."""
-    if present.all():
-        return x.min(axis=1), x.max(axis=1)
-    some = present.any(axis=1)
-    top = np.inf if x.dtype.kind == "f" else _FULL_SCALE
-    low = np.where(some, np.where(present, x, top).min(axis=1), 0)
-    return low, np.where(some, np.where(present, x, -top).max(axis=1), 0)
+def _range(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest present sample per lead; the smallest is the larger for a lead without any."""
+    if x.dtype == np.int16:
+        rows = scan(x)
+        return rows.low, rows.high
+    present = np.isfinite(x)
+    return np.where(present, x, np.inf).min(axis=1), np.where(present, x, -np.inf).max(axis=1)
 
 
 def _digits(seconds: float, least: float) -> str:
@@ -143,14 +150,17 @@ def standard_leads(x: np.ndarray, leads: list[str]) -> np.ndarray:
     return _derive(x[[row for row in rows if row is not None]], rows)
 
 
-def _shift(samples: np.ndarray, present: np.ndarray, baseline: np.ndarray, low, high) -> np.ndarray | None:
+def _shift(samples: np.ndarray, baseline: np.ndarray, low: Any, high: Any) -> np.ndarray | None:
     """samples - baseline as int16, or None where that does not fit."""
     if not baseline.any():
         return samples
+    some = high >= low
+    low, high = np.where(some, low, baseline), np.where(some, high, baseline)
     if (baseline != np.rint(baseline)).any() or (low - baseline < -_FULL_SCALE).any():
         return None
     if (high - baseline > _FULL_SCALE).any():
         return None
+    present = samples != MISSING_INT16
     return np.where(present, samples - baseline[:, None].astype(np.int32), MISSING_INT16).astype(np.int16)
 
 

@@ -34,13 +34,13 @@ from .store_files import (
 MISSING = np.int16(-32768)  # a sample that was not recorded, as in WFDB format 16
 
 
-class Columns(Mapping):
+class Columns(Mapping[str, np.ndarray]):
     """A read-only dict of NumPy columns, each memory-mapped when it is first asked for.
 
     columns: name -> dtype (as store_files.DTYPES has it) and shape, which the file must have.
     """
 
-    def __init__(self, folder: Path, columns: dict[str, tuple[str, tuple[int, ...]]], what: str):
+    def __init__(self, folder: Path, columns: Mapping[str, tuple[str, tuple[int, ...]]], what: str):
         self._folder, self._columns, self._what = folder, columns, what
         self._open: dict[str, np.ndarray] = {}
 
@@ -58,7 +58,7 @@ class Columns(Mapping):
         return len(self._columns)
 
 
-class Labels(Mapping):
+class Labels(Mapping[str, tuple[tuple[str, ...], np.ndarray]]):
     """scheme -> (class names, (N, C) uint8 multi-hot array)."""
 
     def __init__(self, folder: Path, classes: dict[str, list[str]], n_records: int):
@@ -100,6 +100,16 @@ class Store:
         feature_leads, segment: leads whose features lie side by side in `features`, and the segment's length in s.
     """
 
+    path: Path
+    manifest: dict[str, Any]
+    fs: float
+    segment: float
+    leads: tuple[str, ...]
+    feature_leads: tuple[str, ...]
+    table: Columns
+    labels: Labels
+    labelled: Columns
+
     OPEN_FILES = 128  # memory maps of shards held at once, each an open file: well below the usual limit of 1,024
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -120,7 +130,8 @@ class Store:
         )
         self.labels = Labels(self.path / "labels", m["labels"], n)
         self.labelled = Columns(self.path / "labelled", dict.fromkeys(m["labels"], ("|b1", (n,))), "label schemes")
-        place = {c: (DTYPES[c], (n,)) for c in PLACE_COLUMNS} | {"scale": (DTYPES["scale"], (n, 12))}
+        place: dict[str, tuple[str, tuple[int, ...]]] = {c: (DTYPES[c], (n,)) for c in PLACE_COLUMNS}
+        place["scale"] = (DTYPES["scale"], (n, 12))
         self._place = Columns(self.path / "table", place, "columns")
 
     def __len__(self) -> int:
@@ -133,7 +144,7 @@ class Store:
         return {"path": self.path}  # the other process maps the files itself
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])
+        Store.__init__(self, state["path"])
 
     def signal(self, i: int) -> np.ndarray:
         """Record i as stored: (12, T_i) int16, memory-mapped and read-only; -32768 is a missing sample."""

@@ -66,7 +66,7 @@ def _columns(store: Store) -> tuple[dict[str, np.ndarray], list[str]]:
 
 def _value_problems(store: Store, columns: dict[str, np.ndarray]) -> Iterator[str]:
     n = len(store._shards)
-    rules: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
+    rules: dict[str, tuple[Callable[[np.ndarray], Any], str]] = {
         "table/scale.npy": (lambda x: (np.isfinite(x) & (x != 0)).all(axis=1), "finite and not 0"),
         "table/age.npy": (lambda x: np.isnan(x) | ((x >= 0) & (x < 200)), "0 to 200 or NaN"),
         "table/quality.npy": (lambda x: (x >= 0) & (x <= 1), "0 to 1"),

@@ -51,7 +51,7 @@ class ArrayFile:
     def append(self, rows: np.ndarray) -> None:
         block = np.ascontiguousarray(rows, dtype=self.dtype)
         assert block.shape[1:] == self.row_shape, (block.shape, self.row_shape)
-        self._file.write(block.reshape(-1).view(np.uint8))
+        self._file.write(block.reshape(-1).view(np.uint8).data)
         self.rows += len(block)
 
     def close(self) -> dict[str, int]:
@@ -81,6 +81,7 @@ class ShardWriter:
         self._features = ArrayFile(self.folder / "features.npy", "<f4", (n_features,))
         self._records: list[dict[str, Any]] = []
         self._skipped: list[tuple[str, str]] = []
+        self.remarks: list[tuple[str, str]] = []
 
     def add(
         self,
@@ -110,6 +111,10 @@ class ShardWriter:
     def skip(self, record_id: str, reason: str) -> None:
         self._skipped.append((record_id, reason))
 
+    def remark(self, record_id: str, text: str) -> None:
+        """What the report is to say of a record that is stored."""
+        self.remarks.append((record_id, text))
+
     def commit(self, more: Mapping[str, Any] | None = None, replace: bool = False) -> tuple[int, int]:
         """Close the files and rename the folder. How many records it has, and how many were left out.
 
@@ -137,7 +142,7 @@ class ShardWriter:
         shard |= {"classes": {s: sorted(names) for s, names in sorted(classes.items())}, "unlabelled": unlabelled}
         left_out = Counter(name for r in self._records for name in r.get("left_out", "").split("|") if name)
         shard |= {"resampled": sum("own_fs" in r for r in self._records), "left_out": left_out}
-        shard |= {"skipped": self._skipped, "files": files, **(more or {})}
+        shard |= {"skipped": self._skipped, "remarks": self.remarks, "files": files, **(more or {})}
         (self.folder / SHARD_MANIFEST).write_text(json.dumps(shard), encoding="utf-8")
         if replace and self.final.is_dir():
             (self.final.parent / MANIFEST).unlink(missing_ok=True)
@@ -161,13 +166,17 @@ class ShardWriter:
 
 
 def finished_shard(dest: Path, name: str) -> dict[str, Any] | None:
-    """The manifest of a shard that is there whole, otherwise None."""
+    """The manifest of a shard that is there whole, otherwise None.
+
+    Raises:
+        OSError: the system does not let it be read. A shard that is None is made again in its place.
+    """
     try:
         shard = json.loads((dest / name / SHARD_MANIFEST).read_text(encoding="utf-8"))
         if not _is_shard(shard):
             return None
         whole = all((dest / name / f).stat().st_size == e["bytes"] for f, e in shard["files"].items())
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return None
     return shard if whole else None
 
@@ -193,16 +202,22 @@ def _is_shard(m: Any) -> bool:
     return files and pairs and all(isinstance(x, str) for x in texts) and all(map(is_count, counts))
 
 
+def _shard(dest: Path, name: str) -> dict[str, Any]:
+    shard = finished_shard(dest, name)
+    if shard is None:
+        raise ValueError(f"{dest / name} is missing or incomplete: run the same `prepare` again")
+    return shard
+
+
 def index_of(dest: Path, names: list[str], classes: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     """What the manifest says of finished shards: the shards, the counts, and the label schemes with their classes.
 
     classes: of the schemes that are known; those of others are what the shards have, sorted.
     """
-    shards, found, n_skipped = [], {}, 0
+    shards, n_skipped = [], 0
+    found: dict[str, set[str]] = {}
     for name in names:
-        shard = finished_shard(dest, name)
-        if shard is None:
-            raise ValueError(f"{dest / name} is missing or incomplete: run the same `prepare` again")
+        shard = _shard(dest, name)
         n_skipped += len(shard["skipped"])
         files = shard["files"] | {SHARD_MANIFEST: file_entry(dest / name / SHARD_MANIFEST)}
         shards.append({"name": name, "n_records": shard["n_records"], "files": files})
@@ -223,7 +238,7 @@ def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes:
     schemes = index["labels"]
     width = dict.fromkeys(_TEXT, 1)
     for name in names:
-        for column, n in finished_shard(dest, name)["widths"].items():
+        for column, n in _shard(dest, name)["widths"].items():
             width[column] = max(width.get(column, 1), n)
     optional = tuple(c for c in OPTIONAL_COLUMNS if c in width)
     columns = (*TABLE_COLUMNS, *optional, *PLACE_COLUMNS)
@@ -246,7 +261,7 @@ def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes:
         records.writerow([*columns, "dx", *schemes])
         skipped.writerow(["record_id", "reason"])
         for k, name in enumerate(names):
-            skipped.writerows(finished_shard(dest, name)["skipped"])
+            skipped.writerows(_shard(dest, name)["skipped"])
             absent = dict.fromkeys(optional, "") | {"shard": k}
             rows = [absent | r | {"age": np.nan if r["age"] is None else r["age"]} for r in _rows(dest, name)]
             for column, file in table.items():

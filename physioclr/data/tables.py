@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 DELIMITERS = ",;\t|"
 UNKNOWN = frozenset(("", "nan", "na", "n/a", "none", "null", "unknown", "<na>"))  # lower case: no value in this cell
@@ -155,7 +155,7 @@ def _read_parquet(path: Path) -> Table:
     return Table(path, tuple(names), rows)
 
 
-def _is_plain(dtype) -> bool:
+def _is_plain(dtype: Any) -> bool:
     """Numbers, text, dates, and lists of text (codes); not lists of numbers, which are signals."""
     import pyarrow.types as t
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
-from .wfdb_header import NO_FILE, segment_names, without_suffix
+from .wfdb_header import NO_FILE, OF_THE_SYSTEM, segment_names, without_suffix
 
 PassedOver = Callable[[str, str], None]
 
@@ -54,7 +55,7 @@ def _walk(root: Path, follow_links: bool, passed_over: PassedOver) -> Iterator[s
             del folders["records100"]
             passed_over(f"{prefix}records100", "records500 has the same recordings at 500 Hz")
         for name in sorted(folders, reverse=True):
-            if not folders[name] or _enter(base, folder, name, prefix, follow_links, passed_over):
+            if not folders[name] or enter_link(base, folder, name, prefix, follow_links, passed_over):
                 waiting.append(prefix + name)
         yield from _records(folder, prefix, headers, segments, passed_over)
 
@@ -71,19 +72,34 @@ def _list(folder: str) -> tuple[dict[str, bool], list[str]]:
                     headers.append(entry.name)
                 elif _is_folder(entry):
                     folders[entry.name] = entry.is_symlink()
-    except OSError as e:  # to pass over the folder would lose its records without a word
-        raise ValueError(f"the folder {e.filename or folder} cannot be listed: {e.strerror}") from e
+    except OSError as e:
+        not_listed(e)
     return folders, headers
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def not_listed(e: OSError) -> NoReturn:
+    """To pass over a folder would lose its records without a word.
+
+    Raises:
+        ValueError: it cannot be listed.
+        OSError: nor could another one: a failing disk, no memory, too many open files.
+    """
+    if e.errno in OF_THE_SYSTEM:
+        raise e
+    raise ValueError(f"the folder {e.filename} cannot be listed: {e.strerror}") from e
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Of a link: whether it leads to a folder. One that leads in a circle does not."""
     try:
         return entry.is_dir()
-    except OSError:
+    except OSError as e:
+        if e.errno in OF_THE_SYSTEM:
+            raise
         return False
 
 
-def _enter(base: str, folder: str, name: str, prefix: str, follow_links: bool, passed_over: PassedOver) -> bool:
+def enter_link(base: str, folder: str, name: str, prefix: str, follow_links: bool, passed_over: PassedOver) -> bool:
     """Whether to enter a folder that is a link."""
     target = os.path.realpath(os.path.join(folder, name))
     within = target == base or target.startswith(os.path.join(base, ""))

@@ -10,7 +10,7 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .wfdb_header import MAX_SAMPLES, UNSTATED_SAMPLES, Header, RecordError, Sig
 from .wfdb_mat import read_matrix
 
 MISSING_INT16 = -32768
-PIECE = 1 << 19  # samples read and decoded at a time
+PIECE = 1 << 24  # samples read in one call: some milliseconds
 
 
 class Format(NamedTuple):
@@ -84,11 +84,14 @@ def missing_code(code: int) -> int | None:
     return -(1 << FLAC_BITS[code] - 1) if code in FLAC_BITS else FORMATS[code].missing
 
 
+SignalRows = Sequence[np.ndarray] | np.ndarray  # (samples,) of each signal
+
+
 class SignalFile(NamedTuple):
     """What was read of one file."""
 
     frames: int  # those of the record
-    rows: Sequence[np.ndarray]  # (samples,) of each signal wanted: int16 with -32768 for missing, or float with NaN
+    rows: SignalRows  # of the signals wanted: int16 with -32768 for missing, or float with NaN
 
 
 def _open(header: Header, name: str) -> int:
@@ -161,11 +164,10 @@ def _from_frames(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], 
     read = min(frames + beyond, held)
     starts = [0, *itertools.accumulate(counts)]
     columns = tuple((starts[i], counts[i]) for i in wanted)
-    if offset:
-        f.seek(offset)
     if form.decode is None:
-        rows = _native(f, signals[0], per_frame, read, columns)
+        rows: SignalRows = _native(f, signals[0], per_frame, read, columns)
     else:
+        f.seek(offset)
         rows = _by_numpy(f, signals, wanted, per_frame, read, columns)
     if beyond:
         rows = [_skewed(row, signals[i], frames) for i, row in zip(wanted, rows, strict=True)]
@@ -179,29 +181,25 @@ def check_held(name: str, held: int, frames: int) -> int:
     return frames or held
 
 
-def _read(f: BinaryIO, name: str, n_bytes: int, buffer: np.ndarray | None = None) -> np.ndarray:
-    """The next bytes of a file that has them; into a buffer, if there is one."""
-    raw = np.empty(n_bytes, np.uint8) if buffer is None else buffer[:n_bytes]
-    view, got = memoryview(raw), 0
-    while got < n_bytes:
+def _read(f: Any, name: str, raw: np.ndarray) -> None:
+    """The next bytes of a file that has them, into raw."""
+    view, got = memoryview(raw.data), 0
+    while got < len(raw):
         n = f.readinto(view[got:])
         if not n:  # it shrank while it was read
-            raise RecordError(f"{name} is truncated: {n_bytes - got} of its bytes are gone")
+            raise RecordError(f"{name} is truncated: {len(raw) - got} of its bytes are gone")
         got += n
-    return raw
 
 
 def _native(
     f: BinaryIO, signal: Signal, per_frame: int, frames: int, columns: tuple[tuple[int, int], ...]
-) -> Sequence[np.ndarray]:
-    """By the native kernel, in pieces that stay in the cache between reading and decoding."""
-    form, rows = FORMATS[signal.code], _Columns(columns, frames)
+) -> SignalRows:
+    """By the native kernel, which also reads; in turns, so that Ctrl-C need not wait for a long file."""
+    rows, form = _Columns(columns, frames), FORMATS[signal.code]
     step = max(PIECE // per_frame & ~1, 2)  # even: a piece of format 212 begins with a byte
-    buffer = np.empty(form.n_bytes(min(step, frames) * per_frame), np.uint8)
     for first in range(0, frames, step):
-        n = min(step, frames - first)
-        raw = _read(f, signal.file, form.n_bytes(n * per_frame), buffer)
-        rows.fill(raw, signal.code, per_frame, first, n)
+        offset = signal.offset + form.n_bytes(first * per_frame)
+        rows.read(f.fileno(), signal, offset, per_frame, first, min(step, frames - first))
     return rows.split()
 
 
@@ -217,7 +215,18 @@ class _Columns:
         where, columns, out = raw.ctypes.data, self.table.ctypes.data, self.out.ctypes.data
         _core.wfdb_frames(where, code, per_frame, n, columns, len(self.table), out, first, self.frames)
 
-    def split(self) -> Sequence[np.ndarray]:
+    def read(self, file: int, signal: Signal, offset: int, per_frame: int, first: int, n: int) -> None:
+        """The same from a file, whose descriptor this is."""
+        columns, out = self.table.ctypes.data, self.out.ctypes.data
+        rest = _core.wfdb_read(
+            file, offset, signal.code, per_frame, n, columns, len(self.table), out, first, self.frames
+        )
+        if rest < 0:
+            raise OSError(-rest, os.strerror(-rest), signal.file)
+        if rest:  # it shrank while it was read
+            raise RecordError(f"{signal.file} is truncated: {rest} of its bytes are gone")
+
+    def split(self) -> SignalRows:
         """Each signal's samples; (signals, samples) where all have as many."""
         counts = [count for _, count in self.columns]
         if len(set(counts)) == 1:
@@ -238,18 +247,19 @@ def _by_numpy(
     per_frame: int,
     frames: int,
     columns: tuple[tuple[int, int], ...],
-) -> Sequence[np.ndarray]:
+) -> SignalRows:
     form = FORMATS[signals[0].code]
     n_bytes = form.n_bytes(frames * per_frame)
     raw = np.zeros(-(-n_bytes // form.group_bytes) * form.group_bytes, np.uint8)
-    _read(f, signals[0].file, n_bytes, raw)
+    _read(f, signals[0].file, raw[:n_bytes])
+    assert form.decode is not None
     x = form.decode(raw)
     if x.dtype == np.int16:
         if form.missing != MISSING_INT16:
             x[x == form.missing] = MISSING_INT16
-        rows = _Columns(columns, frames)
-        rows.fill(x, 16, per_frame, 0, frames)
-        return rows.split()
+        found = _Columns(columns, frames)
+        found.fill(x, 16, per_frame, 0, frames)
+        return found.split()
     table = x[: frames * per_frame].reshape(frames, per_frame)
     rows = [table[:, start : start + count].reshape(-1) for start, count in columns]
     if form.missing is None:  # differences
@@ -329,7 +339,7 @@ def _from_flac(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], fr
     return SignalFile(frames, [_skewed(row, signals[i], frames) for i, row in zip(wanted, rows, strict=True)])
 
 
-def _flac_blocks(stream: object, limit: int, dtype: str) -> np.ndarray:
+def _flac_blocks(stream: Any, limit: int, dtype: str) -> np.ndarray:
     """Up to `limit` samples of each channel. By blocks: the stream's own length may be a lie, and memory with it."""
     blocks = []
     while limit > 0:

@@ -91,7 +91,7 @@ def own_fault(e: OSError) -> bool:
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-_OF_THE_SYSTEM = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+OF_THE_SYSTEM = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no file's own fault, whichever it is
 
 
 def open_file(path: str) -> int:
@@ -349,7 +349,7 @@ def segment_names(path: str) -> list[str]:
             )
         return [s.name for s in read_header(path).segments] if b"/" in first else []
     except OSError as e:
-        if e.errno in _OF_THE_SYSTEM:  # a list lost now would make patients of the segments
+        if e.errno in OF_THE_SYSTEM:  # a list lost now would make patients of the segments
             raise
         return []
     except (RecordError, IndexError, StopIteration):

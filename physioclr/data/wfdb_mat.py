@@ -25,11 +25,11 @@ class _Damaged(Exception):
 
 
 class _Shape(NamedTuple):
-    """How the numbers lie: column by column, `count` of them wanted."""
+    """How the numbers lie: column by column, the first `wanted` of them."""
 
     rows: int
     columns: int
-    count: int
+    wanted: int
 
 
 def read_matrix(f: BinaryIO, name: str, n: int, frames: int) -> np.ndarray:
@@ -76,7 +76,7 @@ def _shape(name: str, rows: int, columns: int, n: int, frames: int) -> _Shape:
 def _frames(numbers: np.ndarray, shape: _Shape, n: int) -> np.ndarray:
     if shape.rows == n:
         return numbers[: len(numbers) // n * n].reshape(-1, n)
-    if len(numbers) < shape.count:
+    if len(numbers) < shape.wanted:
         raise _Damaged("it is truncated")
     return numbers.reshape(n, -1).T
 
@@ -99,7 +99,7 @@ def _level_4(f: BinaryIO, head: bytes, name: str, n: int, frames: int) -> np.nda
             if imaginary:
                 raise RecordError(f"the matrix in {name} holds complex numbers")
             shape = _shape(name, rows, columns, n, frames)
-            raw = f.read(shape.count * dtype.itemsize)
+            raw = f.read(shape.wanted * dtype.itemsize)
             return _frames(np.frombuffer(raw, dtype, len(raw) // dtype.itemsize), shape, n)
         f.seek(max(rows, 0) * max(columns, 0) * dtype.itemsize * (2 if imaginary else 1), 1)
         head = f.read(20)
@@ -181,14 +181,14 @@ def _array(element: _Plain, order: str, tagged: bool, name: str, n: int, frames:
     if len(dims) != 2:
         raise RecordError(f"the matrix in {name} has shape {tuple(dims.tolist())}, the header has {n} signals")
     shape = _shape(name, int(dims[0]), int(dims[1]), n, frames)
-    if tagged and shape.count > UNSTATED_SAMPLES:
-        raise RecordError(f"the compressed matrix in {name} has {shape.count} numbers; it may have {UNSTATED_SAMPLES}")
+    if tagged and shape.wanted > UNSTATED_SAMPLES:
+        raise RecordError(f"the compressed matrix in {name} has {shape.wanted} numbers; it may have {UNSTATED_SAMPLES}")
     kind, _, n_bytes, small = _tag(element, order)
     if kind not in _LEVEL_5:
         raise _Damaged(f"its numbers are of type {kind}")
     dtype = np.dtype(order + _LEVEL_5[kind])
-    raw = small[:n_bytes] if small else element.read(min(n_bytes, shape.count * dtype.itemsize))
-    return _frames(np.frombuffer(raw, dtype, min(len(raw) // dtype.itemsize, shape.count)), shape, n)
+    raw = small[:n_bytes] if small else element.read(min(n_bytes, shape.wanted * dtype.itemsize))
+    return _frames(np.frombuffer(raw, dtype, min(len(raw) // dtype.itemsize, shape.wanted)), shape, n)
 
 
 def _tag(element: _Plain, order: str) -> tuple[int, int, int, bytes]:

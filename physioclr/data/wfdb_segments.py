@@ -55,7 +55,7 @@ def read_segments(header: Header, root: str | os.PathLike[str] | None) -> Record
     check_size(len(keys), frames * per_frame)
     if frames > MAX_EMPTY and frames > 100 * sum(p.frames for p in pieces):
         raise RecordError(f"it has {frames} samples per signal, of which less than 1 % are in its segments")
-    units = {}
+    units: dict[Key, set[tuple[float, float]]] = {}
     for key, s in uses:
         units.setdefault(key, set()).add((check_resolution(s), s.baseline))
     exact = all(len(u) == 1 for u in units.values()) and all(_is_int16(s, per_frame) for _, s in uses)
@@ -77,10 +77,12 @@ def _pieces(header: Header, root: str | os.PathLike[str]) -> tuple[list[_Piece],
     pieces: list[_Piece] = []
     layout: dict[Key, bool] = {}  # whether in volts
     seen: dict[Key, bool] = {}
-    comments, left_out = dict.fromkeys(header.comments), {}
+    comments = dict.fromkeys(header.comments)
+    left_out: dict[str, None] = {}
     start = 0
     for k, segment in enumerate(header.segments):
         if segment.name == NO_FILE:
+            assert segment.n_samples is not None  # the header's reader sees to it
             start += segment.n_samples
             continue
         own = _segment_header(header, segment.name, root)

@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import _core
 from .wfdb_find import find_records
-from .wfdb_formats import MISSING_INT16, read_signal_file
+from .wfdb_formats import MISSING_INT16, SignalRows, read_signal_file
 from .wfdb_header import FS_RANGE, MAX_SAMPLES, NO_FILE, Header, RecordError, Segment, Signal, read_header
 
 __all__ = [
@@ -84,8 +84,30 @@ def millivolts(
     if mv is None:
         mv = np.empty(x.shape, np.float32)
     assert mv.shape == x.shape and mv.dtype == np.float32 and mv.flags.c_contiguous
-    _core.wfdb_millivolts(x.ctypes.data, *x.shape, baseline.ctypes.data, scale.ctypes.data, mv.ctypes.data)
+    _core.wfdb_millivolts(
+        x.ctypes.data, x.shape[0], x.shape[1], baseline.ctypes.data, scale.ctypes.data, mv.ctypes.data
+    )
     return mv
+
+
+class Rows(NamedTuple):
+    """What int16 samples are, row by row: (L,) int64 each."""
+
+    low: np.ndarray  # the smallest that is not missing; 32767 where all are
+    high: np.ndarray  # the largest; -32768 where all are missing
+    missing: np.ndarray  # how many are
+    zeros: np.ndarray  # how many are at the baseline
+
+
+def scan(samples: np.ndarray, baseline: np.ndarray | None = None) -> Rows:
+    """In one pass over (L, T) int16; a baseline that is no whole number of 16 bits is that of no sample."""
+    x = np.ascontiguousarray(samples)
+    assert x.dtype == np.int16 and x.ndim == 2
+    at = [0] * len(x) if baseline is None else baseline.tolist()
+    zero = np.array([int(v) if v == v // 1 and abs(v) <= 32767 else 1 << 20 for v in at], np.int64)
+    out = np.empty((len(x), 4), np.int64)
+    _core.wfdb_scan(x.ctypes.data, *x.shape, zero.ctypes.data, out.ctypes.data)
+    return Rows(*out.T)
 
 
 def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Record:
@@ -107,8 +129,7 @@ def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | Non
 
         return read_segments(header, root)
     signals = header.signals
-    volts = [s.is_voltage for s in signals]
-    leads = [i for i, voltage in enumerate(volts) if voltage]
+    leads = [i for i, s in enumerate(signals) if s.is_voltage]
     if not leads:
         raise RecordError(f"it has no signal in volts: {', '.join(map(described, signals[:16]))}")
     used = [signals[i] for i in leads]
@@ -119,7 +140,7 @@ def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | Non
     if isinstance(rows, np.ndarray) and rows.dtype == np.int16:  # of one file, and all at one rate
         samples = rows
     elif all(row.dtype == np.int16 and len(row) == frames * per_frame for row in rows):
-        samples = np.stack(rows)
+        samples = np.stack(list(rows))
     else:
         check_size(len(used), frames * per_frame)
         samples = np.empty((len(used), frames * per_frame), np.float32)
@@ -131,7 +152,7 @@ def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | Non
     return Record(samples, scale, baseline, fs, [s.name for s in used], header.comments, own_fs, left_out)
 
 
-def read_signals(header: Header, wanted: Sequence[int], frames: int = 0) -> tuple[int, Sequence[np.ndarray]]:
+def read_signals(header: Header, wanted: Sequence[int], frames: int = 0) -> tuple[int, SignalRows]:
     """Frames, and the samples of the signals wanted, each at its own rate: int16 with -32768 for missing, or floats.
 
     Args:

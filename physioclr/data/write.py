@@ -18,8 +18,8 @@ from .labels import CLASSES
 from .plan import BLOCK_SIZES, lock, shard_name, version
 from .recipe import SEGMENT, check_row, merge
 from .record_table import check_scheme
-from .report import Report
-from .sources import UNITS, bare_row
+from .report import Report, remarks_on
+from .sources import bare_row, mv_per_unit
 from .standard import origin, standardise
 from .store_writer import ShardWriter, write_index
 from .wfdb_source import RecordError
@@ -46,8 +46,9 @@ def write_store(
         records: an iterable, gone through once, of (array, fs, metadata). array: (leads, samples), anything that
             np.asarray takes; NaN, Inf and the int16 -32768 are missing. fs: its sampling rate, Hz. metadata: None, or
             any of record_id (default: its number, six digits), leads (default: the standard 12, in their order), unit
-            ("mV"; "uV", "V", "nV"), source (default: the folder's name), patient_id, age, sex, fold, split, dx (list
-            of codes) and labels: {scheme: classes that apply, or {class: 0 or 1}, or None: not labelled}.
+            ("mV"; "uV", "V", "nV", or mV per unit as a number), source (default: the folder's name), patient_id, age,
+            sex, fold, split, dx (list of codes) and labels: {scheme: classes that apply, or {class: 0 or 1}, or None:
+            not labelled}.
         fs: sampling rate of the store, Hz; records of other rates are resampled.
         zero_seconds: as of `prepare`.
         classes: {scheme: its classes in their order}, where a class may have no record; by default those that occur,
@@ -89,6 +90,7 @@ class _Writer:
         self._names: list[str] = []
         self._shard: ShardWriter | None = None
         self._pending: list[_Pending] = []
+        self._remarks: list[tuple[str, str]] = []
         self._in_shard = self._bytes = self._resampled = 0
 
     def add(self, item: Any) -> None:
@@ -113,8 +115,7 @@ class _Writer:
         row = {k: v for k, v in said.items() if k not in ("record_id", "leads", "unit")}
         row = merge(bare_row(self.dest.name, record_id), check_row(row, who, self.classes))
         leads, unit = tuple(map(str, said.get("leads") or STANDARD_LEADS)), said.get("unit", "mV")
-        if unit not in UNITS:
-            raise ValueError(f"the unit of {who} is {unit!r}; it must be one of {', '.join(UNITS)}")
+        mv_per_unit(unit, f"the unit of {who}")
         try:
             rate = check_fs(rate)
         except (TypeError, ValueError) as e:
@@ -145,12 +146,15 @@ class _Writer:
             self._commit()
 
     def _flush(self) -> None:
+        assert self._shard is not None
         _write(self._shard, self._pending, self.fs)
         self._pending, self._bytes = [], 0
 
     def _commit(self) -> None:
         self._flush()
+        assert self._shard is not None
         kept, left_out = self._shard.commit()
+        self._remarks += self._shard.remarks
         self.kept, self.left_out = self.kept + kept, self.left_out + left_out
         self._shard, self._in_shard = None, 0
         if self.progress:
@@ -165,7 +169,8 @@ class _Writer:
         write_index(self.dest, self._names, settings, self.classes)
         seconds = time.monotonic() - begun
         counts = (self.n, self.kept, self.left_out, self.n)
-        return Report(self.dest, *counts, True, seconds, self.unlabelled, n_resampled=self._resampled)
+        said = (self.unlabelled, tuple(remarks_on(self._remarks)), self._resampled)
+        return Report(self.dest, *counts, True, seconds, *said)
 
     def discard(self) -> None:
         if self._shard is not None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..ops._checks import STANDARD_LEADS, check_fs
-from .wfdb_source import MISSING_INT16, Record
+from .wfdb_source import MISSING_INT16, Record, Rows
 
 ZERO_SECONDS = 0.2  # an ECG with noise in its last bit leaves 0 sooner, on one of its leads at least
 
 
-def zeros_as_missing(ecg: Any, fs: float, *, seconds: float = ZERO_SECONDS) -> np.ndarray:
+def zeros_as_missing(ecg: npt.ArrayLike, fs: float, *, seconds: float = ZERO_SECONDS) -> np.ndarray:
     """A copy in which stretches of exact zeros over all leads are NaN, as `prepare` has them in a store.
 
     The rule: where every lead is exactly 0 for at least `seconds` on end, nothing was recorded (a zero-padded end, a
@@ -62,10 +62,11 @@ def zero_stretches(zero: np.ndarray, fs: float, seconds: float, ends: bool = Fal
     return gap
 
 
-def mark_zeros(record: Record, seconds: float, ends: bool = False) -> Record:
+def mark_zeros(record: Record, seconds: float, ends: bool = False, scanned: Rows | None = None) -> Record:
     """The record with its zero stretches missing; 0 is 0 mV, the sample that its header states as baseline.
 
     "All leads" are the standard leads that it has: a pressure or an acceleration beside them may go on.
+    scanned: its samples are int16, and this is what they are.
     """
     if not seconds:
         return record
@@ -73,8 +74,10 @@ def mark_zeros(record: Record, seconds: float, ends: bool = False) -> Record:
     if not rows or not samples.shape[1]:
         return record
     least = 1 if ends else seconds * record.fs - 1e-9
+    if scanned is not None and scanned.zeros[rows].min() < least:  # as of nearly every record
+        return record
     zero = np.ones((1, samples.shape[1]), bool)
-    for row in rows:  # a few leads tell of nearly every record
+    for row in rows:  # a few leads tell of most
         zero[0] &= _equals(samples[row], record.baseline[row])
         if np.count_nonzero(zero) < least:
             return record
@@ -82,7 +85,7 @@ def mark_zeros(record: Record, seconds: float, ends: bool = False) -> Record:
     if gap is None:
         return record
     samples = np.array(samples)
-    samples[np.ix_(rows, gap)] = MISSING_INT16 if samples.dtype == np.int16 else np.nan
+    samples[np.ix_(np.array(rows), gap)] = MISSING_INT16 if samples.dtype == np.int16 else np.nan
     return record._replace(samples=samples)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from ..ops._types import RPeaks
 from ..ops.augment import _augment_rows, augment, view_seed
 from ..ops.augment.plan import Augment
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import DTypeLike
+
+    from ..ops._types import Peaks, Values
 
 
 class Augmentation(nn.Module):
@@ -25,6 +31,12 @@ class Augmentation(nn.Module):
         seed: from 0 to 2^63 - 1.
         views: how many views `forward` makes; with more than one, everything it returns has a first axis of views.
     """
+
+    plan: Augment
+    fs: float
+    seed: int
+    views: int
+    seeds: list[int]
 
     def __init__(self, plan: Augment, fs: float, *, seed: int = 0, views: int = 1):
         super().__init__()
@@ -49,8 +61,12 @@ class Augmentation(nn.Module):
         return seeds if self.views > 1 else seeds[0]
 
     def forward(
-        self, ecg: Tensor, rpeaks: Any = None, sample_id: Tensor | None = None, scale: Any = None
-    ) -> tuple[Tensor, RPeaks | None]:
+        self,
+        ecg: Tensor,
+        rpeaks: Peaks | None = None,
+        sample_id: Tensor | None = None,
+        scale: Values | None = None,
+    ) -> tuple[Tensor, RPeaks[Tensor] | None]:
         """As `physioclr.augment`; in evaluation mode with an empty plan, so that dtype and shape stay the same."""
         plan = self.plan if self.training else Augment()
         return augment(ecg, plan, fs=self.fs, seed=self._seeds(), sample_id=sample_id, rpeaks=rpeaks, scale=scale)
@@ -61,11 +77,11 @@ class Augmentation(nn.Module):
         rows: Tensor,
         starts: Tensor,
         length: int,
-        rpeaks: Any = None,
+        rpeaks: Peaks | None = None,
         sample_id: Tensor | None = None,
-        scale: Any = None,
-        dtype: Any = None,
-    ) -> tuple[Tensor, RPeaks | None]:
+        scale: Values | None = None,
+        dtype: torch.dtype | DTypeLike | None = None,
+    ) -> tuple[Tensor, RPeaks[Tensor] | None]:
         """As `forward` of the batch signals[rows[b], :, starts[b] : starts[b] + length], read where it lies.
 
         For int16 records (N, L, T) that stay in device memory: read, dequantised and augmented without a batch in
@@ -79,3 +95,6 @@ class Augmentation(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.plan}, fs={self.fs:g}, seed={self.seed}, views={self.views}"
+
+    if TYPE_CHECKING:  # where torch says Any
+        __call__ = forward

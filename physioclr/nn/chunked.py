@@ -15,14 +15,14 @@ class _RandomState:
     """The generators that a module may draw from: the CPU's and the current CUDA device's."""
 
     def __init__(self, device: torch.device):
-        self.cuda = device if device.type == "cuda" else None
+        self.device = device
         self.cpu_state = torch.get_rng_state()
-        self.cuda_state = torch.cuda.get_rng_state(device) if self.cuda else None
+        self.cuda_state = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
     def restore(self) -> None:
         torch.set_rng_state(self.cpu_state)
-        if self.cuda:
-            torch.cuda.set_rng_state(self.cuda_state, self.cuda)
+        if self.cuda_state is not None:
+            torch.cuda.set_rng_state(self.cuda_state, self.device)
 
 
 def _rows(inputs: Any) -> tuple[int, torch.device]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,10 @@ class Decoder(nn.Module):
             so that it makes a quarter of the samples: `Decoder(768, stride=4, channels=(256, 128))`.
     """
 
+    leads: int
+    stride: int
+    layers: nn.Sequential
+
     def __init__(self, width: int, leads: int = 12, stride: int = 32, channels: Sequence[int] = (64, 32)):
         super().__init__()
         if stride < 1:
@@ -65,3 +69,6 @@ class Decoder(nn.Module):
         signal = self.layers(tokens.transpose(1, 2))[..., :samples]
         made = torch.arange(samples, device=tokens.device) < signal.shape[2]
         return Decoded(F.pad(signal, (0, samples - signal.shape[2])), made)
+
+    if TYPE_CHECKING:  # where torch says Any
+        __call__ = forward

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -86,6 +86,13 @@ class ResNet1d(nn.Module):
             splitting a batch over processes or chunks changes nothing.
     """
 
+    leads: int
+    width: int
+    stride: int
+    stem: nn.Conv1d
+    layers: nn.Sequential
+    norm: nn.Module
+
     def __init__(
         self,
         leads: int = 12,
@@ -116,6 +123,9 @@ class ResNet1d(nn.Module):
         mask = None if valid is None else token_mask(valid, tokens.shape[1])
         return Encoded(tokens, mean_pool(tokens, mask))
 
+    if TYPE_CHECKING:  # where torch says Any
+        __call__ = forward
+
 
 class ConvPosition(nn.Module):
     """Relative position by a grouped convolution over the tokens (wav2vec 2.0, section 2), added to its input."""
@@ -124,6 +134,7 @@ class ConvPosition(nn.Module):
         super().__init__()
         conv = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=groups)
         nn.init.normal_(conv.weight, 0.0, math.sqrt(4.0 / (kernel * width)))
+        assert conv.bias is not None
         nn.init.zeros_(conv.bias)
         self.conv = nn.utils.parametrizations.weight_norm(conv, dim=2)
 
@@ -145,6 +156,17 @@ class ECGTransformer(nn.Module):
         position_kernel, position_groups: of the positional convolution.
     """
 
+    leads: int
+    width: int
+    stride: int
+    convs: nn.Sequential
+    conv_norm: nn.LayerNorm
+    project: nn.Linear
+    position: ConvPosition
+    norm: nn.LayerNorm
+    dropout: nn.Dropout
+    transformer: nn.TransformerEncoder
+
     def __init__(
         self,
         leads: int = 12,
@@ -164,12 +186,14 @@ class ECGTransformer(nn.Module):
         if width % position_groups:
             raise ValueError(f"width is {width}; it must be a multiple of position_groups, {position_groups}")
         self.leads, self.width, self.stride = leads, width, 2**conv_layers
-        convs, inputs = [], leads
+        convs: list[nn.Module] = []
+        inputs = leads
         for _ in range(conv_layers):
             convs += [nn.Conv1d(inputs, conv_channels, 2, 2, bias=False), nn.GELU()]
             inputs = conv_channels
         self.convs = nn.Sequential(*convs)
-        for conv in self.convs[::2]:
+        for conv in convs[::2]:
+            assert isinstance(conv, nn.Conv1d)
             nn.init.kaiming_normal_(conv.weight)
         self.conv_norm = nn.LayerNorm(conv_channels)
         self.project = nn.Linear(conv_channels, width)
@@ -194,3 +218,6 @@ class ECGTransformer(nn.Module):
         tokens = self.dropout(self.norm(self.position(tokens)))
         tokens = self.transformer(tokens, src_key_padding_mask=None if mask is None else ~mask)
         return Encoded(tokens, mean_pool(tokens, mask))
+
+    if TYPE_CHECKING:  # where torch says Any
+        __call__ = forward

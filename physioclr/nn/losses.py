@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import hybrid_contrastive_loss
+from .. import ContrastiveStats, hybrid_contrastive_loss
 from ..ops._types import rpeaks_index
 from ..ops.contrastive import losses as ops
 from ..ops.reconstruction import peak_sums
 from .collectives import global_sum
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+    from ..ops._types import Peaks
 
 
 class HybridTerms(NamedTuple):
@@ -22,21 +27,29 @@ class HybridTerms(NamedTuple):
     contrastive: Tensor
     reconstruction: Tensor
     peak: Tensor
-    stats: Any
+    stats: ContrastiveStats
 
 
 class ReconstructionSums(NamedTuple):
     """Squared errors and how many samples they are of, one number per row: (N,) each. Means over rows come later."""
 
     squares: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # hides the method of tuple
     peak_squares: Tensor
     peak_count: Tensor
 
 
-def global_mean(total: Tensor, count: Tensor, process_group: Any = None) -> Tensor:
+def global_mean(total: Tensor, count: Tensor, process_group: ProcessGroup | None = None) -> Tensor:
     """total / count over all processes, float32; 0 where nothing was counted."""
     return (global_sum(total, process_group) / global_sum(count, process_group).clamp_min(1)).float()
+
+
+class _Settings(TypedDict):
+    tau: float
+    delta: float
+    mode: str
+    tau_s: float
+    pair_reduction: str
 
 
 class HybridLoss(nn.Module):
@@ -50,6 +63,11 @@ class HybridLoss(nn.Module):
         alpha, beta: weights of the reconstruction and of its error around the R peaks; 0 leaves the term out.
         fs: sampling rate of the reconstructed signal, Hz; window: half width around an R peak, seconds.
     """
+
+    alpha: float
+    beta: float
+    fs: float
+    window: float
 
     def __init__(
         self,
@@ -65,21 +83,26 @@ class HybridLoss(nn.Module):
         window: float = 0.04,
     ):
         super().__init__()
-        self.contrastive_settings = {
+        self.contrastive_settings: _Settings = {
             "tau": tau, "delta": delta, "mode": mode, "tau_s": tau_s, "pair_reduction": pair_reduction,
         }  # fmt: skip
         self.alpha, self.beta, self.fs, self.window = alpha, beta, fs, window
 
     def contrastive(
-        self, anchor: Tensor, views: Tensor, features: Tensor, group: Tensor | None, process_group: Any = None
-    ) -> tuple[Tensor, Any]:
+        self,
+        anchor: Tensor,
+        views: Tensor,
+        features: Tensor,
+        group: Tensor | None,
+        process_group: ProcessGroup | None = None,
+    ) -> tuple[Tensor, ContrastiveStats]:
         """The contrastive term, float32, and its statistics. 16-bit embeddings (autocast) are taken as they are: the op
         sums in float32, and on a CUDA device their products are the fastest."""
         return hybrid_contrastive_loss(
             anchor, views, features, group, **self.contrastive_settings, process_group=process_group, return_stats=True
         )
 
-    def reconstruction_sums(self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Any) -> ReconstructionSums:
+    def reconstruction_sums(self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Peaks | None) -> ReconstructionSums:
         """Squared errors of each row over its valid samples, and over those around its R peaks (0 where beta is 0)."""
         x_hat, x, valid = x_hat.float(), x.float(), valid.expand_as(x)
         squares = torch.where(valid, x_hat - x, 0.0).square().sum((1, 2))  # where, not *: a missing sample may be NaN
@@ -91,7 +114,7 @@ class HybridLoss(nn.Module):
         return ReconstructionSums(squares, count, peak, peak_count)
 
     def reconstruction(
-        self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Any, process_group: Any = None
+        self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Peaks | None, process_group: ProcessGroup | None = None
     ) -> tuple[Tensor, Tensor]:
         """(MSE, peak MSE) over the valid samples; 0 where there is none."""
         sums = self.reconstruction_sums(x_hat, x, valid, rpeaks)
@@ -110,8 +133,8 @@ class HybridLoss(nn.Module):
         x_hat: Tensor | None = None,
         x: Tensor | None = None,
         valid: Tensor | None = None,
-        rpeaks: Any = None,
-        process_group: Any = None,
+        rpeaks: Peaks | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> HybridTerms:
         """The hybrid loss of a batch.
 
@@ -134,9 +157,12 @@ class HybridLoss(nn.Module):
             mse, peak = self.reconstruction(x_hat, x, valid, rpeaks, process_group)
         return HybridTerms(contrastive + self.alpha * mse + self.beta * peak, contrastive, mse, peak, stats)
 
+    if TYPE_CHECKING:  # where torch says Any
+        __call__ = forward
+
 
 def info_nce(
-    a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: Any = None
+    a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: ProcessGroup | None = None
 ) -> Tensor:
     """Symmetric InfoNCE between two views: a_i is to find b_i among all b_j, and the other way round.
 
@@ -147,7 +173,7 @@ def info_nce(
 
 
 def nt_xent(
-    a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: Any = None
+    a: Tensor, b: Tensor, group: Tensor | None = None, *, tau: float = 0.1, process_group: ProcessGroup | None = None
 ) -> Tensor:
     """NT-Xent (SimCLR, Chen et al. 2020, equation 1) over 2 N views: the other 2 N - 2 rows are negatives.
 

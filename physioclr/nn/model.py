@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from .decoder import Decoder
+from .encoder import Encoded
 from .losses import HybridLoss, HybridTerms
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+    from ..ops._types import Peaks
 
 
 class Projection(nn.Sequential):
@@ -16,6 +22,12 @@ class Projection(nn.Sequential):
 
     def __init__(self, width: int, out: int):
         super().__init__(nn.Linear(width, width), nn.GELU(), nn.Linear(width, out))
+
+
+def size_of(encoder: nn.Module, name: str) -> int:
+    """An encoder's leads, width or stride, which torch types as what any attribute of a module may be."""
+    size: int = getattr(encoder, name)
+    return size
 
 
 class PhysioCLR(nn.Module):
@@ -31,6 +43,12 @@ class PhysioCLR(nn.Module):
             (`predict`), so that the embedding holds the physiology itself and not only who resembles whom.
     """
 
+    encoder: nn.Module
+    loss: HybridLoss
+    projection: nn.Module
+    decoder: nn.Module | None
+    predictor: nn.Linear | None
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -43,27 +61,32 @@ class PhysioCLR(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.loss = HybridLoss() if loss is None else loss
-        self.projection = Projection(encoder.width, projection) if projection else nn.Identity()
+        width = size_of(encoder, "width")
+        self.projection = Projection(width, projection) if projection else nn.Identity()
         if decoder is None or isinstance(decoder, bool):
             wanted = decoder is True or (decoder is None and (self.loss.alpha or self.loss.beta))
-            decoder = Decoder(encoder.width, encoder.leads, encoder.stride) if wanted else None
+            decoder = Decoder(width, size_of(encoder, "leads"), size_of(encoder, "stride")) if wanted else None
         self.decoder = decoder  # asking a module whether it is true asks for its length, which a compiled one refuses
-        self.predictor = nn.Linear(encoder.width, features) if features else None
+        self.predictor = nn.Linear(width, features) if features else None
 
     def encode(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """(B, L, T) -> (B, width): the embedding to keep, before the projection."""
-        return self.encoder(x, valid).pooled
+        out: Encoded = self.encoder(x, valid)
+        return out.pooled
 
     def predict(self, tokens: Tensor) -> Tensor:
         """(N, S, width) tokens -> (N, features): what the embedding says of the physiology."""
-        return self.predictor(tokens.mean(1))
+        if self.predictor is None:
+            raise ValueError("features is 0, so this model predicts none; it must be the size of the feature vectors")
+        predicted: Tensor = self.predictor(tokens.mean(1))
+        return predicted
 
     def project(self, *xs: Tensor) -> tuple[list[Tensor], Tensor]:
         """Embeddings for the contrastive term of each of several (N, L, T) batches, and the first one's tokens.
 
         One pass of the encoder over all of them, so that batch statistics are the same for every view.
         """
-        out = self.encoder(torch.cat(xs) if len(xs) > 1 else xs[0])
+        out: Encoded = self.encoder(torch.cat(xs) if len(xs) > 1 else xs[0])
         return list(self.projection(out.pooled).chunk(len(xs))), out.tokens[: len(xs[0])]
 
     def forward(
@@ -76,8 +99,8 @@ class PhysioCLR(nn.Module):
         pair: Tensor | None = None,
         target: Tensor | None = None,
         valid: Tensor | None = None,
-        rpeaks: Any = None,
-        process_group: Any = None,
+        rpeaks: Peaks | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> HybridTerms:
         """The hybrid loss of a batch of segments.
 
@@ -104,3 +127,6 @@ class PhysioCLR(nn.Module):
             embeddings[0], torch.stack(views), features, group,
             x_hat=x_hat, x=target, valid=valid, rpeaks=rpeaks, process_group=process_group,
         )  # fmt: skip
+
+    if TYPE_CHECKING:  # where torch says Any
+        __call__ = forward

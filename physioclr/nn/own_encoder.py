@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +14,11 @@ class OwnEncoder(nn.Module):
     Tokens are pooled by their mean over those with a valid sample; a module that pools itself sees missing samples as
     0. One that has an attribute `stride` says itself how many samples a token stands for.
     """
+
+    module: nn.Module
+    leads: int
+    width: int
+    stride: int
 
     def __init__(self, module: nn.Module, leads: int, samples: int, shape: tuple[int, ...]):
         super().__init__()
@@ -32,7 +35,7 @@ class OwnEncoder(nn.Module):
         return Encoded(out, mean_pool(out, None if valid is None else token_mask(valid, out.shape[1])))
 
 
-def as_encoder(module: Any, leads: int = 12, samples: int = 2500) -> nn.Module:
+def as_encoder(module: nn.Module, leads: int = 12, samples: int = 2500) -> nn.Module:
     """The module with the interface of `ResNet1d`; one that has it already is returned as it is.
 
     It is tried once on (2, leads, samples) zeros, in evaluation mode and without touching the random numbers.

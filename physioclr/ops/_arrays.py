@@ -355,7 +355,8 @@ def host_array(x: Any, name: str) -> np.ndarray:
     if isinstance(x, np.ma.MaskedArray):
         if not np.ma.is_masked(x):
             return x.data
-        return (x if x.dtype.kind == "f" else x.astype(np.float32)).filled(np.nan)
+        floats: Any = x if x.dtype.kind == "f" else x.astype(np.float32)
+        return floats.filled(np.nan)
     try:
         if is_jax(x):
             if isinstance(x, sys.modules["jax"].core.Tracer):

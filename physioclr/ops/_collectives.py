@@ -29,10 +29,10 @@ class _Rows(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, group):
         world, rank = dist.get_world_size(group), dist.get_rank(group)
-        sizes = torch.zeros(world, dtype=torch.int64, device=x.device)
-        sizes[rank] = len(x)
-        dist.all_reduce(sizes, group=group)
-        sizes = sizes.tolist()
+        found = torch.zeros(world, dtype=torch.int64, device=x.device)
+        found[rank] = len(x)
+        dist.all_reduce(found, group=group)
+        sizes: list[int] = found.tolist()
         padded = x.new_zeros((max(sizes), *x.shape[1:]))
         padded[: len(x)] = x.detach()
         parts = [torch.empty_like(padded) for _ in sizes]

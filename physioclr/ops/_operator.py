@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict
 
 from ._arrays import Arrays, arrays_of, is_torch
 
 OPERATORS: dict[str, Operator] = {}  # by name, in the order of the modules: what `_torch` registers
+
+# What an op's checks give: (shape, dtype) of each result.
+Results = Sequence[tuple[tuple[int, ...], str]]
 
 _ARGUMENT = re.compile(r"(?P<type>[A-Za-z]+(?:\(\w!\))?(?:\[\])?\??) (?P<name>\w+)(?:=(?P<default>.+))?")
 
@@ -28,7 +31,7 @@ class Operator:
     def __init__(
         self,
         schema: str,
-        results: Callable[..., Iterable[tuple[tuple[int, ...], str]]],
+        results: Callable[..., Results],
         launch: Callable[..., None],
         setup_context: Callable[..., None] | None,
         backward: Callable[..., Any] | None,
@@ -38,7 +41,7 @@ class Operator:
     ):
         self.name, _, rest = schema.partition("(")
         arguments, _, returned = rest.rpartition(") -> ")
-        parsed = [_ARGUMENT.fullmatch(a) for a in arguments.split(", ")]
+        parsed = [_argument(a) for a in arguments.split(", ")]
         self.schema, self.results, self.launch = schema, results, launch
         self.setup_context, self.backward, self.tangent = setup_context, backward, tangent
         self.several, self.stacked = returned.startswith("("), stacked
@@ -81,7 +84,7 @@ class Operator:
 
 def operator(
     schema: str,
-    results: Callable[..., Iterable[tuple[tuple[int, ...], str]]],
+    results: Callable[..., Results],
     *,
     setup_context: Callable[..., None] | None = None,
     backward: Callable[..., Any] | None = None,
@@ -99,7 +102,18 @@ def operator(
     return lambda launch: Operator(schema, results, launch, setup_context, backward, tangent, differentiable, stacked)
 
 
-def no_double_backward(op: str) -> dict[str, Callable[..., Any]]:
+def _argument(text: str) -> dict[str, str]:
+    found = _ARGUMENT.fullmatch(text)
+    assert found, text
+    return found.groupdict()
+
+
+class _Autograd(TypedDict):
+    setup_context: Callable[..., None]
+    backward: Callable[..., Any]
+
+
+def no_double_backward(op: str) -> _Autograd:
     """Autograd arguments of a backward operator: differentiating it again is an error, not a silent 0."""
 
     def backward(ctx: Any, *grads: Any) -> None:

@@ -5,8 +5,11 @@ A wrong layout, unit or order of leads would give numbers that look right, so th
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import warnings
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -48,26 +51,43 @@ def in_millivolts(ecg: Any, unit: str) -> Any:
     return (ecg if hasattr(ecg, "dtype") else np.asarray(ecg)) * factor
 
 
+_told: ContextVar[bool] = ContextVar("unit_told", default=False)
+
+
+@contextlib.contextmanager
+def unit_is_told() -> Iterator[None]:
+    """No warning of a unit: the caller looks at the amplitudes itself, and says of which record it is."""
+    token = _told.set(True)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+def unlikely_unit(heights: np.ndarray) -> str | None:
+    """What to say of an amplitude that no ECG in mV has; None of any other. heights: peak-to-peak of leads, mV."""
+    height = np.sort(heights[np.isfinite(heights) & (heights > 0)])  # a flat or missing lead says nothing
+    if not len(height) or LEAST_MV <= (median := float(height[len(height) // 2])) <= MOST_MV:
+        return None
+    likely = "uV" if median > MOST_MV else "V"
+    return f"a median peak-to-peak of {median:.3g}, which no ECG in mV has; it seems to be in {likely}"
+
+
 def warn_of_unit(xp: Arrays, ecg: Any, fs: float, op: str, scale: float = 1.0) -> None:
     """Warns, once a call, of an amplitude that no ECG in mV has, in records of a second or more.
 
     Not on a CUDA device: that would wait for it.
     """
-    if xp.device >= 0 or 0 in ecg.shape or ecg.shape[-1] < fs:
+    if _told.get() or xp.device >= 0 or 0 in ecg.shape or ecg.shape[-1] < fs:
         return
     rows = ecg.reshape((-1, ecg.shape[-1])) if ecg.ndim == 2 else ecg[:, ecg.shape[1] // 2]
     rows = xp.to_numpy(xp.contiguous(rows[:: -(-rows.shape[0] // LOOKED_AT)], "float32"))
     with np.errstate(all="ignore"):
         height = (np.fmax.reduce(rows, axis=1) - np.fmin.reduce(rows, axis=1)) * scale
-    height = np.sort(height[np.isfinite(height) & (height > 0)])  # a flat or missing lead says nothing
-    if not len(height) or LEAST_MV <= (median := float(height[len(height) // 2])) <= MOST_MV:
-        return
-    likely = "uV" if median > MOST_MV else "V"
-    warnings.warn(
-        f"{op}: ecg has a median peak-to-peak of {median:.3g}, which no ECG in mV has; it seems to be in {likely}. "
-        f"Pass unit={likely!r}, or ecg * {UNITS[likely]:g}",
-        stacklevel=4,
-    )
+    said = unlikely_unit(height)
+    if said is not None:
+        likely = said.rpartition(" ")[2]
+        warnings.warn(f"{op}: ecg has {said}. Pass unit={likely!r}, or ecg * {UNITS[likely]:g}", stacklevel=4)
 
 
 def lead_text(lead: Any) -> str:

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from .. import _core
 from ._arrays import Arrays, jax_in_jax_out
 from ._checks import FLOATS, check_dtype, check_fs, check_rpeaks, usable_rpeaks
-from ._operator import operator
+from ._operator import Results, operator
 from ._signals import check_layout, chosen_lead, in_millivolts, lead_of_text, lead_text, warn_of_unit
-from ._types import Delineation, RPeaks, rpeaks_index
+from ._types import Delineation, rpeaks_index
 
 if TYPE_CHECKING:
-    from ._types import ArrayT
-
-ALL_LEADS = -2  # the number of "all" in _numba
-
+    from ._types import ArrayT, Peaks
 
 ALLOWED = ("mean", "all")
+_CONSTANTS = _core.delineate_constants()
+LEAD_CODES = {"mean": _CONSTANTS["kLeadMean"], "all": _CONSTANTS["kLeadAll"]}
 
 
-def _results(ecg: Any, fs: float, rpeaks: Any, lead: str) -> tuple:
+def _results(ecg: Any, fs: float, rpeaks: Any, lead: str) -> Results:
     check_layout(ecg, check_fs(fs))
     check_dtype(ecg, "ecg", FLOATS)
     check_rpeaks(rpeaks, ecg.shape[0])
@@ -52,35 +50,20 @@ def _delineate(xp: Arrays, out: Any, ecg: Any, fs: float, rpeaks: Any, lead: str
         r = gpu.usable_rpeaks(xp, r, x.shape[2])
         if which == "mean":
             x, which = gpu.mean_lead(xp, x), 0
-        leads = list(range(x.shape[1])) if which == "all" else [which]
+        leads = [which] if isinstance(which, int) else list(range(x.shape[1]))
         gpu.delineate(xp, x, fs, r, leads, consensus=which == "all", out=found)
         return
-    found, x, r = xp.to_numpy(found), xp.to_numpy(x), xp.to_numpy(r)
-    if found.size:
-        from ._numba import pool
-        from ._numba.delineate import delineate_range
-
-        if which == "mean":
-            x, which = mean_lead(x), 0
-        code = ALL_LEADS if which == "all" else which
-        pool.run(lambda a, b: delineate_range(a, b, x, code, r, fs, found), len(x))
-
-
-def mean_lead(x: np.ndarray) -> np.ndarray:
-    """(B, 1, T): the mean of the leads of x (B, L, T), missing samples left out."""
-    from ._numba import pool
-    from ._numba.leads import mean_lead_range
-
-    out = np.empty((x.shape[0], 1, x.shape[2]), np.float32)
-    pool.run(lambda a, b: mean_lead_range(a, b, x, out), len(x))
-    return out
+    xp.run(
+        _core.delineate,
+        ecg=xp.view(x), lead=which if isinstance(which, int) else LEAD_CODES[which], rpeaks=xp.view(r), fs=fs, out=xp.pointer(found),
+    )  # fmt: skip
 
 
 @jax_in_jax_out
 def delineate(
     ecg: ArrayT,
     fs: float,
-    rpeaks: RPeaks[Any] | Any,
+    rpeaks: Peaks,
     *,
     lead: int | str | None = None,
     leads: Sequence[str] | None = None,

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from ._arrays import arrays_of, host_array, is_jax, is_torch, to_jax
 from ._checks import FLOATS, check_dtype, check_int
 from ._feature_names import BEAT_NAMES, FEATURE_NAMES, SEGMENT_NAMES
 from .similarity import median_distance
+
+if TYPE_CHECKING:
+    from ._types import ArrayT, NumPyArray, Table, Values
 
 CLIP = 5.0
 LARGEST, SMALLEST = (
@@ -140,13 +144,24 @@ class FeatureSpace:
         n_components: width of the result.
     """
 
-    def __init__(self, columns: Sequence[str], **fitted: np.ndarray):
+    columns: tuple[str, ...]
+    n_components: int
+    log: npt.NDArray[np.bool_]
+    mean: npt.NDArray[np.float32]
+    scale: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
+    matrix: npt.NDArray[np.float32]
+    offset: npt.NDArray[np.float32]
+    explained_variance: npt.NDArray[np.float32]
+    sigma: float
+
+    def __init__(self, columns: Sequence[str], **fitted: npt.ArrayLike):
         self.columns = tuple(columns)
         for name in _FIELDS:
             value = np.array(fitted[name])
             value.setflags(write=False)
             setattr(self, name, value)
-        self.n_components, self.sigma = self.matrix.shape[1], float(self.sigma)
+        self.n_components, self.sigma = int(self.matrix.shape[1]), float(self.sigma)
         self._tensors: dict[Any, tuple[Any, ...]] = {}
         if "torch" in sys.modules:  # ready before a trace begins: one made by Dynamo's export would be fake
             self._on(sys.modules["torch"].device("cpu"))
@@ -160,9 +175,9 @@ class FeatureSpace:
     @classmethod
     def fit(
         cls,
-        features: Any,
+        features: Values | Table,
         n_components: int = 50,
-        weights: Any = "default",
+        weights: str | npt.ArrayLike = "default",
         *,
         names: Sequence[str] | None = None,
     ) -> FeatureSpace:
@@ -183,7 +198,7 @@ class FeatureSpace:
         n_components = check_int(n_components, "n_components", 1, 1_000_000)
         xp, x = arrays_of(in_order(features, names), "features")
         columns = cls._check(x, names)
-        weights = column_weights(weights, columns)
+        w = column_weights(weights, columns)
         x = xp.to_numpy(xp.contiguous(x, "float64" if xp.dtype(x) == "float64" else "float32"))
         x = x.reshape(-1, len(columns))
         if not len(x):
@@ -192,7 +207,7 @@ class FeatureSpace:
         mean, scale = moments(x, log)
 
         def weighted(rows: np.ndarray) -> np.ndarray:
-            return np.nan_to_num(np.clip((rows - mean) * scale, -CLIP, CLIP)) * weights
+            return np.nan_to_num(np.clip((rows - mean) * scale, -CLIP, CLIP)) * w
 
         total, square = 0.0, 0.0
         for rows in pieces(x, log):
@@ -213,10 +228,10 @@ class FeatureSpace:
             log=log,
             mean=mean.astype(np.float32),
             scale=scale.astype(np.float32),
-            matrix=(weights[:, None] * matrix).astype(np.float32),
+            matrix=(w[:, None] * matrix).astype(np.float32),
             offset=(-center @ matrix).astype(np.float32),
             explained_variance=explained.astype(np.float32),
-            weights=weights.astype(np.float32),
+            weights=w.astype(np.float32),
             sigma=np.float32(median_distance(rows)),
         )
 
@@ -227,6 +242,10 @@ class FeatureSpace:
         check_dtype(x, "features", FLOATS)
         return column_names(x.shape[-1], names)
 
+    @overload
+    def transform(self, features: ArrayT) -> ArrayT: ...
+    @overload
+    def transform(self, features: Table) -> NumPyArray: ...
     def transform(self, features: Any) -> Any:
         """(..., F) features to (..., n_components) float32, never NaN; the same array library and device as `features`.
 

@@ -1,6 +1,6 @@
 """159 physiological features of a record or of its segments: rhythm, intervals, amplitudes, ST level, beat likeness.
 
-On the CPU Numba over records, with the delineation inside (`_numba`); on a GPU `_numba.gpu`.
+On the CPU one kernel, with the delineation inside; on a GPU `_numba.gpu`.
 """
 
 from __future__ import annotations
@@ -8,23 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
+from .. import _core
 from ._arrays import NUMPY, Arrays, jax_in_jax_out
 from ._checks import FLOATS, check_choice, check_dtype, check_fs, check_lead, check_number, check_rpeaks, usable_rpeaks
 from ._feature_names import FEATURE_NAMES as _NAMES
 from ._feature_names import N_FEATURES
-from ._operator import operator
+from ._operator import Results, operator
 from ._signals import check_layout, chosen_lead, in_millivolts, warn_of_unit
-from ._types import RPeaks, rpeaks_index
-from .delineate import mean_lead
+from ._types import rpeaks_index
 from .rpeaks import _detect
 
 FS = 500.0  # P duration shifts by 0.7 SD at 250 Hz
 MEAN_LEAD = -1  # in the list of lead indices
-BLOCK = 16  # records that pass through all steps before the next ones, while their samples are in the cache
 QTC = ("fridericia", "bazett")
 
 FEATURE_NAMES: tuple[str, ...] = _NAMES
@@ -71,44 +70,40 @@ def lead_indices(lead: Any, n_leads: int | None) -> list[int]:
     if n_leads is None:
         return [0] * len(many)
     found = [check_lead(one, n_leads, allow=("mean",)) for one in many]
-    return [MEAN_LEAD if one == "mean" else one for one in found]
+    return [MEAN_LEAD if isinstance(one, str) else one for one in found]  # "mean"
 
 
 if TYPE_CHECKING:
-    from ._types import ArrayT
+    from ._types import ArrayT, Peaks
+
+    class _Options(TypedDict, total=False):
+        """What physio_features takes by name, return_paced aside, which decides the type of the result."""
+
+        lead: int | str | Sequence[int | str] | None
+        leads: Sequence[str] | None
+        unit: str
+        segment: float | None
+        qtc: str
 
 
 @overload
 def physio_features(
     ecg: ArrayT,
     fs: float,
-    rpeaks: RPeaks[Any] | Any = ...,
+    rpeaks: Peaks | None = ...,
     *,
-    lead: int | str | Sequence[int | str] | None = ...,
-    leads: Sequence[str] | None = ...,
-    unit: str = ...,
-    segment: float | None = ...,
-    qtc: str = ...,
     return_paced: Literal[False] = ...,
+    **options: Unpack[_Options],
 ) -> ArrayT: ...
 @overload
 def physio_features(
-    ecg: ArrayT,
-    fs: float,
-    rpeaks: RPeaks[Any] | Any = ...,
-    *,
-    lead: int | str | Sequence[int | str] | None = ...,
-    leads: Sequence[str] | None = ...,
-    unit: str = ...,
-    segment: float | None = ...,
-    qtc: str = ...,
-    return_paced: Literal[True],
+    ecg: ArrayT, fs: float, rpeaks: Peaks | None = ..., *, return_paced: Literal[True], **options: Unpack[_Options]
 ) -> tuple[ArrayT, ArrayT]: ...
 @jax_in_jax_out
 def physio_features(
     ecg: Any,
     fs: float,
-    rpeaks: RPeaks[Any] | Any = None,
+    rpeaks: Any = None,
     *,
     lead: int | str | Sequence[int | str] | None = None,
     leads: Sequence[str] | None = None,
@@ -156,7 +151,7 @@ def physio_features(
     return (features, paced) if return_paced else features
 
 
-def _results(ecg: Any, fs: float, rpeaks: Any, leads: list[int], segment: float | None, qtc: str) -> tuple:
+def _results(ecg: Any, fs: float, rpeaks: Any, leads: list[int], segment: float | None, qtc: str) -> Results:
     check_layout(ecg, check_fs(fs))
     check_dtype(ecg, "ecg", FLOATS)
     check_choice(qtc, "qtc", QTC)
@@ -215,19 +210,18 @@ def _features(
     x, r = to_500hz(xp.to_numpy(x), None if r is None else xp.to_numpy(r), fs)
     if r is None:
         r = _detect.run(NUMPY, x, FS, None)[0]
-    paced = _measure(x, r, leads, length, bazett, xp.to_numpy(features)) > 0
-    found = xp.to_numpy(out[1])
-    if segment is None:
-        found[:] = paced.any(axis=1)
-    else:
-        of = np.where(r >= 0, r // length, -1)  # each beat's segment
-        for s in range(segments):
-            found[:, s] = ((of == s) & paced).any(axis=1)
+    NUMPY.run(
+        _core.physio_features,
+        ecg=x, leads=np.array(leads, np.int64), rpeaks=r, segment=length, segments=segments, bazett=bazett,
+        taps=slope_taps(), out=xp.to_numpy(features), paced=xp.to_numpy(out[1]),
+    )  # fmt: skip
 
 
 @cache
 def slope_taps(n: int = 32) -> np.ndarray:
-    """The difference of adjacent samples after a 40 Hz low-pass, as one symmetric filter of n taps.
+    """The difference of adjacent samples after a 40 Hz low-pass, as a filter of n taps: its first half.
+
+    The other half is the same backwards with the other sign.
 
     The low-pass is 1 / (1 + (f / f0)^4), a second-order Butterworth run forwards and backwards, 3 dB down at 40 Hz. Its
     impulse response, with a = 2 pi f0 / sqrt(2): exp(-a |t|) (cos a t + sin a |t|), up to scale.
@@ -236,7 +230,7 @@ def slope_taps(n: int = 32) -> np.ndarray:
     t = np.abs(np.arange(1 - n // 2, n // 2))
     h = np.exp(-a * t) * (np.cos(a * t) + np.sin(a * t))
     h /= h.sum()
-    return (np.append(0.0, h) - np.append(h, 0.0)).astype(np.float32)
+    return (np.append(0.0, h) - np.append(h, 0.0)).astype(np.float32)[: n // 2]
 
 
 def resample(x: np.ndarray, fs: float) -> np.ndarray:
@@ -246,7 +240,7 @@ def resample(x: np.ndarray, fs: float) -> np.ndarray:
     ratio = Fraction(FS / fs).limit_denominator(1000)
     missing = ~np.isfinite(x)
     if missing.any():
-        at = np.arange(x.shape[-1])
+        at: np.ndarray = np.arange(x.shape[-1])
         x = x.copy()
         for row, gone in zip(x.reshape(-1, x.shape[-1]), missing.reshape(-1, x.shape[-1]), strict=True):
             if gone.any():
@@ -270,38 +264,3 @@ def to_500hz(x: np.ndarray, r: np.ndarray | None, fs: float) -> tuple[np.ndarray
     if r is not None:
         r = np.where(r < 0, -1, np.minimum(np.rint(r * (FS / fs)), y.shape[-1] - 1)).astype(np.int32)
     return y, r
-
-
-def _measure(
-    x: np.ndarray, r: np.ndarray, leads: list[int], length: float, bazett: bool, features: np.ndarray
-) -> np.ndarray:
-    """Delineates and measures x (B, L, T) at 500 Hz with R peaks (B, P) into (B, S, K, 159); returns paced (B, P)."""
-    n, k = len(x), len(leads)
-    paced = np.zeros(r.shape, np.uint8)
-    if not features.size:
-        return paced
-    from ._numba import features as kernels
-    from ._numba import leads as leads_kernels
-    from ._numba import pool
-    from ._numba.delineate import delineate_range
-
-    chosen, record, taps = np.array(leads, np.int64), x, slope_taps()
-    if MEAN_LEAD in leads:  # it is one more lead of the record
-        mean = mean_lead(x)
-        alone = (chosen == MEAN_LEAD).all()
-        record = mean if alone else np.concatenate([x, mean], axis=1)
-        chosen[chosen == MEAN_LEAD] = 0 if alone else x.shape[1]
-
-    def work(start: int, stop: int) -> None:
-        waves = np.empty(k * 8 * min(BLOCK, stop - start) * r.shape[1], np.int32)  # of one block: stays in the cache
-        for a in range(start, stop, BLOCK):
-            b = min(a + BLOCK, stop)
-            m, block, peaks = b - a, record[a:b], r[a:b]
-            found = waves[: k * 8 * m * r.shape[1]].reshape(k, 8, m, r.shape[1])
-            for lead, one in zip(chosen, found, strict=True):
-                delineate_range(0, m, block, lead, peaks, FS, one[:, :, None])
-            leads_kernels.paced_range(0, m, x[a:b], peaks, paced[a:b])
-            kernels.features_range(0, m, block, chosen, peaks, paced[a:b], found, length, bazett, taps, features[a:b])
-
-    pool.run(work, n)
-    return paced

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from .. import _core
 from ._arrays import Arrays, jax_in_jax_out
 from ._checks import check_dtype, check_int, check_shape
-from ._operator import operator
+from ._operator import Results, operator
 from ._types import Neighbors
 from .similarity import METRICS, check_pairs, default_sigma, inverse_width, refuse_missing
 
 if TYPE_CHECKING:
-    from ._types import ArrayT
+    from ._types import ArrayT, Values
 
 
-def _results(a: Any, b: Any, k: int, kernel: str, group: Any) -> tuple:
+def _results(a: Any, b: Any, k: int, kernel: str, group: Any) -> Results:
     check_pairs(a, b, kernel)
     if group is not None:
         if b is not None:
@@ -46,7 +46,7 @@ def _neighbors(xp: Arrays, out: tuple[Any, Any], a: Any, b: Any, k: int, kernel:
 
 @jax_in_jax_out
 def physio_neighbors(
-    a: ArrayT, b: Any = None, *, k: int, kernel: str = "cosine", group: Any = None
+    a: ArrayT, b: Values | None = None, *, k: int, kernel: str = "cosine", group: Values | None = None
 ) -> Neighbors[ArrayT]:
     """The k rows of `b` most similar to each row of `a`; see `physio_similarity` for the similarities.
 

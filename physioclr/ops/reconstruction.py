@@ -6,7 +6,7 @@ per record, which stays on the device, and writes the gradient once.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .. import _core
 from ._arrays import Arrays, is_torch
@@ -21,8 +21,13 @@ from ._checks import (
     dtype_name,
     usable_rpeaks,
 )
-from ._operator import no_double_backward, operator
+from ._operator import Results, no_double_backward, operator
 from ._types import rpeaks_index
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ._types import NumPyArray, Peaks, Values
 
 
 def compute_dtype(x: Any) -> str:
@@ -30,7 +35,7 @@ def compute_dtype(x: Any) -> str:
     return "float64" if dtype_name(x) == "float64" else "float32"
 
 
-def _results(x_hat: Any, x: Any, rpeaks: Any, fs: float, window: float) -> tuple:
+def _results(x_hat: Any, x: Any, rpeaks: Any, fs: float, window: float) -> Results:
     check_ndim(x_hat, "x_hat", (2, 3), "(records, samples) or (records, leads, samples)")
     check_dtype(x_hat, "x_hat", FLOATS)
     check_dtype(x, "x", FLOATS)
@@ -50,19 +55,19 @@ def _inputs(xp: Arrays, x_hat: Any, x: Any, rpeaks: Any, fs: float, window: floa
     return dtype, {**pair, "rpeaks": xp.view(rpeaks), "half": round(float(window) * float(fs))}
 
 
-def _setup(ctx: Any, inputs: tuple, output: Any) -> None:
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*inputs[:3])
     ctx.settings = inputs[3:]
 
 
-def _backward(ctx: Any, grad_sum: Any, _: Any) -> tuple:
+def _backward(ctx: Any, grad_sum: Any, _: Any) -> tuple[Any, ...]:
     x_hat, x, rpeaks = ctx.saved_tensors
     # d sum[b] / d x_hat = 2 (x_hat - x) in the windows of record b
     grad = _gradient(2 * grad_sum, x_hat, x, rpeaks, *ctx.settings)
     return grad.to(x_hat.dtype), None, None, None, None
 
 
-def _tangent(ctx: Any, tangent: Any, *_: Any) -> tuple:
+def _tangent(ctx: Any, tangent: Any, *_: Any) -> tuple[Any, ...]:
     x_hat, x, rpeaks = ctx.saved_tensors
     grad = _gradient(2 * x_hat.new_ones(len(x_hat)), x_hat, x, rpeaks, *ctx.settings)
     return (grad.double() * tangent).sum(tuple(range(1, grad.ndim))), None
@@ -83,7 +88,7 @@ def peak_sums(xp: Arrays, out: tuple[Any, Any], x_hat: Any, x: Any, rpeaks: Any,
     xp.run(kernel, **fields, sum=xp.pointer(out[0]), count=xp.pointer(out[1]))
 
 
-def _gradient_results(scale: Any, x_hat: Any, x: Any, rpeaks: Any, fs: float, window: float) -> tuple:
+def _gradient_results(scale: Any, x_hat: Any, x: Any, rpeaks: Any, fs: float, window: float) -> Results:
     _results(x_hat, x, rpeaks, fs, window)
     check_shape(scale, "scale", (x.shape[0],), "one per record")
     return ((tuple(x.shape), compute_dtype(x_hat)),)
@@ -104,7 +109,13 @@ def _gradient(
     xp.run(kernel, **fields, scale=xp.pointer(xp.contiguous(scale, dtype)), grad=xp.pointer(out[0]))
 
 
-def peak_reconstruction_loss(x_hat: Any, x: Any, rpeaks: Any, fs: float, *, window: float = 0.04) -> Any:
+@overload
+def peak_reconstruction_loss(
+    x_hat: NumPyArray, x: Values, rpeaks: Peaks, fs: float, *, window: float = ...
+) -> float: ...
+@overload
+def peak_reconstruction_loss(x_hat: Tensor, x: Values, rpeaks: Peaks, fs: float, *, window: float = ...) -> Tensor: ...
+def peak_reconstruction_loss(x_hat: Any, x: Any, rpeaks: Any, fs: float, *, window: float = 0.04) -> Tensor | float:
     """Mean squared error over the samples within `window` seconds of an R peak (PhysioCLR's peak loss).
 
     The windows of a record are united first, so that no sample counts twice; all leads count alike.
@@ -126,6 +137,6 @@ def peak_reconstruction_loss(x_hat: Any, x: Any, rpeaks: Any, fs: float, *, wind
     """
     total, count = peak_sums(x_hat, x, rpeaks_index(rpeaks), fs, window)
     if is_torch(total):
-        loss = total.sum() / count.sum().clamp(min=1)
+        loss: Tensor = total.sum() / count.sum().clamp(min=1)
         return loss if compute_dtype(x_hat) == "float64" else loss.float()
     return float(total.sum()) / max(int(count.sum()), 1)

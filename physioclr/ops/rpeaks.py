@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _core
 from ._arrays import Arrays, jax_in_jax_out
 from ._checks import FLOATS, check_dtype, check_fs, check_int
-from ._operator import operator
+from ._operator import Results, operator
 from ._signals import check_layout
 from ._types import RPeaks, default_max_beats
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SIGNALS = (*FLOATS, "int16", "int8", "uint8", "uint16", "int32", "int64")
 
 
-def _results(ecg: Any, fs: float, max_beats: int | None) -> tuple:
+def _results(ecg: Any, fs: float, max_beats: int | None) -> Results:
     fs = check_fs(fs)
     check_layout(ecg, fs)
     check_dtype(ecg, "ecg", SIGNALS)

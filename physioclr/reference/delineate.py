@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,8 @@ from .waves import (
 
 def alike(signal, beats):
     """The largest group of beats whose QRS complexes correlate with the group's first one."""
-    h, groups = samples_in(0.06, signal.fi), []
+    h = samples_in(0.06, signal.fi)
+    groups: list[list[Any]] = []
 
     def window(beat):
         c = int(beat["centre"] + 0.5)
@@ -178,7 +180,7 @@ def settle_qrs(signal, block, group, mean):
     fi = signal.fi
     own = {e: sum(b["qrs_" + e] - b["centre"] for b in group) / max(1, len(group)) for e in ("on", "off")}
     members = [id(b) for b in group]
-    common = None if mean is None else qrs_correction(*mean)
+    common: Any = None if mean is None else qrs_correction(*mean)
     for beat in block:
         if beat["qrs_on"] is None:
             continue
@@ -352,7 +354,7 @@ def delineate_lead(x, fs, rpeaks):
         if k + 1 < len(rpeaks):
             hi = min(hi, int((rpeaks[k + 1] - shift) / scale) - samples_in(0.15, fi))
         r = min(max(r, 0), len(y) - 1)
-        beat = dict.fromkeys(Delineation._fields)
+        beat: dict[str, Any] = dict.fromkeys(Delineation._fields)
         beat.update(k=k, centre=float(r), rr=(peak - rpeaks[k - 1]) / fs if k > 0 else None)
         found = find_qrs(g, r, min(lo, r), max(hi, r), C.QRS_NOISE, fi)
         if found is not None:

@@ -34,8 +34,9 @@ def order(out, beats, latest, earliest, samples):
     """
     p_on, p_peak, p_off, qrs_on, qrs_off, t_on, t_peak, t_off = out
     there = qrs_on[:beats] >= 0
-    for k in np.flatnonzero(there):
-        qrs_on[k], qrs_off[k] = min(qrs_on[k], latest[k]), max(qrs_off[k], earliest[k])
+    for found in np.flatnonzero(there):
+        qrs_on[found] = min(qrs_on[found], latest[found])
+        qrs_off[found] = max(qrs_off[found], earliest[found])
     for k in range(beats + 1):  # the gap between beats k - 1 and k
         low, high = 0, samples - 1
         if k > 0:

@@ -57,7 +57,7 @@ def detect_record(record, fs):
     beat = amp > C.CLEAR
     for _ in range(2):
         beat, worth = choose(t, amp, z, off, local_rhythm(t, beat, fe), fe)
-    beats = []
+    beats: list[tuple[int, float]] = []
     for k in np.flatnonzero(beat):
         w = np.array([at_centres(v, block, t[k]) for v in share]) if len(record) > 1 else np.ones(1)
         at = refine([x for x, _, _ in leads], slow, w, hop * t[k], z[k], step, fs, len(record) == 1)
@@ -183,7 +183,7 @@ def choose(t, amp, z, doubt, rhythm, fe):
         best, origin = 0.0, -1  # a sequence may start here
         old = value[: max(0, i - C.LOOK_BACK)]
         if len(old) and old.max() - 2 * C.LATE_COST > best:  # or follow a pause
-            best, origin = old.max() - 2 * C.LATE_COST, old.argmax()
+            best, origin = old.max() - 2 * C.LATE_COST, int(old.argmax())
         for j in range(i - 1, max(-1, i - C.LOOK_BACK - 1), -1):
             gap = t[i] - t[j]
             total = value[j] - interval_cost(2 * gap / fe / (rhythm[i] + rhythm[j]), z[i])

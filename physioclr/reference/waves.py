@@ -85,14 +85,14 @@ def is_spike(far_left, left, peak, right, far_right):
 
 def qrs_edge(g, r, stop, step, steepest, steep, gap, edge, run, factor, fi):
     """From r outwards: the last steep sample, from there to where the slope stays below a threshold."""
-    quiet, noise = samples_in(0.04, fi), []
+    quiet, levels = samples_in(0.04, fi), []
     for block in range(6):  # 40 ms each, from 50 ms to 290 ms beside r
         near = r + step * (samples_in(0.05, fi) + block * quiet)
         lo, hi = sorted([near, near + step * (quiet - 1)])
         if lo < 1 or hi > len(g) - 2:
             break
-        noise.append(sum(g[lo : hi + 1]) / quiet)
-    noise = min(noise, default=0.0)
+        levels.append(sum(g[lo : hi + 1]) / quiet)
+    noise = min(levels, default=0.0)
     last = r
     for i in range(r, stop + step, step):
         if (i - last) * step > gap:

@@ -1,12 +1,14 @@
 """A second-order filter forwards and backwards over all leads of a record at once."""
 
+from typing import Any
+
 import numpy as np
 
 from .._jit import njit
 
 
 @njit(nogil=True, cache=True)
-def zero_phase(x, b, a, state, pad, out):
+def zero_phase(x: Any, b: Any, a: Any, state: Any, pad: int, out: Any) -> None:
     """out = what scipy.signal.sosfiltfilt gives for one section with padtype "odd" and padlen `pad`.
 
     x, out: (L, T). b, a: (3,), a[0] = 1. state: (2,), the state in which a constant 1 goes through unchanged

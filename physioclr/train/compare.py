@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class ProbeScores:
 
     def save(self, path: str | Path) -> None:
         """Write an .npz file that `load` reads; no pickle."""
-        arrays = {f"scores {f!r} {s}": v.astype(np.float32) for (f, s), v in self.scores.items()}
+        arrays: dict[str, Any] = {f"scores {f!r} {s}": v.astype(np.float32) for (f, s), v in self.scores.items()}
         arrays |= {f"left_out {f!r}": np.array(names, dtype=str) for f, names in self.left_out.items()}
         np.savez_compressed(
             path,

@@ -27,8 +27,14 @@ RESUMABLE = ("epochs", "steps", "device", "log_every", "checkpoint_every", "keep
 
 
 def _key(
-    default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: tuple = (), own: str = ""
-) -> Any:
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    own: str = "",
+) -> Any:  # fmt: skip
     """A field with its range. The help text is what documentation and error messages say.
 
     own: what a user may name as "package.module:name" beside the choices.
@@ -183,7 +189,7 @@ class Config:
             raise ValueError(f"config {str(path)!r} is not valid YAML: {e}") from None
         return cls.from_dict({} if values is None else values, str(path))
 
-    def differences(self, other: Config) -> dict[str, tuple[Any, Any]]:
+    def differences(self, other: Config) -> dict[str, tuple[object, object]]:
         """The keys on which a resumed run would differ from the first part: key -> (self, other)."""
         mine, theirs = self.as_dict(), other.as_dict()
         return {k: (mine[k], theirs[k]) for k in mine if mine[k] != theirs[k] and k not in RESUMABLE}
@@ -199,7 +205,7 @@ def describe(width: int = 0) -> str:
     lines = []
     for f in dataclasses.fields(Config):
         limits = f.metadata
-        default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+        default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
         kind = str(f.type).replace("list[", "list of ").removesuffix("]")
         if limits["choices"]:
             kind = " | ".join([*limits["choices"], *([f"package.module:{limits['own']}"] if limits["own"] else [])])
@@ -225,7 +231,7 @@ def _known(keys: Iterable[str], source: str = "") -> None:
             raise ValueError(f"{source}{': ' if source else ''}there is no key {key!r}{hint}")
 
 
-def _checked(field: dataclasses.Field, value: Any) -> Any:
+def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     """The value as the field's type and within its range, or an error that names the key."""
     name, kind, limits = field.name, str(field.type), field.metadata
     if kind.startswith("list["):

@@ -11,7 +11,7 @@ import functools
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -127,12 +127,14 @@ class Batch:
     resident: Any = None
 
     def to(self, device: torch.device) -> Batch:
-        tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        tensors: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return dataclasses.replace(self, **tensors)
 
 
 class FilteredRecords(dict[int, np.ndarray]):
     """index -> what the network sees of a record, for as many records as memory is granted. Readers share it."""
+
+    bytes: int
 
     def __init__(self) -> None:
         self.bytes, self._lock = 0, threading.Lock()
@@ -144,7 +146,7 @@ class FilteredRecords(dict[int, np.ndarray]):
                 self.bytes += x.nbytes
 
 
-_FILTERED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_FILTERED: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 def filtered_records(store: Any, config: Any) -> FilteredRecords:
@@ -160,6 +162,21 @@ class Segments:
         config: decides on folds, filter, features, cache.
         records: indices of the records to use; all of them if None. Excluded folds go in either case.
     """
+
+    store: Any
+    config: Config
+    fs: float
+    samples: int
+    first_sample_id: np.ndarray
+    records: np.ndarray
+    left_out: int
+    pairs: np.ndarray
+    group: np.ndarray
+    columns: np.ndarray
+    scheme: str
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    cache: FilteredRecords
 
     def __init__(self, store: Any, config: Config, records: Sequence[int] | np.ndarray | None = None):
         self.store, self.config = store, config
@@ -181,7 +198,8 @@ class Segments:
         self.group = group_ids(store)
         self.columns = feature_columns(store, config.feature_leads, config.feature_set)
         self.feature_space: Any = None  # fitted or loaded by the run
-        self.scheme, self.classes, self.labels = "", (), np.zeros((len(store), 0), np.float32)
+        self.scheme, self.labels = "", np.zeros((len(store), 0), np.float32)
+        self.classes = ()
         if methods.named(config.method).needs_labels:
             self.scheme, self.classes, known, y = labelled_records(store, config.scheme or None, self.records)
             self.labels = np.full((len(store), len(self.classes)), np.nan, np.float32)
@@ -297,7 +315,7 @@ class Sampler:
         return self._order[start : start + self.pairs_per_batch]
 
 
-def iterate(segments: Segments, sampler: Sampler, start: int, stop: int, part: slice = slice(None)) -> Iterator[Batch]:
+def iterate(segments: Segments, sampler: Sampler, start: int, stop: int, part: slice = slice(None)) -> Generator[Batch]:
     """Batches number start to stop - 1, read ahead by config.workers threads; `part`, the pairs of this process.
 
     An error in a thread is raised here, at the batch it belongs to.

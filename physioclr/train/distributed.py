@@ -49,30 +49,30 @@ class Processes(World):
         self.group, self._cuda = dist.group.WORLD, cuda
         self.index = int(os.environ.get("LOCAL_RANK", self.rank))
 
-    def device(self, device):
+    def device(self, device: torch.device) -> torch.device:
         if device.type != "cuda":
             return device
         torch.cuda.set_device(self.index)
         return torch.device("cuda", self.index)
 
-    def wrap(self, module):
+    def wrap(self, module: torch.nn.Module) -> torch.nn.Module:
         if self._cuda:
             module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(module)
             return torch.nn.parallel.DistributedDataParallel(module, device_ids=[self.index])
         return torch.nn.parallel.DistributedDataParallel(module)
 
-    def barrier(self):
+    def barrier(self) -> None:
         dist.barrier(device_ids=[self.index] if self._cuda else None)
 
     def _tensor(self, values: list[float]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.float64, device=f"cuda:{self.index}" if self._cuda else "cpu")
 
-    def any(self, flag):
+    def any(self, flag: bool) -> bool:
         x = self._tensor([float(flag)])
         dist.all_reduce(x)
         return bool(x.item())
 
-    def mean(self, values):
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
         x = self._tensor([values[k] for k in values])
         dist.all_reduce(x)
         return dict(zip(values, (x / self.size).tolist(), strict=True))

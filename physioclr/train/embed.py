@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from ..nn.model import size_of
 from .dataset import feature_columns, filtered_records, network_input, network_signal
 from .run import Run, choose_device, open_run
+
+if TYPE_CHECKING:
+    from ..data import Store
 
 
 def record_segments(store: Any, i: int, run: Run) -> np.ndarray:
@@ -36,7 +40,7 @@ def check_fits(store: Any, run: Run) -> None:
 @torch.inference_mode()
 def embed(
     run: str | Path | Run,
-    store: Any,
+    store: Store | str | Path,
     *,
     records: Sequence[int] | np.ndarray | None = None,
     batch_size: int = 256,
@@ -66,7 +70,7 @@ def embed(
     where = choose_device(device)
     encoder = run.encoder.to(where).eval()
     records = np.arange(len(store)) if records is None else np.asarray(records)
-    out = np.zeros((len(records), encoder.width), np.float32)
+    out = np.zeros((len(records), size_of(encoder, "width")), np.float32)
     done = 0
     while done < len(records):
         rows: list[np.ndarray] = []

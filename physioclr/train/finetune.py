@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..nn.model import size_of
 from .dataset import network_input
 from .embed import record_segments
 from .run import Run, choose_device
@@ -46,7 +47,7 @@ class FineTuner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = copy.deepcopy(self.run.encoder).to(self.device)
-            head = torch.nn.Linear(encoder.width, int(fit.sum())).to(self.device)
+            head = torch.nn.Linear(size_of(encoder, "width"), int(fit.sum())).to(self.device)
             self._train(encoder, head, train, y[:, fit], rng)
         out[:, fit] = self._score(encoder, head, test)
         return out

@@ -79,12 +79,18 @@ def judge(
         keep = _common_enough(trials, task, f, seeds, tested, least)
         left_out[f] = [name for k, name in enumerate(task.classes) if k not in keep]
         values = _measured(trials, task, f, seeds, tested, keep, bootstrap)
-        for a, s in enumerate([*seeds, ALL_SEEDS]):
+        shown: list[int | str] = [*seeds, ALL_SEEDS]
+        for a, s in enumerate(shown):
             value = _over_seeds(values) if s == ALL_SEEDS else values[a]
-            draws = [trials.drawn[f, t] for t in (seeds if s == ALL_SEEDS else [s])]
+            draws = [trials.drawn[f, t] for t in (seeds if isinstance(s, str) else [s])]
             positives = np.mean([d.positives for d in draws], 0)
             size = round(float(np.mean([d.records for d in draws])))
-            common = {"fraction": f, "seed": s, "train_records": size, "test_records": int(tested.sum())}
+            common: dict[str, Any] = {
+                "fraction": f,
+                "seed": s,
+                "train_records": size,
+                "test_records": int(tested.sum()),
+            }
             for b, k in enumerate(keep):
                 rows.append({
                     **common, "class": task.classes[k], "train_positives": round(float(positives[k]), 1),
@@ -104,7 +110,9 @@ def _common_enough(
     return np.flatnonzero((fewest >= least) & (positives >= least) & (tested.sum() - positives >= least))
 
 
-def _measured(trials, task, f, seeds, tested, keep, bootstrap) -> np.ndarray:
+def _measured(
+    trials: Trials, task: Task, f: float, seeds: list[int], tested: np.ndarray, keep: np.ndarray, bootstrap: int
+) -> np.ndarray:
     """(seeds, classes, AUROC and AUPRC, 1 + resamples)"""
     weights = bootstrap_weights(task.groups[tested], bootstrap, seed=0)
     values = np.full((len(seeds), len(keep), 2, bootstrap + 1), np.nan)
@@ -128,7 +136,7 @@ def _over_seeds(values: np.ndarray) -> np.ndarray:
 
 
 def _rounded(value: np.ndarray) -> dict[str, float]:
-    out = {}
+    out: dict[str, float] = {}
     for name, v in zip(("auroc", "auprc"), value, strict=True):
         low, high = interval(v[1:])
         out |= {name: round(float(v[0]), 4), f"{name}_low": round(low, 4), f"{name}_high": round(high, 4)}

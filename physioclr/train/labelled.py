@@ -19,10 +19,10 @@ def labelled_records(
         raise ValueError("the store has no labels")
     if scheme is not None and scheme not in labels:
         raise ValueError(f"scheme is {scheme!r}; the store has {', '.join(map(repr, labels))}")
-    applies = {}
+    applies: dict[str, np.ndarray] = {}
     for name in [scheme] if scheme else list(labels):
         table = getattr(store, "labelled", None)
-        known = np.asarray(labels[name][1]).any(1) if table is None else np.asarray(table[name]).astype(bool)
+        known: Any = np.asarray(labels[name][1]).any(1) if table is None else np.asarray(table[name]).astype(bool)
         applies[name] = known if among is None else known & np.isin(np.arange(len(known)), among)
     # most records; between equals the scheme with fewer classes (PTB-XL has its own beside the Challenge's mapping)
     scheme = max(applies, key=lambda name: (int(applies[name].sum()), -len(labels[name][0])))
@@ -31,5 +31,5 @@ def labelled_records(
         raise ValueError(f"no record of the store has labels of the scheme {scheme!r}")
     names, y = labels[scheme]
     y = np.asarray(y)[records].astype(int)
-    used = y.any(0)
+    used: Any = y.any(0)
     return scheme, tuple(n for n, u in zip(names, used, strict=True) if u), records, y[:, used]

@@ -36,4 +36,5 @@ class LinearProbe:
         mean = np.where(seen, a, 0).sum(0) / count
         sd = np.sqrt(np.where(seen, (a - mean) ** 2, 0).sum(0) / count)
         sd[sd < 1e-12] = np.inf  # a constant column says nothing
-        return tuple(np.clip(np.where(np.isfinite(x), (x - mean) / sd, 0.0), -10, 10) for x in (a, b))
+        a, b = (np.clip(np.where(np.isfinite(x), (x - mean) / sd, 0.0), -10, 10) for x in (a, b))
+        return a, b

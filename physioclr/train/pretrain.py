@@ -12,7 +12,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from .resident import training_source
 from .run import build_model, check_encoder, choose_device
 from .signals import stop_signals
 from .step import Step, make_optimizer
+
+if TYPE_CHECKING:
+    from ..data import Store
 
 Progress = Callable[[dict[str, Any]], Any]
 
@@ -55,7 +58,7 @@ class Result:
 
 
 def pretrain(
-    store: Any,
+    store: Store | str | Path,
     out: str | Path,
     config: Config | None = None,
     *,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .dataset import group_ids
 from .finetune import FineTuner
@@ -22,14 +22,20 @@ from .run import Run, open_run
 from .splits import make_split
 from .vectors import GivenEmbeddings
 
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from ..data import Store
+
 __all__ = ["COLUMNS", "INPUTS", "LinearProbe", "ProbeResult", "draw_probe", "probe", "represent"]
 
 
 def probe(
     run: str | Path | Run | None,
-    store: Any,
+    store: Store | str | Path,
     *,
-    embeddings: Any = None,
+    embeddings: np.ndarray | Tensor | str | Path | None = None,
     out: str | Path | None = None,
     scheme: str | None = None,
     fractions: Sequence[float] = (0.01, 0.1, 1.0),
@@ -77,23 +83,24 @@ def probe(
     """
     if (run is None) == (embeddings is None):
         raise ValueError("run and embeddings: one of the two must be given, the other None")
-    run = None if run is None else open_run(run)
+    opened = None if run is None else open_run(run)
     if isinstance(store, str | Path):
         from ..data import open_store
 
         store = open_store(store)
-    run = GivenEmbeddings(embeddings, store) if run is None else run
-    if isinstance(run, GivenEmbeddings):
+    judged = GivenEmbeddings(embeddings, store) if opened is None else opened
+    if isinstance(judged, GivenEmbeddings):
         if finetune:
             raise ValueError("finetune is true, but embeddings are given, which have no encoder to train")
-        if out is None and run.path is None:
+        if out is None and judged.path is None:
             raise ValueError("out is None; give a folder for the table of these embeddings")
-        inputs = ("embedding",) if inputs is None else inputs
-    if out is None and run.shipped:
+    if out is None and judged.shipped:
         raise ValueError(
             "out is None; give a folder for the table of the shipped encoder, which has no run folder of yours"
         )
-    inputs = (("embedding",) if run.method.encodes else ("features",)) if inputs is None else inputs
+    if inputs is None:
+        embedded = isinstance(judged, GivenEmbeddings) or judged.method.encodes
+        inputs = ("embedding",) if embedded else ("features",)
     check_inputs(inputs)
     for f in fractions:
         if not 0 < f <= 1:
@@ -103,18 +110,20 @@ def probe(
     scheme, classes, records, y = labelled_records(store, scheme)
     task = Task(scheme, classes, records, y, group_ids(store, records))
     split = make_split(store, task, folds, test_folds, train_sources, test_sources)
-    if finetune:
-        fit: Fit = FineTuner(run, store, records, epochs, device)
+    if isinstance(judged, Run) and finetune:
+        fit: Fit = FineTuner(judged, store, records, epochs, device)
     else:
-        fit = LinearProbe(represent(run, store, records, inputs, device), c)
+        fit = LinearProbe(represent(judged, store, records, inputs, device), c)
     jobs = [
         (f, s) for f in sorted({float(f) for f in fractions}) for s in range(1 if f >= 1 and not finetune else seeds)
     ]
     trials = run_trials(fit, task, split, jobs, min_positives, progress)
     rows, left_out = judge(trials, task, min_positives, bootstrap)
 
+    folder = judged.path if out is None else Path(out)
+    assert folder is not None
     result = report(
-        run, store, task, split, trials.scores, rows, left_out, folder=run.path if out is None else Path(out),
+        judged, store, task, split, trials.scores, rows, left_out, folder=folder,
         inputs=inputs, protocol="finetune" if finetune else "linear", picture=picture,
     )  # fmt: skip
     result.save()

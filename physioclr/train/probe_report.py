@@ -71,7 +71,8 @@ class ProbeResult:
 
 
 def report(
-    run: Run | GivenEmbeddings, store: Any, task: Task, split: Split, scores: dict, rows: list[dict[str, Any]],
+    run: Run | GivenEmbeddings, store: Any, task: Task, split: Split, scores: dict[tuple[float, int], np.ndarray],
+    rows: list[dict[str, Any]],
     left_out: dict[float, list[str]], *, folder: Path, inputs: Sequence[str], protocol: str, picture: bool,
 ) -> ProbeResult:  # fmt: skip
     """The result in its files' names; the folder is made."""

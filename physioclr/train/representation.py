@@ -22,10 +22,11 @@ def represent(
     check_inputs(inputs)
     parts = []
     for name in inputs:
-        if name == "embedding" and isinstance(run, GivenEmbeddings):
-            parts.append(run.values[records])
-        elif name == "embedding":
-            parts.append(embed(run, store, records=records, device=device).astype(np.float64))
+        if name == "embedding":
+            if isinstance(run, GivenEmbeddings):
+                parts.append(run.values[records])
+            else:
+                parts.append(embed(run, store, records=records, device=device).astype(np.float64))
         elif name == "features":
             columns = feature_columns(store, run.config.feature_leads, run.config.feature_set)
             parts.append(_record_means([store.features(int(i))[:, columns] for i in records], len(columns)))

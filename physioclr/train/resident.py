@@ -5,7 +5,6 @@ numbers, and a view of it is gathered, dequantised and augmented by one call.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -85,9 +84,11 @@ class ResidentBatch(Batch):
     def __init__(self, **fields: Any):
         vars(self).update(fields)
 
-    @functools.cached_property
-    def ecg(self) -> Tensor:
-        return self.resident.augmented(Augment(), fs=500.0, seeds=[0], sample_id=self.sample_id)[0]
+    def __getattr__(self, name: str) -> Any:
+        if name != "ecg":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.ecg = self.resident.augmented(Augment(), fs=500.0, seeds=[0], sample_id=self.sample_id)[0]
+        return self.ecg
 
     def to(self, device: torch.device) -> Batch:
         here, device = self.features.device, torch.device(device)

@@ -129,7 +129,8 @@ class GivenEmbeddings:
         self.config = Config()
         self.record_ids: set[str] = set()
         if isinstance(embeddings, str | Path):
-            self.path, self.name = Path(embeddings).parent, Path(embeddings).stem
+            self.path: Path | None = Path(embeddings).parent
+            self.name = Path(embeddings).stem
             self.values = load_vectors(embeddings, store)
         else:
             self.path, self.name = None, "embeddings"

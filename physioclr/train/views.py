@@ -29,6 +29,12 @@ class Draw:
     gives the same view.
     """
 
+    batch: Batch
+    config: Config
+    epoch: int
+    fs: float
+    sd: float
+
     def __init__(self, batch: Batch, config: Config, epoch: int, fs: float, sd: float):
         self.batch, self.config, self.epoch, self.fs, self.sd = batch, config, epoch, fs, sd
 
@@ -45,7 +51,8 @@ class Draw:
         """
         batch, plan = self.batch, make_plan(self.config)
         if plan is not None and not time_maps:
-            plan = dataclasses.replace(plan, **{name: None for name in TIME_MAPS})
+            off: dict[str, Any] = dict.fromkeys(TIME_MAPS)
+            plan = dataclasses.replace(plan, **off)
         ids, seeds = batch.sample_id, [self.seed(view) for view in views]
         if plan is not None and of is None and batch.resident is not None:
             # read from the int16 samples, without the batch in mV

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pathlib
 import shutil
 import sys
 import types
@@ -86,6 +87,47 @@ def test_what_is_wrong_with_the_file_itself_is_not_the_system(code):
             raise RecordError("cannot be read") from None
     except RecordError as e:
         assert environment_error(e) is None
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.EACCES])
+def test_a_finished_shard_that_cannot_be_read_now_is_kept(source, tmp_path, monkeypatch, no_ops, number):  # noqa: F811
+    """It would otherwise be taken for unfinished, and removed."""
+    pc.data.prepare(source, tmp_path / "store")
+    real = pathlib.Path.read_text
+
+    def refuse(self, *arguments, **named):
+        if self.parent.name == "shard-000000":
+            raise OSError(number, os.strerror(number), str(self))
+        return real(self, *arguments, **named)
+
+    with monkeypatch.context() as m:
+        m.setattr(pathlib.Path, "read_text", refuse)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            pc.data.prepare(source, tmp_path / "store")
+    assert (tmp_path / "store" / "shard-000000" / "signals.npy").is_file()
+    assert pc.data.verify(tmp_path / "store") == []
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
+def test_a_folder_that_the_system_cannot_look_at_ends_the_search(source, tmp_path, monkeypatch, number):
+    """Passed over, it would lose its records without a word."""
+
+    class Entry:
+        name, path = "folder", str(source / "folder")
+
+        def is_dir(self):
+            raise OSError(number, os.strerror(number))
+
+    find = sys.modules["physioclr.data.wfdb_find"]
+    assert find._is_folder.__module__ == find.__name__
+    with pytest.raises(OSError, match=os.strerror(number)):
+        find._is_folder(Entry())
+    e = OSError(number, os.strerror(number), "somewhere")
+    with pytest.raises(OSError) as raised:
+        find.not_listed(e)
+    assert raised.value is e
+    with pytest.raises(ValueError, match="somewhere cannot be listed"):
+        find.not_listed(OSError(errno.EACCES, "Permission denied", "somewhere"))
 
 
 def test_a_full_disk_ends_the_run(source, tmp_path, monkeypatch, no_ops):  # noqa: F811

@@ -1,5 +1,6 @@
 """Signal files: every format decoded as signal(5) defines it, its own missing code, only the bytes declared."""
 
+import os
 import tracemalloc
 
 import numpy as np
@@ -10,7 +11,7 @@ from real_records import wfdb
 from wfdb_encode import BITS, MISSING, encode, interleave, write
 
 from physioclr.data import wfdb_formats
-from physioclr.data.wfdb_source import RecordError, read_record
+from physioclr.data.wfdb_source import RecordError, read_record, scan
 
 FLAC = {508: ("PCM_S8", 8), 516: ("PCM_16", 16), 524: ("PCM_24", 24)}
 
@@ -291,3 +292,46 @@ def test_what_the_system_refuses_is_no_fault_of_the_record(tmp_path, monkeypatch
 
 def test_frames_are_interleaved_as_the_helper_says():
     assert interleave([[1, 2, 3, 4], [5, 6]], [2, 1], 2) == [1, 2, 5, 3, 4, 6]
+
+
+# ---- native code --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, 31, 5000, 32767, 32768, 70001])
+@pytest.mark.parametrize("span", [1, 300, 32768])
+def test_what_the_samples_of_a_row_are(rng, n, span):
+    x = rng.integers(-span, span, (3, n)).astype(np.int16)
+    x[0, rng.integers(0, max(n, 1), n // 3)] = -32768
+    x[2] = -32768
+    baseline = np.array([0.0, 1.0, -32768.0])
+    rows = scan(x, baseline)
+    for k in range(3):
+        present = x[k][x[k] != -32768]
+        assert rows.low[k] == (present.min() if len(present) else 32767)
+        assert rows.high[k] == (present.max() if len(present) else -32768)
+        assert rows.missing[k] == n - len(present)
+        assert rows.zeros[k] == (0 if k == 2 else np.count_nonzero(x[k] == baseline[k]))
+    assert scan(x, np.array([0.5, 40000.0, np.inf])).zeros.tolist() == [0, 0, 0]
+
+
+def test_a_file_that_shrinks_or_fails_while_it_is_read(tmp_path, monkeypatch):
+    """The file holds enough when it is opened, and not when it is read."""
+    path = write(tmp_path, "r", "r 2 250 100000\nr.dat 16\nr.dat 16\n", r_dat=b"\1\0" * 200000)
+    real = wfdb_formats._Columns.read
+
+    def shrunk(self, *arguments):
+        os.truncate(tmp_path / "r.dat", 400000 - 10)
+        return real(self, *arguments)
+
+    with monkeypatch.context() as m:
+        m.setattr(wfdb_formats._Columns, "read", shrunk)
+        with pytest.raises(RecordError, match=r"r\.dat is truncated: 10 of its bytes are gone"):
+            read_record(path)
+
+    def closed(self, file, *arguments):
+        return real(self, 1 << 20, *arguments)
+
+    (tmp_path / "r.dat").write_bytes(b"\1\0" * 200000)
+    monkeypatch.setattr(wfdb_formats._Columns, "read", closed)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        read_record(path)

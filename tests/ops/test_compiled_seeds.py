@@ -10,6 +10,9 @@ from torch.library import opcheck
 
 import physioclr as pc
 
+# inductor's own warnings, of a new process pool and the like, are not ours
+INDUCTOR = pytest.param("inductor", marks=[pytest.mark.slow, pytest.mark.filterwarnings("ignore")])
+EAGER_AND_INDUCTOR = pytest.mark.parametrize("backend", ["eager", INDUCTOR])
 PLAN = PLANS["every"]
 R = torch.tensor([[4, 11, 17, 29, -1], [-1, -1, -1, -1, -1]])
 
@@ -59,7 +62,7 @@ def seeded(x, seed):
     return augmented(x, seed), pc.shuffle_beats(x, R, seed=seed)[0]
 
 
-@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@EAGER_AND_INDUCTOR
 @pytest.mark.parametrize("f", [at_epoch, seeded])
 @pytest.mark.parametrize(
     "number, compilations", [(int, 2), (torch.tensor, 1)]
@@ -74,7 +77,7 @@ def test_view_seed_and_tensors_do_not_compile_again(f, number, compilations, bac
     assert counter.frame_count == compilations
 
 
-@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@EAGER_AND_INDUCTOR
 @pytest.mark.parametrize("views", [1, 2])
 def test_the_module_compiles_once(views, backend):
     torch._dynamo.reset()

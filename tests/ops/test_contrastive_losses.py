@@ -273,6 +273,27 @@ def test_wrong_arguments_are_named():
 
 
 @every_form
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_step_is_the_registered_operator(form, dtype, monkeypatch):
+    """The loss with its gradient in one pass gives the bits of the loss and of its backward pass."""
+    from physioclr.ops.contrastive import step
+
+    a, b, f, g = rows(150, 33, dtype)
+    results = []
+    for at_once in (True, False):
+        monkeypatch.setattr(step, "applies", step.applies if at_once else lambda *_: False)
+        loss = FORMS[form](pc, a, b, f, g, 0.05)
+        first = torch.autograd.grad(loss, (a, b), retain_graph=True)
+        results.append([loss, *first, *torch.autograd.grad(3 * loss, (a, b))])
+        (grad,) = torch.autograd.grad(FORMS[form](pc, a, b, f, g, 0.05), a, create_graph=True)
+        with pytest.raises(RuntimeError, match="contrastive_loss has no second derivative"):
+            grad.sum().backward()
+    for x, y in zip(*results, strict=True):
+        assert x.dtype == y.dtype and (x - y).norm() <= torch.finfo(dtype).eps * 4 * y.norm()
+    assert torch.equal(results[0][0], results[1][0])
+
+
+@every_form
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_blocks_are_the_same_op(form, dtype, monkeypatch):
     """The form in torch's own operations that runs where there is no kernel, on the same arguments."""
@@ -282,7 +303,8 @@ def test_blocks_are_the_same_op(form, dtype, monkeypatch):
     calls, whole = [], engine.contrastive_loss
     monkeypatch.setattr(engine, "contrastive_loss", lambda *args: calls.append(args) or whole(*args))
     a, b, f, g = rows(61, 33, dtype)
-    FORMS[form](pc, a, b, f, g, 0.05)
+    with torch.no_grad():
+        FORMS[form](pc, a, b, f, g, 0.05)
     ((a, b, *rest, _),) = calls
     rest.append(True)  # with measures
     want = whole(a, b, *rest)

@@ -1,5 +1,6 @@
 """Finite samples of any size, and R peaks that meet at 500 Hz: own numbers or NaN, and neighbours untouched."""
 
+import numba_waves
 import numpy as np
 import pytest
 from feature_kernel import COLUMN, FIELDS, assert_equal_features, kernel, random_records
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import physioclr as pc
-from physioclr import reference
+from physioclr import _core, reference
 
 pytestmark = [pytest.mark.filterwarnings("error::RuntimeWarning"), pytest.mark.filterwarnings("ignore::UserWarning")]
 LIKENESS = [COLUMN[f"beat_corr_{s}"] for s in ("mean", "sd", "min")]
@@ -106,14 +107,13 @@ def test_beats_of_no_distance_have_no_rhythm_in_the_delineation():
 
 
 def test_waves_of_peaks_that_meet_match_the_reference():
-    from physioclr.ops._numba.constants import LEAD_ALL
-    from physioclr.ops._numba.delineate import delineate_range
-
     x, r = beats(500)
     twice = np.repeat(r, 2)[None].astype(np.int32)
-    out = np.empty((8, 1, 2, twice.shape[1]), np.int32)
-    delineate_range(0, 1, np.float32(x)[None, None], LEAD_ALL, twice, 500.0, out)
-    want = reference.delineate(np.float32(x)[None, None], 500.0, twice, lead="all")
+    x = np.float32(x)[None, None]
+    out = np.empty((8, 1, 2, twice.shape[1]), np.int32)  # the kernel itself: callers may not give such R peaks
+    _core.delineate(-1, 0, ecg=x, lead=_core.delineate_constants()["kLeadAll"], rpeaks=twice, fs=500.0, out=out)
+    np.testing.assert_array_equal(out, numba_waves.delineate(x, 500.0, twice, "all"))
+    want = reference.delineate(x, 500.0, twice, lead="all")
     for name, a, b in zip(FIELDS, out, want, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)
 

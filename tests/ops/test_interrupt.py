@@ -63,6 +63,16 @@ CASES = {
     "detect_rpeaks": """
         x = np.tile(rows(24, 10**6), (20, 1)).reshape(40, 12, 10**6)
         interrupted(lambda: pc.detect_rpeaks(x, 500.0), lambda: pc.detect_rpeaks(x[:1, :2, :5000], 500.0))""",
+    "delineate": """
+        x = np.tile(rows(400, 5000), (50, 1))
+        r = np.tile(np.arange(100, 4900, 200), (len(x), 1))
+        run = lambda n: pc.delineate(x[:n], 500.0, r[:n])
+        interrupted(lambda: run(20_000), lambda: run(3))""",
+    "physio_features": """
+        x = np.tile(rows(400, 5000), (50, 1))
+        r = np.tile(np.arange(100, 4900, 200), (len(x), 1))
+        run = lambda n: pc.physio_features(x[:n], 500.0, r[:n])
+        interrupted(lambda: run(20_000), lambda: [run(3)])""",
 }
 
 

@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "cpu/gemm.h"
 #include "cpu/wfdb_frames.h"
 #include "ops.h"
 
@@ -83,6 +84,35 @@ static void rpeaks() {
                          count.get(),
                          quality.get(),
                          nullptr});
+}
+
+static void waves() {
+  const int64_t records = length(3), leads = chance(0.5) ? 12 : length(4), beats = length(40);
+  const int64_t samples = chance(0.5) ? length(400) : length(6000);
+  const double rates[] = {50, 100, 199.9, 250, 257.3, 360, 500, 1000, 4000};
+  auto x = values<float>(records * leads * samples, kind_of_values());
+  auto r = peaks(records, beats, samples, false);
+  const Cube<const float> ecg{x.get(), records, leads, samples};
+  const Matrix<const int32_t> rpeaks{r.get(), records, beats};
+  const int64_t lead = leads && chance(0.5) ? whole(0, leads - 1) : whole(-2, -1);
+  Array<int32_t> out(8 * records * (lead == -2 ? leads + 1 : 1) * beats);
+  cpu::run(DelineateCall{ecg, lead, rpeaks, rates[whole(0, 8)], out.get()});
+
+  const int64_t chosen = whole(1, 3), segments = whole(1, 4);
+  Array<int64_t> numbers(chosen);
+  for (int64_t j = 0; j < chosen; ++j) numbers[j] = leads ? whole(-1, leads - 1) : -1;
+  auto taps = values<float>(16, Values::kPlain);
+  Array<float> features(records * segments * chosen * 159);
+  Array<bool> paced(records * segments);
+  cpu::run(FeaturesCall{ecg,
+                        {numbers.get(), chosen},
+                        rpeaks,
+                        chance(0.5) ? INFINITY : real(500, 1500),
+                        segments,
+                        chance(0.5),
+                        taps.get(),
+                        features.get(),
+                        paced.get()});
 }
 
 template <class T>
@@ -263,11 +293,37 @@ static void frames() {
   Array<int16_t> out(out_size);
   cpu::wfdb_frames(raw.get(), format, frame, n, column.data(), static_cast<int64_t>(column.size()), out.get(), first,
                    total);
+  Array<int16_t> again(out_size);
+  std::FILE* file = std::tmpfile();
+  const int64_t offset = whole(0, 9), kept = chance(0.9) ? bytes : bytes / 2;
+  for (int64_t i = 0; i < offset; ++i) std::fputc(0, file);
+  std::fwrite(raw.get(), 1, static_cast<size_t>(kept), file);
+  std::fflush(file);
+  const int64_t rest = cpu::wfdb_read(fileno(file), offset, format, frame, n, column.data(),
+                                      static_cast<int64_t>(column.size()), again.get(), first, total);
+  std::fclose(file);
+  if (rest != bytes - kept) std::abort();
   const int64_t rows = columns, each = length(200);
   auto x = values<int16_t>(rows * each, Values::kGaps);
   auto baseline = values<double>(rows, Values::kWild), scale = values<double>(rows, Values::kPlain);
+  Array<int64_t> zero(rows);
+  for (int64_t r = 0; r < rows; ++r) zero[r] = whole(-40000, 40000);
+  std::vector<cpu::WfdbRow> found(static_cast<size_t>(rows));
+  cpu::wfdb_scan(x.get(), rows, each, zero.get(), found.data());
   Array<float> mv(rows * each);
   cpu::wfdb_millivolts(x.get(), rows, each, baseline.get(), scale.get(), mv.get());
+}
+
+// The products by themselves, on arrays that begin and whose rows begin at any element: no vector is aligned.
+template <class T>
+static void products() {
+  const int64_t k = length(40), ni = cpu::kPanel * whole(0, 3), nj = cpu::kPanel * whole(0, 3), ldc = nj + whole(0, 5);
+  const int64_t ahead = whole(0, 7), wide = cpu::kPanel + whole(0, 5);
+  const auto kind = kind_of_values();
+  auto a = values<T>(ahead + ni * k, kind), b = values<T>(ahead + nj * k, kind), c = values<T>(ahead + ni * ldc, kind);
+  if (nj > 0) cpu::gemm_panels(a.get() + ahead, b.get() + ahead, k, ni, nj, c.get() + ahead, ldc);
+  auto one = values<T>(ahead + k * cpu::kPanel, kind), sums = values<T>(ahead + ni * wide, kind);
+  cpu::gemm_add(a.get() + ahead, 1, ni, one.get() + ahead, k, ni, sums.get() + ahead, wide);
 }
 
 int main(int argc, char** argv) {
@@ -276,12 +332,14 @@ int main(int argc, char** argv) {
     engine.seed(static_cast<uint64_t>(seed) * 1000003u + static_cast<uint64_t>(round));
     std::fprintf(stderr, "\rround %ld", round);  // the sanitizer's report comes after it
     rpeaks<float>(), rpeaks<int16_t>();
+    waves();
     peak_loss<float>(), peak_loss<double>();
     pairs();
     augment();
     contrastive<float>(), contrastive<double>(), contrastive<Half>(), contrastive<BFloat>();
+    products<float>(), products<double>();
     frames();
   }
-  std::printf("\n%ld rounds of 11 kinds of call, no report\n", rounds);
+  std::printf("\n%ld rounds of 13 kinds of call, no report\n", rounds);
   return 0;
 }

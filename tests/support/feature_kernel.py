@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 import physioclr as pc
-from physioclr.ops._numba import features as kernels
+from physioclr import _core
 from physioclr.ops.features import slope_taps
 
 COLUMN = {name: i for i, name in enumerate(pc.FEATURE_NAMES)}
@@ -15,14 +15,13 @@ FIELDS = pc.Delineation._fields
 def kernel(x, r, waves, *, segment=None, bazett=False, paced=None, record=None):
     """The compiled kernel on one lead per record, from given boundaries."""
     x, r = np.ascontiguousarray(x, np.float32), np.ascontiguousarray(r, np.int32)
-    waves = np.ascontiguousarray(np.stack(waves)[None], np.int32)
+    waves = np.ascontiguousarray(np.stack(waves), np.int32)
     paced = np.zeros(r.shape, np.uint8) if paced is None else paced.astype(np.uint8)
     ecg = x[:, None] if record is None else np.concatenate([x[:, None], np.float32(record)], axis=1)
     segments = 1 if segment is None else int(x.shape[1] / 500 // segment)
-    out = np.zeros((len(x), segments, 1, 159), np.float32)
     length = math.inf if segment is None else segment * 500.0
-    kernels.features_range(0, len(x), ecg, np.zeros(1, np.int64), r, paced, waves, length, bazett, slope_taps(), out)
-    return out[:, 0, 0] if segment is None else out[:, :, 0]
+    out = _core.testing.features_of_waves(ecg, r, waves, paced, length, segments, bazett, slope_taps())
+    return out[:, 0] if segment is None else out
 
 
 def random_records(rng, n, samples, beats):

@@ -154,6 +154,8 @@ CASES = [
     Case("seeds", ("seed_of", "view_seed"),
          lambda x: (torch.tensor(torch.ops.physioclr.seed_of(torch.arange(2, device=x.group.device), 1)),
                     torch.tensor(torch.ops.physioclr.view_seed(x.group, 7, 3, 1))), cupy=False),
+    Case("median_distance", ("median_distance",),
+         lambda x: torch.ops.physioclr.median_distance(x.features), tolerance=1e-12, cupy=False),
     Case("physio_similarity", ("physio_similarity",), lambda x: pc.physio_similarity(x.features, x.others),
          tolerance=2e-6),
     Case("physio_similarity rbf", ("physio_similarity",),

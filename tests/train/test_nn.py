@@ -177,8 +177,13 @@ def test_no_valid_sample_is_zero():
     assert float(mse) == 0 and float(peak) == 0
 
 
+def test_a_model_without_predictor_says_so():
+    with pytest.raises(ValueError, match="features is 0"):
+        pc.nn.PhysioCLR(pc.nn.ResNet1d()).predict(torch.zeros(2, 3, 128))
+
+
 def test_hybrid_loss_names_what_is_left_out():
-    h, f = torch.randn(4, 3), torch.randn(4, 2)
+    h, f = torch.randn(4, 3), torch.eye(2).repeat(2, 1)
     with pytest.raises(ValueError, match="x is None"):
         pc.nn.HybridLoss()(h, h[None], f, x_hat=torch.zeros(4, 1, 8))
     with pytest.raises(ValueError, match="rpeaks is None"):

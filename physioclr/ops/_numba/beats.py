@@ -6,7 +6,7 @@ Scalar code like that of `waves`, not cached itself (see SOURCES in delineate.py
 import math
 
 from . import constants as C
-from .scalar import jit, jit_sum, larger, prefix_sums, smaller
+from .scalar import LANES, fold, jit, larger, prefix_sums, product_of, smaller, total_of
 from .waves import box, median_of, width
 
 # rows of the scratch of one lead: boundaries of each beat, then what is known of its QRS
@@ -32,15 +32,9 @@ def label_beats(y, n, wave, b0, b1, fi, seed, missing, bad):
         best, label = C.QRS_ALIKE, -1
         for g in range(groups):
             d = int(wave[CENTRE, seed[0, g]] + 0.5)
-            a, b, aa, bb, ab = 0.0, 0.0, 0.0, 0.0, 0.0
             one, two = y[c - h : c + h + 1], y[d - h : d + h + 1]
-            for j in range(m):
-                p, q = one[j], two[j]
-                a += p
-                b += q
-                aa += p * p
-                bb += q * q
-                ab += p * q
+            a, aa, b, bb = total_of(one), product_of(one, one), total_of(two), product_of(two, two)
+            ab = product_of(one, two)
             scale = (aa - a * a / m) * (bb - b * b / m)
             r = (ab - a * b / m) / math.sqrt(scale) if scale > 0.0 else 0.0
             if r > best:
@@ -123,25 +117,44 @@ def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, alternate, me
     return lo, hi
 
 
-@jit_sum
-def level_and_trend(v, half):
-    """Sum of v, and its sum weighted with the distance from its middle."""
-    level, trend = 0.0, 0.0
-    for j in range(len(v)):
-        level += v[j]
-        trend += v[j] * (j - half)
-    return level, trend
+@jit
+def trend_lane(v, half, lane):
+    total = 0.0
+    for j in range(lane, len(v), LANES):
+        total += v[j] * (j - half)
+    return total
 
 
-@jit_sum
-def power_and_product(v, level, trend, w, level_w, trend_w, half):
-    """<v, v> and <v, w>, each freed from its linear trend."""
-    power, product = 0.0, 0.0
-    for j in range(len(v)):
-        a, b = v[j] - level - trend * (j - half), w[j] - level_w - trend_w * (j - half)
-        power += a * a
-        product += a * b
-    return power, product
+@jit
+def trend_of(v, half):
+    """Sum of v weighted with the distance from its middle."""
+    return fold(
+        trend_lane(v, half, 0), trend_lane(v, half, 1), trend_lane(v, half, 2), trend_lane(v, half, 3),
+        trend_lane(v, half, 4), trend_lane(v, half, 5), trend_lane(v, half, 6), trend_lane(v, half, 7),
+    )  # fmt: skip
+
+
+@jit
+def freed_lane(v, level, trend, w, level_w, trend_w, half, lane):
+    total = 0.0
+    for j in range(lane, len(v), LANES):
+        total += (v[j] - level - trend * (j - half)) * (w[j] - level_w - trend_w * (j - half))
+    return total
+
+
+@jit
+def freed_product(v, level, trend, w, level_w, trend_w, half):
+    """<v, w>, each freed from its linear trend."""
+    return fold(
+        freed_lane(v, level, trend, w, level_w, trend_w, half, 0),
+        freed_lane(v, level, trend, w, level_w, trend_w, half, 1),
+        freed_lane(v, level, trend, w, level_w, trend_w, half, 2),
+        freed_lane(v, level, trend, w, level_w, trend_w, half, 3),
+        freed_lane(v, level, trend, w, level_w, trend_w, half, 4),
+        freed_lane(v, level, trend, w, level_w, trend_w, half, 5),
+        freed_lane(v, level, trend, w, level_w, trend_w, half, 6),
+        freed_lane(v, level, trend, w, level_w, trend_w, half, 7),
+    )
 
 
 @jit
@@ -157,8 +170,7 @@ def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t, alternat
         return 0.0, 0, 0.0
     half, tt = 0.5 * (m - 1), m * (m * m - 1.0) / 12.0  # tt: the sum of the squared distances from the middle
     usual = mean[lo : lo + m]
-    level_w, trend_w = level_and_trend(usual, half)
-    level_w, trend_w = level_w / m, trend_w / tt
+    level_w, trend_w = total_of(usual) / m, trend_of(usual, half) / tt
     shared, power, group = 0.0, 0.0, 0
     for k in range(b0, b1):
         at = int(wave[CENTRE, k] + 0.5) - before
@@ -167,10 +179,9 @@ def coherence(y, n, wave, b0, b1, before, first, mean, lo, hi, after_t, alternat
         if after_t and k > 0 and wave[T_OFF, k - 1] > at + lo + 2:
             continue
         own = y[at + lo : at + lo + m]
-        level, trend = level_and_trend(own, half)
-        p, q = power_and_product(own, level / m, trend / tt, usual, level_w, trend_w, half)
-        power += p
-        shared += parity(k, alternate) * q
+        level, trend = total_of(own) / m, trend_of(own, half) / tt
+        power += freed_product(own, level, trend, own, level, trend, half)
+        shared += parity(k, alternate) * freed_product(own, level, trend, usual, level_w, trend_w, half)
         group += 1
     if group < 2:
         return 0.0, group, 0.0

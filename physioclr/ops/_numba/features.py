@@ -17,14 +17,11 @@ import numpy as np
 from numba import boolean, float32, float64, int32, int64, intp, types, uint8
 
 from ..._jit import njit
-from .scalar import larger, smaller
+from .scalar import F, larger, smaller
 
-SOURCES = "4971329340c3f3ee"  # as in `delineate`: the cached code holds code of scalar.py
+SOURCES = "ac6b79457cae67e5"  # as in `delineate`: the cached code holds code of scalar.py
 
 jit = njit(nogil=True, cache=True, error_model="numpy")
-# Sums that the compiler may reorder, so that it uses SIMD. Only plain sums: where it may reorder, it also takes the
-# d - d inside math.isfinite for 0, NaN or not.
-jit_sum = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 
 
 def jit_range(*signature):
@@ -38,21 +35,16 @@ def array(dtype, ndim):
 
 P_ON, P_PEAK, P_OFF, QRS_ON, QRS_OFF, T_ON, T_PEAK, T_OFF = range(8)  # fields of a Delineation
 
-N_FEATURES = 159
-N_BEATS = 10  # beats with columns of their own
-N_TAPS = 32  # of the filter that gives the slope
-CHUNK = 64  # samples that are filtered at a time
+# From csrc/core/features_constants.h.
+N_FEATURES = F["FEATURES"]
+N_BEATS, N_TAPS, CHUNK, R_SEARCH, GAP = F["BEATS"], F["TAPS"], F["CHUNK"], F["R_SEARCH"], F["GAP"]
+MS, CORR_BEFORE, CORR_AFTER = F["MS"], F["CORR_BEFORE"], F["CORR_AFTER"]
+LARGEST, FLAT = F["LARGEST"], F["FLAT"]
+LANES = 32  # of the sums of float32: see `scalar`
 
 # rows of the scratch memory, one number per beat; the first ten in the order of the columns
 RR, PR, QRS, QT, P_DUR, T_DUR, R_AMP, T_AMP, P_AMP, SLOPE, ST60, ST40, CORR, SORTED = range(14)
 N_ROWS = 14
-
-MS = 2.0  # per sample
-R_SEARCH = 10  # samples: an R peak found on other leads is this far at most from the peak on this one
-GAP = 50  # samples: a beat may hide where so many are missing in a row
-CORR_BEFORE, CORR_AFTER = 125, 200  # samples around R that adjacent beats are compared over
-LARGEST = 1e38  # mV: an amplitude from here on is missing, so that differences of two fit into float32
-FLAT = 1e-30  # mV^2: the summed squares of a window below which float32 has too few digits left for a correlation
 
 
 # ---- statistics of a few numbers ----------------------------------------------------------------------------------
@@ -139,17 +131,12 @@ def largest_deflection(x, first, last, level, start):
     return at
 
 
-@jit_sum
-def add_four_taps(w, taps, out):
-    """out[i] += the sum of taps[j] * w[i + j], j = 0..3. Taps outside, samples inside: that is what SIMD likes."""
-    a, b, c, d = taps[0], taps[1], taps[2], taps[3]
-    for i in range(out.size):
-        out[i] += a * w[i] + b * w[i + 1] + c * w[i + 2] + d * w[i + 3]
-
-
 @jit
 def max_slope(x, first, last, taps, scratch):
-    """Largest |dV/dt| (mV/ms) after the low-pass between samples first and last; NaN where the filter has no room."""
+    """Largest |dV/dt| (mV/ms) after the low-pass between samples first and last; NaN where the filter has no room.
+
+    taps: the first half of the filter, which is antisymmetric.
+    """
     best = -1.0
     before = N_TAPS // 2 - 1
     end = smaller(last, x.size - N_TAPS // 2)
@@ -158,9 +145,10 @@ def max_slope(x, first, last, taps, scratch):
         slopes = scratch[:n]
         for i in range(n):
             slopes[i] = 0.0
-        for j in range(0, N_TAPS, 4):
+        for j in range(N_TAPS // 2):
             at = start - before + j
-            add_four_taps(x[at : at + n + 3], taps[j : j + 4], slopes)
+            for i in range(n):
+                slopes[i] += taps[j] * (x[at + i] - x[at + i + N_TAPS - 1 - 2 * j])
         for i in range(n):
             d = abs(slopes[i])
             if math.isfinite(d) and d > best:
@@ -210,20 +198,49 @@ def measure_beat(x, k, r, paced, p_on, p_peak, p_off, qrs_on, qrs_off, t_on, t_p
         rows[ST40, k] = value_at(x, qrs_off + 20, level)
 
 
-@jit_sum
-def sum_of(w):
+@jit
+def total_lane(w, lane):
     total = np.float32(0.0)
-    for i in range(w.size):
+    for i in range(lane, w.size, LANES):
         total += w[i]
     return total
 
 
-@jit_sum
-def sum_of_products(u, mean_u, v, mean_v):
+@jit
+def four_totals(w, lane):
+    a, b = total_lane(w, lane) + total_lane(w, lane + 16), total_lane(w, lane + 8) + total_lane(w, lane + 24)
+    return a + b
+
+
+@jit
+def sum_of(w):
+    a, b = four_totals(w, 0) + four_totals(w, 4), four_totals(w, 2) + four_totals(w, 6)
+    c, d = four_totals(w, 1) + four_totals(w, 5), four_totals(w, 3) + four_totals(w, 7)
+    return (a + b) + (c + d)
+
+
+@jit
+def product_lane(u, mean_u, v, mean_v, lane):
     total = np.float32(0.0)
-    for i in range(u.size):
+    for i in range(lane, u.size, LANES):
         total += (u[i] - mean_u) * (v[i] - mean_v)
     return total
+
+
+@jit
+def four_products(u, mean_u, v, mean_v, lane):
+    a = product_lane(u, mean_u, v, mean_v, lane) + product_lane(u, mean_u, v, mean_v, lane + 16)
+    b = product_lane(u, mean_u, v, mean_v, lane + 8) + product_lane(u, mean_u, v, mean_v, lane + 24)
+    return a + b
+
+
+@jit
+def sum_of_products(u, mean_u, v, mean_v):
+    a = four_products(u, mean_u, v, mean_v, 0) + four_products(u, mean_u, v, mean_v, 4)
+    b = four_products(u, mean_u, v, mean_v, 2) + four_products(u, mean_u, v, mean_v, 6)
+    c = four_products(u, mean_u, v, mean_v, 1) + four_products(u, mean_u, v, mean_v, 5)
+    d = four_products(u, mean_u, v, mean_v, 3) + four_products(u, mean_u, v, mean_v, 7)
+    return (a + b) + (c + d)
 
 
 @jit

@@ -41,7 +41,7 @@ def launch(xp: Arrays, kernel: Any, items: int, *args: Any) -> None:
     cuda = cuda_module()
     stream = cuda.external_stream(xp.stream) if xp.stream else 0
     with xp.guard():
-        found = [on_device(a) if hasattr(a, "shape") and getattr(a, "ndim", 0) else a for a in args]
+        found = [on_device(a) if hasattr(a, "shape") and getattr(a, "ndim", None) else a for a in args]
         kernel[-(-items // THREADS_PER_BLOCK), THREADS_PER_BLOCK, stream](*found)
 
 
@@ -86,8 +86,8 @@ def mean_lead(xp: Arrays, x: Any) -> Any:
 def delineate(xp: Arrays, x: Any, fs: float, r: Any, leads: list[int], out: Any, *, consensus: bool = False) -> None:
     """Fills the boundaries (8, B, rows, P) of these leads of x (B, L, T), a row each, and with `consensus` one more."""
     from . import cuda as kernels
+    from .beats import ROWS
     from .constants import CLUSTERS
-    from .delineate import ROWS
 
     n, beats = r.shape
     if not n * len(leads) * beats:

@@ -8,12 +8,11 @@ import math
 from numba import float32, int32, types, uint8
 
 from .features import array, jit, jit_range
-from .scalar import larger, smaller, spikes
+from .scalar import F, larger, smaller, spikes
 
-SOURCES = "4971329340c3f3ee"  # as in `delineate`: the cached code holds code of scalar.py
+SOURCES = "ac6b79457cae67e5"  # as in `delineate`: the cached code holds code of scalar.py
 
-SPIKE_FROM, SPIKE_TO = 80, 10  # a ventricular pacing spike lies from 160 ms before the R peak to 20 ms after it
-SPIKE_HALF = 3  # from its peak to where the line goes on
+SPIKE_FROM, SPIKE_TO, SPIKE_HALF = F["PACED_FROM"], F["PACED_TO"], F["PACED_HALF"]
 
 
 @jit

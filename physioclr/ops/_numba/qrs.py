@@ -9,11 +9,11 @@ import math
 
 from . import constants as C
 from . import weights as W
-from .scalar import jit, jit_sum, larger, smaller
+from .scalar import jit, larger, smaller
 from .waves import clip, width
 
 
-@jit_sum
+@jit
 def dot(u, v):
     total = 0.0
     for i in range(len(u)):

@@ -8,15 +8,18 @@ alone: the callers name the digest of this file (SOURCES).
 import numpy as np
 from numba import njit
 
+from ... import _core
+from .constants import python_names
+
+SOURCES = "d63e0fcb4e0ec4e8"  # as in `constants`, of csrc/core/features_constants.h
+
 jit = njit(nogil=True, error_model="numpy")
-# Sums that the compiler may reorder, so that it uses SIMD. Only plain sums: where it may reorder, it also takes the
-# d - d inside math.isfinite for 0, NaN or not.
-jit_sum = njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 
-
-SPIKE_LOW, SPIKE_HIGH = np.float32(0.2), np.float32(0.4)  # mV
-SPIKE_SIDE, SPIKE_BEFORE = np.float32(0.35), np.float32(0.2)  # steps beside the spike, relative to its height
+F = python_names(_core.features_constants())
+SPIKE_LOW, SPIKE_HIGH = np.float32(F["SPIKE_LOW"]), np.float32(F["SPIKE_HIGH"])  # mV
+SPIKE_SIDE, SPIKE_LEVEL = np.float32(F["SPIKE_SIDE"]), np.float32(F["SPIKE_LEVEL"])
 ZERO = np.float32(0.0)
+LANES = 8
 
 
 @jit
@@ -29,12 +32,45 @@ def smaller(a, b):
     return a if a < b else b
 
 
-@jit_sum
-def total_of(v):
+# Sums have an order of their own, in which csrc/core/waves_math.h can use vectors: lane l adds every eighth term from
+# the l-th on, then the upper half of the lanes is added to the lower one until one is left.
+
+
+@jit
+def fold(a, b, c, d, e, f, g, h):
+    return ((a + e) + (c + g)) + ((b + f) + (d + h))
+
+
+@jit
+def total_lane(v, lane):
     total = 0.0
-    for i in range(len(v)):
+    for i in range(lane, len(v), LANES):
         total += v[i]
     return total
+
+
+@jit
+def total_of(v):
+    return fold(
+        total_lane(v, 0), total_lane(v, 1), total_lane(v, 2), total_lane(v, 3),
+        total_lane(v, 4), total_lane(v, 5), total_lane(v, 6), total_lane(v, 7),
+    )  # fmt: skip
+
+
+@jit
+def product_lane(u, v, lane):
+    total = 0.0
+    for i in range(lane, len(u), LANES):
+        total += u[i] * v[i]
+    return total
+
+
+@jit
+def product_of(u, v):
+    return fold(
+        product_lane(u, v, 0), product_lane(u, v, 1), product_lane(u, v, 2), product_lane(u, v, 3),
+        product_lane(u, v, 4), product_lane(u, v, 5), product_lane(u, v, 6), product_lane(u, v, 7),
+    )  # fmt: skip
 
 
 @jit
@@ -81,6 +117,6 @@ def spikes(w, h):
         before = abs(w1[i] - w0[i])
         side = SPIKE_SIDE * height
         low = (height >= SPIKE_LOW) & (before <= side) & (abs(w3[i] - w4[i]) <= side) & (abs(w1[i] - w3[i]) <= side)
-        high = (height >= SPIKE_HIGH) & (before <= SPIKE_BEFORE * height)
+        high = (height >= SPIKE_HIGH) & (before <= SPIKE_LEVEL * height)
         hits += np.int32((left * right > ZERO) & (low | high))
     return hits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -17,8 +17,23 @@ from . import launch
 from .plan import Augment
 from .told import millivolts_per
 
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import DTypeLike
 
-def view_seed(seed: int, epoch: int, view: int) -> int:
+    from .._types import ArrayT, NumPyArray, Peaks, Values
+
+    class _Options(TypedDict, total=False):
+        """What augment takes by name and does not decide whether there are R peaks in the result."""
+
+        sample_id: Values | None
+        scale: Values | None
+        dtype: torch.dtype | DTypeLike | None
+        out: NumPyArray | torch.Tensor | None
+        unit: str
+
+
+def view_seed(seed: int | torch.Tensor, epoch: int | torch.Tensor, view: int | torch.Tensor) -> int:
     """The seed of one view in one epoch: a Philox hash of the three, so that no two of them share random numbers.
 
     Args:
@@ -37,7 +52,7 @@ def view_seed(seed: int, epoch: int, view: int) -> int:
     return _core.view_seed(check_int(seed, "seed", 0), epoch, view)
 
 
-def _rpeaks_of(rpeaks: Any, index: Any, count: Any) -> RPeaks:
+def _rpeaks_of(rpeaks: Any, index: Any, count: Any) -> RPeaks[Any]:
     """The peaks of the result. Augmenting does not change how far they can be trusted."""
     if isinstance(rpeaks, RPeaks) and count.ndim == 1:
         return RPeaks(index, count, rpeaks.quality)
@@ -79,6 +94,15 @@ def _seeds(seed: Any) -> tuple[bool, list[int]]:
     return one, [launch.check_seed(s) for s in ([seed] if one else seed)]
 
 
+def _given(
+    plan: Any, fs: float, seed: Any, sample_id: Any, rpeaks: Any, scale: Any
+) -> tuple[bool, tuple[Any, Any, Any, str, float, list[int]]]:
+    """Whether there is a single seed; and what every form of the operator takes after its signals."""
+    _check_plan(plan, rpeaks)
+    one, seeds = _seeds(seed)
+    return one, (None if rpeaks is None else rpeaks_index(rpeaks), sample_id, scale, plan._text, fs, seeds)
+
+
 def _check_no_gradient(x: Any, name: str, why: str) -> None:
     """For the forms that have no derivative."""
     if not is_torch(x):
@@ -91,6 +115,30 @@ def _check_no_gradient(x: Any, name: str, why: str) -> None:
         raise ValueError(f"{why}, but {name} carries a tangent; use {name}.detach()")
 
 
+@overload
+def augment(
+    ecg: ArrayT,
+    plan: Augment,
+    *,
+    fs: float,
+    seed: int | Sequence[int],
+    rpeaks: None = ...,
+    **options: Unpack[_Options],
+) -> tuple[ArrayT, None]: ...
+@overload
+def augment(
+    ecg: ArrayT, plan: Augment, *, fs: float, seed: int | Sequence[int], rpeaks: Peaks, **options: Unpack[_Options]
+) -> tuple[ArrayT, RPeaks[ArrayT]]: ...
+@overload
+def augment(
+    ecg: ArrayT,
+    plan: Augment,
+    *,
+    fs: float,
+    seed: int | Sequence[int],
+    rpeaks: Peaks | None,
+    **options: Unpack[_Options],
+) -> tuple[ArrayT, RPeaks[ArrayT] | None]: ...
 @jax_in_jax_out
 def augment(
     ecg: Any,
@@ -104,7 +152,7 @@ def augment(
     dtype: Any = None,
     out: Any = None,
     unit: str = "mV",
-) -> tuple[Any, RPeaks | None]:
+) -> tuple[Any, RPeaks[Any] | None]:
     """Applies a plan to a batch: each record draws its own parameters and is read and written once.
 
     A result depends on (seed, sample_id, plan, fs, the record) alone: not on the order or size of the batch, on
@@ -141,18 +189,16 @@ def augment(
     Raises:
         ValueError, TypeError: naming the argument; among others a plan that needs R peaks without `rpeaks`.
     """
-    _check_plan(plan, rpeaks)
+    one, given = _given(plan, fs, seed, sample_id, rpeaks, scale)
     factor = millivolts_per(unit, ecg, scale)
     if factor != 1.0:
         ecg = in_millivolts(ecg, unit)
-    one, seeds = _seeds(seed)
     dtype = _dtype_name(dtype)
-    given = None if rpeaks is None else rpeaks_index(rpeaks), sample_id, scale, plan._text, fs, seeds
     if out is None:
         result, index, count = launch.augment(ecg, *given, dtype)
         result = result[0] if one else result
     else:
-        for x, name in ((ecg, "ecg"), (out, "out")):
+        for x, name in ((ecg, "ecg"), (out, "out"), (scale, "scale")):
             _check_no_gradient(x, name, "out is given")
         if dtype and hasattr(out, "dtype") and dtype != _dtype_name(out.dtype):
             raise ValueError(f"dtype is {dtype!r}, but out has dtype {_dtype_name(out.dtype)}; leave dtype out")
@@ -180,7 +226,7 @@ def _augment_rows(
     rpeaks: Any = None,
     scale: Any = None,
     dtype: Any = None,
-) -> tuple[Any, RPeaks | None]:
+) -> tuple[Any, RPeaks[Any] | None]:
     """`augment` of the batch signals[rows[b], :, starts[b] : starts[b] + length], gathered in the same pass.
 
     For training from signals that stay in device memory as int16: reading, dequantising and all views are one call,
@@ -197,10 +243,9 @@ def _augment_rows(
     Returns:
         (B, L, length) samples, or (V, B, L, length) for several seeds, and their R peaks.
     """
-    _check_plan(plan, rpeaks)
-    _check_no_gradient(signals, "signals", "a batch is gathered without gradient")
-    one, seeds = _seeds(seed)
-    given = None if rpeaks is None else rpeaks_index(rpeaks), sample_id, scale, plan._text, fs, seeds
+    one, given = _given(plan, fs, seed, sample_id, rpeaks, scale)
+    for x, name in ((signals, "signals"), (scale, "scale")):
+        _check_no_gradient(x, name, "a batch is gathered without gradient")
     results = launch.augment_gather(signals, rows, starts, length, *given, _dtype_name(dtype))
     out, index, count = (r[0] for r in results) if one else results
     if rpeaks is None:
@@ -216,8 +261,8 @@ def _augment_rows(
 
 @jax_in_jax_out
 def shuffle_beats(
-    ecg: Any, rpeaks: Any, *, seed: int, sample_id: Any = None, cut: str = "r", fs: float = 500.0
-) -> tuple[Any, RPeaks]:
+    ecg: ArrayT, rpeaks: Peaks, *, seed: int, sample_id: Values | None = None, cut: str = "r", fs: float = 500.0
+) -> tuple[ArrayT, RPeaks[ArrayT]]:
     """Permutes the complete beats of each record, the same for all leads (PhysioCLR, arXiv 2509.08116).
 
     What lies before the first cut and after the last stays in place. A record with fewer than three R peaks is

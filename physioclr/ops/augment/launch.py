@@ -24,14 +24,13 @@ from .._checks import (
     dtype_name,
     usable_rpeaks,
 )
-from .._operator import operator
+from .._operator import Results, operator
 from .._signals import check_layout
 from . import autograd
 from .text import SHUFFLE_PLANS, TIME_MAPS, moves_samples, plan_numbers
 from .told import tell, warn_of_same_numbers
 
 NO_RPEAKS = 0, 0, 0, None  # as `_core` takes an array that is not there
-Results = tuple[tuple[tuple[int, ...], str], ...]
 
 # ---- checks -------------------------------------------------------------------------------------------------------
 
@@ -110,7 +109,8 @@ def _augment_results(
 
 
 def _out_results(ecg: Any, out: Any, *settings: Any) -> Results:
-    (shape, _), *results = _augment_results(ecg, *settings, dtype_name(out))
+    rpeaks, sample_id, scale, plan, fs, seeds = settings
+    (shape, _), *results = _augment_results(ecg, rpeaks, sample_id, scale, plan, fs, seeds, dtype_name(out))
     check_dtype(out, "out", FLOATS)
     single = shape[1:] if shape[0] == 1 else shape
     if tuple(out.shape) not in (shape, single):
@@ -226,6 +226,7 @@ def _run_bwd(xp: Arrays, grad_ecg: Any, grad: Any, fields: dict[str, Any]) -> No
     setup_context=autograd.augment_setup,
     backward=autograd.augment_backward,
     tangent=autograd.augment_tangent,
+    differentiable=("ecg",),
 )
 def augment(
     xp: Arrays, out: tuple[Any, Any, Any], ecg: Any, rpeaks: Any, sample_id: Any, scale: Any, plan: str, fs: float,
@@ -296,6 +297,7 @@ def augment_gather(
     setup_context=autograd.augment_bwd_setup,
     backward=autograd.augment_bwd_backward,
     tangent=autograd.augment_bwd_tangent,
+    differentiable=("grad",),
 )
 def augment_bwd(
     xp: Arrays, out: tuple[Any], grad: Any, rpeaks: Any, sample_id: Any, plan: str, fs: float, seeds: Sequence[int]
@@ -312,6 +314,7 @@ def augment_bwd(
     setup_context=autograd.shuffle_setup,
     backward=autograd.shuffle_backward,
     tangent=autograd.shuffle_tangent,
+    differentiable=("ecg",),
 )
 def shuffle_beats(
     xp: Arrays, out: tuple[Any, Any, Any], ecg: Any, rpeaks: Any, sample_id: Any, seed: int, cut: str, fs: float
@@ -328,6 +331,7 @@ def shuffle_beats(
     setup_context=autograd.shuffle_bwd_setup,
     backward=autograd.shuffle_bwd_backward,
     tangent=autograd.shuffle_bwd_tangent,
+    differentiable=("grad",),
 )
 def shuffle_beats_bwd(
     xp: Arrays, out: tuple[Any], grad: Any, rpeaks: Any, sample_id: Any, seed: int, cut: str, fs: float

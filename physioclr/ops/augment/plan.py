@@ -29,9 +29,9 @@ def _range(value: Any, name: str, low: float, high: float, unit: str = "") -> tu
     return a, b
 
 
-@dataclass(frozen=True)
 class _Field:
     name: ClassVar[str]  # of the field of Augment
+    p: float  # probability; each augmentation has a default of its own
 
     def _check(self, **values: Any) -> None:
         for key, value in values.items():
@@ -59,10 +59,10 @@ class BeatShuffle(_Field):
     cut: str = "r"
     name: ClassVar[str] = "beat_shuffle"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check(p=self._probability(), cut=check_choice(self.cut, "beat_shuffle.cut", ("r", "tp")))
 
-    def _settings(self):
+    def _settings(self) -> tuple[float, ...]:
         return (float(self.cut == "tp"),)
 
 
@@ -79,10 +79,10 @@ class TimeWarp(_Field):
     speed: tuple[float, float] = (0.0, 0.05)
     name: ClassVar[str] = "time_warp"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check(p=self._probability(), speed=_range(self.speed, "time_warp.speed", 0.0, 0.5))
 
-    def _settings(self):
+    def _settings(self) -> tuple[float, ...]:
         return self.speed
 
 
@@ -101,10 +101,10 @@ class RrScale(_Field):
     factor: tuple[float, float] = (0.85, 1.15)
     name: ClassVar[str] = "rr_scale"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check(p=self._probability(), factor=_range(self.factor, "rr_scale.factor", 0.5, 2.0))
 
-    def _settings(self):
+    def _settings(self) -> tuple[float, ...]:
         return self.factor
 
 
@@ -121,10 +121,10 @@ class Crop(_Field):
     kept: tuple[float, float] = (0.8, 1.0)
     name: ClassVar[str] = "crop"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check(p=self._probability(), kept=_range(self.kept, "crop.kept", 0.0, 1.0))
 
-    def _settings(self):
+    def _settings(self) -> tuple[float, ...]:
         return self.kept
 
 
@@ -146,7 +146,7 @@ class TimeMask(_Field):
     away_from_qrs: float | None = None
     name: ClassVar[str] = "time_mask"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _range(self.spans, "time_mask.spans", 0, 8)
         spans = (self.spans, self.spans) if isinstance(self.spans, (int, float)) else self.spans
         away = self.away_from_qrs
@@ -158,7 +158,7 @@ class TimeMask(_Field):
             away_from_qrs=None if away is None else check_number(away, "time_mask.away_from_qrs", 0.0, INF, unit="s"),
         )
 
-    def _settings(self):
+    def _settings(self) -> tuple[float, ...]:
         guard = -1.0 if self.away_from_qrs is None else self.away_from_qrs + 0.05
         return (*self.duration, *map(float, self.spans), self.most, guard)
 
@@ -177,7 +177,7 @@ class LeadDropout(_Field):
     dropped: int | None = None
     name: ClassVar[str] = "lead_dropout"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check(
             p=self._probability(),
             lead=check_number(self.lead, "lead_dropout.lead", 0.0, 1.0),
@@ -185,7 +185,7 @@ class LeadDropout(_Field):
             dropped=None if self.dropped is None else check_int(self.dropped, "lead_dropout.dropped", 0, 2**31),
         )
 
-    def _settings(self):
+    def _settings(self) -> tuple[float, ...]:
         return self.lead, float(self.kept), float(2**31 if self.dropped is None else self.dropped)
 
 
@@ -202,11 +202,11 @@ class VcgRotation(_Field):
     angle: tuple[float, float] = (-15.0, 15.0)
     name: ClassVar[str] = "vcg_rotation"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         angle = (-self.angle, self.angle) if isinstance(self.angle, (int, float)) else self.angle
         self._check(p=self._probability(), angle=_range(angle, "vcg_rotation.angle", -180.0, 180.0, "degrees"))
 
-    def _settings(self):
+    def _settings(self) -> tuple[float, ...]:
         return self.angle
 
 
@@ -223,10 +223,10 @@ class AmplitudeScale(_Field):
     gain: tuple[float, float] = (0.8, 1.25)
     name: ClassVar[str] = "amplitude_scale"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check(p=self._probability(), gain=_range(self.gain, "amplitude_scale.gain", 0.0, INF))
 
-    def _settings(self):
+    def _settings(self) -> tuple[float, ...]:
         return self.gain
 
 
@@ -245,14 +245,14 @@ class BaselineWander(_Field):
     band: tuple[float, float] = (0.05, 0.5)
     name: ClassVar[str] = "baseline_wander"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check(
             p=self._probability(),
             amplitude=_range(self.amplitude, "baseline_wander.amplitude", 0.0, INF, "mV"),
             band=_range(self.band, "baseline_wander.band", 0.0, 5.0, "Hz"),
         )
 
-    def _settings(self):
+    def _settings(self) -> tuple[float, ...]:
         return (*self.amplitude, *self.band)
 
 
@@ -271,7 +271,7 @@ class Powerline(_Field):
     frequency: float | None = None
     name: ClassVar[str] = "powerline"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         f = self.frequency
         self._check(
             p=self._probability(),
@@ -279,7 +279,7 @@ class Powerline(_Field):
             frequency=None if f is None else check_number(f, "powerline.frequency", 1.0, 1000.0, unit="Hz"),
         )
 
-    def _settings(self):
+    def _settings(self) -> tuple[float, ...]:
         return (*self.amplitude, 0.0 if self.frequency is None else self.frequency)
 
 
@@ -298,14 +298,14 @@ class MuscleNoise(_Field):
     band: tuple[float, float] = (20.0, 120.0)
     name: ClassVar[str] = "muscle_noise"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check(
             p=self._probability(),
             rms=_range(self.rms, "muscle_noise.rms", 0.0, INF, "mV"),
             band=_range(self.band, "muscle_noise.band", 0.0, 2000.0, "Hz"),
         )
 
-    def _settings(self):
+    def _settings(self) -> tuple[float, ...]:
         return (*self.rms, *self.band)
 
 
@@ -323,14 +323,14 @@ class GaussianNoise(_Field):
     sd: tuple[float, float] = (0.005, 0.02)
     name: ClassVar[str] = "gaussian_noise"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check(p=self._probability(), sd=_range(self.sd, "gaussian_noise.sd", 0.0, INF, "mV"))
 
-    def _settings(self):
+    def _settings(self) -> tuple[float, ...]:
         return self.sd
 
 
-FIELDS = {
+FIELDS: dict[str, type[_Field]] = {
     c.name: c
     for c in (
         BeatShuffle, TimeWarp, RrScale, Crop, TimeMask, LeadDropout, VcgRotation, AmplitudeScale, BaselineWander,
@@ -339,8 +339,12 @@ FIELDS = {
 }  # fmt: skip
 
 
+class _Told:
+    _text: str  # the plan as the operators take it
+
+
 @dataclass(frozen=True)
-class Augment:
+class Augment(_Told):
     """A plan for `augment`: one field per augmentation, None = off, True = with its defaults.
 
         plan = Augment(gaussian_noise=GaussianNoise(sd=(0.005, 0.02)), lead_dropout=True)
@@ -382,8 +386,8 @@ class Augment:
             gaussian_noise: GaussianNoise | Literal[True] | None = None,
         ) -> None: ...
 
-    def __post_init__(self):
-        rows = {}
+    def __post_init__(self) -> None:
+        rows: dict[str, tuple[float, ...]] = {}
         for name, cls in FIELDS.items():
             value = getattr(self, name)
             if value is True:
@@ -405,7 +409,8 @@ class Augment:
     @classmethod
     def standard(cls) -> Augment:
         """Every augmentation with its default strength. Needs R peaks."""
-        return cls(**{f.name: True for f in fields(cls)})
+        on: dict[str, Literal[True]] = {f.name: True for f in fields(cls)}
+        return cls(**on)
 
     @classmethod
     def preserving(cls) -> Augment:

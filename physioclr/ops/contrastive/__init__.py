@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 from .._arrays import TorchArrays, is_torch, kind_of
 from . import autograd
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.distributed import ProcessGroup
+
+    from .._types import Values
+
+    class _Options(TypedDict, total=False):
+        """What hybrid_contrastive_loss takes by name, return_stats aside, which decides the type of the result."""
+
+        tau: float | Tensor
+        delta: float
+        mode: str
+        tau_s: float
+        pair_reduction: str
+        process_group: ProcessGroup | None
 
 
 class ContrastiveStats(NamedTuple):
@@ -16,11 +32,31 @@ class ContrastiveStats(NamedTuple):
     skipped: () int64, the rows that are not part of the mean.
     """
 
-    positives: Any
-    negatives: Any
-    skipped: Any
+    positives: Tensor
+    negatives: Tensor
+    skipped: Tensor
 
 
+@overload
+def hybrid_contrastive_loss(
+    anchor: Tensor,
+    views: Tensor | None,
+    features: Tensor,
+    group: Values | None = ...,
+    *,
+    return_stats: Literal[False] = ...,
+    **options: Unpack[_Options],
+) -> Tensor: ...
+@overload
+def hybrid_contrastive_loss(
+    anchor: Tensor,
+    views: Tensor | None,
+    features: Tensor,
+    group: Values | None = ...,
+    *,
+    return_stats: Literal[True],
+    **options: Unpack[_Options],
+) -> tuple[Tensor, ContrastiveStats]: ...
 def hybrid_contrastive_loss(
     anchor: Any,
     views: Any,
@@ -34,7 +70,7 @@ def hybrid_contrastive_loss(
     pair_reduction: str = "sum",
     process_group: Any = None,
     return_stats: bool = False,
-) -> Any:
+) -> Tensor | tuple[Tensor, ContrastiveStats]:
     """Contrastive term of PhysioCLR (arXiv 2509.08116), exact for any N in O(N) memory.
 
     With h the L2-normalised embeddings, S the cosine similarity of the features and g the group, row i has

@@ -29,12 +29,12 @@ def _row_results(anchor, views, features, group, *settings):
 
 @operator(f"contrastive_rows({_INPUTS}, {_SETTINGS}, int row_offset=0) -> (Tensor, Tensor)", _row_results)
 def contrastive_rows(xp, out, anchor, views, features, group, *settings):
-    *settings, row_offset = settings
+    settings, row_offset = settings[:-1], settings[-1]
     _version(xp).contrastive_rows(xp, out, anchor, views, features, group, settings, row_offset)
 
 
 def _gradient_results(grad_loss, anchor, views, features, group, stats, counts, *settings):
-    *settings, _ = settings
+    settings = settings[:-1]
     cpu.check_inputs(anchor, views, features, group, *settings)
     cpu.check_statistics(anchor, stats, counts)
     return (
@@ -51,7 +51,7 @@ def _gradient_results(grad_loss, anchor, views, features, group, stats, counts, 
     **no_double_backward("hybrid_contrastive_loss"),
 )
 def contrastive_backward(xp, out, grad_loss, anchor, views, features, group, stats, counts, *settings):
-    tau, *settings, row_offset, temperature = settings
+    tau, settings, row_offset, temperature = settings[0], settings[1:-2], *settings[-2:]
     settings = temperature_of(temperature, tau), *settings
     stored = cpu.stored_dtype(anchor, views)
     grads = [x if xp.dtype(x) == stored else xp.empty(tuple(x.shape), stored) for x in out[:2]]
@@ -63,7 +63,7 @@ def contrastive_backward(xp, out, grad_loss, anchor, views, features, group, sta
 
 
 def _loss_results(anchor, views, features, group, *settings):
-    *settings, temperature = settings
+    settings, temperature = settings[:-1], settings[-1]
     if temperature is not None:
         check_temperature(temperature)
     dtype = cpu.check_inputs(anchor, views, features, group, *settings, whole=True)
@@ -109,7 +109,7 @@ def _tangent(ctx, *tangents):
 )
 def hybrid_contrastive_loss(xp, out, anchor, views, features, group, *settings):
     loss, stats, counts, skipped = out
-    tau, *settings, temperature = settings
+    tau, settings, temperature = settings[0], settings[1:-1], settings[-1]
     settings = temperature_of(temperature, tau), *settings
     _version(xp).contrastive_rows(xp, (stats, counts), anchor, views, features, group, settings, 0)
     if not cpu.contrastive_finish(xp, loss, skipped, stats, counts, len(views), settings[2]):

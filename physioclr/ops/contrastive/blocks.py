@@ -28,8 +28,8 @@ class Table:
     partner: Tensor  # (R,): the other view's index; -2 where there is none
     id: Tensor  # (R,): groups; of the queue -1
     side: Tensor  # (R,): 0 of a, 1 of b; of the queue -1
-    f: Tensor | None  # (R, F)
-    known: Tensor | None  # (R,): it has features
+    f: Any  # (R, F), or None
+    known: Any  # (R,): it has features
     anchors: int
 
 
@@ -228,7 +228,7 @@ def _numbered(ids: Tensor) -> Tensor:
 
 def forward(out: Any, *args: Any) -> None:
     """Fills loss, stats, counts, skipped and measures."""
-    *args, measure = args
+    args, measure = args[:-1], args[-1]
     loss, stats, counts, skipped, measured = out
     with torch.autocast(args[0].device.type, enabled=False), torch.no_grad():
         x = Problem(*args)
@@ -249,12 +249,13 @@ def backward(out: Any, grad_loss: Any, a: Any, *args: Any) -> None:
     """Fills grad_a, grad_b and grad_tau."""
     *inputs, stats, counts, tau, tau_s, form, sides, delta = args
     with torch.autocast(a.device.type, enabled=False), torch.no_grad():
-        x = Problem(a, *inputs, tau, tau_s, form, sides, delta)
+        b, negatives, features, group, temperature = inputs
+        x = Problem(a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta)
         number = used(counts, form).sum().clamp(min=1).double()
         scale = grad_loss / (x.form.tau * number)
         grad, slope = torch.zeros_like(x.own.h), torch.zeros_like(grad_loss)
-        for table in (x.own, x.queue):
-            for t in x.form.tiles(x.own, table) if table is not None else ():
+        for table in (x.own,) if x.queue is None else (x.own, x.queue):
+            for t in x.form.tiles(x.own, table):
                 g = coefficients(x.form, t, stats[t.rows], counts[t.rows], scale)
                 slope -= (g * t.s).sum(dtype=torch.float64) / x.form.tau
                 grad[t.rows] += g @ table.h

@@ -22,6 +22,7 @@ from .._checks import FLOATS, check_choice, check_dtype, check_ndim, check_numbe
 from .._operator import no_double_backward, operator
 from .cpu import IDS
 
+NOT_FINITE = "features contains NaN or infinite values; remove them first (FeatureSpace.transform does)"
 FORMS: dict[str, int] = _core.CONTRAST_FORMS
 KINDS = {
     "instance": 0,
@@ -94,7 +95,7 @@ def _rows(a: Any, b: Any) -> int:
 
 
 def _results(a, b, *rest):
-    *rest, measure = rest
+    rest, measure = rest[:-1], rest[-1]
     dtype, n = _check(a, b, *rest), _rows(a, b)
     return ((), dtype), ((n, 3), "float64"), ((n, 2), "int64"), ((), "int64"), ((n if measure else 0, 3), "float64")
 
@@ -127,14 +128,13 @@ def _fields(
     stored = dtypes.pop() if len(dtypes) == 1 else "float64" if "float64" in dtypes else "float32"
     computed = "float64" if stored == "float64" else "float32"
 
-    def rows(x: Any, dtype: str, width: int) -> Any:
-        return xp.view(xp.empty((0, width), dtype) if x is None else xp.contiguous(x, dtype))
+    def rows(x: Any, dtype: str, *empty: int) -> Any:
+        return (0, *empty, None) if x is None else xp.view(xp.contiguous(x, dtype))
 
-    width = a.shape[1]
+    n, d = a.shape
     return stored, {
-        "a": rows(a, stored, width), "b": rows(b, stored, width), "negatives": rows(negatives, stored, width),
-        "features": xp.view(xp.empty((a.shape[0], 0), computed) if features is None
-                            else xp.contiguous(features, computed)),
+        "a": rows(a, stored), "b": rows(b, stored, 0, d), "negatives": rows(negatives, stored, 0, d),
+        "features": rows(features, computed, n, 0),
         "kind": KINDS[form], "sides": sides,
         "group": xp.pointer(None if group is None else xp.contiguous(group, "int64")),
         "mode": FORMS[form], "mean_pairs": False, "tau": temperature_of(temperature, tau), "tau_s": float(tau_s),
@@ -225,11 +225,34 @@ def contrastive_loss(xp, out, *args):
         from . import blocks
 
         return blocks.forward(out, *args)
-    *args, measure = args
+    args, measure = args[:-1], args[-1]
     stored, fields = _fields(xp, *args)
     loss, stats, counts, skipped, measures = out
     if not xp.run(
         getattr(_core, f"contrastive_loss_{stored}"), **fields, stats=xp.pointer(stats), counts=xp.pointer(counts),
-        loss=xp.pointer(loss), skipped=xp.pointer(skipped), measures=xp.pointer(measures if measure else None),
+        loss=xp.pointer(loss), skipped=xp.pointer(skipped), measures=xp.pointer(measures if args[-1] else None),
     ):  # fmt: skip
-        raise ValueError("features contains NaN or infinite values; remove them first (FeatureSpace.transform does)")
+        raise ValueError(NOT_FINITE)
+
+
+def _step_results(a, b, *rest):
+    results = _results(a, b, *rest)
+    dtype, (n, d) = results[0][1], a.shape
+    return *results, ((n, d), dtype), ((0 if b is None else n, d), dtype), ((), "float64")
+
+
+@operator(
+    f"contrastive_step({_INPUTS}, {_SETTINGS}, bool measure=False) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _step_results,
+)
+def contrastive_step(xp, out, *args):
+    """contrastive_loss and its gradient, of float32 or float64 embeddings."""
+    stored, fields = _fields(xp, *args[:-1])
+    loss, stats, counts, skipped, measures, grad_a, grad_b, grad_tau = out
+    if not xp.run(
+        getattr(_core, f"contrastive_step_{stored}"), **fields, stats=xp.pointer(stats), counts=xp.pointer(counts),
+        loss=xp.pointer(loss), skipped=xp.pointer(skipped), measures=xp.pointer(measures if args[-1] else None),
+        grad_a=xp.pointer(grad_a), grad_b=xp.pointer(grad_b), grad_tau=xp.pointer(grad_tau),
+    ):  # fmt: skip
+        raise ValueError(NOT_FINITE)

@@ -39,8 +39,10 @@ def _agree(anchor, views, features, group, settings, process_group) -> list[int]
             raise ValueError(f"views has {views.shape[1]} rows; it must have {anchor.shape[0]}, as anchor has")
     except (TypeError, ValueError) as e:
         error = e
-    names = ("anchor's width", "anchor's dtype", "the number of views", "views' dtype", "features' width")
-    names = (*names, "features' dtype", "whether group is given", "the settings")
+    names = (
+        "anchor's width", "anchor's dtype", "the number of views", "views' dtype", "features' width",
+        "features' dtype", "whether group is given", "the settings",
+    )  # fmt: skip
     mine = [0 if error else 1, 0, *[0] * len(names)]
     if error is None:
         code = [FLOATS.index(dtype_name(x)) for x in (anchor, views, features)]
@@ -67,7 +69,7 @@ class _GroupLoss(torch.autograd.Function):
     @staticmethod
     def forward(anchor, views, features, group, process_group, sizes, settings):
         """What the caller wants, then what the backward pass needs: the rows of all and their statistics."""
-        everything = [_gather_rows(x, sizes, process_group) for x in (anchor, features)]
+        everything: list[torch.Tensor | None] = [_gather_rows(x, sizes, process_group) for x in (anchor, features)]
         everything.append(None if group is None else _gather_rows(group.to(torch.int64), sizes, process_group))
         first = sum(sizes[: dist.get_rank(process_group)])
         stats, counts = contrastive_rows(everything[0], views, *everything[1:], *settings, first)

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, cast, overload
 
 from .._arrays import TorchArrays, is_torch, kind_of
-from .._checks import check_dtype, check_number
-from ..similarity import default_sigma
+from .._checks import check_dtype, check_ndim, check_number
+from ..similarity import median_distance_of
 from . import engine
+from .cpu import IDS
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+    from torch.distributed import ProcessGroup
+
+    from .._types import Values
+
+    Result = Tensor | tuple[Tensor, "PairStats"]
+
+    class _Options(TypedDict, total=False):
+        """What all losses take by name, return_stats aside, which decides the type of the result."""
+
+        tau: float | Tensor
+        process_group: ProcessGroup | None
+
+    class _Labelled(_Options, total=False):
+        threshold: float
+
+    class _Sided(_Options, total=False):
+        symmetric: bool
+
+    class _Queued(_Options, total=False):
+        negatives: Tensor | None
+        beta: float
+
+    class _InfoNCE(_Sided, _Queued, total=False): ...
+
+    class _YAware(_Sided, total=False):
+        sigma: float | None
+
+    class _Soft(_Sided, total=False):
+        tau_s: float
 
 
 class PairStats(NamedTuple):
@@ -29,12 +59,12 @@ class PairStats(NamedTuple):
         partners and negatives=; -4 is best, nearly. NaN where there is no such pair.
     """
 
-    positives: Any
-    negatives: Any
-    skipped: Any
-    effective_positives: Any = None
-    alignment: Any = None
-    uniformity: Any = None
+    positives: Tensor
+    negatives: Tensor
+    skipped: Tensor
+    effective_positives: Tensor = cast("Tensor", None)  # the losses give all of them
+    alignment: Tensor = cast("Tensor", None)
+    uniformity: Tensor = cast("Tensor", None)
 
 
 def _statistics(counts: Any, skipped: Any, measures: Any, queue: int, form: str) -> PairStats:
@@ -48,7 +78,9 @@ def _statistics(counts: Any, skipped: Any, measures: Any, queue: int, form: str)
     )  # fmt: skip
 
 
-def _loss(op: str, form: str, sides: int, tensors: dict[str, Any], settings: tuple, process_group: Any, stats: bool):
+def _loss(
+    op: str, form: str, sides: int, tensors: dict[str, Any], settings: tuple[Any, ...], process_group: Any, stats: bool
+) -> Result:
     """tensors: a, b, negatives, features, group (supcon: labels, in the place of group)."""
     import torch
 
@@ -76,9 +108,13 @@ def _loss(op: str, form: str, sides: int, tensors: dict[str, Any], settings: tup
 
         a, b = (x if x is None or x.dtype.itemsize > 2 else x.float() for x in (a, b))  # not every gloo has bfloat16
         a, b, features, group = (None if x is None else gather_rows(x, process_group) for x in (a, b, features, group))
-    loss, _, counts, skipped, measures = engine.contrastive_loss(
-        a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta, stats
-    )
+    from .step import applies, contrastive_step
+
+    settings = a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta, stats
+    if applies(a, b, temperature):
+        loss, counts, skipped, measures = contrastive_step(*settings)
+    else:
+        loss, _, counts, skipped, measures = engine.contrastive_loss(*settings)
     if not stats:
         return loss
     if sides == 1:
@@ -92,18 +128,26 @@ def _negatives(beta: float) -> tuple[str, float]:
     return ("hard", float(beta)) if beta > 0 else ("instance", 2.0)
 
 
+@overload
 def info_nce(
-    a: torch.Tensor,
-    b: torch.Tensor,
+    a: Tensor, b: Tensor, group: Values | None = ..., *, return_stats: Literal[False] = ..., **options: Unpack[_InfoNCE]
+) -> Tensor: ...
+@overload
+def info_nce(
+    a: Tensor, b: Tensor, group: Values | None = ..., *, return_stats: Literal[True], **options: Unpack[_InfoNCE]
+) -> tuple[Tensor, PairStats]: ...
+def info_nce(
+    a: Tensor,
+    b: Tensor,
     group: Any = None,
     *,
     tau: Any = 0.1,
     symmetric: bool = True,
-    negatives: torch.Tensor | None = None,
+    negatives: Tensor | None = None,
     beta: float = 0.0,
     process_group: Any = None,
     return_stats: bool = False,
-) -> Any:
+) -> Result:
     """InfoNCE between two views: a_i is to find b_i among all b_j and, symmetric, b_i is to find a_i among all a_j.
 
     With h and k the L2-normalised rows of a and b, the mean over i of
@@ -138,17 +182,25 @@ def info_nce(
     return _loss("info_nce", form, 1 + bool(symmetric), tensors, (tau, 0.1, delta), process_group, return_stats)
 
 
+@overload
 def nt_xent(
-    a: torch.Tensor,
-    b: torch.Tensor,
+    a: Tensor, b: Tensor, group: Values | None = ..., *, return_stats: Literal[False] = ..., **options: Unpack[_Queued]
+) -> Tensor: ...
+@overload
+def nt_xent(
+    a: Tensor, b: Tensor, group: Values | None = ..., *, return_stats: Literal[True], **options: Unpack[_Queued]
+) -> tuple[Tensor, PairStats]: ...
+def nt_xent(
+    a: Tensor,
+    b: Tensor,
     group: Any = None,
     *,
     tau: Any = 0.1,
-    negatives: torch.Tensor | None = None,
+    negatives: Tensor | None = None,
     beta: float = 0.0,
     process_group: Any = None,
     return_stats: bool = False,
-) -> Any:
+) -> Result:
     """NT-Xent (SimCLR, Chen et al. 2020, equation 1): each of the 2 N rows of a and b is to find its partner among all
     others. Arguments, results and errors as in `info_nce`."""
     tensors = {"a": a, "b": b, "negatives": negatives, "features": None, "group": group}
@@ -156,15 +208,23 @@ def nt_xent(
     return _loss("nt_xent", form, 0, tensors, (tau, 0.1, delta), process_group, return_stats)
 
 
+@overload
 def supcon(
-    x: torch.Tensor,
+    x: Tensor, labels: Values, *, return_stats: Literal[False] = ..., **options: Unpack[_Labelled]
+) -> Tensor: ...
+@overload
+def supcon(
+    x: Tensor, labels: Values, *, return_stats: Literal[True], **options: Unpack[_Labelled]
+) -> tuple[Tensor, PairStats]: ...
+def supcon(
+    x: Tensor,
     labels: Any,
     *,
     tau: Any = 0.1,
     threshold: float = 0.5,
     process_group: Any = None,
     return_stats: bool = False,
-) -> Any:
+) -> Result:
     """Supervised contrastive loss (Khosla et al. 2020, L_out): the mean over the rows of one label with another row of
     minus the mean over these of log softmax(h_i.h_j / tau), the softmax over all other rows.
 
@@ -184,16 +244,36 @@ def supcon(
     form = "labels"
     if is_torch(x) and getattr(labels, "ndim", 1) == 2:
         labels = TorchArrays(x).adopt(labels, "labels")
-        check_dtype(labels, "labels", ("bool", *engine.IDS))
+        check_dtype(labels, "labels", ("bool", *IDS))
         tensors |= {"features": (labels != 0).to(engine.computed(x)), "labels": None}
         form = "jaccard"
     return _loss("supcon", form, 0, tensors, (tau, 0.1, threshold), process_group, return_stats)
 
 
+@overload
 def y_aware_info_nce(
-    a: torch.Tensor,
-    b: torch.Tensor,
-    features: torch.Tensor,
+    a: Tensor,
+    b: Tensor,
+    features: Tensor,
+    group: Values | None = ...,
+    *,
+    return_stats: Literal[False] = ...,
+    **options: Unpack[_YAware],
+) -> Tensor: ...
+@overload
+def y_aware_info_nce(
+    a: Tensor,
+    b: Tensor,
+    features: Tensor,
+    group: Values | None = ...,
+    *,
+    return_stats: Literal[True],
+    **options: Unpack[_YAware],
+) -> tuple[Tensor, PairStats]: ...
+def y_aware_info_nce(
+    a: Tensor,
+    b: Tensor,
+    features: Tensor,
     group: Any = None,
     *,
     tau: Any = 0.1,
@@ -201,7 +281,7 @@ def y_aware_info_nce(
     symmetric: bool = True,
     process_group: Any = None,
     return_stats: bool = False,
-) -> Any:
+) -> Result:
     """y-Aware InfoNCE (Dufumier et al. 2021, arXiv 2106.08808): InfoNCE in which every b_j is positive for a_i, with
     the weight w_ij = exp(-|f_i - f_j|^2 / (2 sigma^2)) of their features, normalised over j.
 
@@ -212,11 +292,18 @@ def y_aware_info_nce(
         features: (N, F), finite. No gradient. sigma: width; None: the median distance of at most 512 rows, which waits
             for a CUDA device. The rest as in `info_nce`.
     """
+    import torch
+
     if not is_torch(features):
         raise TypeError(f"features is a {kind_of(features)} array; it must be a torch tensor, as a is")
-    engine.check_ndim(features, "features", (2,), "(N, F)")
-    if features.requires_grad:
-        raise ValueError("features requires a gradient, which y_aware_info_nce does not give; pass features.detach()")
+    check_ndim(features, "features", (2,), "(N, F)")
+    given: tuple[tuple[Any, str, str], ...] = (
+        (features, "features", "features.detach()"),
+        (sigma, "sigma", "float(sigma)"),
+    )
+    for x, name, instead in given:
+        if is_torch(x) and x.requires_grad and torch.is_grad_enabled():
+            raise ValueError(f"{name} requires a gradient, which y_aware_info_nce does not give; pass {instead}")
     if process_group is not None:
         from .._collectives import gather_rows
 
@@ -224,8 +311,9 @@ def y_aware_info_nce(
     else:
         whole = features
     if sigma is None:
-        sigma = default_sigma(TorchArrays(whole), whole)
-    check_number(sigma, "sigma", 0, float("inf"), open_low=True)
+        sigma = median_distance_of(whole)
+    else:
+        check_number(sigma, "sigma", 0, float("inf"), open_low=True)
     # about their mean, so that |f_i|^2 + |f_j|^2 - 2 f_i.f_j loses nothing
     features = ((features.double() - whole.double().mean(0)) / sigma).to(engine.computed(a, b))
     tensors = {"a": a, "b": b, "negatives": None, "features": features, "group": group}
@@ -234,10 +322,30 @@ def y_aware_info_nce(
     )
 
 
+@overload
 def soft_contrast(
-    a: torch.Tensor,
-    b: torch.Tensor,
-    features: torch.Tensor,
+    a: Tensor,
+    b: Tensor,
+    features: Tensor,
+    group: Values | None = ...,
+    *,
+    return_stats: Literal[False] = ...,
+    **options: Unpack[_Soft],
+) -> Tensor: ...
+@overload
+def soft_contrast(
+    a: Tensor,
+    b: Tensor,
+    features: Tensor,
+    group: Values | None = ...,
+    *,
+    return_stats: Literal[True],
+    **options: Unpack[_Soft],
+) -> tuple[Tensor, PairStats]: ...
+def soft_contrast(
+    a: Tensor,
+    b: Tensor,
+    features: Tensor,
     group: Any = None,
     *,
     tau: Any = 0.1,
@@ -245,7 +353,7 @@ def soft_contrast(
     symmetric: bool = True,
     process_group: Any = None,
     return_stats: bool = False,
-) -> Any:
+) -> Result:
     """Cross-entropy from the similarities of the features to those of the embeddings: targets softmax_j(S_ij / tau_s),
     S the cosine of the features and 1 for the partner, predictions softmax_j(h_i.k_j / tau).
 

@@ -14,6 +14,8 @@ from torch import Tensor
 from ... import nn
 
 if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
     from ..config import Config
     from ..dataset import Batch, Segments
     from ..views import Draw
@@ -48,7 +50,7 @@ class Method:
     needs_labels: ClassVar[bool] = False
 
     config: Config
-    process_group: Any = None
+    process_group: ProcessGroup | None = None
 
     # ---- before the first step
 
@@ -58,7 +60,9 @@ class Method:
     def fit(self, segments: Segments, config: Config, folder: Path) -> None:
         """Once, when a run begins: fit what the method wants of the training set, and write it into the run folder."""
 
-    def start(self, segments: Segments, config: Config, folder: Path, process_group: Any = None) -> None:
+    def start(
+        self, segments: Segments, config: Config, folder: Path, process_group: ProcessGroup | None = None
+    ) -> None:
         """At the start of each part of a run, after `fit`: read what that wrote. Extend it by way of super()."""
         self.config, self.process_group = config, process_group
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,11 @@ from ..beats import BEATS, BeatSpace, average_beat, fit_beats
 from ..files import read_space
 from .method import Method, Outputs, view_rows
 
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..dataset import Batch, Segments
+    from ..views import Draw
+
 ANCHOR, SECOND, SHUFFLE = 0, 1, 2  # which random numbers each takes
 
 
@@ -22,27 +28,27 @@ class PhysioCLR(Method):
 
     beat_space: BeatSpace | None = None
 
-    def check(self, config):
+    def check(self, config: Config) -> None:
         if not (config.shuffle or config.adjacent):
             raise ValueError("shuffle and adjacent are both false; physioclr needs at least one view")
 
-    def fit(self, segments, config, folder):
+    def fit(self, segments: Segments, config: Config, folder: Path) -> None:
         if config.beat_weight > 0:
             fit_beats(segments).save(folder / BEATS)
 
-    def start(self, segments, config, folder, process_group=None):
+    def start(self, segments: Segments, config: Config, folder: Path, process_group: Any = None) -> None:
         super().start(segments, config, folder, process_group)
         self.feature_space, self.fs = segments.feature_space, segments.fs
         self.beat_space = read_space(BeatSpace, folder / BEATS) if config.beat_weight > 0 else None
         self.hybrid = hybrid_loss(config, segments.fs)
 
-    def model(self, encoder, config, fs, classes=0):
+    def model(self, encoder: torch.nn.Module, config: Config, fs: float, classes: int = 0) -> nn.PhysioCLR:
         predicted = config.feature_components if config.gamma else 0
         return nn.PhysioCLR(encoder, hybrid_loss(config, fs), projection=config.projection, features=predicted)
 
     # ---- a step
 
-    def views(self, batch, draw):
+    def views(self, batch: Batch, draw: Draw) -> tuple[Tensor, ...]:
         c = draw.config
         # time maps move the waves away from the target of the reconstruction
         views = draw(ANCHOR, time_maps=not (c.alpha or c.beta))
@@ -50,14 +56,14 @@ class PhysioCLR(Method):
             views += draw(SECOND, of=draw.shuffled_beats(SHUFFLE, c.shuffle_cut))
         return views
 
-    def rows(self, batch, views, sd):
+    def rows(self, batch: Batch, views: tuple[Tensor, ...], sd: float) -> dict[str, Tensor]:
         rows = super().rows(batch, views, sd)
         if self.config.alpha or self.config.beta:
             valid = torch.isfinite(batch.ecg)
             rows |= {"target": torch.where(valid, batch.ecg, 0.0) / sd, "valid": valid, "rpeaks": batch.rpeaks}
         return rows
 
-    def forward(self, model, rows):
+    def forward(self, model: nn.PhysioCLR, rows: dict[str, Tensor]) -> Outputs:
         """Beside the embeddings: the squared errors of each row's reconstruction and how many samples they are of."""
         embeddings, tokens = model.project(*view_rows(rows))
         heads: dict[str, Tensor] = {}
@@ -67,7 +73,8 @@ class PhysioCLR(Method):
             heads["predicted"] = model.predict(tokens).float()
         return Outputs(embeddings, heads)
 
-    def reconstruct(self, model, tokens: Tensor, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+    def reconstruct(self, model: nn.PhysioCLR, tokens: Tensor, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        assert model.decoder is not None
         target = rows["target"]
         decoded = model.decoder(tokens, target.shape[2])
         with torch.autocast(target.device.type, enabled=False):
@@ -77,13 +84,13 @@ class PhysioCLR(Method):
             heads |= {"peak": sums.peak_squares, "peak_count": sums.peak_count}
         return heads
 
-    def loss(self, out, batch):
+    def loss(self, out: Outputs, batch: Batch) -> Tensor | dict[str, Any]:
         c, h = self.config, out.embeddings[0]
         views = out.embeddings[1:] + ([h[batch.pair]] if c.adjacent else [])
         loss, stats = self.hybrid.contrastive(
             h, torch.stack(views), self.pair_features(batch), batch.group, self.process_group
         )
-        terms = {"contrastive": loss, **_means(stats)}
+        terms: dict[str, Any] = {"contrastive": loss, **_means(stats)}
         for name, weight in (("reconstruction", c.alpha), ("peak", c.beta)):
             if name in out.heads:
                 count = out.heads[f"{name}_count"].sum()

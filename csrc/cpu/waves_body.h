@@ -1,0 +1,88 @@
+// The kernels of waves.h for the instruction set PHYSIOCLR_WAVES_ISA, which the including file has turned on: base, v3
+// or v4. All give the same bits.
+#include "core/features_leads.h"
+#include "core/features_record.h"
+#include "core/waves_lead.h"
+
+namespace physioclr::cpu {
+namespace {
+namespace waves = physioclr::waves::PHYSIOCLR_WAVES_ISA;
+namespace features = physioclr::features::PHYSIOCLR_WAVES_ISA;
+using physioclr::waves::kLeadAll;
+using physioclr::waves::kLeadMean;
+constexpr int64_t kColumns = physioclr::features::kFeatures;
+constexpr double kFeatureRate = 500.0;
+
+// At least n elements.
+template <class T>
+T* fitted(std::vector<T>& v, int64_t n) {
+  if (v.size() < static_cast<size_t>(n)) v.resize(static_cast<size_t>(n));
+  return v.data();
+}
+
+void delineate(const DelineateCall& call, int64_t b, WavesScratch& memory) {
+  const Cube<const float>& ecg = call.ecg;
+  const int64_t beats = call.rpeaks.cols, rows = call.lead == kLeadAll ? ecg.leads + 1 : 1;
+  const int32_t* const rpeaks = call.rpeaks.row(b);
+  const waves::Boundaries out{call.out + b * rows * beats, ecg.records * rows * beats, beats};
+  const waves::LeadShape shape(ecg.samples, beats, call.fs);
+  double* const numbers = fitted(memory.numbers, shape.numbers() + ecg.leads);
+  const waves::LeadScratch scratch(shape, numbers, fitted(memory.counts, shape.counts()));
+  if (call.lead == kLeadAll) {
+    for (int64_t l = 0; l < ecg.leads; ++l)
+      waves::delineate_lead(ecg.lead(b, l), ecg.samples, call.fs, rpeaks, {out.data + l * beats, out.stride, beats},
+                            scratch);
+    return waves::consensus(out, ecg.leads, numbers + shape.numbers());
+  }
+  const float* x;
+  if (call.lead == kLeadMean) {
+    float* const mean = fitted(memory.samples, ecg.samples);
+    features::mean_lead({ecg.lead(b, 0), ecg.leads, ecg.samples}, mean);
+    x = mean;
+  } else {
+    x = ecg.lead(b, call.lead);
+  }
+  waves::delineate_lead(x, ecg.samples, call.fs, rpeaks, out, scratch);
+}
+
+int64_t row_width(const FeaturesCall& call) {
+  return call.rpeaks.cols > physioclr::features::kChunk ? call.rpeaks.cols : physioclr::features::kChunk;
+}
+
+void measure(const FeaturesCall& call, int64_t b, WavesScratch& memory) {
+  const Cube<const float>& ecg = call.ecg;
+  const Matrix<const float> record{ecg.lead(b, 0), ecg.leads, ecg.samples};
+  const int64_t beats = call.rpeaks.cols, leads = call.leads.size;
+  const int32_t* const r = call.rpeaks.row(b);
+  const waves::LeadShape shape(ecg.samples, beats, kFeatureRate);
+  int32_t* const counts = fitted(memory.counts, shape.counts() + waves::kFields * beats);
+  const waves::LeadScratch scratch(shape, fitted(memory.numbers, shape.numbers()), counts);
+  const waves::Boundaries found{counts + shape.counts(), beats, beats};
+  const int64_t width = row_width(call);
+  float* const samples = fitted(memory.samples, ecg.samples + features::kRows * width);
+  const features::Rows rows{samples + ecg.samples, width};
+  uint8_t* const paced = fitted(memory.marks, beats);
+  features::paced_record(record, r, beats, paced);
+  const features::Settings settings{call.segment, call.segments, call.bazett, call.taps};
+  for (int64_t j = 0; j < leads; ++j) {
+    const float* x = samples;
+    if (call.leads.data[j] == kLeadMean) features::mean_lead(record, samples);
+    else x = record.row(call.leads.data[j]);
+    waves::delineate_lead(x, ecg.samples, kFeatureRate, r, found, scratch);
+    features::record_features(record, x, r, paced, found, settings, rows,
+                              call.out + (b * call.segments * leads + j) * kColumns, leads * kColumns);
+  }
+  features::paced_segments(r, paced, beats, settings, call.paced + b * call.segments);
+}
+
+void measure_waves(const FeaturesCall& call, int64_t b, int32_t* found, const uint8_t* paced, WavesScratch& memory) {
+  const Cube<const float>& ecg = call.ecg;
+  const int64_t beats = call.rpeaks.cols, width = row_width(call);
+  features::record_features(
+      {ecg.lead(b, 0), ecg.leads, ecg.samples}, ecg.lead(b, 0), call.rpeaks.row(b), paced + b * beats,
+      {found + b * beats, ecg.records * beats, beats}, {call.segment, call.segments, call.bazett, call.taps},
+      {fitted(memory.samples, features::kRows * width), width}, call.out + b * call.segments * kColumns, kColumns);
+}
+
+}  // namespace
+}  // namespace physioclr::cpu
