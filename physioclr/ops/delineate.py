@@ -53,9 +53,9 @@ def _delineate(xp: Arrays, out: Any, ecg: Any, fs: float, rpeaks: Any, lead: str
         leads = [which] if isinstance(which, int) else list(range(x.shape[1]))
         gpu.delineate(xp, x, fs, r, leads, consensus=which == "all", out=found)
         return
+    lead = which if isinstance(which, int) else LEAD_CODES[which]
     xp.run(
-        _core.delineate,
-        ecg=xp.view(x), lead=which if isinstance(which, int) else LEAD_CODES[which], rpeaks=xp.view(r), fs=fs, out=xp.pointer(found),
+        _core.delineate, ecg=xp.view(x), lead=lead, rpeaks=xp.view(r), fs=fs, out=xp.pointer(found),
     )  # fmt: skip
 
 

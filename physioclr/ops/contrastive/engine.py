@@ -230,7 +230,7 @@ def contrastive_loss(xp, out, *args):
     loss, stats, counts, skipped, measures = out
     if not xp.run(
         getattr(_core, f"contrastive_loss_{stored}"), **fields, stats=xp.pointer(stats), counts=xp.pointer(counts),
-        loss=xp.pointer(loss), skipped=xp.pointer(skipped), measures=xp.pointer(measures if args[-1] else None),
+        loss=xp.pointer(loss), skipped=xp.pointer(skipped), measures=xp.pointer(measures if measure else None),
     ):  # fmt: skip
         raise ValueError(NOT_FINITE)
 
@@ -248,11 +248,12 @@ def _step_results(a, b, *rest):
 )
 def contrastive_step(xp, out, *args):
     """contrastive_loss and its gradient, of float32 or float64 embeddings."""
-    stored, fields = _fields(xp, *args[:-1])
+    inputs, measure = args[:-1], args[-1]
+    stored, fields = _fields(xp, *inputs)
     loss, stats, counts, skipped, measures, grad_a, grad_b, grad_tau = out
     if not xp.run(
         getattr(_core, f"contrastive_step_{stored}"), **fields, stats=xp.pointer(stats), counts=xp.pointer(counts),
-        loss=xp.pointer(loss), skipped=xp.pointer(skipped), measures=xp.pointer(measures if args[-1] else None),
+        loss=xp.pointer(loss), skipped=xp.pointer(skipped), measures=xp.pointer(measures if measure else None),
         grad_a=xp.pointer(grad_a), grad_b=xp.pointer(grad_b), grad_tau=xp.pointer(grad_tau),
     ):  # fmt: skip
         raise ValueError(NOT_FINITE)
