@@ -1,8 +1,8 @@
 """Every Python block of README and docs runs, and every `physioclr` line names a command and options that exist.
 
-The blocks of a page run in order in one process, in a folder of their own, as a reader would type them. Above a block may
-stand `<!-- needs: package, ... -->` (skipped where one is missing; "cuda" is a device) and `<!-- given: code -->`, what
-the reader has already.
+The blocks of a page run in order in one process, in a folder of their own, as a reader would type them. Above a block
+may stand `<!-- needs: package, ... -->` (skipped where one is missing; "cuda" is a device) and `<!-- given: code -->`,
+what the reader has already. `<!-- of: file -->` marks an excerpt: its lines must stand in that file.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ def blocks(page, language):
     for m in BLOCK.finditer(text):
         if m["language"] == language:
             line = text.count("\n", 0, m.start("code"))
-            comments = re.findall(r"<!-- (needs|given): (.*?) -->", m["above"])
+            comments = re.findall(r"<!-- (needs|given|of): (.*?) -->", m["above"])
             code = re.sub(f"^{m['indent']}", "", m["code"], flags=re.M)
             yield line, dict(comments), code
 
@@ -50,6 +50,11 @@ def test_python_blocks(page, tmp_path, monkeypatch):
     names = {"__name__": "page"}
     skipped = []
     for line, above, code in blocks(page, "python"):
+        if "of" in above:
+            source = {text.strip() for text in (ROOT / above["of"]).read_text().splitlines()}
+            gone = {text.strip() for text in code.splitlines()} - source - {"", "..."}
+            assert not gone, f"no longer in {above['of']}"
+            continue
         absent = [p for p in above.get("needs", "").split(", ") if p and missing(p)]
         if absent:
             skipped.append(f"line {line}: no {absent[0]}")
@@ -69,20 +74,19 @@ def commands():
             for line, _, code in blocks(page, language):
                 for k, text in enumerate(code.replace("\\\n", " ").splitlines()):
                     for part in text.split("&&"):
-                        words = shlex.split(part, comments=True)
-                        if words[:1] == ["physioclr"]:
+                        if part.split()[:1] == ["physioclr"]:
+                            words = shlex.split(part, comments=True)
                             yield pytest.param(words[1:], id=f"{page.relative_to(ROOT)}:{line + k}")
 
 
-@pytest.mark.parametrize("words", commands())
+@pytest.mark.parametrize("words", list(commands()))
 def test_commands_exist(words):
-    import click
     import typer
 
     from physioclr.cli import app
 
     command, parents = typer.main.get_command(app), []
-    while words and isinstance(command, click.Group) and not words[0].startswith("-"):
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
         assert words[0] in command.commands, f"no command {words[0]}"
         command, words = command.commands[words[0]], words[1:]
         parents.append(command.name)
