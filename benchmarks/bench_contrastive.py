@@ -280,7 +280,7 @@ def test_forward_and_backward(benchmark, loss, method, n):
         pc.set_num_threads(before[1])
 
 
-def same_loss(loss, n=300):
+def same_loss(loss, n=100):
     """Rows of a group measure the same work: every method's loss is eager's, to the accuracy of its dtype."""
     want = METHODS[loss]["eager PyTorch"](n)()
     for method, make in METHODS[loss].items():

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from . import plots as plots
     from . import reference as reference
     from . import train as train
+    from .train.hub import load_pretrained
 
 __version__ = "0.1.0"
 
@@ -93,6 +94,7 @@ __all__ = [
     "hybrid_contrastive_loss",
     "info",
     "info_nce",
+    "load_pretrained",
     "nn",
     "nt_xent",
     "peak_reconstruction_loss",
@@ -115,6 +117,8 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of the pac
     def __getattr__(name):
         if name in _LAZY_MODULES:
             return importlib.import_module(f".{name}", __name__)
+        if name == "load_pretrained":  # torch comes with it
+            return importlib.import_module(".train.hub", __name__).load_pretrained
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

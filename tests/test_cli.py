@@ -293,7 +293,7 @@ def test_the_loss_that_bench_compares_with_is_the_same():
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["plot", "nowhere"], "the header cannot be read"),
+        (["plot", "nowhere"], "record is 'nowhere'; there is neither a file of this name nor nowhere.hea"),
         (["prepare", "nowhere", "x"], "it must be a folder"),
         (["prepare", ".", "x", "--shard", "three"], "--shard is 'three'; it must be i/n"),
         (["prepare", ".", "x", "--fs", "10"], "fs is 10"),

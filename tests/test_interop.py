@@ -66,14 +66,64 @@ def test_lists_are_what_neurokit2_takes():
     assert len(waves["ECG_T_Peaks"]) == len(peaks)
 
 
-@pytest.mark.parametrize("call", [
-    lambda x: pc.detect_rpeaks(x, 500), lambda x: pc.delineate(x, 500, np.zeros((1, 0), np.int32)),
-    lambda x: pc.physio_features(x, 500),
-])  # fmt: skip
-def test_one_dimensional_records_say_what_to_write(call):
-    for x in (np.zeros(1000, np.float32), torch.zeros(1000)):
-        with pytest.raises(ValueError, match=r"ecg has shape \(1000,\); it must be .*; a single record is ecg\[None\]"):
-            call(x)
+PLAN = pc.Augment(amplitude_scale=pc.AmplitudeScale(p=1))
+ONE_RECORD = {
+    "detect_rpeaks": lambda x, r: pc.detect_rpeaks(x, 500),
+    "delineate": lambda x, r: pc.delineate(x, 500, r),
+    "physio_features": lambda x, r: pc.physio_features(x, 500, r),
+    "augment": lambda x, r: pc.augment(x, PLAN, fs=500, seed=1, rpeaks=r),
+    "shuffle_beats": lambda x, r: pc.shuffle_beats(ecg=x, rpeaks=r, seed=1),
+}
+
+
+def as_pandas(x, column=pytest.importorskip):
+    return column("pandas").DataFrame({"t": range(len(x)), "II": x})["II"]
+
+
+def as_jax(x):
+    return pytest.importorskip("jax").numpy.asarray(x)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy, list, np.ma.asarray, as_pandas, as_jax])
+@pytest.mark.parametrize("op", ONE_RECORD)
+def test_one_dimension_is_one_record(inputs, op, kind):
+    x, f = inputs.ecg[1, 1].numpy(), ONE_RECORD[op]
+    peaks = pc.detect_rpeaks(x[None], 500)
+    want = op_cases.flat(f(x[None], peaks.index))
+    assert want[0].shape[0] == 1
+    found = peaks.lists()[0]
+    for given in (peaks, peaks.index, found, found.tolist(), torch.from_numpy(found)):
+        if isinstance(given, torch.Tensor) and kind is not torch.from_numpy:
+            continue
+        for got, y in zip(op_cases.flat(f(kind(x), given)), want, strict=True):
+            same(np.asarray(got)[..., : y.shape[-1]], y[..., : np.shape(got)[-1]])
+
+
+def test_missing_values_of_a_column(inputs):
+    pandas, x = pytest.importorskip("pandas"), inputs.ecg[1, 1].numpy().astype(np.float64)
+    column = pandas.Series(x, dtype="Float64")
+    column[300:900], x[300:900] = pandas.NA, np.nan
+    same(pc.physio_features(column, 500), pc.physio_features(x[None], 500))
+
+
+SAMPLE = pc.data.sample()
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (["a", "b"], "ecg has dtype <U1; it must be one of"),
+        ([[1.0], [1.0, 2.0]], "ecg cannot be read as an array"),
+        (3.0, r"ecg has shape \(\); it must be \(records, samples\)"),
+        ("rec.hea", r"ecg is 'rec.hea'; it must be an array, such as physioclr.data.read_record\(path\)"),
+        (SAMPLE.path / SAMPLE.record_ids[0], "ecg is PosixPath.*; it must be an array"),
+        (pc.data.read_record(SAMPLE.path / SAMPLE.record_ids[0]), "ecg is a Record; it must be an array: record.milli"),
+    ],
+)
+@pytest.mark.parametrize("op", ONE_RECORD)
+def test_what_is_no_record_is_refused_by_name(op, wrong, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        ONE_RECORD[op](wrong, np.zeros((1, 0), np.int32))
 
 
 def test_jax(inputs):

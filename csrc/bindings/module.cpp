@@ -20,8 +20,8 @@ static void bind_contrastive(py::module_& m) {
   for (const char* name : {"cosine", "distance"}) forms[name] = static_cast<int>(Contrast::kSoft);
   m.attr("CONTRAST_FORMS") = forms;
   // The state of a row that has met nobody, in a loss computed in float32 or float64.
-  m.def("contrastive_empty_state", [](bool wide, int mode, double tau, double tau_s) {
-    const ContrastSettings set{static_cast<Contrast>(mode), false, tau, tau_s, 0};
+  m.def("contrastive_empty_state", [](bool wide, int mode, double tau, double tau_s, double delta) {
+    const ContrastSettings set{static_cast<Contrast>(mode), false, tau, tau_s, delta};
     double state[kRowState];
     clear_state(wide ? needs_maxima<double>(set) : needs_maxima<float>(set), state);
     py::tuple out(kRowState);

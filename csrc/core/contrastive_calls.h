@@ -157,8 +157,8 @@ struct ContrastiveSimilarityCall {
   PHYSIOCLR_FIELDS(a, b, out)
 };
 
-// One tile of pairs: s (rows, cols) are cosines of embeddings, f (rows, cols) of features; id_i, id_j: group numbers of
-// its rows and columns (core/contrastive_math.h).
+// One tile of pairs: s (rows, cols) are cosines of embeddings, f (rows, cols) of features, null in a mode without;
+// id_i, id_j: group numbers of its rows and columns (core/contrastive_math.h).
 template <class T>
 struct ContrastTile {
   T* s;
@@ -167,6 +167,12 @@ struct ContrastTile {
   const int32_t *id_i, *id_j;
   PHYSIOCLR_FIELDS(s, f, rows, cols, id_i, id_j)
 };
+
+template <int MODE, class T>
+PHYSIOCLR_HD T pair_feature(const ContrastTile<T>& t, int64_t r, int64_t c) {
+  if constexpr (MODE < 3) return t.f[r * t.cols + c];
+  else return T(0);
+}
 
 // Adds the pairs of a tile to the states of its rows and, unless null, of its columns.
 template <class T>

@@ -42,6 +42,19 @@ PHYSIOCLR_HD double second_scale(const ContrastSettings& set) {
     default: CALL(2, true);                                \
   }
 
+// The same for the kernels by tiles, which have kInstance and kHard too. (kLabels comes to them as kSupcon.)
+#define PHYSIOCLR_CONTRAST_TILE_VARIANTS(MODE, SAFE, CALL)            \
+  if ((MODE) == Contrast::kInstance || (MODE) == Contrast::kHard) {   \
+    switch (((MODE) == Contrast::kHard ? 2 : 0) + ((SAFE) ? 1 : 0)) { \
+      case 0: CALL(3, false); break;                                  \
+      case 1: CALL(3, true); break;                                   \
+      case 2: CALL(5, false); break;                                  \
+      default: CALL(5, true);                                         \
+    }                                                                 \
+  } else {                                                            \
+    PHYSIOCLR_CONTRAST_VARIANTS(MODE, SAFE, CALL)                     \
+  }
+
 // exp((s - 1) / tau) is at least exp(-2 / tau); where that leaves the range with room to spare, no maxima are needed.
 template <class T>
 PHYSIOCLR_HD bool needs_maxima(const ContrastSettings& set) {
@@ -65,8 +78,9 @@ struct PairScale {
   T kt, kts, delta;
   PairScale() = default;
   explicit PHYSIOCLR_HD PairScale(const ContrastSettings& set)
-      : kt(static_cast<T>(1.4426950408889634 / set.tau)),
-        kts(static_cast<T>(1.4426950408889634 / set.tau_s)),
+      : kt(static_cast<T>(1.4426950408889634 * sharpness(set) / set.tau)),
+        kts(static_cast<T>(set.mode == Contrast::kHard ? 1.4426950408889634 * set.delta / set.tau
+                                                       : 1.4426950408889634 / set.tau_s)),
         delta(static_cast<T>(set.delta)) {}
 };
 
@@ -74,8 +88,8 @@ struct PairScale {
 PHYSIOCLR_HD bool is_pair(int32_t i, int32_t j) { return i != j && (i | j) >= 0; }
 
 // The sums of one row over some of its pairs. sum: ratio {positives, negatives, -}, supcon {all, -, s over positives},
-// soft {all, targets, targets * s}. Sums 0 and 1 are relative to exp(shift / tau): safe sums keep running maxima as
-// shifts, otherwise the shift is 1, the largest cosine.
+// soft {all, targets, targets * s}, instance {all, -, -}, hard {S1, S0, -}. Sums 0 and 1 are relative to exp(shift /
+// tau): safe sums keep running maxima as shifts, otherwise the shift is 1, the largest cosine.
 template <class T>
 struct PairSums {
   T sum[3] = {0, 0, 0};
@@ -98,7 +112,7 @@ struct PairSums {
   // A pair of rows (is_pair) with cosine s and similarity f.
   template <int MODE, bool SAFE>
   PHYSIOCLR_HD void add(T s, T f, const PairScale<T>& scale) {
-    const bool positive = f >= scale.delta;
+    const bool positive = MODE < 3 && f >= scale.delta;
     ++pairs;
     positives += positive;
     if (MODE == 0) {
@@ -121,7 +135,10 @@ struct PairSums {
     sum[0] += e;
     if (MODE == 1) {
       sum[2] += positive ? s : T(0);
-    } else {
+    } else if (MODE == 5) {
+      const T w = term<MODE, SAFE>(1, s, scale.kts);
+      sum[1] += w;
+    } else if (MODE == 2) {
       const T w = term<MODE, SAFE>(1, f, scale.kts);
       sum[1] += w;
       sum[2] += w * s;
@@ -149,7 +166,10 @@ PHYSIOCLR_HD void clear_state(bool safe, double* state) {
 PHYSIOCLR_HD void merge_state(const ContrastSettings& set, double* state, const double* other) {
   for (int q = 0; q < 2; ++q) {
     const bool targets = set.mode == Contrast::kSoft && q == 1;
-    const double x = state[3 + q], y = other[3 + q], top = x > y ? x : y, tau = targets ? set.tau_s : set.tau;
+    const double x = state[3 + q], y = other[3 + q], top = x > y ? x : y;
+    const double tau = set.mode == Contrast::kHard ? set.tau / (q ? set.delta : sharpness(set))
+                       : targets                   ? set.tau_s
+                                                   : set.tau;
     const double a = x == top ? 1.0 : exp((x - top) / tau), b = y == top ? 1.0 : exp((y - top) / tau);
     state[q] = state[q] * a + other[q] * b;
     if (targets) state[2] = state[2] * a + other[2] * b;
@@ -306,7 +326,7 @@ PHYSIOCLR_HD void row_weights(const double* stats, const int64_t* count, int64_t
 // dL / d(h_i . h_j), both rows' parts together, of a pair (is_pair) with the weights w_i and w_j of its rows.
 template <class T, int MODE, bool SAFE>
 PHYSIOCLR_HD T pair_coefficient(T s, T f, T ai, T bi, T aj, T bj, const PairScale<T>& scale) {
-  const bool positive = f >= scale.delta;
+  const bool positive = MODE < 3 && f >= scale.delta;
   if (MODE == 0) {
     const T wi = positive ? bi : ai, wj = positive ? bj : aj;
     const T g = SAFE ? pow2((s + wi) * scale.kt) + pow2((s + wj) * scale.kt) : pow2((s - T(1)) * scale.kt) * (wi + wj);
@@ -314,7 +334,10 @@ PHYSIOCLR_HD T pair_coefficient(T s, T f, T ai, T bi, T aj, T bj, const PairScal
   }
   T g = SAFE ? pow2((s + ai) * scale.kt) + pow2((s + aj) * scale.kt) : pow2((s - T(1)) * scale.kt) * (ai + aj);
   if (MODE == 1) g -= positive ? bi + bj : T(0);
-  else g -= SAFE ? pow2((f + bi) * scale.kts) + pow2((f + bj) * scale.kts) : pow2((f - T(1)) * scale.kts) * (bi + bj);
+  else if (MODE == 5)
+    g -= SAFE ? pow2((s + bi) * scale.kts) + pow2((s + bj) * scale.kts) : pow2((s - T(1)) * scale.kts) * (bi + bj);
+  else if (MODE == 2)
+    g -= SAFE ? pow2((f + bi) * scale.kts) + pow2((f + bj) * scale.kts) : pow2((f - T(1)) * scale.kts) * (bi + bj);
   return g;
 }
 

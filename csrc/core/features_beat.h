@@ -14,8 +14,8 @@ namespace physioclr::features::PHYSIOCLR_WAVES_ISA {
 
 namespace waves = physioclr::waves::PHYSIOCLR_WAVES_ISA;
 
-using waves::kShortLanes;
-using waves::lane_sum;
+using waves::Floats;
+using waves::lane_sum_of;
 using waves::larger;
 using waves::smaller;
 
@@ -32,20 +32,15 @@ struct Rows {
 
 // ---- statistics of a few numbers ----
 
-// Copies the finite values[first:last] to the head of `out`, sorted; how many there are. A Shell sort.
+// Copies the finite values[first:last] to the head of `out`, sorted; how many there are. `out` has room for all.
 inline int64_t sort_valid(const float* values, int64_t first, int64_t last, float* out) {
   int64_t n = 0;
-  for (int64_t k = first; k < last; ++k)
-    if (std::isfinite(values[k])) out[n++] = values[k];
-  int64_t gap = 1;
-  while (gap < n / 3) gap = 3 * gap + 1;
-  for (; gap > 0; gap /= 3)
-    for (int64_t i = gap; i < n; ++i) {
-      const float v = out[i];
-      int64_t j = i;
-      for (; j >= gap && out[j - gap] > v; j -= gap) out[j] = out[j - gap];
-      out[j] = v;
-    }
+  for (int64_t k = first; k < last; ++k) {
+    out[n] = values[k];
+    n += std::isfinite(values[k]);
+  }
+  if (n <= waves::kShortLanes) waves::sort_by_rank(out, n);
+  else std::sort(out, out + n);
   return n;
 }
 
@@ -80,20 +75,27 @@ inline int64_t largest_deflection(const float* x, int64_t first, int64_t last, d
 
 // Largest |dV/dt| (mV/ms) after the low-pass between samples first and last; NaN where the filter has no room. taps:
 // the first half of the filter, which is antisymmetric.
-inline float max_slope(const float* x, int64_t samples, int64_t first, int64_t last, const float* taps, float* slopes) {
+inline float max_slope(const float* x, int64_t samples, int64_t first, int64_t last, const float* taps) {
   constexpr int64_t before = kTaps / 2 - 1;
-  const int64_t end = smaller(last, samples - kTaps / 2);
+  const int64_t begin = larger(first, before), end = smaller(last, samples - kTaps / 2);
   float best = -1;
-  for (int64_t start = larger(first, before); start < end; start += kChunk) {
-    const int64_t n = smaller<int64_t>(kChunk, end - start);
+  const auto consider = [&](float slope) {
+    const float d = std::fabs(slope);
+    if (std::isfinite(d) && d > best) best = d;
+  };
+  int64_t start = begin;
+  for (; start + waves::kFloats + kTaps / 2 <= samples && start < end; start += waves::kFloats) {
     const float *a = x + start - before, *b = a + kTaps - 1;
-    for (int64_t i = 0; i < n; ++i) slopes[i] = 0;
+    Floats slope{};
     for (int j = 0; j < kTaps / 2; ++j)
-      for (int64_t i = 0; i < n; ++i) slopes[i] += taps[j] * (a[i + j] - b[i - j]);
-    for (int64_t i = 0; i < n; ++i) {
-      const float d = std::fabs(slopes[i]);
-      if (std::isfinite(d) && d > best) best = d;
-    }
+      slope += taps[j] * (waves::vector_at<Floats>(a + j) - waves::vector_at<Floats>(b - j));
+    for (int64_t i = 0; i < smaller<int64_t>(waves::kFloats, end - start); ++i) consider(slope[i]);
+  }
+  for (; start < end; ++start) {  // where a vector has no room
+    const float *a = x + start - before, *b = a + kTaps - 1;
+    float slope = 0;
+    for (int j = 0; j < kTaps / 2; ++j) slope += taps[j] * (a[j] - b[-j]);
+    consider(slope);
   }
   return best >= 0 ? static_cast<float>(static_cast<double>(best) / kMs) : kNan;
 }
@@ -130,7 +132,7 @@ inline void measure_beat(const float* x, int64_t samples, int64_t k, int64_t r, 
   rows[kTAmp][k] = value_at(x, samples, t_peak, level);
   if (!paced) {
     rows[kPAmp][k] = value_at(x, samples, p_peak, level);
-    rows[kSlope][k] = max_slope(x, samples, qrs_on, peak, taps, rows[kSorted]);
+    rows[kSlope][k] = max_slope(x, samples, qrs_on, peak, taps);
   }
   if (qrs_off >= 0) {
     rows[kSt60][k] = value_at(x, samples, qrs_off + 30, level);
@@ -156,8 +158,8 @@ inline Moments beat_moments(const float* x, int64_t samples, int64_t r) {
   if (r < kCorrBefore || r + kCorrAfter >= samples) return {kNan, kNan};
   constexpr int64_t n = kCorrWindow;
   const float* w = x + r - kCorrBefore;
-  const float mean = lane_sum<kShortLanes, float>(n, [&](int64_t i) { return w[i]; }) / static_cast<float>(n);
-  float square = lane_sum<kShortLanes, float>(n, [&](int64_t i) { return (w[i] - mean) * (w[i] - mean); });
+  const float mean = lane_sum_of<n>(w, w, [](Floats u, Floats) { return u; }) / static_cast<float>(n);
+  float square = lane_sum_of<n>(w, w, [=](Floats u, Floats) { return (u - mean) * (u - mean); });
   const double rounding = 1e-5 * static_cast<double>(mean);
   if (static_cast<double>(square) <= waves::real(n) * rounding * rounding && is_level(w, n)) square = 0;
   return {mean, square};
@@ -168,8 +170,8 @@ inline float beat_correlation(const float* x, int64_t a, int64_t b, const Moment
   const auto good = [](float square) { return static_cast<double>(square) >= kFlat && std::isfinite(square); };
   if (!good(of_a.square) || !good(of_b.square)) return kNan;
   const float *u = x + a - kCorrBefore, *v = x + b - kCorrBefore;
-  const float product =
-      lane_sum<kShortLanes, float>(kCorrWindow, [&](int64_t i) { return (u[i] - of_a.mean) * (v[i] - of_b.mean); });
+  const float mean_a = of_a.mean, mean_b = of_b.mean;
+  const float product = lane_sum_of<kCorrWindow>(u, v, [=](Floats p, Floats q) { return (p - mean_a) * (q - mean_b); });
   const double scale = std::sqrt(static_cast<double>(of_a.square) * static_cast<double>(of_b.square));
   return static_cast<float>(smaller(larger(static_cast<double>(product) / scale, -1.0), 1.0));
 }

@@ -31,7 +31,8 @@ struct Window {
 };
 
 // Groups beats b0 .. b1 - 1 by the shape of the QRS: label 1 for the largest group, otherwise 0. Returns its size.
-inline int64_t label_beats(const Lead& lead, const Beats& wave, int64_t b0, int64_t b1, double fi) {
+template <class Rate>
+inline int64_t label_beats(const Lead& lead, const Beats& wave, int64_t b0, int64_t b1, Rate fi) {
   const int64_t h = width(0.06, fi), m = 2 * h + 1;
   double* const label = wave[kLabel];
   int64_t groups = 0, seed[kClusters], size[kClusters];
@@ -70,7 +71,8 @@ inline int64_t label_beats(const Lead& lead, const Beats& wave, int64_t b0, int6
 }
 
 // Mean of the 20 ms before the QRS.
-inline double level_before(const double* s, int64_t on, double fi) {
+template <class Rate>
+inline double level_before(const double* s, int64_t on, Rate fi) {
   const int64_t left = larger<int64_t>(0, on - width(0.02, fi));
   return (s[on + 1] - s[left]) / real(on + 1 - left);
 }
@@ -78,16 +80,22 @@ inline double level_before(const double* s, int64_t on, double fi) {
 // The sign of a beat's window: -1 for every second beat where the waves are taken to alternate.
 inline double parity(int64_t k, bool alternate) { return alternate && k % 2 == 1 ? -1.0 : 1.0; }
 
+// Puts v among the n sorted values of `sorted`.
+inline void insert(int64_t* sorted, int64_t n, int64_t v) {
+  for (; n > 0 && sorted[n - 1] > v; --n) sorted[n] = sorted[n - 1];
+  sorted[n] = v;
+}
+
 // Mean of the alike beats. Each contributes from the end of the T wave before it to the next QRS, relative to its level
 // before the QRS. Where fewer than half of the beats contribute, the nearest value is carried on; lo, hi: the range of
 // samples that have enough.
-inline void average(const Lead& lead, const Beats& wave, const Block& block, int64_t first, int64_t last, double fi,
+template <class Rate>
+inline void average(const Lead& lead, const Beats& wave, const Block& block, int64_t first, int64_t last, Rate fi,
                     bool alternate, const Window& window, int64_t* lo_out, int64_t* hi_out) {
   const int64_t before = window.before;
-  double *const mean = window.mean, *const count = window.count;
-  int64_t group = 0;
+  double* const mean = window.mean;
+  int64_t group = 0, parts = 0, begin[kBlock + 1], end[kBlock + 1];  // of the parts that the beats contribute, sorted
   std::fill(mean + first, mean + last, 0.0);
-  std::fill(count + first, count + last + 1, 0.0);
   for (int64_t k = block.first; k < block.last; ++k) {
     if (!wave.member(k)) continue;
     ++group;
@@ -99,20 +107,33 @@ inline void average(const Lead& lead, const Beats& wave, const Block& block, int
       lo = larger(lo, whole(t_off >= 0 ? t_off : wave[kCentre][k - 1] + kTNone * fi) - at);
     }
     if (k < wave.beats - 1 && wave[kOn][k + 1] >= 0) hi = smaller(hi, whole(wave[kOn][k + 1] - 0.01 * fi) - at);
-    if (lo < hi) {
-      count[lo] += 1;  // differences first, summed below
-      count[hi] -= 1;
-      const double sign = parity(k, alternate), *own = lead.y + at;
-      for (int64_t j = lo; j < hi; ++j) mean[j] += sign * (own[j] - level);
-    }
+    if (lo >= hi) continue;
+    const double sign = parity(k, alternate), *own = lead.y + at;
+    for (int64_t j = lo; j < hi; ++j) mean[j] += sign * (own[j] - level);
+    insert(begin, parts, lo);
+    insert(end, parts++, hi);
   }
-  double here = 0;
-  const double enough = larger(1.0, 0.5 * real(group));
-  for (int64_t j = first; j < last; ++j) count[j] = here += count[j];
-  int64_t lo = before, hi = before;
-  while (lo > first && count[lo - 1] >= enough) --lo;
-  while (hi < last && count[hi] >= enough) ++hi;
-  for (int64_t j = lo; j < hi; ++j) mean[j] /= count[j];
+  begin[parts] = end[parts] = last;
+  // In the stretches between two of their ends equally many contribute.
+  const int64_t enough = larger<int64_t>(1, (group + 1) / 2);
+  int64_t lo = before, hi = before, from = first, count = 0;
+  bool open = true;  // whether the range reaches from `before` up to `from`
+  for (int64_t b = 0, e = 0; from < last;) {
+    while (b < parts && begin[b] <= from) ++b, ++count;
+    while (e < parts && end[e] <= from) ++e, --count;
+    const int64_t to = smaller(last, smaller(b < parts ? begin[b] : last, e < parts ? end[e] : last));
+    const bool good = count >= enough;
+    if (from < before) lo = good ? smaller(lo, from) : smaller(before, to);
+    if (to > before && open) {
+      if (good) hi = to;
+      open = good;
+    }
+    if (good) {
+      const double share = 1.0 / real(count);
+      for (int64_t j = from; j < to; ++j) mean[j] *= share;
+    }
+    from = to;
+  }
   std::fill(mean + first, mean + lo, lo < hi ? mean[lo] : 0.0);
   std::fill(mean + hi, mean + last, lo < hi ? mean[hi - 1] : 0.0);
   prefix_sums(mean + first, last - first, window.sums);
@@ -134,8 +155,9 @@ inline Coherence coherence(const Lead& lead, const Beats& wave, const Block& blo
   if (m < 4) return {0, 0, 0};
   const double half = 0.5 * real(m - 1);
   const double tt = real(m) * (real(m * m) - 1.0) / 12.0;  // the sum of the squared distances from the middle
+  const auto from_middle = [&](int64_t j) { return positions(j) - half; };
   const auto trend_of = [&](const double* v) {
-    return lane_sum<kLanes, double>(m, [&](int64_t j) { return v[j] * (real(j) - half); });
+    return lane_sum(m, [&](int64_t j) { return load(v + j) * from_middle(j); });
   };
   const double* const usual = window.mean + lo;
   const double level_w = total_of(usual, m) / real(m), trend_w = trend_of(usual) / tt;
@@ -146,11 +168,15 @@ inline Coherence coherence(const Lead& lead, const Beats& wave, const Block& blo
     if (!wave.member(k) || at + lo < 0 || at + hi >= lead.n) continue;
     if (after_t && k > 0 && wave[kTOff][k - 1] > real(at + lo + 2)) continue;
     const double *own = lead.y + at + lo, level = total_of(own, m) / real(m), trend = trend_of(own) / tt;
-    const auto freed = [&](int64_t j) { return own[j] - level - trend * (real(j) - half); };
-    power += lane_sum<kLanes, double>(m, [&](int64_t j) { return freed(j) * freed(j); });
-    shared += parity(k, alternate) * lane_sum<kLanes, double>(m, [&](int64_t j) {
-                return freed(j) * (usual[j] - level_w - trend_w * (real(j) - half));
-              });
+    Doubles powers{}, products{};
+    for (int64_t j = 0; j < m; j += kLanes) {
+      const Doubles from = from_middle(j), one = load(own + j) - level - trend * from;
+      const Doubles other = load(usual + j) - level_w - trend_w * from;
+      powers += first_lanes(one * one, m - j);
+      products += first_lanes(one * other, m - j);
+    }
+    power += folded(powers);
+    shared += parity(k, alternate) * folded(products);
     ++group;
   }
   if (group < 2) return {0, group, 0};

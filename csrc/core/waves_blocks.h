@@ -13,7 +13,8 @@ struct BlockQrs {
 };
 
 // Boundaries of the beats from the average's, their own, the prior and the correction.
-inline void settle_qrs(const Lead& lead, const Beats& wave, const Block& block, const BlockQrs& qrs, double fi) {
+template <class Rate>
+inline void settle_qrs(const Lead& lead, const Beats& wave, const Block& block, const BlockQrs& qrs, Rate fi) {
   double *const on = wave[kOn], *const off = wave[kOff], *const centre = wave[kCentre];
   double own_on = 0, own_off = 0;
   int64_t group = 0;
@@ -40,8 +41,9 @@ inline void settle_qrs(const Lead& lead, const Beats& wave, const Block& block, 
 }
 
 // Writes peak, onset and offset of a wave from the beat's own (t) and, with `have`, the average's (a, from the centre).
+template <class Rate>
 inline void settle_wave(const Beats& wave, int64_t k, Kind kind, const Wave& t, const Wave& a, bool have, double share,
-                        double root_rr, double fi) {
+                        double root_rr, Rate fi) {
   double peak = t.peak, on = t.foot[0] - t.peak, off = t.foot[1] - t.peak;
   const double a_on = a.foot[0] - a.peak, a_off = a.foot[1] - a.peak;
   if (have) {
@@ -66,8 +68,9 @@ inline void settle_wave(const Beats& wave, int64_t k, Kind kind, const Wave& t, 
 // The T wave on the average of the group, which has samples first .. hi - 1, and whose QRS complex ends at `off`. a:
 // its peak and feet from the centre of the QRS complex (peak -1: none). Returns its coherence; absent: whether it is
 // none.
+template <class Rate>
 inline double average_t(const Lead& lead, const Beats& wave, const Block& block, const Window& window, int64_t first,
-                        int64_t hi, double fi, double off, Kind kind, bool alternate, Hump& found, Wave& a,
+                        int64_t hi, Rate fi, double off, Kind kind, bool alternate, Hump& found, Wave& a,
                         bool* absent) {
   const int64_t total = window.total, size = total - first, c = window.before - first, end = hi - first;
   const double* const ms = window.sums;
@@ -112,7 +115,8 @@ inline double average_t(const Lead& lead, const Beats& wave, const Block& block,
 }
 
 // Averages the alike beats; their QRS complex and the T waves of all beats. g: scratch.
-inline void block_t(const Lead& lead, const Beats& wave, const Block& block, const Window& window, double fi,
+template <class Rate>
+inline void block_t(const Lead& lead, const Beats& wave, const Block& block, const Window& window, Rate fi,
                     BlockQrs& qrs, double* g, Hump& found, Wave& t, Wave& a) {
   const int64_t first = window.before - width(0.34, fi), size = window.total - first, c = window.before - first;
   const double rr = block.root_rr;
@@ -163,7 +167,8 @@ inline void block_t(const Lead& lead, const Beats& wave, const Block& block, con
 }
 
 // Where a positive phase precedes the negative peak of the average's P (a, found), the wave is measured from it.
-inline void prefer_first_phase(const double* ms, int64_t n, int64_t low, int64_t on, double fi, Hump& found, Wave& a,
+template <class Rate>
+inline void prefer_first_phase(const double* ms, int64_t n, int64_t low, int64_t on, Rate fi, Hump& found, Wave& a,
                                Wave& t, double* d) {
   const Hump before = found;
   const double peak = a.peak;
@@ -174,7 +179,8 @@ inline void prefer_first_phase(const double* ms, int64_t n, int64_t low, int64_t
 }
 
 // The P waves, given the T waves: none at all unless the beats repeat them.
-inline void block_p(const Lead& lead, const Beats& wave, const Block& block, const Window& window, double fi,
+template <class Rate>
+inline void block_p(const Lead& lead, const Beats& wave, const Block& block, const Window& window, Rate fi,
                     const BlockQrs& qrs, Hump& found, Wave& t, Wave& a) {
   const int64_t before = window.before;
   double* const d = window.count;

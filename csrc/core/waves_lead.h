@@ -16,18 +16,32 @@ namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
 struct LeadShape {
   LeadShape(int64_t samples, int64_t most_beats, double fs) : rate(fs), beats(most_beats) {
     before = width(kBefore, rate.fi), total = before + width(kAfter, rate.fi);
-    window = total + 2, length = samples * rate.u + window;
+    window = total + 2 + kSlack, length = samples * rate.u + window;
   }
-  int64_t numbers() const { return 3 * length + 3 * window + kRows * beats + kBlock; }
+  int64_t numbers() const { return 3 * length + 3 * window + kRows * beats + kBlock + kSlack; }
   int64_t counts() const { return length; }
 
   Internal rate;
   int64_t beats, before, total, window, length;  // before, total: samples of the averaging window, up to its centre
 };
 
+// Memory that is wanted next, asked for piece by piece: all at once would stop the loads of now.
+class Ahead {
+ public:
+  Ahead(const void* begin, int64_t bytes) : at_(static_cast<const char*>(begin)), end_(at_ ? at_ + bytes : at_) {}
+  void some(int lines) {
+    for (int i = 0; i < lines && at_ < end_; ++i, at_ += 64) __builtin_prefetch(at_, 0, 2);
+  }
+
+ private:
+  const char *at_, *end_;
+};
+constexpr int kLinesAhead = 32, kLinesOfBeat = 12;
+
 // Memory of shape.numbers() and shape.counts() elements.
 struct LeadScratch {
-  LeadScratch(const LeadShape& of, double* numbers, int32_t* counts) : shape(of), bad(counts) {
+  LeadScratch(const LeadShape& of, double* numbers, int32_t* counts, Ahead* next)
+      : shape(of), bad(counts), ahead(next) {
     const auto take = [&](int64_t n) { return numbers += n, numbers - n; };
     y = take(of.length), s = take(of.length), g = take(of.length);
     mean = take(of.window), count = take(of.window), sums = take(of.window);
@@ -37,11 +51,13 @@ struct LeadScratch {
   const LeadShape& shape;
   double *y, *s, *g, *mean, *count, *sums, *rows[kRows], *rr;
   int32_t* bad;
+  Ahead* ahead;
 };
 
 // The QRS complexes, and the intervals between the R peaks.
-inline void measure_complexes(const Lead& lead, const Beats& wave, const int32_t* rpeaks, double fs, double fi,
-                              double scale, double shift, double* g) {
+template <class Rate>
+inline void measure_complexes(const Lead& lead, const Beats& wave, const int32_t* rpeaks, double fs, Rate fi,
+                              double scale, double shift, double* g, Ahead* ahead) {
   const int64_t before = width(kQrsBefore, fi), after = width(kQrsAfter, fi);
   slopes(lead.s, lead.n, width(kQrsSlope, fi), g);
   for (int64_t k = 0; k < wave.beats; ++k) {
@@ -52,6 +68,7 @@ inline void measure_complexes(const Lead& lead, const Beats& wave, const int32_t
       wave[kRr][k] = (rpeaks[k] - rpeaks[k - 1]) / fs;
       lo = larger(lo, whole((rpeaks[k - 1] - shift) / scale) + width(0.2, fi));
     }
+    ahead->some(kLinesOfBeat);
     if (k < wave.beats - 1) hi = smaller(hi, whole((rpeaks[k + 1] - shift) / scale) - width(0.15, fi));
     r = smaller(larger<int64_t>(r, 0), lead.n - 1);
     Complex found;
@@ -83,21 +100,16 @@ inline void write_boundaries(const Lead& lead, const Beats& wave, int64_t sample
   }
 }
 
-// One lead of one record, x at the rate fs. rpeaks: rising, -1 after the last. out is filled.
-inline void delineate_lead(const float* x, int64_t samples, double fs, const int32_t* rpeaks, const Boundaries& out,
-                           const LeadScratch& scratch) {
-  for (int f = 0; f < kFields; ++f) std::fill(out[f], out[f] + out.beats, -1);
+// The beats `wave` of a lead, whose rate is fi; out is filled with -1.
+template <class Rate>
+inline void delineate_beats(const float* x, int64_t samples, double fs, const int32_t* rpeaks, const Boundaries& out,
+                            const LeadScratch& scratch, const Beats& wave, bool no_spikes, Rate fi) {
   const Internal& rate = scratch.shape.rate;
-  const double fi = rate.fi;
   const double scale = real(rate.q) / real(rate.u), shift = 0.5 * real(rate.q - 1);  // input = internal * scale + shift
-  Beats wave{{}, 0};
-  std::copy(scratch.rows, scratch.rows + kRows, wave.row);
-  while (wave.beats < out.beats && rpeaks[wave.beats] >= 0) ++wave.beats;
   const int64_t beats = wave.beats;
-  if (beats == 0 || real(samples) < 0.2 * fs) return;
-  const Lead lead = prepare(x, samples, rpeaks, beats, fs, rate, scratch.y, scratch.s, scratch.bad);
+  const Lead lead = prepare(x, samples, rpeaks, beats, fs, rate, no_spikes, scratch.y, scratch.s, scratch.bad);
   if (lead.n == 0) return;
-  measure_complexes(lead, wave, rpeaks, fs, fi, scale, shift, scratch.g);
+  measure_complexes(lead, wave, rpeaks, fs, fi, scale, shift, scratch.g, scratch.ahead);
   const Window window{scratch.shape.before, scratch.shape.total, scratch.mean, scratch.count, scratch.sums};
   const int64_t blocks = (beats + kBlock - 1) / kBlock;  // of nearly equal size
   Hump found{};
@@ -107,14 +119,31 @@ inline void delineate_lead(const float* x, int64_t samples, double fs, const int
     const double rhythm = block_rhythm(wave, block.first, block.last, scratch.rr, &block.irregular);
     block.root_rr = std::sqrt(smaller(larger(rhythm, 0.3), 2.0));
     block.group = label_beats(lead, wave, block.first, block.last, fi);
+    scratch.ahead->some(kLinesAhead);
     BlockQrs qrs{};
     block_t(lead, wave, block, window, fi, qrs, scratch.g, found, t, a);
+    scratch.ahead->some(kLinesAhead);
     block_p(lead, wave, block, window, fi, qrs, found, t, a);
+    scratch.ahead->some(kLinesAhead);
     settle_qrs(lead, wave, block, qrs, fi);
   }
   for (int64_t k = 1; k < beats; ++k) meet(lead, wave, k, fi);
   write_boundaries(lead, wave, samples, scale, shift, out);
   order({out.data, out.stride, beats}, rpeaks, rpeaks, samples);
+}
+
+// One lead of one record, x at the rate fs. rpeaks: rising, -1 after the last. out is filled. no_spikes: whether it is
+// known that no pacing spike goes before an R peak.
+inline void delineate_lead(const float* x, int64_t samples, double fs, const int32_t* rpeaks, const Boundaries& out,
+                           const LeadScratch& scratch, bool no_spikes = false) {
+  for (int f = 0; f < kFields; ++f) std::fill(out[f], out[f] + out.beats, -1);
+  Beats wave{{}, 0};
+  std::copy(scratch.rows, scratch.rows + kRows, wave.row);
+  while (wave.beats < out.beats && rpeaks[wave.beats] >= 0) ++wave.beats;
+  if (wave.beats == 0 || real(samples) < 0.2 * fs) return;
+  if (const double fi = scratch.shape.rate.fi; fi == Rate250())
+    delineate_beats(x, samples, fs, rpeaks, out, scratch, wave, no_spikes, Rate250());
+  else delineate_beats(x, samples, fs, rpeaks, out, scratch, wave, no_spikes, fi);
 }
 
 }  // namespace physioclr::waves::PHYSIOCLR_WAVES_ISA

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "core/features_constants.h"
+#include "core/waves_vectors.h"
 
 namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
 
@@ -24,33 +25,20 @@ inline double clip(double v, double limit) { return larger(-limit, smaller(limit
 inline int64_t whole(double x) { return static_cast<int64_t>(x); }
 inline double real(int64_t i) { return static_cast<double>(i); }
 
+// The rate that records of 250, 500 and 1000 Hz are brought to, for the compiler to know. Functions take it or a
+// double.
+struct Rate250 {
+  constexpr operator double() const { return 250.0; }
+};
+
 // Samples of a time in seconds, at least one.
-inline int64_t width(double seconds, double fi) { return larger<int64_t>(1, whole(seconds * fi + 0.5)); }
+template <class Rate>
+inline int64_t width(double seconds, Rate fi) {
+  return larger<int64_t>(1, whole(seconds * fi + 0.5));
+}
 
 // Mean of the samples i - h .. i + h; s: prefix sums.
-inline double box(const double* s, int64_t i, int64_t h) { return (s[i + h + 1] - s[i - h]) / real(2 * h + 1); }
-
-// Sum of term(i) for i < n: lane l adds every kLanes-th term from the l-th on, then the upper half of the lanes is
-// added to the lower one until one is left. That is an order in which vectors of any width work.
-template <int kLanes, class T, class Term>
-inline T lane_sum(int64_t n, Term term) {
-  T lane[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int l = 0; l < kLanes; ++l) lane[l] += term(i + l);
-  for (int l = 0; i + l < n; ++l) lane[l] += term(i + l);
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
-  return lane[0];
-}
-constexpr int kLanes = 8, kShortLanes = 32;  // of double, of float
-
-inline double total_of(const double* v, int64_t n) {
-  return lane_sum<kLanes, double>(n, [&](int64_t i) { return v[i]; });
-}
-inline double product_of(const double* u, const double* v, int64_t n) {
-  return lane_sum<kLanes, double>(n, [&](int64_t i) { return u[i] * v[i]; });
-}
+inline double box(const double* s, int64_t i, int64_t h) { return (s[i + h + 1] - s[i - h]) * (1.0 / real(2 * h + 1)); }
 
 // s[i] = the sum of v[:i] for i = 0 .. n. Four quarters at a time: one sum would wait for the sum before it.
 inline void prefix_sums(const double* __restrict v, int64_t n, double* __restrict s) {

@@ -31,27 +31,41 @@ inline void find_hump(const double* s, int64_t n, int64_t lo, int64_t hi, int64_
   lo = larger(lo, w), hi = smaller(hi, n - 2 - w);
   const int64_t m = hi - lo;
   if (m < 3) return;
-  rises(s, lo, m + 1, w, d);
   const int64_t h = w / 2;
   int64_t before = lo, mid = -1;
   double v_before = box(s, lo, h), v_mid = 0;
-  for (int64_t j = 1; j <= m; ++j) {
-    if ((d[j - 1] > 0) == (d[j] > 0) && j != m) continue;
+  const auto extremum = [&](int64_t j) {  // between j - 1 and j
     const int64_t place = lo + (std::fabs(d[j]) < std::fabs(d[j - 1]) ? j : j - 1);
     const double v = box(s, place, h);
     if (mid >= 0) {
-      const double rise = v_mid - v_before, fall = v_mid - v;
-      if (rise * fall > 0) {
-        const double prominence = 2.0 * rise * fall / std::fabs(rise + fall), t = (real(mid) - centre) / spread;
+      const double rise = v_mid - v_before, fall = v_mid - v, twice = 2.0 * rise * fall;
+      // Without the division where the score could not rise by far, whatever its rounding: prior and `other` lower it.
+      if (twice > 0.999 * larger(found.score, kLeast) * std::fabs(rise + fall)) {
+        const double prominence = twice / std::fabs(rise + fall);
         double score = sign * rise < 0 ? prominence * other : prominence;
         if (prominence < kLeast) score = 0;
-        if (score > found.score) score *= std::exp(-0.5 * t * t);  // otherwise the prior cannot raise it
+        if (score > found.score) {  // otherwise the prior cannot raise it
+          const double t = (real(mid) - centre) / spread;
+          score *= std::exp(-0.5 * t * t);
+        }
         if (score > found.score)
           found = {real(mid), score, prominence, rise > 0 ? 1.0 : -1.0, real(before), real(place)};
       }
       before = mid, v_before = v_mid;
     }
     mid = place, v_mid = v;
+  };
+  unsigned last = 0;  // whether the slope before was positive
+  for (int64_t j = 0; j <= m; j += kLanes) {
+    const Doubles rise = rises(s, lo + j, w);
+    store(d + j, rise);
+    const unsigned up = above(rise, 0.0);
+    unsigned changes = up ^ (up << 1 | last);
+    last = up >> (kLanes - 1) & 1;
+    if (j == 0) changes &= ~1u;
+    if (j + kLanes > m) changes = (changes | 1u << (m - j)) & ((2u << (m - j)) - 1);  // the end counts as one
+    changes &= (1u << kLanes) - 1;
+    for (; changes; changes &= changes - 1) extremum(j + __builtin_ctz(changes));
   }
 }
 
@@ -61,27 +75,37 @@ inline double find_foot(const double* s, int64_t n, int64_t peak, int64_t stop, 
   stop = smaller(larger(stop, w), n - 2 - w);
   const int64_t m = (stop - peak) * step;
   if (m <= 0) return real(step > 0 ? larger(stop, peak) : smaller(stop, peak));
-  rises(s, step > 0 ? peak : stop + 1, m, w, d);
-  const int64_t first = step > 0 ? 0 : m - 1;  // where in d the peak is
-  double steepest = 0;
-  int64_t at = 0;
-  for (int64_t j = 0; j < m; ++j) {
-    const double a = std::fabs(d[first + step * j]);
-    if (a > steepest) steepest = a, at = j;
+  const int64_t begin = step > 0 ? peak : stop + 1;
+  Doubles top{};
+  for (int64_t j = 0; j < m; j += kLanes) {
+    const Doubles slope = magnitude(rises(s, begin + j, w)), own = first_lanes(slope, m - j);
+    store(d + j, slope);
+    top = own > top ? own : top;
   }
-  const double threshold = fraction * steepest;
-  double before = steepest;
-  for (int64_t j = at; j < m; ++j) {
-    const double a = std::fabs(d[first + step * j]);
-    if (a < threshold) return real(peak) + step * (real(j) - (threshold - a) / larger(before - a, 1e-30));
-    before = a;
+  const double steepest = largest_lane(top), threshold = fraction * steepest;
+  // Distances from the peak, of the steepest slope and then of the first below the threshold; d[at(j)] is at distance
+  // j.
+  const auto at = [&](int64_t j) { return step > 0 ? j : m - 1 - j; };
+  int64_t j = 0;
+  if (m <= 64) {
+    if (steepest == 0) return real(stop);
+    const uint64_t low = ~above_or_at(d, m, threshold) & lowest_bits(m), most = above_or_at(d, m, steepest);
+    const uint64_t beyond = step > 0 ? low & ~lowest_bits(first_bit(most)) : low & lowest_bits(last_bit(most));
+    if (!beyond) return real(stop);
+    j = at(step > 0 ? first_bit(beyond) : last_bit(beyond));
+  } else {
+    while (d[at(j)] < steepest) ++j;
+    while (j < m && !(d[at(j)] < threshold)) ++j;
+    if (j == m) return real(stop);
   }
-  return real(stop);
+  const double a = d[at(j)], before = d[at(j - 1)];
+  return real(peak) + step * (real(j) - (threshold - a) / larger(before - a, 1e-30));
 }
 
 // From r outwards (step -1 or 1): the last steep sample, then where the slope stays below the threshold.
+template <class Rate>
 inline double find_qrs_edge(const double* g, int64_t n, int64_t r, int64_t stop, int step, double steepest,
-                            double noise_factor, double fi) {
+                            double noise_factor, Rate fi) {
   const bool on = step < 0;
   const double steep = on ? kQrsSteepOn : kQrsSteepOff, edge = on ? kQrsEdgeOn : kQrsEdgeOff;
   const int64_t gap = width(on ? kQrsGapOn : kQrsGapOff, fi), run = width(on ? kQrsRunOn : kQrsRunOff, fi);
@@ -115,13 +139,14 @@ inline double find_qrs_edge(const double* g, int64_t n, int64_t r, int64_t stop,
 }
 
 // QRS complex around r within lo .. hi.
-inline void measure_qrs(const double* g, int64_t n, int64_t r, int64_t lo, int64_t hi, double noise_factor, double fi,
+template <class Rate>
+inline void measure_qrs(const double* g, int64_t n, int64_t r, int64_t lo, int64_t hi, double noise_factor, Rate fi,
                         Complex& found) {
   found.edge[0] = -1;
   lo = larger<int64_t>(0, lo), hi = smaller(n - 1, hi);
   const int64_t reach = width(0.08, fi);
-  double steepest = 0;
-  for (int64_t i = larger(lo, r - reach); i <= smaller(hi, r + reach); ++i) steepest = larger(steepest, g[i]);
+  const int64_t near = larger(lo, r - reach);
+  const double steepest = largest_of(g + near, smaller(hi, r + reach) + 1 - near);
   if (steepest == 0) return;
   found.edge[0] = find_qrs_edge(g, n, r, lo, -1, steepest, noise_factor, fi);
   found.edge[1] = find_qrs_edge(g, n, r, hi, 1, steepest, noise_factor, fi);
@@ -135,8 +160,9 @@ inline void measure_qrs(const double* g, int64_t n, int64_t r, int64_t lo, int64
 }
 
 // P or T wave with its peak between lo and hi, its feet between first and last. d: scratch.
+template <class Rate>
 inline void measure_wave(const double* s, int64_t n, Kind kind, int64_t first, int64_t last, int64_t lo, int64_t hi,
-                         double centre, double spread, double sign, double fi, Hump& found, Wave& t, double* d) {
+                         double centre, double spread, double sign, Rate fi, Hump& found, Wave& t, double* d) {
   const int64_t w = width(kind ? kTFootSlope : kPFootSlope, fi);
   const double other = sign == 0 ? 1.0 : kind ? kTOther : kPOther;
   const double slope = kind == kTWide ? kTWideSlope : kind ? kTSlope : kPSlope;
@@ -158,7 +184,8 @@ inline void measure_wave(const double* s, int64_t n, Kind kind, int64_t first, i
 }
 
 // Moves a foot of the average's wave to the far side of a phase of the other sign.
-inline void add_second_phase(const double* ms, int64_t n, Kind kind, int64_t first, int64_t last, double fi,
+template <class Rate>
+inline void add_second_phase(const double* ms, int64_t n, Kind kind, int64_t first, int64_t last, Rate fi,
                              const Hump& found, Wave& a, double* d) {
   const int64_t w = width(kind ? kTFootSlope : kPFootSlope, fi), h = width(kind ? kTSlope : kPSlope, fi) / 2;
   const int64_t reach = width(kind ? kTSecondReach : kPSecondReach, fi);

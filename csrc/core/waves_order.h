@@ -14,7 +14,8 @@ struct Boundaries {
 // Where the T wave of beat k - 1 overlaps the P wave of beat k, they end at the lowest point between their peaks.
 // Lowest in the direction of both: of two positive waves the least sample, of two negative ones the largest, of one of
 // each the one nearest to the level before the QRS complex.
-inline void meet(const Lead& lead, const Beats& wave, int64_t k, double fi) {
+template <class Rate>
+inline void meet(const Lead& lead, const Beats& wave, int64_t k, Rate fi) {
   const double* const s = lead.s;
   const int64_t n = lead.n;
   if (wave[kTOff][k - 1] < 0 || wave[kPOff][k] < 0 || wave[kTOff][k - 1] <= wave[kPOn][k]) return;

@@ -24,7 +24,8 @@ constexpr HiddenByInput hidden_by_input() {
 inline constexpr HiddenByInput kHiddenByInput = hidden_by_input();
 
 // x: the inputs, of a complex around sample c of y (prefix sums s). False where there is nothing to see.
-inline bool qrs_inputs(const double* y, const double* s, int64_t n, int64_t c, double on, double off, double fi,
+template <class Rate>
+inline bool qrs_inputs(const double* y, const double* s, int64_t n, int64_t c, double on, double off, Rate fi,
                        double* x) {
   const int64_t w = width(kQrsSlope, fi);
   constexpr int m = qrs::kPoints;
@@ -53,18 +54,21 @@ inline bool qrs_inputs(const double* y, const double* s, int64_t n, int64_t c, d
 }
 
 // What to add to onset and offset (given in samples from sample c), in samples.
-inline void qrs_correction(const double* y, const double* s, int64_t n, int64_t c, double on, double off, double fi,
+template <class Rate>
+inline void qrs_correction(const double* y, const double* s, int64_t n, int64_t c, double on, double off, Rate fi,
                            double more[2]) {
   double x[qrs::kInputs];
   more[0] = more[1] = 0;
   if (!qrs_inputs(y, s, n, c, on, off, fi, x)) return;
-  double v[kHiddenUnits] = {};
-  for (int j = 0; j < qrs::kInputs; ++j)
-    for (int k = 0; k < kHiddenUnits; ++k) v[k] += kHiddenByInput.v[j][k] * x[j];
-  for (int k = 0; k < kHiddenUnits; ++k) {
-    v[k] = qrs::kHiddenBias[k] + v[k];
-    v[k] /= 1.0 + std::fabs(v[k]);
+  Doubles low{}, high{};
+  for (int j = 0; j < qrs::kInputs; ++j) {
+    low += load(kHiddenByInput.v[j]) * x[j];
+    high += load(kHiddenByInput.v[j] + kLanes) * x[j];
   }
+  double v[kHiddenUnits];
+  low = load(qrs::kHiddenBias) + low, high = load(qrs::kHiddenBias + kLanes) + high;
+  store(v, low / (1.0 + magnitude(low)));
+  store(v + kLanes, high / (1.0 + magnitude(high)));
   for (int side = 0; side < 2; ++side) {
     double sum = qrs::kOutBias[side];
     for (int k = 0; k < kHiddenUnits; ++k) sum += qrs::kOut[side][k] * v[k];

@@ -25,23 +25,17 @@ struct Lead {
   const int32_t* bad;  // prefix counts of them
 };
 
-// d[j] = the sum of the w samples after sample lo + j minus that of the w before it, for j < m: w (w + 1) times the
-// mean slope there; only ratios and signs of it are used.
-inline void rises(const double* s, int64_t lo, int64_t m, int64_t w, double* __restrict d) {
-  const double *a = s + lo - w, *b = s + lo, *c = s + lo + 1, *e = s + lo + 1 + w;
-  for (int64_t j = 0; j < m; ++j) d[j] = (e[j] - c[j]) - (b[j] - a[j]);
+// In lane j: the sum of the w samples after sample i + j minus that of the w before it, w (w + 1) times the mean slope
+// there; only ratios and signs of it are used. s: prefix sums.
+inline Doubles rises(const double* s, int64_t i, int64_t w) {
+  return (load(s + i + 1 + w) - load(s + i + 1)) - (load(s + i) - load(s + i - w));
 }
 
 // g: |mean of the w samples after - mean of the w before| per sample, 0 at the ends.
 inline void slopes(const double* s, int64_t n, int64_t w, double* __restrict g) {
   for (int64_t i = 0; i < smaller(w, n); ++i) g[i] = 0;
   const double scale = 1.0 / real(w * (w + 1));
-  const int64_t m = n - 1 - 2 * w;
-  if (m > 0) {
-    const double *a = s, *b = s + w, *c = s + w + 1, *e = s + 2 * w + 1;
-    double* inner = g + w;
-    for (int64_t j = 0; j < m; ++j) inner[j] = std::fabs((e[j] - c[j]) - (b[j] - a[j])) * scale;
-  }
+  for (int64_t i = w; i < n - 1 - w; i += kLanes) store(g + i, magnitude(rises(s, i, w)) * scale);  // and kSlack more
   for (int64_t i = larger<int64_t>(0, n - 1 - w); i < n; ++i) g[i] = 0;
 }
 
@@ -83,7 +77,7 @@ inline void remove_spikes(const float* x, const int32_t* rpeaks, int64_t beats, 
 // x at the internal rate, into y. Returns whether all of it is finite.
 inline bool resample(const float* x, const Internal& rate, double* __restrict y, int64_t n) {
   int whole_lead = 1;
-  if (rate.q == 2) {  // the loop that 500 Hz takes; no branch, so that it is vectorised
+  if (rate.q == 2) {
     for (int64_t i = 0; i < n; ++i) {
       y[i] = 0.5 * (static_cast<double>(x[2 * i]) + static_cast<double>(x[2 * i + 1]));
       whole_lead &= std::fabs(y[i]) < HUGE_VAL;
@@ -106,11 +100,54 @@ inline bool resample(const float* x, const Internal& rate, double* __restrict y,
   return whole_lead;
 }
 
+// Whether a pacing spike goes before one of the R peaks.
+inline bool any_spike(const float* x, const int32_t* rpeaks, int64_t beats, double fs, int64_t samples) {
+  const int64_t h = width(kSpikeHalf, fs), before = width(kSpikeBefore, fs), after = width(kSpikeAfter, fs);
+  for (int64_t k = 0; k < beats; ++k) {
+    const int64_t a = larger<int64_t>(0, rpeaks[k] - before - 2 * h), b = smaller(samples, rpeaks[k] + after + 2 * h);
+    if (b - a > 4 * h && spikes(x + a, b - a, h) > 0) return true;
+  }
+  return false;
+}
+
+// The means of two samples less the first of them, for a lead of 2 n samples without gaps; false if there are some.
+// flat: whether all are 0.
+inline bool halve(const float* x, int64_t n, double* y, bool* flat) {
+  const auto half = [&](int64_t i) {
+    return 0.5 * (static_cast<double>(x[2 * i]) + static_cast<double>(x[2 * i + 1]));
+  };
+  const double first = half(0);
+  Integers gone{}, other{};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const Floats v = vector_at<Floats>(x + 2 * i);
+    const HalfFloats even = each_second<0>(v), odd = each_second<1>(v);
+    const Doubles mean = 0.5 * (__builtin_convertvector(even, Doubles) + __builtin_convertvector(odd, Doubles));
+    gone |= ~(magnitude(mean) < HUGE_VAL);
+    const Doubles d = mean - first;
+    other |= d != 0.0;
+    store(y + i, d);
+  }
+  for (; i < n; ++i) {
+    const double mean = half(i);
+    gone[0] |= !(std::fabs(mean) < HUGE_VAL);
+    y[i] = mean - first;
+    other[0] |= y[i] != 0.0;
+  }
+  *flat = !any_lane(other);
+  return !any_lane(gone);
+}
+
 // Resamples x to the internal rate, interpolates gaps and removes pacing spikes. n is 0 if nothing is there or the lead
 // is flat. y, s, bad: of n and more elements each.
 inline Lead prepare(const float* x, int64_t samples, const int32_t* rpeaks, int64_t beats, double fs,
-                    const Internal& rate, double* y, double* s, int32_t* bad) {
+                    const Internal& rate, bool no_spikes, double* y, double* s, int32_t* bad) {
   const int64_t q = rate.q, n = rate.u == 1 ? samples / q : (samples - 1) * rate.u + 1;
+  const bool paced = !no_spikes && rate.u == 1 && any_spike(x, rpeaks, beats, fs, n * q);
+  if (bool flat; q == 2 && !paced && halve(x, n, y, &flat)) {  // nearly every lead at 500 Hz
+    prefix_sums(y, n, s);
+    return {y, s, flat ? 0 : n, false, bad};
+  }
   const bool all = resample(x, rate, y, n);
   if (!all) {
     for (int64_t i = 0; i < n; ++i) {
@@ -123,12 +160,12 @@ inline Lead prepare(const float* x, int64_t samples, const int32_t* rpeaks, int6
     }
     if (!fill_gaps(y, n, bad)) return {y, s, 0, true, bad};
   }
-  if (rate.u == 1) remove_spikes(x, rpeaks, beats, fs, q, y, n);
+  if (paced) remove_spikes(x, rpeaks, beats, fs, q, y, n);
   const double first = n > 0 ? y[0] : 0.0;
-  int flat = 1;
+  bool flat = true;
   for (int64_t i = 0; i < n; ++i) {
     y[i] -= first;
-    flat &= y[i] == 0.0;
+    flat = flat && y[i] == 0.0;
   }
   prefix_sums(y, n, s);
   return {y, s, flat ? 0 : n, !all, bad};

@@ -6,7 +6,7 @@ namespace physioclr::cpu {
 
 // Tiles of cosines that the sums leave for the gradient, as many as fit: a constant, not N x N. The bits are the same
 // with or without.
-constexpr int64_t kKeptBytes = int64_t{16} << 20;
+constexpr int64_t kKeptBytes = int64_t{4} << 20;
 
 template <class T>
 class KeptTiles {

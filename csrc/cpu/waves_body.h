@@ -27,7 +27,9 @@ void delineate(const DelineateCall& call, int64_t b, WavesScratch& memory) {
   const waves::Boundaries out{call.out + b * rows * beats, ecg.records * rows * beats, beats};
   const waves::LeadShape shape(ecg.samples, beats, call.fs);
   double* const numbers = fitted(memory.numbers, shape.numbers() + ecg.leads);
-  const waves::LeadScratch scratch(shape, numbers, fitted(memory.counts, shape.counts()));
+  const bool last = b + 1 == ecg.records;
+  waves::Ahead ahead(last || call.lead < 0 ? nullptr : ecg.lead(b + 1, call.lead), ecg.samples * sizeof(float));
+  const waves::LeadScratch scratch(shape, numbers, fitted(memory.counts, shape.counts()), &ahead);
   if (call.lead == kLeadAll) {
     for (int64_t l = 0; l < ecg.leads; ++l)
       waves::delineate_lead(ecg.lead(b, l), ecg.samples, call.fs, rpeaks, {out.data + l * beats, out.stride, beats},
@@ -56,19 +58,24 @@ void measure(const FeaturesCall& call, int64_t b, WavesScratch& memory) {
   const int32_t* const r = call.rpeaks.row(b);
   const waves::LeadShape shape(ecg.samples, beats, kFeatureRate);
   int32_t* const counts = fitted(memory.counts, shape.counts() + waves::kFields * beats);
-  const waves::LeadScratch scratch(shape, fitted(memory.numbers, shape.numbers()), counts);
+  // While one record is worked on, the lead of the next is fetched, and what paced_record looks at.
+  const int64_t next = b + 1 < ecg.records ? b + 1 : -1, one = leads == 1 ? call.leads.data[0] : -1;
+  waves::Ahead ahead(next < 0 || one < 0 ? nullptr : ecg.lead(next, one), ecg.samples * sizeof(float));
+  const waves::LeadScratch scratch(shape, fitted(memory.numbers, shape.numbers()), counts, &ahead);
   const waves::Boundaries found{counts + shape.counts(), beats, beats};
   const int64_t width = row_width(call);
   float* const samples = fitted(memory.samples, ecg.samples + features::kRows * width);
   const features::Rows rows{samples + ecg.samples, width};
   uint8_t* const paced = fitted(memory.marks, beats);
-  features::paced_record(record, r, beats, paced);
+  const bool clean = features::paced_record(record, r, beats, paced);
+  if (next >= 0) features::fetch_paced({ecg.lead(next, 0), ecg.leads, ecg.samples}, call.rpeaks.row(next), beats);
   const features::Settings settings{call.segment, call.segments, call.bazett, call.taps};
   for (int64_t j = 0; j < leads; ++j) {
     const float* x = samples;
     if (call.leads.data[j] == kLeadMean) features::mean_lead(record, samples);
     else x = record.row(call.leads.data[j]);
-    waves::delineate_lead(x, ecg.samples, kFeatureRate, r, found, scratch);
+    const bool no_spikes = clean && call.leads.data[j] == features::first_looked_at(ecg.leads);
+    waves::delineate_lead(x, ecg.samples, kFeatureRate, r, found, scratch, no_spikes);
     features::record_features(record, x, r, paced, found, settings, rows,
                               call.out + (b * call.segments * leads + j) * kColumns, leads * kColumns);
   }

@@ -35,7 +35,7 @@ void launch(const ContrastiveSumsCall<T>& call, cudaStream_t stream) {
   if (call.col_state)                                                                                                \
   contrastive_col_sums_kernel<T, M, S>                                                                               \
       <<<blocks(tile.cols, kColLanes), dim3(kColLanes, kColGroups), 0, stream>>>(tile, set, call.col_state)
-  PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
+  PHYSIOCLR_CONTRAST_TILE_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
   check(cudaGetLastError(), "hybrid_contrastive_loss (sums)");
 }
@@ -78,7 +78,7 @@ void launch(const ContrastiveCoefficientsCall<T>& call, cudaStream_t stream) {
   const dim3 grid(blocks(tile.cols, kListThreads), static_cast<unsigned>(tile.rows));
 #define CALL(M, S) \
   contrastive_coefficients_kernel<T, M, S><<<grid, kListThreads, 0, stream>>>(tile, set, call.w_i, call.w_j)
-  PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
+  PHYSIOCLR_CONTRAST_TILE_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
   check(cudaGetLastError(), "hybrid_contrastive_loss backward (coefficients)");
 }

@@ -59,7 +59,7 @@ __global__ void contrastive_row_sums_kernel(ContrastTile<T> t, ContrastSettings 
   const int32_t id = t.id_i[r];
   PairSums<T> x(SAFE);
   for (int64_t c = tid; c < t.cols; c += blockDim.x)
-    if (is_pair(id, t.id_j[c])) x.template add<MODE, SAFE>(t.s[r * t.cols + c], t.f[r * t.cols + c], scale);
+    if (is_pair(id, t.id_j[c])) x.template add<MODE, SAFE>(t.s[r * t.cols + c], pair_feature<MODE>(t, r, c), scale);
   store_state(x, part[tid]);
   __syncthreads();
   for (int k = blockDim.x / 2; k > 0; k /= 2) {
@@ -80,7 +80,7 @@ __global__ void contrastive_col_sums_kernel(ContrastTile<T> t, ContrastSettings 
   if (c < t.cols) {
     const int32_t id = t.id_j[c];
     for (int64_t r = group; r < t.rows; r += blockDim.y)
-      if (is_pair(t.id_i[r], id)) x.template add<MODE, SAFE>(t.s[r * t.cols + c], t.f[r * t.cols + c], scale);
+      if (is_pair(t.id_i[r], id)) x.template add<MODE, SAFE>(t.s[r * t.cols + c], pair_feature<MODE>(t, r, c), scale);
   }
   store_state(x, part[group][lane]);
   __syncthreads();
@@ -98,7 +98,7 @@ __global__ void contrastive_coefficients_kernel(ContrastTile<T> t, ContrastSetti
   const int64_t r = blockIdx.y, c = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (c >= t.cols) return;
   T& s = t.s[r * t.cols + c];
-  s = is_pair(t.id_i[r], t.id_j[c]) ? pair_coefficient<T, MODE, SAFE>(s, t.f[r * t.cols + c], w_i[2 * r],
+  s = is_pair(t.id_i[r], t.id_j[c]) ? pair_coefficient<T, MODE, SAFE>(s, pair_feature<MODE>(t, r, c), w_i[2 * r],
                                                                       w_i[2 * r + 1], w_j[2 * c], w_j[2 * c + 1], scale)
                                     : T(0);
 }

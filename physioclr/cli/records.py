@@ -93,6 +93,8 @@ def plot(
     start: Annotated[float, typer.Option(help="Where the picture begins, s.")] = 0.0,
 ) -> None:
     """Draw a record on ECG paper with its R peaks, wave boundaries and intervals."""
+    if not any(record.with_name(record.name + end).is_file() for end in ("", ".hea", ".HEA")):
+        raise ValueError(f"record is '{record}'; there is neither a file of this name nor {record}.hea")
     from ..plots import draw_record
 
     out.print(str(draw_record(record, path, start=start)), markup=False)

@@ -1,4 +1,4 @@
-"""Commands of the training: pretrain, probe, embed."""
+"""Commands of the training: pretrain, probe, embed, similar."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def pretrain(
     ] = None,
     config: Annotated[
         str | None,
-        typer.Option(help="A YAML file, or `fast`, `beats` or `published`; default fast, with --resume the run's own."),
+        typer.Option(
+            help="A YAML file, or `fast`, `beats`, `predict` or `published`; default fast, with --resume the run's own."
+        ),
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, over the configuration.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint of the run folder.")] = False,
@@ -132,3 +134,37 @@ def embed(
         values = embeddings(opened, store, progress=lambda done, total: bar.update(task, completed=done, total=total))
     save_vectors(path, values, store.table["record_id"].tolist())
     out.print(f"{path}: {values.shape[0]} records, {values.shape[1]} columns", markup=False)
+
+
+@app.command("similar")
+def similar_records(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="[RUN] STORE", help="A run folder and a store; without RUN the shipped encoder."),
+    ],
+    record: Annotated[str, typer.Option(help="Its id, or an end of it that no other has.")],
+    number: Annotated[int, typer.Option("-k", help="How many records.")] = 10,
+    path: Annotated[Path, typer.Option("--out", help="The picture to write (.png, .svg or .pdf).")] = Path(
+        "similar.png"
+    ),
+) -> None:
+    """Draw the records most like one, by the encoder's embedding and by the physiology, side by side."""
+    if len(paths) > 2:
+        raise ValueError(f"{len(paths)} paths are given; similar takes a run and a store, or a store alone")
+    run, place = (Path("pretrained"), *paths)[-2:]
+    from ..data import open_store
+    from ..train.run import open_run
+    from ..train.similar import draw_similar, find_record, similar
+
+    opened, store = open_run(run), open_store(place)
+    row = find_record(store, record)
+    with progress_bar() as bar:
+        task = bar.add_task("embed", total=None, note="")
+        found = similar(
+            opened, store, row, number, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    ids = store.table["record_id"]
+    for kind, neighbours in found.items():
+        out.print(f"by {kind}: " + ", ".join(f"{ids[n.record]} {n.cosine:.2f}" for n in neighbours), markup=False)
+    title = f"{ids[row]}, {opened.name} encoder of {opened.info['records']} records"
+    out.print(str(draw_similar(path, store, row, found, title=title)), markup=False)

@@ -125,7 +125,7 @@ def amplitude_remark(signal: np.ndarray, scale: np.ndarray) -> str | None:
     if LEAST_MV <= float(one.high[0] - one.low[0]) * abs(float(scale[middle])) <= MOST_MV:
         return None
     rows = scan(signal)
-    said = unlikely_unit((rows.high - rows.low) * np.abs(scale))
+    said = unlikely_unit(np.subtract(rows.high, rows.low) * np.abs(scale))
     return None if said is None else f"it has {said}"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,16 +43,18 @@ def standardise(
         raise RecordError(f"it is {_digits(seconds, min_seconds)} s long; it must have at least {min_seconds:g} s")
     rows, derived = _pick(record)
     used = [i for i in rows if i is not None]
+    all_scales = record.scale.tolist()
     for i in used:
-        if np.isnan(record.scale[i]):
+        if math.isnan(all_scales[i]):
             raise RecordError(f"lead {record.leads[i]} is not in volts")
-        if not RESOLUTIONS[0] <= abs(record.scale[i]) <= RESOLUTIONS[1]:
-            raise RecordError(f"lead {record.leads[i]} has {record.scale[i]:.3g} mV per unit, which cannot be meant")
+        if not RESOLUTIONS[0] <= abs(all_scales[i]) <= RESOLUTIONS[1]:
+            raise RecordError(f"lead {record.leads[i]} has {all_scales[i]:.3g} mV per unit, which cannot be meant")
     samples = record.samples if used == [*range(len(record.samples))] else record.samples[used]
-    low, high = _range(samples) if scanned is None else (scanned.low[used], scanned.high[used])
-    if not (high >= low).any():
+    low, high = _range(samples) if scanned is None else ([of[i] for i in used] for of in scanned[:2])
+    spans = [b - a for a, b in zip(low, high, strict=True)]
+    if not any(span >= 0 for span in spans):
         raise RecordError("every sample of the standard leads is missing")
-    if not (high > low).any():
+    if not any(span > 0 for span in spans):
         raise RecordError("every standard lead is flat")
     scale, baseline = record.scale[used], record.baseline[used]
     if samples.dtype == np.int16 and record.fs == fs and not derived:
@@ -90,13 +95,13 @@ def origin(record: Record, fs: float) -> dict[str, str]:
     return cells
 
 
-def _range(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _range(x: np.ndarray) -> tuple[Sequence[float], Sequence[float]]:
     """Smallest and largest present sample per lead; the smallest is the larger for a lead without any."""
     if x.dtype == np.int16:
         rows = scan(x)
         return rows.low, rows.high
     present = np.isfinite(x)
-    return np.where(present, x, np.inf).min(axis=1), np.where(present, x, -np.inf).max(axis=1)
+    return np.where(present, x, np.inf).min(axis=1).tolist(), np.where(present, x, -np.inf).max(axis=1).tolist()
 
 
 def _digits(seconds: float, least: float) -> str:
@@ -106,6 +111,11 @@ def _digits(seconds: float, least: float) -> str:
 
 def _rows(leads: list[str]) -> list[int | None]:
     """Row of each standard lead, None where it is absent."""
+    return list(_rows_of(tuple(leads)))
+
+
+@functools.lru_cache(maxsize=64)  # the same in every record of a collection
+def _rows_of(leads: tuple[str, ...]) -> list[int | None]:
     names = [name.strip().casefold() for name in leads]
     return [names.index(lead.casefold()) if lead.casefold() in names else None for lead in STANDARD_LEADS]
 
@@ -154,7 +164,7 @@ def _shift(samples: np.ndarray, baseline: np.ndarray, low: Any, high: Any) -> np
     """samples - baseline as int16, or None where that does not fit."""
     if not baseline.any():
         return samples
-    some = high >= low
+    some = np.greater_equal(high, low)
     low, high = np.where(some, low, baseline), np.where(some, high, baseline)
     if (baseline != np.rint(baseline)).any() or (low - baseline < -_FULL_SCALE).any():
         return None

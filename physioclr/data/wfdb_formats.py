@@ -153,8 +153,8 @@ def read_signal_file(header: Header, signals: Sequence[Signal], wanted: Sequence
 def _from_frames(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], frames: int) -> SignalFile:
     """Of a file of frames, each with per_frame samples of every signal in turn."""
     name, offset, form = signals[0].file, signals[0].offset, FORMATS[signals[0].code]
-    counts = [s.per_frame for s in signals]
-    per_frame = sum(counts)
+    counts = tuple([s.per_frame for s in signals])
+    per_frame, columns = _columns(counts, tuple(wanted))
     held = form.n_held(max(os.fstat(f.fileno()).st_size - offset, 0)) // per_frame
     skews = [signals[i].skew for i in wanted]
     beyond = max(-(-signals[i].skew // counts[i]) for i in wanted) if any(skews) else 0  # frames after the last one
@@ -162,8 +162,6 @@ def _from_frames(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], 
         raise RecordError(f"{name} holds {held * per_frame} samples; a record may have {MAX_SAMPLES}")
     frames = check_held(name, held, frames)
     read = min(frames + beyond, held)
-    starts = [0, *itertools.accumulate(counts)]
-    columns = tuple((starts[i], counts[i]) for i in wanted)
     if form.decode is None:
         rows: SignalRows = _native(f, signals[0], per_frame, read, columns)
     else:
@@ -172,6 +170,13 @@ def _from_frames(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], 
     if beyond:
         rows = [_skewed(row, signals[i], frames) for i, row in zip(wanted, rows, strict=True)]
     return SignalFile(frames, rows)
+
+
+@functools.lru_cache(maxsize=64)  # the same in every record of a collection
+def _columns(counts: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Samples per frame, and where in a frame the signals wanted have how many."""
+    starts = [0, *itertools.accumulate(counts)]
+    return starts[-1], tuple([(starts[i], counts[i]) for i in wanted])
 
 
 def check_held(name: str, held: int, frames: int) -> int:
@@ -320,8 +325,9 @@ def _from_flac(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], fr
     if any(s.per_frame != per_frame for s in signals) or signals[0].offset:
         raise RecordError(f"the header states several rates, or an offset, for the FLAC file {name}")
     skew = max(signals[i].skew for i in wanted) if wanted else 0
+    watched = _Watched(f)
     try:
-        with soundfile.SoundFile(f) as stream:
+        with soundfile.SoundFile(watched) as stream:
             if stream.channels != len(signals):
                 raise RecordError(f"{name} has {stream.channels} channels, the header has {len(signals)} signals")
             bits = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}.get(stream.subtype, 99)
@@ -333,10 +339,40 @@ def _from_flac(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], fr
             if not frames and len(x) == limit and stream.read(1).size:
                 raise RecordError(f"{name} holds more than {limit} samples per signal and the header states no length")
     except soundfile.LibsndfileError as e:
+        watched.tell_error()
         raise RecordError(f"{name} is not a readable FLAC file: {e}") from None
+    watched.tell_error()
     frames = check_held(name, len(x) // per_frame, frames)
     rows = [compact(np.ascontiguousarray(x[:, i]), missing_code(code)) for i in wanted]
     return SignalFile(frames, [_skewed(row, signals[i], frames) for i, row in zip(wanted, rows, strict=True)])
+
+
+class _Watched:
+    """A file for libsndfile, which reads by callbacks and would take an error for the end of the file."""
+
+    def __init__(self, f: Any) -> None:
+        self.f = f
+        self.error: OSError | None = None
+
+    def _try(self, call: Callable[..., int | None], *arguments: object) -> int:
+        try:
+            return call(*arguments) or 0
+        except OSError as e:
+            self.error = e
+            return 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._try(self.f.seek, offset, whence)
+
+    def tell(self) -> int:
+        return self._try(self.f.tell)
+
+    def readinto(self, buffer: memoryview) -> int:
+        return self._try(self.f.readinto, buffer)
+
+    def tell_error(self) -> None:
+        if self.error is not None:
+            raise self.error
 
 
 def _flac_blocks(stream: Any, limit: int, dtype: str) -> np.ndarray:

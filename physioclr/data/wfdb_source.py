@@ -91,12 +91,12 @@ def millivolts(
 
 
 class Rows(NamedTuple):
-    """What int16 samples are, row by row: (L,) int64 each."""
+    """What int16 samples are, row by row. Of plain numbers: there are a dozen, and NumPy would take longer."""
 
-    low: np.ndarray  # the smallest that is not missing; 32767 where all are
-    high: np.ndarray  # the largest; -32768 where all are missing
-    missing: np.ndarray  # how many are
-    zeros: np.ndarray  # how many are at the baseline
+    low: tuple[int, ...]  # the smallest that is not missing; 32767 where all are
+    high: tuple[int, ...]  # the largest; -32768 where all are missing
+    missing: tuple[int, ...]  # how many are
+    zeros: tuple[int, ...]  # how many are at the baseline
 
 
 def scan(samples: np.ndarray, baseline: np.ndarray | None = None) -> Rows:
@@ -107,7 +107,7 @@ def scan(samples: np.ndarray, baseline: np.ndarray | None = None) -> Rows:
     zero = np.array([int(v) if v == v // 1 and abs(v) <= 32767 else 1 << 20 for v in at], np.int64)
     out = np.empty((len(x), 4), np.int64)
     _core.wfdb_scan(x.ctypes.data, *x.shape, zero.ctypes.data, out.ctypes.data)
-    return Rows(*out.T)
+    return Rows(*zip(*out.tolist(), strict=True)) if len(x) else Rows((), (), (), ())
 
 
 def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Record:
@@ -129,13 +129,17 @@ def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | Non
 
         return read_segments(header, root)
     signals = header.signals
-    leads = [i for i, s in enumerate(signals) if s.is_voltage]
+    mv = [s.mv_per_unit for s in signals]
+    leads = [i for i, v in enumerate(mv) if v == v]
     if not leads:
         raise RecordError(f"it has no signal in volts: {', '.join(map(described, signals[:16]))}")
     used = [signals[i] for i in leads]
     per_frame = max(s.per_frame for s in used)
     fs = check_rate(header.fs * per_frame)
-    scale, baseline = np.array([check_resolution(s) for s in used]), np.array([s.baseline for s in used])
+    for i in leads:
+        if not RESOLUTIONS[0] <= abs(mv[i]) <= RESOLUTIONS[1]:
+            check_resolution(signals[i])
+    scale, baseline = np.array([mv[i] for i in leads]), np.array([s.baseline for s in used])
     frames, rows = read_signals(header, leads)
     if isinstance(rows, np.ndarray) and rows.dtype == np.int16:  # of one file, and all at one rate
         samples = rows
@@ -164,6 +168,10 @@ def read_signals(header: Header, wanted: Sequence[int], frames: int = 0) -> tupl
         RecordError: a file is missing, truncated or damaged, or the files are of different lengths.
     """
     signals, frames = header.signals, frames or header.n_samples
+    name = signals[0].file
+    if name != NO_FILE and all([s.file == name for s in signals]):  # as in most collections
+        file = read_signal_file(header, signals, wanted, frames)
+        return file.frames, file.rows
     files: dict[str, list[int]] = {}
     for i, s in enumerate(signals):
         files.setdefault(s.file, []).append(i)
@@ -179,8 +187,6 @@ def read_signals(header: Header, wanted: Sequence[int], frames: int = 0) -> tupl
     lengths = [file.frames for file in read.values()]
     if len(set(lengths)) > 1:
         raise RecordError(f"its signal files have {', '.join(map(str, lengths))} samples")
-    if len(of_file) == 1:
-        return lengths[0], read[signals[0].file].rows
     rows: dict[int, np.ndarray] = {}
     for name, file in read.items():
         rows |= dict(zip(of_file[name], file.rows, strict=True))

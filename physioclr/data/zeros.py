@@ -74,7 +74,7 @@ def mark_zeros(record: Record, seconds: float, ends: bool = False, scanned: Rows
     if not rows or not samples.shape[1]:
         return record
     least = 1 if ends else seconds * record.fs - 1e-9
-    if scanned is not None and scanned.zeros[rows].min() < least:  # as of nearly every record
+    if scanned is not None and min([scanned.zeros[row] for row in rows]) < least:  # as of nearly every record
         return record
     zero = np.ones((1, samples.shape[1]), bool)
     for row in rows:  # a few leads tell of most

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from .. import ContrastiveStats, hybrid_contrastive_loss
 from ..ops._types import rpeaks_index
 from ..ops.contrastive import losses as ops
+from ..ops.contrastive.losses import uniformity
 from ..ops.reconstruction import peak_sums
 from .collectives import global_sum
 
@@ -50,6 +52,25 @@ class _Settings(TypedDict):
     mode: str
     tau_s: float
     pair_reduction: str
+
+
+class _SquaredErrors(torch.autograd.Function):
+    """(N,) squared errors of each row over its valid samples; the difference is written once and read twice."""
+
+    @staticmethod
+    def forward(ctx: Any, x_hat: Tensor, x: Tensor, valid: Tensor | None) -> Tensor:
+        error = x_hat - x
+        if valid is not None:
+            error.masked_fill_(~valid, 0.0)  # not *: a missing sample may be NaN
+        ctx.save_for_backward(error)
+        rows = error.flatten(1)
+        return torch.linalg.vecdot(rows, rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (error,) = ctx.saved_tensors
+        return error * (2 * grad)[:, None, None], None, None
 
 
 class HybridLoss(nn.Module):
@@ -102,14 +123,21 @@ class HybridLoss(nn.Module):
             anchor, views, features, group, **self.contrastive_settings, process_group=process_group, return_stats=True
         )
 
-    def reconstruction_sums(self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Peaks | None) -> ReconstructionSums:
-        """Squared errors of each row over its valid samples, and over those around its R peaks (0 where beta is 0)."""
-        x_hat, x, valid = x_hat.float(), x.float(), valid.expand_as(x)
-        squares = torch.where(valid, x_hat - x, 0.0).square().sum((1, 2))  # where, not *: a missing sample may be NaN
-        count = valid.sum((1, 2))
+    def reconstruction_sums(
+        self, x_hat: Tensor, x: Tensor, valid: Tensor | None, rpeaks: Peaks | None
+    ) -> ReconstructionSums:
+        """Squared errors of each row over its valid samples, and over those around its R peaks (0 where beta is 0).
+
+        valid: None where every sample is: five passes over the batch fewer.
+        """
+        x_hat, target = x_hat.float(), x.float()
+        valid = None if valid is None else valid.expand_as(x)
+        count = torch.full(x.shape[:1], x[0].numel(), device=x.device) if valid is None else valid.sum((1, 2))
+        squares = _SquaredErrors.apply(x_hat, target, valid)
         if not self.beta:
             return ReconstructionSums(squares, count, torch.zeros_like(squares), torch.zeros_like(count))
-        target = torch.where(valid, x, float("nan"))  # the op leaves missing samples out
+        if valid is not None:
+            target = torch.where(valid, target, float("nan"))  # the op leaves missing samples out
         peak, peak_count = peak_sums(x_hat, target, rpeaks_index(rpeaks), self.fs, self.window)
         return ReconstructionSums(squares, count, peak, peak_count)
 
@@ -184,11 +212,11 @@ def nt_xent(
 
 
 @torch.no_grad()
-def alignment_uniformity(anchor: Tensor, view: Tensor, rows: int = 512) -> tuple[float, float]:
+def alignment_uniformity(anchor: Tensor, view: Tensor, rows: int | None = None) -> tuple[float, float]:
     """Alignment, mean |h - v|^2, and uniformity, log mean exp(-2 |h_i - h_j|^2), on the sphere (Wang & Isola 2020).
 
-    The first `rows` rows only. Lower is better in both; uniformity is NaN for a single row.
+    Of all rows, in O(N) memory, or of the first `rows`. Lower is better in both; uniformity is NaN for a single row.
     """
-    h, v = F.normalize(anchor[:rows].float(), dim=1), F.normalize(view[:rows].float(), dim=1)
-    alignment = (h - v).square().sum(1).mean()
-    return float(alignment), float(F.pdist(h).square().mul(-2).exp().mean().log())
+    h, v = anchor[:rows].float(), view[:rows].float()
+    alignment = (F.normalize(h, dim=1) - F.normalize(v, dim=1)).square().sum(1).mean()
+    return float(alignment), float(uniformity(h))

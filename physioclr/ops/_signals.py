@@ -6,21 +6,60 @@ A wrong layout, unit or order of leads would give numbers that look right, so th
 from __future__ import annotations
 
 import contextlib
+import functools
 import operator
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ._arrays import Arrays
+from ._arrays import Arrays, cuda_memory, host_array, is_jax, is_torch, kind_of
 from ._checks import check_choice, check_lead, check_ndim
 
 FORM = "(records, samples) or (records, leads, samples)"
 UNITS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "μV": 1e-3, "V": 1e3, "nV": 1e-6}
 MOST_MV, LEAST_MV = 50.0, 0.002  # median peak-to-peak that no ECG in mV has
 LOOKED_AT = 4  # rows whose amplitude is looked at: a wrong unit is that of the whole call
+
+
+def as_batch(ecg: Any) -> Any:
+    """One record (T,), a list or a pandas column included, as the batch of one that it is; anything else as it is.
+
+    Raises:
+        TypeError: a path, or a `physioclr.data.Record`.
+    """
+    if is_torch(ecg) or is_jax(ecg) or isinstance(ecg, np.ndarray) or kind_of(ecg) == "cupy":
+        return ecg[None] if ecg.ndim == 1 else ecg
+    if isinstance(ecg, str | bytes | os.PathLike):
+        raise TypeError(f"ecg is {ecg!r}; it must be an array, such as physioclr.data.read_record(path).millivolts()")
+    if hasattr(ecg, "millivolts"):
+        raise TypeError(
+            "ecg is a Record; it must be an array: record.millivolts(standard=True)[None], with fs=record.fs"
+        )
+    if getattr(ecg, "ndim", 1) != 1 or cuda_memory(ecg):
+        return ecg
+    ecg = host_array(ecg, "ecg")
+    return ecg[None] if ecg.ndim == 1 else ecg
+
+
+PublicOp = TypeVar("PublicOp", bound=Callable[..., Any])
+
+
+def takes_one_record(f: PublicOp) -> PublicOp:
+    """For a public op with `ecg` first: (T,) is a batch of one."""
+
+    @functools.wraps(f)
+    def op(*args: Any, **kwargs: Any) -> Any:
+        if args:
+            return f(as_batch(args[0]), *args[1:], **kwargs)
+        if "ecg" in kwargs:
+            kwargs["ecg"] = as_batch(kwargs["ecg"])
+        return f(**kwargs)
+
+    return cast(PublicOp, op)
 
 
 def check_layout(ecg: Any, fs: float, *, short: bool = False) -> None:
@@ -39,7 +78,7 @@ def check_layout(ecg: Any, fs: float, *, short: bool = False) -> None:
         raise ValueError(
             f"ecg has shape {tuple(ecg.shape)}: {samples} samples, {samples / fs:.3g} s; it must be {FORM}. "
             f"If it is {'(samples, leads)' if ecg.ndim == 2 else '(records, samples, leads)'}, pass {turned}"
-            + ("[None] for one record" if ecg.ndim == 2 else "")
+            + ("[None] for one record (of a DataFrame ecg.to_numpy().T[None])" if ecg.ndim == 2 else "")
         )
 
 

@@ -91,8 +91,15 @@ class Neighbors(NamedTuple):
 
 
 def rpeaks_index(rpeaks: Any) -> Any:
-    """The (B, P) index array of an `RPeaks`, or the array itself where the caller passed plain indices."""
-    return rpeaks.index if isinstance(rpeaks, RPeaks) else rpeaks
+    """The (B, P) index array of an `RPeaks`, or the array itself where the caller passed plain indices; (P,), a list
+    included, are those of one record."""
+    if isinstance(rpeaks, RPeaks):
+        return rpeaks.index
+    if getattr(rpeaks, "ndim", None) == 1 and hasattr(rpeaks, "__getitem__") and not hasattr(rpeaks, "iloc"):
+        return rpeaks[None]
+    if isinstance(rpeaks, list | tuple) and rpeaks and all(isinstance(r, int | np.integer) for r in rpeaks):
+        return [rpeaks]
+    return rpeaks
 
 
 def default_max_beats(samples: int, fs: float) -> int:

@@ -9,7 +9,7 @@ from .. import _core
 from ._arrays import Arrays, jax_in_jax_out
 from ._checks import FLOATS, check_dtype, check_fs, check_rpeaks, usable_rpeaks
 from ._operator import Results, operator
-from ._signals import check_layout, chosen_lead, in_millivolts, lead_of_text, lead_text, warn_of_unit
+from ._signals import check_layout, chosen_lead, in_millivolts, lead_of_text, lead_text, takes_one_record, warn_of_unit
 from ._types import Delineation, rpeaks_index
 
 if TYPE_CHECKING:
@@ -53,13 +53,14 @@ def _delineate(xp: Arrays, out: Any, ecg: Any, fs: float, rpeaks: Any, lead: str
         leads = [which] if isinstance(which, int) else list(range(x.shape[1]))
         gpu.delineate(xp, x, fs, r, leads, consensus=which == "all", out=found)
         return
-    lead = which if isinstance(which, int) else LEAD_CODES[which]
+    code = which if isinstance(which, int) else LEAD_CODES[which]
     xp.run(
-        _core.delineate, ecg=xp.view(x), lead=lead, rpeaks=xp.view(r), fs=fs, out=xp.pointer(found),
+        _core.delineate, ecg=xp.view(x), lead=code, rpeaks=xp.view(r), fs=fs, out=xp.pointer(found),
     )  # fmt: skip
 
 
 @jax_in_jax_out
+@takes_one_record
 def delineate(
     ecg: ArrayT,
     fs: float,
@@ -82,7 +83,8 @@ def delineate(
     is absent left out.
 
     Args:
-        ecg: (B, T) one lead or (B, L, T) leads, mV. NaN and infinite samples are missing.
+        ecg: (B, T) one lead or (B, L, T) leads, mV; (T,), also a list or a pandas column, is one record, B = 1. NaN
+            and infinite samples are missing.
         fs: sampling rate, 50 to 4000 Hz.
         rpeaks: an `RPeaks` or (B, P) integer sample indices, rising, padded with -1. On a CUDA device they are not
             checked, as that would wait for it: a record's R peaks end before the first that does not rise or lies

@@ -18,7 +18,7 @@ from ._checks import FLOATS, check_choice, check_dtype, check_fs, check_lead, ch
 from ._feature_names import FEATURE_NAMES as _NAMES
 from ._feature_names import N_FEATURES
 from ._operator import Results, operator
-from ._signals import check_layout, chosen_lead, in_millivolts, warn_of_unit
+from ._signals import check_layout, chosen_lead, in_millivolts, takes_one_record, warn_of_unit
 from ._types import rpeaks_index
 from .rpeaks import _detect
 
@@ -100,6 +100,7 @@ def physio_features(
     ecg: ArrayT, fs: float, rpeaks: Peaks | None = ..., *, return_paced: Literal[True], **options: Unpack[_Options]
 ) -> tuple[ArrayT, ArrayT]: ...
 @jax_in_jax_out
+@takes_one_record
 def physio_features(
     ecg: Any,
     fs: float,
@@ -118,7 +119,8 @@ def physio_features(
     the baseline beside it.
 
     Args:
-        ecg: (B, T) one lead or (B, L, T) leads, mV. NaN and infinite samples are missing.
+        ecg: (B, T) one lead or (B, L, T) leads, mV; (T,), also a list or a pandas column, is one record, B = 1. NaN
+            and infinite samples are missing.
         fs: sampling rate, 50 to 4000 Hz.
         rpeaks: an `RPeaks` or (B, P) integer sample indices, rising, padded with -1. None: `detect_rpeaks` finds them.
             On a CUDA device they are not checked, as that would wait for it: a record's R peaks end before the first

@@ -8,7 +8,7 @@ from .. import _core
 from ._arrays import Arrays, jax_in_jax_out
 from ._checks import FLOATS, check_dtype, check_fs, check_int
 from ._operator import Results, operator
-from ._signals import check_layout
+from ._signals import check_layout, takes_one_record
 from ._types import RPeaks, default_max_beats
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def _detect(xp: Arrays, out: tuple[Any, ...], ecg: Any, fs: float, max_beats: in
 
 
 @jax_in_jax_out
+@takes_one_record
 def detect_rpeaks(ecg: ArrayT, fs: float, *, max_beats: int | None = None) -> RPeaks[ArrayT]:
     """R peaks of every record of a batch.
 
@@ -65,8 +66,8 @@ def detect_rpeaks(ecg: ArrayT, fs: float, *, max_beats: int | None = None) -> RP
 
     Args:
         ecg: (B, T), one lead a record, or (B, L, T), where the leads of a record are fused and flat or noisy ones count
-            for little. Any unit: the result does not depend on gain and offset, and raw int16 is read as it is. NaN and
-            Inf samples are missing. Any length, 0 included.
+            for little; (T,), also a list or a pandas column, is one record, B = 1. Any unit: the result does not depend
+            on gain and offset, and raw int16 is read as it is. NaN and Inf samples are missing. Any length, 0 included.
         fs: sampling rate, 50 to 4000 Hz.
         max_beats: P, the columns of the index; ceil(T / (0.2 fs)) + 1 if None. A record with more beats keeps the
             first P.

@@ -74,7 +74,7 @@ def segment_samples(store: Any, decimate: int) -> int:
 
 def network_input(ecg: Tensor, sd: float) -> Tensor:
     """mV to network units: divided by the training set's SD, missing samples 0."""
-    return torch.nan_to_num(ecg / sd, nan=0.0, posinf=0.0, neginf=0.0)
+    return (ecg / sd).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def group_ids(store: Any, records: np.ndarray | None = None) -> np.ndarray:

@@ -56,6 +56,11 @@ class RunFolder:
     def begun(self) -> bool:
         return (self.path / INFO).is_file()
 
+    @property
+    def configured(self) -> bool:
+        """Whether it is known what the run is to be, before or after it was begun."""
+        return self.begun or (self.path / CONFIG).is_file()
+
     # ---- making it
 
     def make(self, resume: bool) -> None:
@@ -99,11 +104,11 @@ class RunFolder:
         if begun:
             self._check_same(ids, config, about)
             checkpoint.clean(self.path)
-        else:
+        checkpoint.write_atomically(self.path / CONFIG, config.to_yaml())  # first: what follows may be stopped
+        if not begun:
             self._fit(segments, config, method)
             checkpoint.write_atomically(self.path / RECORDS, "".join(f"{i}\n" for i in ids))
-        checkpoint.write_atomically(self.path / CONFIG, config.to_yaml())
-        if not begun:  # last: a folder with run.json has everything else
+            # last: a folder with run.json has everything else
             text = json.dumps({**describe(segments, config, ids), **about}, indent=1)
             checkpoint.write_atomically(self.path / INFO, text)
 

@@ -110,9 +110,9 @@ def pretrain(
 
 
 def own_config(out: str | Path) -> Config | None:
-    """The configuration of the run that was begun in this folder; None where none was."""
+    """The configuration of the run in this folder, stopped before its first step or later; None where there is none."""
     folder = RunFolder(out)
-    return folder.config() if folder.begun else None
+    return folder.config() if folder.configured else None
 
 
 def _chosen(config: Config, method: Any, encoder: Any) -> tuple[Config, Method, torch.nn.Module | None]:

@@ -23,7 +23,8 @@ Check = Callable[[str, float, list[Batch]], None]  # raises if the value is NaN 
 
 def make_optimizer(config: Config, model: torch.nn.Module) -> torch.optim.Optimizer:
     adam = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return adam(model.parameters(), config.lr, (config.beta1, config.beta2), weight_decay=config.weight_decay)
+    betas, decay = (config.beta1, config.beta2), config.weight_decay
+    return adam(model.parameters(), config.lr, betas, weight_decay=decay, fused=True)
 
 
 def learning_rate(config: Config, step: int, steps: int) -> float:

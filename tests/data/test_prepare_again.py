@@ -6,7 +6,6 @@ import os
 import pathlib
 import shutil
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -262,18 +261,12 @@ def test_the_plan_remembers_the_settings(source, tmp_path, no_ops):  # noqa: F81
         pc.data.prepare(source, tmp_path / "store", zero_seconds=-1)
 
 
-def test_links_are_followed_on_request(source, tmp_path, monkeypatch, no_ops):  # noqa: F811
-    """The search itself is find_records'; prepare passes the wish on."""
-    asked = []
-
-    def find_records(src, *, follow_links=False):
-        asked.append(follow_links)
-        return iter(["r00"])
-
-    monkeypatch.setattr(sys.modules["physioclr.data.sources"], "find_records", find_records)
-    assert pc.data.prepare(source, tmp_path / "store", follow_links=True).n_records == 1 and asked == [True]
+def test_links_are_followed_on_request(source, tmp_path, no_ops):  # noqa: F811
+    write_record(tmp_path / "outside", "o", ecg_like(np.random.default_rng(1)))
+    os.symlink(tmp_path / "outside", source / "link", target_is_directory=True)
+    report = pc.data.prepare(source, tmp_path / "store", follow_links=True)
+    assert report.n_found == 21 and report.n_records == 19 and report.remarks == ()
     assert json.loads((tmp_path / "store" / "plan.json").read_text())["follow_links"] is True
-    assert isinstance(wfdb_source.find_records, types.FunctionType)
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])

@@ -1,5 +1,7 @@
 """Signal files: every format decoded as signal(5) defines it, its own missing code, only the bytes declared."""
 
+import errno
+import io
 import os
 import tracemalloc
 
@@ -187,6 +189,26 @@ def test_flac_that_cannot_be_read(tmp_path, rng):
         read_record(path)
 
 
+@pytest.mark.parametrize("after", [0, 2, 4])
+def test_a_disk_that_fails_under_flac_is_no_damage(tmp_path, rng, monkeypatch, after):
+    """libsndfile takes an error of the file that it reads for its end, and the record would be "truncated"."""
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(tmp_path / "r.dat", rng.integers(-9, 9, (300000, 1)).astype(np.int16), 96000, format="FLAC")
+    path = write(tmp_path, "r", "r 1 250 300000\nr.dat 516 200/mV\n")
+    assert read_record(path).samples.shape == (1, 300000)
+    calls = iter(range(1000))
+
+    class Failing(io.FileIO):
+        def readinto(self, buffer):
+            if next(calls) >= after:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().readinto(buffer)
+
+    monkeypatch.setattr(wfdb_formats, "open", lambda fd, *_, **__: Failing(fd, "rb"), raising=False)
+    with pytest.raises(OSError, match="Input/output error"):
+        read_record(path)
+
+
 def test_flac_of_silence_without_a_length_is_bounded(tmp_path, monkeypatch):
     path = write(tmp_path, "r", "r 1 250\nr.dat 516 1/mV\n")
     write_flac(tmp_path / "r.dat", np.zeros((1 << 20, 1)), "PCM_16", 16)
@@ -311,7 +333,7 @@ def test_what_the_samples_of_a_row_are(rng, n, span):
         assert rows.high[k] == (present.max() if len(present) else -32768)
         assert rows.missing[k] == n - len(present)
         assert rows.zeros[k] == (0 if k == 2 else np.count_nonzero(x[k] == baseline[k]))
-    assert scan(x, np.array([0.5, 40000.0, np.inf])).zeros.tolist() == [0, 0, 0]
+    assert scan(x, np.array([0.5, 40000.0, np.inf])).zeros == (0, 0, 0)
 
 
 def test_a_file_that_shrinks_or_fails_while_it_is_read(tmp_path, monkeypatch):

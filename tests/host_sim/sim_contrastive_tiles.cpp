@@ -29,7 +29,7 @@ static void launch(const ContrastiveSumsCall<T>& call) {
 #define CALL(M, S)                                                                                   \
   hostsim::launch(cuda::contrastive_row_sums_kernel<T, M, S>, {rows}, {16}, t, set, call.row_state); \
   hostsim::launch(cuda::contrastive_col_sums_kernel<T, M, S>, {cols}, {8, 4}, t, set, call.col_state)
-  PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
+  PHYSIOCLR_CONTRAST_TILE_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
 }
 
@@ -40,7 +40,7 @@ static void launch(const ContrastiveCoefficientsCall<T>& call) {
   const dim3 grid{static_cast<unsigned>((t.cols + 7) / 8), static_cast<unsigned>(t.rows)};
 #define CALL(M, S) \
   hostsim::launch(cuda::contrastive_coefficients_kernel<T, M, S>, grid, {8}, t, set, call.w_i, call.w_j)
-  PHYSIOCLR_CONTRAST_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
+  PHYSIOCLR_CONTRAST_TILE_VARIANTS(set.mode, needs_maxima<T>(set), CALL)
 #undef CALL
 }
 
@@ -161,7 +161,8 @@ static void compare(Contrast mode, double tau, bool mean_pairs) {
 }
 
 int main() {
-  for (const Contrast mode : {Contrast::kRatio, Contrast::kSupcon, Contrast::kSoft})
+  for (const Contrast mode :
+       {Contrast::kRatio, Contrast::kSupcon, Contrast::kSoft, Contrast::kInstance, Contrast::kHard})
     for (const double tau : {0.2, 0.009}) {
       compare<float>(mode, tau, tau < 0.1);
       if (tau > 0.1) compare<BFloat>(mode, tau, false);

@@ -253,7 +253,7 @@ ECG = np.zeros((2, 3, 50), np.float32)
         (dict(plan=PLANS["beat_shuffle"]), ValueError, "rpeaks is None, but the plan looks at R peaks"),
         (dict(plan=PLANS["time_mask"]), ValueError, "rpeaks is None, but the plan looks at R peaks"),
         (dict(plan=PLANS["rr_scale"]), ValueError, "rpeaks is None, but the plan looks at R peaks"),
-        (dict(ecg=ECG[0, 0]), ValueError, r"ecg has shape \(50,\)"),
+        (dict(ecg=ECG[None]), ValueError, r"ecg has shape \(1, .*50\); it must be"),
         (dict(ecg=ECG.astype(np.int32)), TypeError, "ecg has dtype int32"),
         (dict(ecg=ECG.astype(np.int16)), ValueError, "ecg is int16 without scale"),
         (dict(scale=0.1), ValueError, "scale is given, but ecg has dtype"),
@@ -268,7 +268,7 @@ ECG = np.zeros((2, 3, 50), np.float32)
         (dict(sample_id=np.zeros(2)), TypeError, "sample_id has dtype float64"),
         (dict(sample_id=np.zeros(3, int)), ValueError, r"sample_id has shape \(3,\)"),
         (dict(rpeaks=np.array([[3, 2], [1, 2]])), ValueError, r"rpeaks\[0, 1\] is 2"),
-        (dict(rpeaks=np.array([3, 2])), ValueError, r"rpeaks has shape \(2,\)"),
+        (dict(rpeaks=np.array([3, 2])), ValueError, "rpeaks has 1 rows; it must have 2"),
     ],
 )
 @pytest.mark.parametrize("torch_in", [False, True])

@@ -21,7 +21,7 @@ def batch(rows, dtype, seed=0):
     return anchor, views, features, torch.arange(rows) // 2
 
 
-def check_against_one_process(ranks, group, dtype, **settings):
+def check_against_one_process(ranks, group, dtype, ring=False, **settings):
     anchor, views, features, records = batch(sum(SIZES[ranks]), dtype)
     anchor.requires_grad_(), views.requires_grad_()
     whole, all_stats = pc.hybrid_contrastive_loss(anchor, views, features, records, return_stats=True, **settings)
@@ -30,7 +30,7 @@ def check_against_one_process(ranks, group, dtype, **settings):
     own = slice(first, first + SIZES[ranks][dist.get_rank(group)])
     a, v = anchor.detach()[own].requires_grad_(), views.detach()[:, own].requires_grad_()
     loss, stats = pc.hybrid_contrastive_loss(
-        a, v, features[own], records[own], process_group=group, return_stats=True, **settings
+        a, v, features[own], records[own], process_group=group, ring=ring, return_stats=True, **settings
     )
     loss.backward()
     tol = 1e-6 if dtype == torch.float64 else 1e-4
@@ -89,8 +89,14 @@ def check_errors(group):
             anchor, views[: 1 if dist.get_rank(group) == 2 else 2], features, records, process_group=group
         )
     bad = features * float("nan") if dist.get_rank(group) == 0 else features
-    with pytest.raises(ValueError, match="features contains NaN"):
-        pc.hybrid_contrastive_loss(anchor, views, bad, records, process_group=group)
+    for ring in (False, True):
+        with pytest.raises(ValueError, match="features contains NaN"):
+            pc.hybrid_contrastive_loss(anchor, views, bad, records, process_group=group, ring=ring)
+    anchor.requires_grad_()
+    loss = pc.hybrid_contrastive_loss(anchor, views, features, records, process_group=group, ring=True)
+    (grad,) = torch.autograd.grad(loss, anchor, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        grad.sum().backward()
 
 
 def worker(rank, init, results):
@@ -105,6 +111,7 @@ def worker(rank, init, results):
                     for tau in (0.1, 0.01):
                         settings = {"mode": mode, "tau": tau, "pair_reduction": "mean" if ranks == 3 else "sum"}
                         check_against_one_process(ranks, groups[ranks], dtype, **settings)
+                        check_against_one_process(ranks, groups[ranks], dtype, ring=True, **settings)
         if rank < 3:
             torch.testing.assert_close(train(groups[3], 68), train(None, 68), rtol=1e-9, atol=1e-9)
         check_errors(groups[4])

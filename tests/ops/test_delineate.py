@@ -304,11 +304,19 @@ def test_accepts_rpeaks_tuple_and_empty_inputs():
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        (dict(ecg=np.zeros(100)), ValueError, r"ecg has shape \(100,\); it must be \(records, samples\) or"),
+        (
+            dict(ecg=np.zeros((1, 1, 1, 100))),
+            ValueError,
+            r"ecg has shape \(1, 1, 1, 100\); it must be \(records, samples\) or",
+        ),
         (dict(ecg=np.zeros((1, 100), complex)), TypeError, "ecg has dtype complex128"),
         (dict(fs=49.0), ValueError, "fs is 49.0"),
         (dict(fs=float("nan")), ValueError, "fs is nan"),
-        (dict(rpeaks=np.array([10, 50])), ValueError, r"rpeaks has shape \(2,\); it must be \(records, beats\)"),
+        (
+            dict(rpeaks=np.zeros((1, 1, 2), int)),
+            ValueError,
+            r"rpeaks has shape \(1, 1, 2\); it must be",
+        ),
         (dict(rpeaks=np.array([[10], [50]])), ValueError, "rpeaks has 2 rows; it must have 1"),
         (dict(rpeaks=np.array([[10.0, 50.0]])), TypeError, "rpeaks has dtype float64"),
         (

@@ -344,7 +344,7 @@ X = np.zeros((2, 12, 1000), np.float32)
 @pytest.mark.parametrize(
     "args, kwargs, message",
     [
-        ((np.zeros(5), 500), {}, "ecg has shape (5,); it must be (records, samples)"),
+        ((np.zeros((1, 1, 1, 5)), 500), {}, "ecg has shape (1, 1, 1, 5); it must be (records, samples)"),
         ((X, 20), {}, "fs is 20"),
         ((X, 500), dict(lead="V7"), "lead is 'V7'"),
         ((X, 500), dict(lead=12), "lead is 12"),

@@ -298,7 +298,11 @@ def test_any_input_gives_a_well_formed_result(seed, samples, fs, leads):
 @pytest.mark.parametrize(
     "args, error, message",
     [
-        ((np.zeros(5000), 500), ValueError, r"ecg has shape \(5000,\); it must be \(records, samples\) or"),
+        (
+            (np.zeros((1, 1, 1, 5000)), 500),
+            ValueError,
+            r"ecg has shape \(1, 1, 1, 5000\); it must be \(records, samples\) or",
+        ),
         ((np.zeros((1, 50)), 40), ValueError, "fs is 40; it must be finite, at least 50 and at most 4000 Hz"),
         ((np.zeros((1, 50)), float("nan")), ValueError, "fs is nan"),
         ((np.zeros((1, 50)), "fast"), TypeError, "fs is 'fast'; it must be a number"),

@@ -147,7 +147,7 @@ def test_any_peaks(data):
 @pytest.mark.parametrize(
     "kwargs, error, message",
     [
-        (dict(ecg=np.zeros(5)), ValueError, r"ecg has shape \(5,\)"),
+        (dict(ecg=np.zeros((1, 1, 1, 5))), ValueError, r"ecg has shape \(1, 1, 1, 5\)"),
         (dict(rpeaks=np.array([[3, 3]])), ValueError, r"rpeaks\[0, 1\] is 3; each row must be rising"),
         (dict(rpeaks=np.array([[3, 100]])), ValueError, r"rpeaks\[0, 1\] is 100; .* from 0 to 99"),
         (dict(rpeaks=np.array([[3, -1, 7]])), ValueError, r"rpeaks\[0, 2\] is 7"),

@@ -22,7 +22,9 @@ SEGMENTS = {
 }
 FORMATS, RATES = "test_wfdb_formats.py", "test_wfdb_rates.py"
 PARTS, MAT = "test_wfdb_segments.py", "test_wfdb_mat.py"
-TWO = encode(212, [1, 2])
+SOURCE = "test_wfdb_source.py"
+ONE_TWO, TWO = encode(16, [1, 2]), encode(212, [1, 2])
+NOTHING = "no samples"
 BYTES = "the file's bytes as samples"
 
 
@@ -30,7 +32,7 @@ class Form(NamedTuple):
     """Rows of values per signal, a text that an error contains, or the type of an exception."""
 
     name: str
-    header: str
+    header: str | bytes
     data: bytes
     c: list | str  # rdsamp of the WFDB C library, in the units of the header
     wfdb: list | str  # p_signal of wfdb.rdrecord
@@ -53,6 +55,16 @@ FORMS = [
          [[2, 3, 4, X], [5, 6, 7, 8]], f"{RATES}::test_skew_counts_samples_of_its_signal"),
     Form("unit `µV`, format 212", "r 1 250 2\nr.dat 212 1/µV 12 0\n", TWO, [[1, 2]], [[1, 2]], [[0.001, 0.002]],
          f"{RATES}::test_units_of_voltage", unit="V"),
+    Form("unit `μV`, the other code point", "r 1 250 2\nr.dat 16 1/μV 12 0\n", ONE_TWO, [[1, 2]], [[1, 2]],
+         [[0.001, 0.002]], f"{RATES}::test_units_of_voltage", unit="V"),
+    Form("unit `µV` in Latin-1", "r 1 250 2\nr.dat 16 1/µV 12 0\n".encode("latin-1"), ONE_TWO, [[1, 2]], [[1, 2]],
+         [[0.001, 0.002]], f"{RATES}::test_units_in_two_encodings_of_one_header", unit="V"),
+    Form("unit `V`", "r 1 250 2\nr.dat 16 1000/V 12 0\n", ONE_TWO, [[0.001, 0.002]], [[0.001, 0.002]], [[1, 2]],
+         f"{RATES}::test_units_of_voltage", unit="V"),
+    Form("unit `nV`", "r 1 250 2\nr.dat 16 1/nV 12 0\n", ONE_TWO, [[1, 2]], [[1, 2]], [[1e-6, 2e-6]],
+         f"{RATES}::test_units_of_voltage", unit="nV"),
+    Form("unit `mv`", "r 1 250 2\nr.dat 212 1/mv 12 0\n", TWO, [[1, 2]], [[1, 2]], [[1, 2]],
+         f"{RATES}::test_units_of_voltage", unit="mv"),
     Form("unit `mmHg`", "r 1 250 2\nr.dat 16 1/mmHg 12 0\n", encode(16, [1, 2]), [[1, 2]], [[1, 2]],
          "no signal in volts", f"{RATES}::test_other_units_are_no_leads", unit="mmHg"),
     Form("gain `1E3/mV`", "r 1 250 2\nr.dat 212 1E3/mV 12 0\n", TWO, [[0.001, 0.002]], [[1, 2]], [[0.001, 0.002]],
@@ -63,6 +75,14 @@ FORMS = [
          f"{RATES}::test_gain_and_baseline"),
     Form("no gain, ADC zero 5 (200 per mV)", "r 1 250 2\nr.dat 212 0 12 5\n", encode(212, [205, 405]), [[1, 2]],
          [[1, 2]], [[1, 2]], f"{RATES}::test_gain_and_baseline"),
+    Form("a block size, and no description", "r 1 250 2\nr.dat 16 1/mV 12 0 1 3 512\n", ONE_TWO, [[1, 2]], [[1, 2]],
+         [[1, 2]], f"{SOURCE}::test_names_of_leads"),
+    Form("a name in the first line that is not the file's: `r.mat 1 250 2`", "r.mat 1 250 2\nr.dat 16 1/mV 12 0\n",
+         ONE_TWO, [[1, 2]], "HeaderSyntaxError", [[1, 2]], f"{SOURCE}::test_first_lines_with_defects"),
+    Form("a signal without a file, `~`", "r 2 250 2\nr.dat 16 1/mV 12 0\n~ 0 1/mV 12 0\n", ONE_TWO, NOTHING, "KeyError",
+         [[1, 2], [X, X]], f"{FORMATS}::test_signals_without_a_file"),
+    Form("the file's name in another case", "r 1 250 2\nR.DAT 16 1/mV 12 0\n", ONE_TWO, "error", "FileNotFoundError",
+         [[1, 2]], f"{FORMATS}::test_names_of_files_in_another_case"),
     Form("rate `3.6e2`", "r 1 3.6e2 2\nr.dat 212 1/mV 12 0\n", TWO, [[1, 2]], [[1, 2]], [[1, 2]],
          f"{RATES}::test_rate_and_length"),
     Form("format 8, no initial value, ADC zero 100", "r 1 250 3\nr.dat 8 200(0)/mV 10 100\n", encode(8, [0, 5, -3]),
@@ -73,6 +93,10 @@ FORMS = [
          f"{FORMATS}::test_no_difference_is_missing_and_sums_may_leave_16_bits"),
     Form("format 80, value -128", "r 1 250 3\nr.dat 80 200/mV 10 0\n", bytes([0, 128, 129]), [[X, 0, 0.005]],
          [[X, 0, 0.005]], [[X, 0, 0.005]], f"{FORMATS}::test_missing_codes_by_hand"),
+    Form("format 212, value -2^11", "r 1 250 2\nr.dat 212 1/mV 12 0\n", encode(212, [1, -2048]), [[1, X]], [[1, X]],
+         [[1, X]], f"{FORMATS}::test_missing_codes_by_hand"),
+    Form("format 310, value -2^9", "r 1 250 3\nr.dat 310 1/mV 10 0\n", encode(310, [1, -512, 2]), [[1, X, 2]],
+         [[1, X, 2]], [[1, X, 2]], f"{FORMATS}::test_missing_codes_by_hand"),
     Form("format 24, value -2^23", "r 1 250 2\nr.dat 24 1/mV 12 0\n", encode(24, [1, -(1 << 23)]), [[1, X]], [[1, X]],
          [[1, X]], f"{FORMATS}::test_missing_codes_by_hand"),
     Form("format 311, an unused bit set", "r 1 250 3\nr.dat 311 1/mV 10 0\n", bytes([0, 0, 0, 0x61]), [[0, 0, -496]],

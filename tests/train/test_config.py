@@ -14,6 +14,7 @@ def test_fast_is_the_default():
 def test_beats_is_the_default_with_other_pairs():
     pairs = {"mode": "supcon", "beat_weight": 2.0, "shuffle": False, "alpha": 0.0, "beta": 0.0}
     assert Config.load("beats") == Config(**pairs)
+    assert Config.load("predict") == Config(**pairs, gamma=10.0)
 
 
 def test_published():

@@ -9,6 +9,7 @@ from training_store import one_thread
 
 import physioclr as pc
 from physioclr.nn.decoder import upsampling_factors
+from physioclr.nn.encoder import _Halve
 
 single = pytest.fixture(autouse=True, scope="module")(one_thread)
 
@@ -223,6 +224,13 @@ def test_alignment_uniformity():
     alignment, uniformity = pc.nn.alignment_uniformity(h, h)
     assert alignment == 0
     assert uniformity == pytest.approx(-4.0)  # every distance is sqrt(2)
+    h, v = torch.randn(1300, 9), torch.randn(1300, 9)
+    for rows in (None, 700):
+        alignment, uniformity = pc.nn.alignment_uniformity(h, v, rows)
+        x, y = (torch.nn.functional.normalize(z[:rows].double(), dim=1) for z in (h, v))
+        assert alignment == pytest.approx((x - y).square().sum(1).mean().item())
+        assert uniformity == pytest.approx(torch.nn.functional.pdist(x).square().mul(-2).exp().mean().log().item())
+    assert np.isnan(pc.nn.alignment_uniformity(h[:1], h[:1])[1])
 
 
 def model_inputs(n=4, samples=256):
@@ -292,3 +300,50 @@ def test_losses_keep_float32_accuracy_in_every_mode(mode):
     for x, y in zip(got, want, strict=True):
         assert x.dtype == torch.float32
         torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-6)
+
+
+# ---- what a step does in fewer passes over the batch
+
+
+@pytest.mark.parametrize("samples", [1, 2, 9, 125])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_halving_has_the_bits_of_average_pooling(samples, dtype):
+    x = torch.randn(3, 4, samples, dtype=dtype)
+    slow = torch.nn.AvgPool1d(2, ceil_mode=True, count_include_pad=False)
+    pooled = []
+    for pool in (_Halve(), slow):
+        leaf = x.clone().requires_grad_()
+        y = pool(leaf)
+        y.backward(torch.linspace(-1, 1, y.numel()).view_as(y).to(dtype))
+        pooled.append((y.detach(), leaf.grad))
+    for fast, reference in zip(*pooled, strict=True):
+        assert torch.equal(fast, reference)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_reconstruction_sums_are_those_of_the_formula(missing, beta):
+    loss = pc.nn.HybridLoss(alpha=0.2, beta=beta, fs=100)
+    x, start = torch.randn(3, 12, 200), torch.randn(3, 12, 200)
+    valid = torch.ones(3, 12, 200, dtype=torch.bool)
+    if missing:
+        valid[0, 2, 50:90] = False
+        valid[1] = False
+    rpeaks = torch.tensor([[20, 110], [60, -1], [0, 199]])
+    near = torch.zeros(3, 1, 200, dtype=torch.bool)
+    for row, at in enumerate(rpeaks):
+        for r in at[at >= 0].tolist():
+            near[row, :, max(0, r - 4) : r + 5] = True
+    x_hat, other = start.clone().requires_grad_(), start.clone().double().requires_grad_()
+    given = torch.where(valid, x, torch.tensor(float("nan")))
+    sums = loss.reconstruction_sums(x_hat, given, valid if missing else None, rpeaks)
+    error = torch.where(valid, other - x.double(), 0.0).square()
+    wanted = error.sum((1, 2)), (error * near).sum((1, 2)) if beta else torch.zeros(3)
+    torch.testing.assert_close(sums.squares.double(), wanted[0])
+    torch.testing.assert_close(sums.peak_squares.double(), wanted[1].double())
+    assert torch.equal(sums.count, valid.sum((1, 2)))
+    assert torch.equal(sums.peak_count, (valid & near).sum((1, 2)) if beta else torch.zeros(3, dtype=torch.int64))
+    weight = torch.tensor([1.0, 2.0, -3.0])
+    (weight * sums.squares).sum().backward()
+    (weight * wanted[0]).sum().backward()
+    torch.testing.assert_close(x_hat.grad.double(), other.grad)

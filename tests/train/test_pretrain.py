@@ -15,9 +15,11 @@ from training_store import FS, FakeStore, one_thread
 
 import physioclr as pc
 from physioclr.train import Config, TrainingDiverged, checkpoint, embed, open_run, pretrain
-from physioclr.train.dataset import network_signal
+from physioclr.train.dataset import Segments, network_signal
+from physioclr.train.methods import PhysioCLR
 from physioclr.train.metrics import read_metrics
-from physioclr.train.run import build_model
+from physioclr.train.run import build_encoder, build_model
+from physioclr.train.views import Draw
 
 SMALL = Config(channels=[8, 8], projection=8, batch_size=8, warmup=2, steps=20, checkpoint_every=5, seed=3,
                feature_components=10)  # fmt: skip
@@ -321,6 +323,28 @@ def test_a_run_locked_by_another_process(store, tmp_path):
     assert pretrain(store, run, SMALL.replace(steps=1)).step == 1  # the system freed it
 
 
+@pytest.mark.parametrize("where", ["training_features", "_fit", "describe"])
+def test_a_run_stopped_before_its_first_step_keeps_its_configuration(store, tmp_path, monkeypatch, where):
+    """Features take minutes, and Ctrl-C may come then: what was asked for must not become the defaults."""
+    from physioclr.train import folder
+    from physioclr.train.dataset import Segments
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    owner = {"training_features": Segments, "_fit": folder.RunFolder, "describe": folder}[where]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(owner, where, interrupted)
+        pretrain(store, tmp_path / "run", SMALL)
+    result = pretrain(store, tmp_path / "run", resume=True, stop_after=1)
+    assert (result.steps, Config.load(tmp_path / "run" / "config.yaml")) == (20, SMALL)
+    # nothing was trained yet: another configuration is no contradiction
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(owner, where, interrupted)
+        pretrain(store, tmp_path / "other", SMALL)
+    assert pretrain(store, tmp_path / "other", SMALL.replace(steps=3), resume=True).steps == 3
+
+
 def test_a_finished_run_has_nothing_to_resume(store, straight):
     result = pretrain(store, straight, SMALL, resume=True)
     assert (result.status, result.step) == ("finished", 20)
@@ -342,3 +366,30 @@ def test_embed_is_the_mean_of_the_segments(store, straight):
     with torch.inference_mode():
         parts = [run.encoder(x[None, :, k : k + 2500]).pooled[0] for k in (0, 2500)]
     np.testing.assert_allclose(embed(run, store, records=[0])[0], torch.stack(parts).mean(0), atol=1e-5)
+
+
+def test_a_batch_without_missing_samples_takes_fewer_passes_and_has_the_same_loss(tmp_path):
+    """The decoder's target of records that are whole has no mask; with one and without, a step is the same."""
+    fake = FakeStore(12)
+    losses = []
+    for masked in (False, True):
+        config = SMALL.replace(steps=1)
+        segments = Segments(fake, config)
+        segments.feature_space = pc.FeatureSpace.fit(segments.training_features(), 10)
+        method = PhysioCLR()
+        method.start(segments, config, tmp_path)
+        torch.manual_seed(0)
+        model = method.model(build_encoder(config), config, segments.fs)
+        whole = [k for k in range(len(segments)) if torch.isfinite(segments.batch(np.array([k])).ecg).all()]
+        batch = segments.batch(np.array(whole[:4]))
+        views = method.views(batch, Draw(batch, config, 0, segments.fs, 0.2))
+        rows = method.rows(batch, views, 0.2)
+        assert "valid" not in rows
+        if masked:
+            rows["valid"] = torch.ones_like(rows["target"], dtype=torch.bool)
+        terms = method.loss(method.forward(model, rows), batch)
+        terms["loss"].backward()
+        losses.append([terms["loss"].detach(), *(p.grad for p in model.parameters())])
+    for a, b in zip(*losses, strict=True):
+        assert torch.equal(a, b)
+    assert "valid" in method.rows(segments.batch(np.arange(len(segments))), views, 0.2)

@@ -25,7 +25,8 @@ void sums(const ContrastTile<T>& t, const ContrastSettings& set, double* row_sta
   const PairScale<T> scale(set);
   double state[kRowState];
   const auto add = [&](PairSums<T>& x, int64_t r, int64_t c) {
-    if (is_pair(t.id_i[r], t.id_j[c])) x.template add<MODE, SAFE>(t.s[r * t.cols + c], t.f[r * t.cols + c], scale);
+    if (is_pair(t.id_i[r], t.id_j[c]))
+      x.template add<MODE, SAFE>(t.s[r * t.cols + c], pair_feature<MODE>(t, r, c), scale);
   };
   for (int64_t r = 0; r < t.rows; ++r) {
     PairSums<T> x(SAFE);
@@ -48,7 +49,7 @@ void coefficients(const ContrastTile<T>& t, const ContrastSettings& set, const T
     for (int64_t c = 0; c < t.cols; ++c) {
       T& s = t.s[r * t.cols + c];
       s = is_pair(t.id_i[r], t.id_j[c])
-              ? pair_coefficient<T, MODE, SAFE>(s, t.f[r * t.cols + c], w_i[2 * r], w_i[2 * r + 1], w_j[2 * c],
+              ? pair_coefficient<T, MODE, SAFE>(s, pair_feature<MODE>(t, r, c), w_i[2 * r], w_i[2 * r + 1], w_j[2 * c],
                                                 w_j[2 * c + 1], scale)
               : T(0);
     }
@@ -85,7 +86,7 @@ void compute(const ContrastiveSimilarityCall<T>& call) {
 template <class T>
 void compute(const ContrastiveSumsCall<T>& call) {
 #define CALL(M, S) sums<T, M, S>(call.tile, call.settings, call.row_state, call.col_state)
-  PHYSIOCLR_CONTRAST_VARIANTS(call.settings.mode, needs_maxima<T>(call.settings), CALL)
+  PHYSIOCLR_CONTRAST_TILE_VARIANTS(call.settings.mode, needs_maxima<T>(call.settings), CALL)
 #undef CALL
 }
 
@@ -120,7 +121,7 @@ void compute(const ContrastiveWeightsCall<T>& call) {
 template <class T>
 void compute(const ContrastiveCoefficientsCall<T>& call) {
 #define CALL(M, S) coefficients<T, M, S>(call.tile, call.settings, call.w_i, call.w_j)
-  PHYSIOCLR_CONTRAST_VARIANTS(call.settings.mode, needs_maxima<T>(call.settings), CALL)
+  PHYSIOCLR_CONTRAST_TILE_VARIANTS(call.settings.mode, needs_maxima<T>(call.settings), CALL)
 #undef CALL
 }
 

@@ -110,7 +110,7 @@ def average(y, s, n, wave, b0, b1, beats, first, last, before, fi, alternate, me
         hi += 1
     into, own = mean[lo:hi], count[lo:hi]
     for j in range(len(into)):
-        into[j] /= own[j]
+        into[j] *= 1.0 / own[j]
     mean[first:lo] = mean[lo] if lo < hi else 0.0
     mean[hi:last] = mean[hi - 1] if lo < hi else 0.0
     prefix_sums(mean[first:last], last - first, ms)

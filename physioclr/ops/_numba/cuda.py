@@ -21,7 +21,7 @@ from .waves import fill_gaps, internal_factors, width
 # As in `delineate`: the cached kernels hold code of these files, in this order: constants.py,
 # weights.py, scalar.py, waves.py, qrs.py, beats.py, delineate.py,
 # features.py, leads.py.
-SOURCES = "ac2c6e531f8c21b9"
+SOURCES = "e9f5675ab4d04b77"
 
 FLAT_SCRATCH = C.BLOCK + 16  # float64 beside the long arrays: RR intervals, and the findings about a wave (6, 5 and 5)
 

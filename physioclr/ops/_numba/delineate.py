@@ -61,7 +61,7 @@ from .waves import (
 # Numba keeps compiled code as long as the text of this file is the same, but the code also holds what it took from the
 # others. So the text names them: the first 16 digits of the SHA-256 of constants.py, weights.py,
 # scalar.py, waves.py, qrs.py and beats.py, one after the other.
-SOURCES = "d50e094f8f786e77"
+SOURCES = "64b2d505744300a4"
 
 
 @jit

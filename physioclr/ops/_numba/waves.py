@@ -40,7 +40,7 @@ def rises(s, lo, m, w, d):
 @jit
 def box(s, i, h):
     """Mean of the samples i - h .. i + h."""
-    return (s[i + h + 1] - s[i - h]) / (2 * h + 1)
+    return (s[i + h + 1] - s[i - h]) * (1.0 / (2 * h + 1))
 
 
 @jit

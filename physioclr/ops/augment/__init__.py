@@ -11,7 +11,7 @@ import numpy as np
 from ... import _core
 from .._arrays import arrays_of, is_torch, jax_in_jax_out
 from .._checks import FLOATS, check_int
-from .._signals import in_millivolts
+from .._signals import in_millivolts, takes_one_record
 from .._types import RPeaks, rpeaks_index
 from . import launch
 from .plan import Augment
@@ -140,6 +140,7 @@ def augment(
     **options: Unpack[_Options],
 ) -> tuple[ArrayT, RPeaks[ArrayT] | None]: ...
 @jax_in_jax_out
+@takes_one_record
 def augment(
     ecg: Any,
     plan: Augment,
@@ -159,9 +160,9 @@ def augment(
     threads, or on the array library. Differentiable with respect to `ecg`.
 
     Args:
-        ecg: (B, T) or (B, L, T), mV; NaN and infinite samples are missing and stay so. Twelve leads are taken as I II
-            III aVR aVL aVF V1 to V6, and additive noise is then drawn for each electrode and mixed into the leads.
-            int16 needs `scale`.
+        ecg: (B, T) or (B, L, T), mV; (T,) is one record, B = 1. NaN and infinite samples are missing and stay so.
+            Twelve leads are taken as I II III aVR aVL aVF V1 to V6, and additive noise is then drawn for each electrode
+            and mixed into the leads. int16 needs `scale`.
         plan: what to do; see `Augment` and the docstrings of its fields.
         fs: sampling rate, Hz.
         seed: from 0 to 2^63 - 1; a second view or a new epoch is a new seed (`view_seed`). Several seeds make as many
@@ -260,6 +261,7 @@ def _augment_rows(
 
 
 @jax_in_jax_out
+@takes_one_record
 def shuffle_beats(
     ecg: ArrayT, rpeaks: Peaks, *, seed: int, sample_id: Values | None = None, cut: str = "r", fs: float = 500.0
 ) -> tuple[ArrayT, RPeaks[ArrayT]]:
@@ -270,7 +272,7 @@ def shuffle_beats(
     with respect to `ecg`.
 
     Args:
-        ecg: (B, T) or (B, L, T).
+        ecg: (B, T) or (B, L, T); (T,) is one record, B = 1.
         rpeaks: `RPeaks`, or (B, P) sample indices padded with -1.
         seed, sample_id: as for `augment`.
         cut: "r" cuts at the R peaks: every R-to-R stretch is kept, but QRS complexes are joined from halves of

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _checks
 from .._arrays import Arrays
+from .._checks import check_choice
 from .._signals import UNITS, warn_of_unit
 from .text import has_noise
 
@@ -59,7 +59,7 @@ def _mv_of_unit(xp: Arrays, scale: Any) -> float:
 
 def millivolts_per(unit: Any, ecg: Any, scale: Any) -> float:
     """mV of one `unit` of `ecg`."""
-    factor = UNITS[_checks.check_choice(unit, "unit", tuple(UNITS))]
+    factor = UNITS[check_choice(unit, "unit", tuple(UNITS))]
     if factor != 1.0 and (scale is not None or str(getattr(ecg, "dtype", "")).endswith("int16")):
         raise ValueError(f"unit is {unit!r}, but int16 samples have scale, the mV of one of them; leave unit out")
     return factor

@@ -69,6 +69,7 @@ def hybrid_contrastive_loss(
     tau_s: float = 0.1,
     pair_reduction: str = "sum",
     process_group: Any = None,
+    ring: bool = False,
     return_stats: bool = False,
 ) -> Tensor | tuple[Tensor, ContrastiveStats]:
     """Contrastive term of PhysioCLR (arXiv 2509.08116), exact for any N in O(N) memory.
@@ -112,15 +113,18 @@ def hybrid_contrastive_loss(
             rows (their number may differ) and gets the loss of the whole batch; its gradients are exactly dL/d(its
             rows), not scaled. DistributedDataParallel averages over processes, so multiply the whole loss by the world
             size there. Group ids are compared across processes. Not for torch.compile.
+        ring: with a process group, blocks of rows travel from process to process instead of being gathered: O(N D /
+            processes) memory in each, the same loss and gradients.
         return_stats: also return `ContrastiveStats` of the rows passed in.
 
     Returns:
         The loss, a 0-d tensor (float64 if an embedding is, otherwise float32); with return_stats (loss, stats).
 
     Raises:
-        TypeError: anything but torch tensors. ValueError: shapes that do not fit, settings out of range, anything but
-        anchor and views that requires a gradient, NaN or infinite features (on a CUDA device they give a NaN loss: the
-        check would have to wait for the device). NaN embeddings give a NaN loss.
+        TypeError: anything but torch tensors.
+        ValueError: shapes that do not fit, settings out of range, anything but anchor and views that requires a
+            gradient, NaN or infinite features (on a CUDA device they give a NaN loss: the check would have to wait for
+            the device). NaN embeddings give a NaN loss.
 
     Warns:
         RuntimeWarning: all rows are skipped, and why; once in a process, and on the CPU alone.
@@ -150,6 +154,10 @@ def hybrid_contrastive_loss(
         loss, _, counts, skipped = autograd.hybrid_contrastive_loss(
             anchor, views, features, group, *settings, temperature
         )
+    elif ring:
+        from .ring_hybrid import hybrid_contrastive_loss_in_ring
+
+        loss, counts, skipped = hybrid_contrastive_loss_in_ring(anchor, views, features, group, settings, process_group)
     else:
         from .group import hybrid_contrastive_loss_of_group
 

@@ -31,6 +31,9 @@ class Table:
     f: Any  # (R, F), or None
     known: Any  # (R,): it has features
     anchors: int
+    views: int = 1  # rows of each record
+    first_alone: bool = False  # the rows of a alone are anchors
+    is_queue: bool = False
 
 
 class Tile(NamedTuple):
@@ -64,7 +67,7 @@ class Form:
     def tile(self, own: Table, other: Table, r: slice) -> Tile:
         s = own.h[r] @ other.h.T
         itself = own.index[r][:, None] == other.index
-        same = own.id[r][:, None] == other.id
+        same = torch.zeros_like(itself) if other.is_queue else own.id[r][:, None] == other.id
         pair, positive, target = ~same, None, None
         if self.by_label:
             pair, positive = ~itself, same & ~itself
@@ -111,65 +114,66 @@ class Form:
             sums["closeness"] = torch.where(inside, torch.exp(4 * (t.s.double() - 1)), 0.0).sum(1)
         return {k: v.double() for k, v in sums.items()}
 
+    def used(self, counts: Tensor) -> Tensor:
+        """The anchors that are part of the mean."""
+        return used(counts, self.form)
+
+    def statistics(self, sums: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """stats (rows, 3) and counts (rows, 2) of anchors from their sums over all rows."""
+        pairs = sums["pairs"]
+        positives = sums.get("positives", torch.zeros_like(pairs))
+        counts = torch.stack([positives, pairs - positives], 1).long()
+        own = sums["cosine"] / self.tau
+        if self.form == "hard":
+            x = pairs.log() + sums["log_s1"] - sums["log_s0"] - own
+            loss = torch.nn.functional.softplus(x, threshold=1e4)
+            told = [loss + sums["log_s0"], sums["log_s0"], sums["log_s1"]]
+            told = [torch.where(pairs > 0, x, 0.0) for x in told]
+        elif self.by_label:
+            told = [sums["log_z"], sums["mean"] / positives.clamp(min=1) / self.tau]
+        elif "weight" in sums:
+            told = [sums["log_z"], sums["mean"] / sums["weight"] / self.tau, sums["weight"].log() + 1 / self.tau_s]
+        else:
+            told = [sums["log_z"], own]
+        stats = torch.stack(told + [torch.zeros_like(pairs)] * (3 - len(told)), 1)
+        return torch.where(self.used(counts)[:, None], stats, 0.0), counts
+
+    def measures(self, sums: dict[str, Tensor]) -> Tensor:
+        """(rows, 3) of anchors, as ContrastiveLossCall has them."""
+        number = sums.get("positives", torch.full_like(sums["pairs"], self.n_views))
+        effective = sums["weight"].square() / sums["square"] if "weight" in sums else number
+        mean = (sums["mean"] if self.by_label else sums["cosine"]) / number
+        return torch.stack([effective, torch.where(number > 0, 2 - 2 * mean, 0.0), sums["closeness"]], 1)
+
+    def coefficients(self, t: Tile, stats: Tensor, counts: Tensor, scale: Tensor) -> Tensor:
+        """(rows, others): scale tau dL/ds of the anchors of a tile, stats and counts their own."""
+        dtype = t.s.dtype
+        column = lambda x: x.to(dtype)[:, None]  # noqa: E731
+        if self.form == "hard":
+            share = -torch.expm1(stats[:, 1] - stats[:, 0])
+            g = torch.zeros_like(t.s)
+            for k, beta, sign in ((2, 1 + self.delta, 1), (1, self.delta, -1)):
+                part = torch.exp(
+                    (t.s * (beta / self.tau) - column(stats[:, k])).masked_fill(~t.pair | t.partner, -torch.inf)
+                )
+                g += sign * beta * column(share) * part
+            g -= t.partner * column(share)
+        else:
+            g = torch.exp((t.s / self.tau - column(stats[:, 0])).masked_fill(~t.pair, -torch.inf))
+            if t.positive is not None:
+                g -= t.positive / column(counts[:, 0].clamp(min=1))
+            elif t.target is not None:
+                g -= torch.exp((t.target + 1 / self.tau_s - column(stats[:, 2])).masked_fill(~t.pair, -torch.inf))
+            else:
+                g -= t.partner.to(dtype)
+        counted = self.used(counts)
+        return (g * column(torch.where(counted, scale, 0.0))).masked_fill(~counted[:, None], 0)
+
 
 def combine(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The sums over several tables. A queue has no closeness."""
     stacked = {k: torch.stack([p[k] for p in parts if k in p]) for k in parts[0]}
     return {k: torch.logsumexp(v, 0) if k.startswith("log_") else v.sum(0) for k, v in stacked.items()}
-
-
-def statistics(form: Form, sums: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """stats (rows, 3) and counts (rows, 2) of anchors from their sums over all rows."""
-    pairs = sums["pairs"]
-    positives = sums.get("positives", torch.zeros_like(pairs))
-    counts = torch.stack([positives, pairs - positives], 1).long()
-    own = sums["cosine"] / form.tau
-    if form.form == "hard":
-        x = pairs.log() + sums["log_s1"] - sums["log_s0"] - own
-        loss = torch.nn.functional.softplus(x, threshold=1e4)
-        told = [loss + sums["log_s0"], sums["log_s0"], sums["log_s1"]]
-        told = [torch.where(pairs > 0, x, 0.0) for x in told]
-    elif form.by_label:
-        told = [sums["log_z"], sums["mean"] / positives.clamp(min=1) / form.tau]
-    elif "weight" in sums:
-        told = [sums["log_z"], sums["mean"] / sums["weight"] / form.tau, sums["weight"].log() + 1 / form.tau_s]
-    else:
-        told = [sums["log_z"], own]
-    stats = torch.stack(told + [torch.zeros_like(pairs)] * (3 - len(told)), 1)
-    return torch.where(used(counts, form.form)[:, None], stats, 0.0), counts
-
-
-def measures(form: Form, sums: dict[str, Tensor]) -> Tensor:
-    """(rows, 3) of anchors, as ContrastiveLossCall has them."""
-    number = sums.get("positives", torch.full_like(sums["pairs"], form.n_views))
-    effective = sums["weight"].square() / sums["square"] if "weight" in sums else number
-    mean = (sums["mean"] if form.by_label else sums["cosine"]) / number
-    return torch.stack([effective, torch.where(number > 0, 2 - 2 * mean, 0.0), sums["closeness"]], 1)
-
-
-def coefficients(form: Form, t: Tile, stats: Tensor, counts: Tensor, scale: Tensor) -> Tensor:
-    """(rows, others): scale tau dL/ds of the anchors of a tile, stats and counts their own."""
-    dtype = t.s.dtype
-    column = lambda x: x.to(dtype)[:, None]  # noqa: E731
-    if form.form == "hard":
-        share = -torch.expm1(stats[:, 1] - stats[:, 0])
-        g = torch.zeros_like(t.s)
-        for k, beta, sign in ((2, 1 + form.delta, 1), (1, form.delta, -1)):
-            part = torch.exp(
-                (t.s * (beta / form.tau) - column(stats[:, k])).masked_fill(~t.pair | t.partner, -torch.inf)
-            )
-            g += sign * beta * column(share) * part
-        g -= t.partner * column(share)
-    else:
-        g = torch.exp((t.s / form.tau - column(stats[:, 0])).masked_fill(~t.pair, -torch.inf))
-        if t.positive is not None:
-            g -= t.positive / column(counts[:, 0].clamp(min=1))
-        elif t.target is not None:
-            g -= torch.exp((t.target + 1 / form.tau_s - column(stats[:, 2])).masked_fill(~t.pair, -torch.inf))
-        else:
-            g -= t.partner.to(dtype)
-    counted = used(counts, form.form)
-    return (g * column(torch.where(counted, scale, 0.0))).masked_fill(~counted[:, None], 0)
 
 
 class Problem:
@@ -183,7 +187,7 @@ class Problem:
         self.n, self.rows, device = len(a), len(a) * len(tensors), a.device
         self.form = Form(temperature_of(temperature, tau), tau_s, form, sides, delta, len(tensors) - 1)
         x = torch.cat([t.to(dtype) for t in tensors])
-        h, self.inv_norm = _unit(x)
+        h, self.inv_norm = unit_rows(x)
         record, step = torch.arange(self.n, device=device) + first, step or self.n
         ids = record if group is None else group.to(torch.int64)
         index = torch.cat([record + k * step for k in range(len(tensors))])
@@ -197,19 +201,22 @@ class Problem:
                 f = torch.nn.functional.normalize(f.double(), dim=1).to(dtype)
         side = torch.arange(len(tensors), device=device).repeat_interleave(self.n)
         ids = _numbered(ids) if first == 0 and step == self.n else ids
-        self.own = Table(
-            h, index, partner, ids.repeat(len(tensors)), side, f, known, self.n if sides == 1 else self.rows
-        )
+        anchors = self.n if sides == 1 else self.rows
+        ids = ids.repeat(len(tensors))
+        self.own = Table(h, index, partner, ids, side, f, known, anchors, len(tensors), sides == 1)
         self.queue = None
         if negatives is not None:
             none = torch.full((len(negatives),), -1, dtype=torch.int64, device=device)
-            self.queue = Table(_unit(negatives.to(dtype))[0], none, none, none, none, None, None, 0)
+            self.queue = Table(unit_rows(negatives.to(dtype))[0], none, none, none, none, None, None, 0, is_queue=True)
 
     def sums(self, others: Table, measure: bool) -> dict[str, Tensor]:
         """Of the anchors, over the rows of a table."""
-        parts = [self.form.sums(t, measure and others is not self.queue) for t in self.form.tiles(self.own, others)]
-        empty = self.form.sums(self.form.tile(self.own, others, slice(0, 0)), measure) if not parts else {}
-        return {k: torch.cat([p[k] for p in parts]) for k in parts[0]} if parts else empty
+        measure = measure and not others.is_queue
+        tiles = (
+            self.form.tiles(self.own, others) if self.own.anchors else [self.form.tile(self.own, others, slice(0, 0))]
+        )
+        parts = [self.form.sums(t, measure) for t in tiles]
+        return {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
 
     def normalised(self, grad: Tensor) -> Tensor:
         """The way back through the normalisation."""
@@ -217,7 +224,7 @@ class Problem:
         return (grad - (grad * h).sum(1, keepdim=True) * h) * self.inv_norm
 
 
-def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
+def unit_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     inv_norm = torch.where((x != 0).any(1), 1 / x.double().norm(dim=1), 0.0).to(x.dtype)[:, None]
     return x * inv_norm, inv_norm
 
@@ -236,11 +243,11 @@ def forward(out: Any, *args: Any) -> None:
         sums = combine([x.sums(table, measure) for table in (x.own, x.queue) if table is not None])
         for array, value in ((stats, 0), (counts[:, 0], -1), (counts[:, 1], 0), (measured, 0)):
             array.fill_(value)
-        told, number = statistics(x.form, sums)
+        told, number = x.form.statistics(sums)
         stats[:anchors], counts[:anchors] = told.to(stats.dtype), number
         if measure:
-            measured[:anchors] = measures(x.form, sums)
-        counted = used(number, x.form.form)
+            measured[:anchors] = x.form.measures(sums)
+        counted = x.form.used(number)
         loss.copy_((stats[:, 0] - stats[:, 1]).sum() / counted.sum().clamp(min=1))
         skipped.copy_(len(counts) - counted.sum())
 
@@ -251,12 +258,12 @@ def backward(out: Any, grad_loss: Any, a: Any, *args: Any) -> None:
     with torch.autocast(a.device.type, enabled=False), torch.no_grad():
         b, negatives, features, group, temperature = inputs
         x = Problem(a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta)
-        number = used(counts, form).sum().clamp(min=1).double()
+        number = x.form.used(counts).sum().clamp(min=1).double()
         scale = grad_loss / (x.form.tau * number)
         grad, slope = torch.zeros_like(x.own.h), torch.zeros_like(grad_loss)
-        for table in (x.own,) if x.queue is None else (x.own, x.queue):
-            for t in x.form.tiles(x.own, table):
-                g = coefficients(x.form, t, stats[t.rows], counts[t.rows], scale)
+        for table in (x.own, x.queue):
+            for t in x.form.tiles(x.own, table) if table is not None else ():
+                g = x.form.coefficients(t, stats[t.rows], counts[t.rows], scale)
                 slope -= (g * t.s).sum(dtype=torch.float64) / x.form.tau
                 grad[t.rows] += g @ table.h
                 if table is x.own:

@@ -37,6 +37,15 @@ def tf32_allowed() -> bool:
     return matmul.allow_tf32
 
 
+def run_kernel(xp: Arrays, kernel: str, dtype: str, fields: dict[str, Any]) -> None:
+    """A kernel of `_core`; tensors go as addresses, those in a tuple with their shapes."""
+    given = {
+        k: xp.view(v[0]) if isinstance(v, tuple) else xp.pointer(v) if isinstance(v, torch.Tensor) else v
+        for k, v in fields.items()
+    }
+    xp.run(getattr(_core, f"contrastive_{kernel}_{dtype}"), **given)
+
+
 class Rows(ABC):
     """The inputs of one call, made ready."""
 
@@ -49,7 +58,7 @@ class Rows(ABC):
         self.own = self.end - self.begin
         self.settings, self.device = settings_fields(*settings), anchor.device
         wide, of = self.dtype == "float64", self.settings
-        self.empty_state = _core.contrastive_empty_state(wide, of["mode"], of["tau"], of["tau_s"])
+        self.empty_state = _core.contrastive_empty_state(wide, of["mode"], of["tau"], of["tau_s"], of["delta"])
         self.inv_norm, self.id = xp.empty((self.n,), "float64"), group_numbers(group, self.n, anchor.device)
         self.prepare()
 
@@ -66,13 +75,7 @@ class Rows(ABC):
         """(strips, n, D): sum_j G_ij h_j of each owned row; fills log_tn."""
 
     def run(self, kernel: str, dtype: str, **fields: Any) -> None:
-        """A kernel of `_core`; tensors go as addresses, those in a tuple with their shapes."""
-        xp = self.xp
-        given = {
-            k: xp.view(v[0]) if isinstance(v, tuple) else xp.pointer(v) if isinstance(v, torch.Tensor) else v
-            for k, v in fields.items()
-        }
-        xp.run(getattr(_core, f"contrastive_{kernel}_{dtype}"), **given)
+        run_kernel(self.xp, kernel, dtype, fields)
 
     @property
     def batch(self) -> dict[str, Any]:

@@ -167,9 +167,9 @@ def contrastive_loss_bwd(xp, out, grad_loss, a, b, negatives, features, group, t
         xp.contiguous(grad_loss, "float64"), xp.contiguous(stats, "float64"), xp.contiguous(counts, "int64"),
     )  # fmt: skip
     if xp.device >= 0:
-        from . import blocks
+        from . import tiles
 
-        return blocks.backward(out, grad_loss, *inputs, stats, counts, *settings)
+        return tiles.backward(xp, out, grad_loss, *inputs, stats, counts, *settings)
     stored, fields = _fields(xp, *inputs, *settings)
     grads = [x if xp.dtype(x) == stored else xp.empty(tuple(x.shape), stored) for x in out[:2]]
     xp.run(
@@ -222,9 +222,9 @@ def _tangent(ctx, *tangents):
 )
 def contrastive_loss(xp, out, *args):
     if xp.device >= 0:
-        from . import blocks
+        from . import tiles
 
-        return blocks.forward(out, *args)
+        return tiles.forward(xp, out, *args)
     args, measure = args[:-1], args[-1]
     stored, fields = _fields(xp, *args)
     loss, stats, counts, skipped, measures = out
@@ -248,6 +248,12 @@ def _step_results(a, b, *rest):
 )
 def contrastive_step(xp, out, *args):
     """contrastive_loss and its gradient, of float32 or float64 embeddings."""
+    if xp.device >= 0:
+        from . import tiles
+
+        tiles.forward(xp, out[:5], *args)
+        one = out[7].new_ones(())
+        return tiles.backward(xp, out[5:], one, *args[:6], *out[1:3], *args[6:-1])
     inputs, measure = args[:-1], args[-1]
     stored, fields = _fields(xp, *inputs)
     loss, stats, counts, skipped, measures, grad_a, grad_b, grad_tau = out

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
         tau: float | Tensor
         process_group: ProcessGroup | None
+        ring: bool
 
     class _Labelled(_Options, total=False):
         threshold: float
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 class PairStats(NamedTuple):
     """What the rows of a contrastive loss were compared with.
 
-    R = N, or 2 N where b's rows are anchors too; with a process group the rows of all processes.
+    R = N, or 2 N where b's rows are anchors too; with a process group the rows of all processes, in a ring the own.
 
     positives: (R,) int64, the rows of the same label ("supcon"); 0 elsewhere, where the partner is not counted.
     negatives: (R,) int64, the other rows that it was compared with.
@@ -67,19 +68,32 @@ class PairStats(NamedTuple):
     uniformity: Tensor = cast("Tensor", None)
 
 
-def _statistics(counts: Any, skipped: Any, measures: Any, queue: int, form: str) -> PairStats:
+def _statistics(
+    counts: Any, skipped: Any, measures: Any, queue: int, form: str, process_group: Any = None
+) -> PairStats:
+    """process_group: over which the anchors are spread."""
     effective, distance, closeness = measures.unbind(1)
     used = engine.used(counts, form)
     pairs = (counts.clamp(min=0).sum(1) - queue * (counts[:, 0] >= 0)).sum()
-    number = used.sum()
-    return PairStats(
-        counts[:, 0], counts[:, 1], skipped, effective.where(used, 0.0), distance.where(used, 0.0).sum() / number,
-        (closeness.sum() / pairs).log(),
-    )  # fmt: skip
+    sums: Any = distance.where(used, 0.0).sum(), used.sum(), closeness.sum(), pairs
+    if process_group is not None:
+        import torch
+
+        sums = torch.stack([x.double() for x in sums])
+        torch.distributed.all_reduce(sums, group=process_group)
+    alignment, uniformity = sums[0] / sums[1], (sums[2] / sums[3]).log()
+    return PairStats(counts[:, 0], counts[:, 1], skipped, effective.where(used, 0.0), alignment, uniformity)
 
 
 def _loss(
-    op: str, form: str, sides: int, tensors: dict[str, Any], settings: tuple[Any, ...], process_group: Any, stats: bool
+    op: str,
+    form: str,
+    sides: int,
+    tensors: dict[str, Any],
+    settings: tuple[Any, ...],
+    process_group: Any,
+    ring: bool,
+    stats: bool,
 ) -> Result:
     """tensors: a, b, negatives, features, group (supcon: labels, in the place of group)."""
     import torch
@@ -103,23 +117,41 @@ def _loss(
     temperature = None
     if isinstance(tau, torch.Tensor):
         temperature, tau = tau.to(a.device), 1.0
-    if process_group is not None:
-        from .._collectives import gather_rows
+    last = (form, sides, delta, stats)
+    if process_group is not None and ring:
+        from .ring import ring_loss
 
-        a, b = (x if x is None or x.dtype.itemsize > 2 else x.float() for x in (a, b))  # not every gloo has bfloat16
-        a, b, features, group = (None if x is None else gather_rows(x, process_group) for x in (a, b, features, group))
-    from .step import applies, contrastive_step
-
-    settings = a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta, stats
-    if applies(a, b, temperature):
-        loss, counts, skipped, measures = contrastive_step(*settings)
+        loss, counts, skipped, measures = ring_loss(
+            a, b, negatives, features, group, temperature, tau, tau_s, *last, process_group
+        )
     else:
-        loss, _, counts, skipped, measures = engine.contrastive_loss(*settings)
+        if process_group is not None:
+            from .._collectives import gather_rows
+
+            a, b = (x if x is None or x.dtype.itemsize > 2 else x.float() for x in (a, b))  # gloo may lack bfloat16
+            gathered = (a, b, features, group)
+            a, b, features, group = (None if x is None else gather_rows(x, process_group) for x in gathered)
+        from .step import applies, contrastive_step
+
+        arguments = a, b, negatives, features, group, temperature, tau, tau_s, *last
+        if applies(a, b, temperature):
+            loss, counts, skipped, measures = contrastive_step(*arguments)
+        else:
+            loss, _, counts, skipped, measures = engine.contrastive_loss(*arguments)
+        if sides == 1 and stats:
+            counts, skipped, measures = counts[: len(a)], skipped - len(a), measures[: len(a)]
+        process_group = None
     if not stats:
         return loss
-    if sides == 1:
-        counts, skipped, measures = counts[: len(a)], skipped - len(a), measures[: len(a)]
-    return loss, _statistics(counts, skipped, measures, 0 if negatives is None else len(negatives), form)
+    queue = 0 if negatives is None else len(negatives)
+    return loss, _statistics(counts, skipped, measures, queue, form, process_group)
+
+
+def uniformity(x: Tensor) -> Tensor:
+    """log of the mean of exp(-2 |h_i - h_j|^2) over the pairs of rows of x, float64."""
+    arguments = (x, *(None,) * 5, 0.1, 0.1, "instance", 0, 2.0, True)
+    *_, measures = engine.contrastive_loss(*arguments)
+    return (measures[:, 2].sum() / (len(x) * (len(x) - 1) or float("nan"))).log()
 
 
 def _negatives(beta: float) -> tuple[str, float]:
@@ -146,6 +178,7 @@ def info_nce(
     negatives: Tensor | None = None,
     beta: float = 0.0,
     process_group: Any = None,
+    ring: bool = False,
     return_stats: bool = False,
 ) -> Result:
     """InfoNCE between two views: a_i is to find b_i among all b_j and, symmetric, b_i is to find a_i among all a_j.
@@ -168,18 +201,21 @@ def info_nce(
         process_group: a torch.distributed process group over which the batch is spread: each process passes its own
             rows, gets the loss of the whole batch and exactly dL/d(its rows), not scaled. negatives are not gathered,
             and a tensor tau gets the whole gradient on every process.
+        ring: with a process group, blocks of rows travel from process to process instead of being gathered: O(N D /
+            processes) memory and work in each, the same loss and gradients. Statistics are then of the own rows, but
+            for skipped, alignment and uniformity.
         return_stats: also return `PairStats`.
 
     Returns:
         The loss, a 0-d tensor (float64 if an embedding is, otherwise float32); with return_stats (loss, stats).
 
     Raises:
-        TypeError: anything but torch tensors. ValueError: shapes that do not fit, settings out of range, anything but
-        a, b and tau that requires a gradient.
+        TypeError: anything but torch tensors.
+        ValueError: shapes that do not fit, settings out of range, anything but a, b and tau that requires a gradient.
     """
     tensors = {"a": a, "b": b, "negatives": negatives, "features": None, "group": group}
     form, delta = _negatives(beta)
-    return _loss("info_nce", form, 1 + bool(symmetric), tensors, (tau, 0.1, delta), process_group, return_stats)
+    return _loss("info_nce", form, 1 + bool(symmetric), tensors, (tau, 0.1, delta), process_group, ring, return_stats)
 
 
 @overload
@@ -199,13 +235,14 @@ def nt_xent(
     negatives: Tensor | None = None,
     beta: float = 0.0,
     process_group: Any = None,
+    ring: bool = False,
     return_stats: bool = False,
 ) -> Result:
     """NT-Xent (SimCLR, Chen et al. 2020, equation 1): each of the 2 N rows of a and b is to find its partner among all
     others. Arguments, results and errors as in `info_nce`."""
     tensors = {"a": a, "b": b, "negatives": negatives, "features": None, "group": group}
     form, delta = _negatives(beta)
-    return _loss("nt_xent", form, 0, tensors, (tau, 0.1, delta), process_group, return_stats)
+    return _loss("nt_xent", form, 0, tensors, (tau, 0.1, delta), process_group, ring, return_stats)
 
 
 @overload
@@ -223,6 +260,7 @@ def supcon(
     tau: Any = 0.1,
     threshold: float = 0.5,
     process_group: Any = None,
+    ring: bool = False,
     return_stats: bool = False,
 ) -> Result:
     """Supervised contrastive loss (Khosla et al. 2020, L_out): the mean over the rows of one label with another row of
@@ -242,12 +280,13 @@ def supcon(
         raise TypeError("labels is None; it must be (N,) integers or (N, C) bool or integers")
     tensors = {"a": x, "b": None, "negatives": None, "features": None, "labels": labels}
     form = "labels"
-    if is_torch(x) and getattr(labels, "ndim", 1) == 2:
+    if is_torch(x):
         labels = TorchArrays(x).adopt(labels, "labels")
         check_dtype(labels, "labels", ("bool", *IDS))
+    if getattr(labels, "ndim", 1) == 2:
         tensors |= {"features": (labels != 0).to(engine.computed(x)), "labels": None}
         form = "jaccard"
-    return _loss("supcon", form, 0, tensors, (tau, 0.1, threshold), process_group, return_stats)
+    return _loss("supcon", form, 0, tensors, (tau, 0.1, threshold), process_group, ring, return_stats)
 
 
 @overload
@@ -280,6 +319,7 @@ def y_aware_info_nce(
     sigma: float | None = None,
     symmetric: bool = True,
     process_group: Any = None,
+    ring: bool = False,
     return_stats: bool = False,
 ) -> Result:
     """y-Aware InfoNCE (Dufumier et al. 2021, arXiv 2106.08808): InfoNCE in which every b_j is positive for a_i, with
@@ -318,7 +358,7 @@ def y_aware_info_nce(
     features = ((features.double() - whole.double().mean(0)) / sigma).to(engine.computed(a, b))
     tensors = {"a": a, "b": b, "negatives": None, "features": features, "group": group}
     return _loss(
-        "y_aware_info_nce", "distance", 1 + bool(symmetric), tensors, (tau, 1.0, 2.0), process_group, return_stats
+        "y_aware_info_nce", "distance", 1 + bool(symmetric), tensors, (tau, 1.0, 2.0), process_group, ring, return_stats
     )
 
 
@@ -352,6 +392,7 @@ def soft_contrast(
     tau_s: float = 0.1,
     symmetric: bool = True,
     process_group: Any = None,
+    ring: bool = False,
     return_stats: bool = False,
 ) -> Result:
     """Cross-entropy from the similarities of the features to those of the embeddings: targets softmax_j(S_ij / tau_s),
@@ -365,5 +406,5 @@ def soft_contrast(
     """
     tensors = {"a": a, "b": b, "negatives": None, "features": features, "group": group}
     return _loss(
-        "soft_contrast", "cosine", 1 + bool(symmetric), tensors, (tau, tau_s, 2.0), process_group, return_stats
+        "soft_contrast", "cosine", 1 + bool(symmetric), tensors, (tau, tau_s, 2.0), process_group, ring, return_stats
     )

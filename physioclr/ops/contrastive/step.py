@@ -35,11 +35,11 @@ def applies(a: Any, b: Any, temperature: Any) -> bool:
 
 
 class _Scaled(torch.autograd.Function):
-    """Gradients times the factor. They depend on the embeddings and the temperature as well, and how is not known."""
+    """Gradients times the factor. They depend on the inputs as well, and how is not known."""
 
     @staticmethod
-    def forward(ctx, factor, a, b, temperature, *grads):
-        return tuple(g * factor for g in grads)
+    def forward(ctx, factor, inputs, *arrays):
+        return tuple(g * factor for g in arrays[inputs:])
 
     @staticmethod
     def backward(ctx, *grads):
@@ -48,11 +48,19 @@ class _Scaled(torch.autograd.Function):
         )
 
 
+def scaled(factor: Any, inputs: tuple[Any, ...], grads: Any) -> list[Any]:
+    """What a backward pass returns: gradients times what comes back, in the dtypes of the inputs, None for none."""
+    if torch.is_grad_enabled():
+        grads = _Scaled.apply(factor, len(inputs), *inputs, *grads)
+    else:
+        grads = [g * factor for g in grads]
+    return [None if x is None else g.to(x.dtype) for x, g in zip(inputs, grads, strict=True)]
+
+
 class _Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx, a, b, temperature, *rest):
         negatives, features, group, *settings = rest
-        ctx.dtypes = [None if x is None else x.dtype for x in (a, b, temperature)]
         wide = engine.computed(a, b, negatives)
         rows = [None if x is None else x.to(wide) for x in (a, b, negatives)]
         loss, _, counts, skipped, measures, *grads = engine.contrastive_step.run(
@@ -67,11 +75,8 @@ class _Step(torch.autograd.Function):
     def backward(ctx, factor, *_):
         if factor is None:
             return (None,) * 12
-        if torch.is_grad_enabled():
-            grads = _Scaled.apply(factor, *ctx.saved_tensors)
-        else:
-            grads = [g * factor for g in ctx.saved_tensors[3:]]
-        return *(None if t is None else g.to(t) for g, t in zip(grads, ctx.dtypes, strict=True)), *(None,) * 9
+        *inputs, grad_a, grad_b, grad_tau = ctx.saved_tensors
+        return *scaled(factor, tuple(inputs), (grad_a, grad_b, grad_tau)), *(None,) * 9
 
 
 def contrastive_step(a, b, negatives, features, group, temperature, *settings):

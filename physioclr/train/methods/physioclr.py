@@ -59,8 +59,10 @@ class PhysioCLR(Method):
     def rows(self, batch: Batch, views: tuple[Tensor, ...], sd: float) -> dict[str, Tensor]:
         rows = super().rows(batch, views, sd)
         if self.config.alpha or self.config.beta:
-            valid = torch.isfinite(batch.ecg)
-            rows |= {"target": torch.where(valid, batch.ecg, 0.0) / sd, "valid": valid, "rpeaks": batch.rpeaks}
+            rows |= {"target": batch.ecg / sd, "rpeaks": batch.rpeaks}
+            if not _all_finite(batch.ecg):
+                valid = torch.isfinite(batch.ecg)
+                rows |= {"target": rows["target"].where(valid, 0.0), "valid": valid}
         return rows
 
     def forward(self, model: nn.PhysioCLR, rows: dict[str, Tensor]) -> Outputs:
@@ -75,10 +77,12 @@ class PhysioCLR(Method):
 
     def reconstruct(self, model: nn.PhysioCLR, tokens: Tensor, rows: dict[str, Tensor]) -> dict[str, Tensor]:
         assert model.decoder is not None
-        target = rows["target"]
-        decoded = model.decoder(tokens, target.shape[2])
+        target, valid = rows["target"], rows.get("valid")
+        signal, made = model.decoder(tokens, target.shape[2])
+        if made.is_cuda or not made.all():
+            valid = made if valid is None else valid & made
         with torch.autocast(target.device.type, enabled=False):
-            sums = model.loss.reconstruction_sums(decoded.signal, target, rows["valid"] & decoded.made, rows["rpeaks"])
+            sums = model.loss.reconstruction_sums(signal, target, valid, rows["rpeaks"])
         heads = {"reconstruction": sums.squares, "reconstruction_count": sums.count}
         if model.loss.beta:
             heads |= {"peak": sums.peak_squares, "peak_count": sums.peak_count}
@@ -123,6 +127,11 @@ class PhysioCLR(Method):
             return batch.features
         generator = torch.Generator().manual_seed(int(batch.sample_id[0]))
         return torch.randn((len(batch.features), 16), generator=generator).to(batch.features)
+
+
+def _all_finite(x: Tensor) -> bool:
+    """Whether no sample is missing, in one pass; False on a CUDA device, which would have to be waited for."""
+    return not x.is_cuda and math.isfinite(float(x.sum()))
 
 
 def hybrid_loss(config: Any, fs: float) -> nn.HybridLoss:
