@@ -43,7 +43,7 @@ PEERS = {
     "fast-qrs-detector": "fast_qrs_detector", "neurokit2": "neurokit2", "physio": "physio",
     "pytorch-metric-learning": "pytorch_metric_learning", "sleepecg": "sleepecg",
 }  # fmt: skip
-"""Package -> module of what README.md and benchmarks/ compare with: the extra `bench`."""
+"""Package -> module of what docs/measured.md and benchmarks/ compare with: the extra `bench`."""
 
 
 def missing_peers() -> list[str]:

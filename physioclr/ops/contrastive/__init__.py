@@ -121,9 +121,10 @@ def hybrid_contrastive_loss(
         The loss, a 0-d tensor (float64 if an embedding is, otherwise float32); with return_stats (loss, stats).
 
     Raises:
-        TypeError: anything but torch tensors. ValueError: shapes that do not fit, settings out of range, anything but
-        anchor and views that requires a gradient, NaN or infinite features (on a CUDA device they give a NaN loss: the
-        check would have to wait for the device). NaN embeddings give a NaN loss.
+        TypeError: anything but torch tensors.
+        ValueError: shapes that do not fit, settings out of range, anything but anchor and views that requires a
+            gradient, NaN or infinite features (on a CUDA device they give a NaN loss: the check would have to wait for
+            the device). NaN embeddings give a NaN loss.
 
     Warns:
         RuntimeWarning: all rows are skipped, and why; once in a process, and on the CPU alone.

@@ -214,8 +214,8 @@ def info_nce(
         The loss, a 0-d tensor (float64 if an embedding is, otherwise float32); with return_stats (loss, stats).
 
     Raises:
-        TypeError: anything but torch tensors. ValueError: shapes that do not fit, settings out of range, anything but
-        a, b and tau that requires a gradient.
+        TypeError: anything but torch tensors.
+        ValueError: shapes that do not fit, settings out of range, anything but a, b and tau that requires a gradient.
     """
     tensors = {"a": a, "b": b, "negatives": negatives, "features": None, "group": group}
     form, delta = _negatives(beta)
