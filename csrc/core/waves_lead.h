@@ -7,6 +7,7 @@
 // repeat them: the coherence of the P windows is near 1 in sinus rhythm and near 0 in fibrillation.
 //
 // physioclr.reference.delineate says the same slowly.
+#include "core/interrupt.h"
 #include "core/waves_blocks.h"
 #include "core/waves_order.h"
 
@@ -38,10 +39,10 @@ class Ahead {
 };
 constexpr int kLinesAhead = 32, kLinesOfBeat = 12;
 
-// Memory of shape.numbers() and shape.counts() elements.
+// Memory of shape.numbers() and shape.counts() elements. stop: see cpu/waves.h.
 struct LeadScratch {
-  LeadScratch(const LeadShape& of, double* numbers, int32_t* counts, Ahead* next)
-      : shape(of), bad(counts), ahead(next) {
+  LeadScratch(const LeadShape& of, double* numbers, int32_t* counts, Ahead* next, const Interrupt* interrupt)
+      : shape(of), bad(counts), ahead(next), stop(interrupt) {
     const auto take = [&](int64_t n) { return numbers += n, numbers - n; };
     y = take(of.length), s = take(of.length), g = take(of.length);
     mean = take(of.window), count = take(of.window), sums = take(of.window);
@@ -52,6 +53,9 @@ struct LeadScratch {
   double *y, *s, *g, *mean, *count, *sums, *rows[kRows], *rr;
   int32_t* bad;
   Ahead* ahead;
+  const Interrupt* stop;
+
+  bool stopped() const { return stop && (*stop)(); }
 };
 
 // The QRS complexes, and the intervals between the R peaks.
@@ -115,6 +119,7 @@ inline void delineate_beats(const float* x, int64_t samples, double fs, const in
   Hump found{};
   Wave t{}, a{};
   for (int64_t b = 0; b < blocks; ++b) {
+    if (scratch.stopped()) return;
     Block block{b * beats / blocks, (b + 1) * beats / blocks, 0, 0, 0};
     const double rhythm = block_rhythm(wave, block.first, block.last, scratch.rr, &block.irregular);
     block.root_rr = std::sqrt(smaller(larger(rhythm, 0.3), 2.0));

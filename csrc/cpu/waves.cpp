@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include "core/guard.h"
 #include "core/interrupt.h"
 #include "core/threads.h"
 #include "testing.h"
@@ -37,13 +38,15 @@ const WavesKernels& kernels() {
 template <class F>
 void each_record(int64_t records, F f) {
   const Interrupt stop;
+  Guard guard;
 #pragma omp parallel num_threads(threads()) if (records > 1)
   {
-    WavesScratch scratch;
+    WavesScratch scratch{&stop, {}, {}, {}, {}};
 #pragma omp for schedule(dynamic, 4)
     for (int64_t b = 0; b < records; ++b)
-      if (!stop()) f(b, scratch);
+      if (!stop()) guard([&] { f(b, scratch); });
   }
+  guard.raise();
 }
 
 }  // namespace

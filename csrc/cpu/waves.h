@@ -6,6 +6,7 @@
 
 #include "core/delineate_constants.h"
 #include "core/features_constants.h"
+#include "core/interrupt.h"
 #include "ops.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(PHYSIOCLR_NO_CLONES)
@@ -14,8 +15,10 @@
 
 namespace physioclr::cpu {
 
-// Numbers of a thread, as one piece of memory of each kind; the kernels hand it out (core/waves_lead.h).
+// Numbers of a thread, as one piece of memory of each kind; the kernels hand it out (core/waves_lead.h). stop: asked
+// between blocks of beats, so that a record of a day ends soon after Ctrl-C, its results unfinished.
 struct WavesScratch {
+  const Interrupt* stop = nullptr;
   std::vector<double> numbers;
   std::vector<float> samples;
   std::vector<int32_t> counts;

@@ -29,11 +29,12 @@ void delineate(const DelineateCall& call, int64_t b, WavesScratch& memory) {
   double* const numbers = fitted(memory.numbers, shape.numbers() + ecg.leads);
   const bool last = b + 1 == ecg.records;
   waves::Ahead ahead(last || call.lead < 0 ? nullptr : ecg.lead(b + 1, call.lead), ecg.samples * sizeof(float));
-  const waves::LeadScratch scratch(shape, numbers, fitted(memory.counts, shape.counts()), &ahead);
+  const waves::LeadScratch scratch(shape, numbers, fitted(memory.counts, shape.counts()), &ahead, memory.stop);
   if (call.lead == kLeadAll) {
-    for (int64_t l = 0; l < ecg.leads; ++l)
+    for (int64_t l = 0; l < ecg.leads && !scratch.stopped(); ++l)
       waves::delineate_lead(ecg.lead(b, l), ecg.samples, call.fs, rpeaks, {out.data + l * beats, out.stride, beats},
                             scratch);
+    if (scratch.stopped()) return;
     return waves::consensus(out, ecg.leads, numbers + shape.numbers());
   }
   const float* x;
@@ -61,7 +62,7 @@ void measure(const FeaturesCall& call, int64_t b, WavesScratch& memory) {
   // While one record is worked on, the lead of the next is fetched, and what paced_record looks at.
   const int64_t next = b + 1 < ecg.records ? b + 1 : -1, one = leads == 1 ? call.leads.data[0] : -1;
   waves::Ahead ahead(next < 0 || one < 0 ? nullptr : ecg.lead(next, one), ecg.samples * sizeof(float));
-  const waves::LeadScratch scratch(shape, fitted(memory.numbers, shape.numbers()), counts, &ahead);
+  const waves::LeadScratch scratch(shape, fitted(memory.numbers, shape.numbers()), counts, &ahead, memory.stop);
   const waves::Boundaries found{counts + shape.counts(), beats, beats};
   const int64_t width = row_width(call);
   float* const samples = fitted(memory.samples, ecg.samples + features::kRows * width);
@@ -76,6 +77,7 @@ void measure(const FeaturesCall& call, int64_t b, WavesScratch& memory) {
     else x = record.row(call.leads.data[j]);
     const bool no_spikes = clean && call.leads.data[j] == features::first_looked_at(ecg.leads);
     waves::delineate_lead(x, ecg.samples, kFeatureRate, r, found, scratch, no_spikes);
+    if (scratch.stopped()) return;
     features::record_features(record, x, r, paced, found, settings, rows,
                               call.out + (b * call.segments * leads + j) * kColumns, leads * kColumns);
   }
