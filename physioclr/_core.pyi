@@ -37,5 +37,19 @@ def contrastive_fused_shape(n: int, d: int, f: int, /) -> tuple[int, int, int]: 
 def wfdb_frames(
     raw: int, format: int, frame: int, frames: int, columns: int, n_columns: int, out: int, first: int, total: int, /
 ) -> None: ...
+def wfdb_read(
+    file: int,
+    offset: int,
+    format: int,
+    frame: int,
+    frames: int,
+    columns: int,
+    n_columns: int,
+    out: int,
+    first: int,
+    total: int,
+    /,
+) -> int: ...
+def wfdb_scan(x: int, rows: int, n: int, zero: int, out: int, /) -> None: ...
 def wfdb_millivolts(x: int, rows: int, n: int, baseline: int, scale: int, mv: int, /) -> None: ...
 def __getattr__(kernel: str) -> Callable[..., bool]: ...

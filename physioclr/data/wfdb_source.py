@@ -122,7 +122,7 @@ def scan(samples: np.ndarray, baseline: np.ndarray | None = None) -> Rows:
     at = [0] * len(x) if baseline is None else baseline.tolist()
     zero = np.array([int(v) if v == v // 1 and abs(v) <= 32767 else 1 << 20 for v in at], np.int64)
     out = np.empty((len(x), 4), np.int64)
-    _core.wfdb_scan(x.ctypes.data, *x.shape, zero.ctypes.data, out.ctypes.data)
+    _core.wfdb_scan(x.ctypes.data, len(x), x.shape[1], zero.ctypes.data, out.ctypes.data)
     return Rows(*zip(*out.tolist(), strict=True)) if len(x) else Rows((), (), (), ())
 
 

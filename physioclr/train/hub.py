@@ -29,6 +29,11 @@ class Pretrained(torch.nn.Module):
     encoder: the network alone, from network units to tokens and embedding. run: what `embed` and `probe` take.
     """
 
+    name: str
+    revision: str
+    encoder: torch.nn.Module
+    run: Run
+
     def __init__(self, run: Run, name: str, revision: str):
         super().__init__()
         info, self.run, self.encoder = run.info, run, run.encoder

@@ -154,7 +154,7 @@ def uniformity(x: Tensor) -> Tensor:
     return (measures[:, 2].sum() / (len(x) * (len(x) - 1) or float("nan"))).log()
 
 
-def _negatives(beta: float) -> tuple[str, float]:
+def _negatives(beta: Any) -> tuple[str, float]:
     """The form for hard negatives, and its delta."""
     import torch
 
