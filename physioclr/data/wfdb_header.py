@@ -171,7 +171,7 @@ def _lines(path: str) -> tuple[str, list[str], list[str]]:
     except OSError as e:
         if not own_fault(e):
             raise
-        raise RecordError(f"the header cannot be read: {e.strerror} ({os.path.basename(os.fspath(path))})") from None
+        raise RecordError(f"the header cannot be read: {e.strerror} ({path})") from None
     if len(raw) > MAX_HEADER or b"\0" in raw:
         raise RecordError("the header is not a text file")
     try:

@@ -1,6 +1,7 @@
 """Reading WFDB files: our reader against wfdb, headers with defects, and files that must be refused."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -294,6 +295,11 @@ def test_a_length_that_no_memory_could_hold(tmp_path):
         (tmp_path / "r.hea").write_text("r 12 500 900000000000\n" + f"r.dat {fmt} 1000/mV\n" * 12)
         with pytest.raises(RecordError, match="truncated"):
             read_record(tmp_path / "r")
+
+
+def test_a_record_that_is_not_there_is_named_with_its_folder(tmp_path):
+    with pytest.raises(RecordError, match=re.escape(f"No such file or directory ({tmp_path / 'gone'})")):
+        read_record(tmp_path / "gone")
 
 
 def test_missing_files(tmp_path, rng):
