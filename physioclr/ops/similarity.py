@@ -63,14 +63,15 @@ def median_distance(x: np.ndarray) -> float:
     rows = x[_some_rows(len(x))].astype(np.float64)
     if len(rows) < 2:
         return 1.0
-    gram = rows @ rows.T
-    norms = np.diag(gram)[:, None] + np.diag(gram)
-    i, j = np.triu_indices(len(rows), 1)
-    d2 = (norms - 2 * gram)[i, j]
-    close = np.flatnonzero(d2 < 1e-4 * norms[i, j])  # rounding is no longer small beside it
-    for k in np.array_split(close, len(close) // 4096 + 1):
-        d2[k] = ((rows[i[k]] - rows[j[k]]) ** 2).sum(axis=1)
-    return float(np.sqrt(np.median(d2))) or 1.0
+    with np.errstate(over="ignore", invalid="ignore"):  # of values that are not finite: NaN, which the ops refuse
+        gram = rows @ rows.T
+        norms = np.diag(gram)[:, None] + np.diag(gram)
+        i, j = np.triu_indices(len(rows), 1)
+        d2 = (norms - 2 * gram)[i, j]
+        close = np.flatnonzero(d2 < 1e-4 * norms[i, j])  # rounding is no longer small beside it
+        for k in np.array_split(close, len(close) // 4096 + 1):
+            d2[k] = ((rows[i[k]] - rows[j[k]]) ** 2).sum(axis=1)
+        return float(np.sqrt(np.median(d2))) or 1.0
 
 
 def _distance_results(x: Any) -> Results:

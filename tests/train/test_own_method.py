@@ -184,7 +184,7 @@ def test_names():
 def test_the_code_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
     text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     monkeypatch.chdir(tmp_path)
     exec(compile("\n".join(blocks), "docs/training.md", "exec"), {"__name__": "__main__"})
     out = capsys.readouterr().out
