@@ -91,7 +91,7 @@ def test_resampling_filter_is_scipys(up, down):
 
 def test_the_compiled_code_is_of_these_sources():
     ops = Path(pc.__file__).parent / "ops" / "_numba"
-    names = ["constants", "weights", "scalar", "waves", "qrs", "beats", "delineate", "features", "leads"]
+    names = ["constants", "weights", "scalar", "waves", "qrs", "beats", "delineate", "sums", "features", "leads"]
     digest = hashlib.sha256(b"".join((ops / f"{name}.py").read_bytes() for name in names)).hexdigest()[:16]
     assert f'SOURCES = "{digest}"' in (ops / "cuda.py").read_text()
 

@@ -48,9 +48,9 @@ def test_the_compiled_code_is_of_these_sources():
         "weights": [root / "csrc" / "core" / "qrs_weights.h"],
         "scalar": [root / "csrc" / "core" / "features_constants.h"],
         "delineate": low,
-        "features": [ops / "scalar.py"],
+        "features": [ops / "scalar.py", ops / "sums.py"],
         "leads": [ops / "scalar.py"],
-        "cuda": [*low, ops / "delineate.py", ops / "features.py", ops / "leads.py"],
+        "cuda": [*low, *(ops / f"{name}.py" for name in ("delineate", "sums", "features", "leads"))],
     }
     for name, paths in of.items():
         assert f'SOURCES = "{digest(*paths)}"' in (ops / f"{name}.py").read_text(), name

@@ -20,8 +20,8 @@ from .waves import fill_gaps, internal_factors, width
 
 # As in `delineate`: the cached kernels hold code of these files, in this order: constants.py,
 # weights.py, scalar.py, waves.py, qrs.py, beats.py, delineate.py,
-# features.py, leads.py.
-SOURCES = "e9f5675ab4d04b77"
+# sums.py, features.py, leads.py.
+SOURCES = "357f8aaf9a32b222"
 
 FLAT_SCRATCH = C.BLOCK + 16  # float64 beside the long arrays: RR intervals, and the findings about a wave (6, 5 and 5)
 

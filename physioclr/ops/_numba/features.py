@@ -18,8 +18,9 @@ from numba import boolean, float32, float64, int32, int64, intp, types, uint8
 
 from ..._jit import njit
 from .scalar import F, larger, smaller
+from .sums import is_level, sum_of, sum_of_products
 
-SOURCES = "ac6b79457cae67e5"  # as in `delineate`: the cached code holds code of scalar.py
+SOURCES = "d12914d21d8c6d34"  # as in `delineate`: the cached code holds code of scalar.py and sums.py
 
 jit = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -40,7 +41,6 @@ N_FEATURES = F["FEATURES"]
 N_BEATS, N_TAPS, CHUNK, R_SEARCH, GAP = F["BEATS"], F["TAPS"], F["CHUNK"], F["R_SEARCH"], F["GAP"]
 MS, CORR_BEFORE, CORR_AFTER = F["MS"], F["CORR_BEFORE"], F["CORR_AFTER"]
 LARGEST, FLAT = F["LARGEST"], F["FLAT"]
-LANES = 32  # of the sums of float32: see `scalar`
 
 # rows of the scratch memory, one number per beat; the first ten in the order of the columns
 RR, PR, QRS, QT, P_DUR, T_DUR, R_AMP, T_AMP, P_AMP, SLOPE, ST60, ST40, CORR, SORTED = range(14)
@@ -196,59 +196,6 @@ def measure_beat(x, k, r, paced, p_on, p_peak, p_off, qrs_on, qrs_off, t_on, t_p
     if qrs_off >= 0:
         rows[ST60, k] = value_at(x, qrs_off + 30, level)
         rows[ST40, k] = value_at(x, qrs_off + 20, level)
-
-
-@jit
-def total_lane(w, lane):
-    total = np.float32(0.0)
-    for i in range(lane, w.size, LANES):
-        total += w[i]
-    return total
-
-
-@jit
-def four_totals(w, lane):
-    a, b = total_lane(w, lane) + total_lane(w, lane + 16), total_lane(w, lane + 8) + total_lane(w, lane + 24)
-    return a + b
-
-
-@jit
-def sum_of(w):
-    a, b = four_totals(w, 0) + four_totals(w, 4), four_totals(w, 2) + four_totals(w, 6)
-    c, d = four_totals(w, 1) + four_totals(w, 5), four_totals(w, 3) + four_totals(w, 7)
-    return (a + b) + (c + d)
-
-
-@jit
-def product_lane(u, mean_u, v, mean_v, lane):
-    total = np.float32(0.0)
-    for i in range(lane, u.size, LANES):
-        total += (u[i] - mean_u) * (v[i] - mean_v)
-    return total
-
-
-@jit
-def four_products(u, mean_u, v, mean_v, lane):
-    a = product_lane(u, mean_u, v, mean_v, lane) + product_lane(u, mean_u, v, mean_v, lane + 16)
-    b = product_lane(u, mean_u, v, mean_v, lane + 8) + product_lane(u, mean_u, v, mean_v, lane + 24)
-    return a + b
-
-
-@jit
-def sum_of_products(u, mean_u, v, mean_v):
-    a = four_products(u, mean_u, v, mean_v, 0) + four_products(u, mean_u, v, mean_v, 4)
-    b = four_products(u, mean_u, v, mean_v, 2) + four_products(u, mean_u, v, mean_v, 6)
-    c = four_products(u, mean_u, v, mean_v, 1) + four_products(u, mean_u, v, mean_v, 5)
-    d = four_products(u, mean_u, v, mean_v, 3) + four_products(u, mean_u, v, mean_v, 7)
-    return (a + b) + (c + d)
-
-
-@jit
-def is_level(w):
-    for i in range(1, w.size):
-        if w[i] != w[0]:
-            return False
-    return True
 
 
 @jit

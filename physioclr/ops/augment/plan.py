@@ -8,45 +8,17 @@ Each docstring says where the augmentation comes from and what it may change in 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from .._checks import check_choice, check_int, check_number
+from .field import Field, bounds
 from .text import plan_text
 
 INF = float("inf")
 
 
-def _range(value: Any, name: str, low: float, high: float, unit: str = "") -> tuple[float, float]:
-    """(low, high) as two rising numbers within the bounds; a number stands for both."""
-    pair = (value, value) if isinstance(value, (int, float)) else value
-    try:
-        a, b = pair
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r}; it must be a number or a pair (low, high)") from None
-    a, b = (check_number(v, name, low, high, unit=unit) for v in (a, b))
-    if a > b:
-        raise ValueError(f"{name} is {value!r}; its low end must not be above its high end")
-    return a, b
-
-
-class _Field:
-    name: ClassVar[str]  # of the field of Augment
-    p: float  # probability; each augmentation has a default of its own
-
-    def _check(self, **values: Any) -> None:
-        for key, value in values.items():
-            object.__setattr__(self, key, value)
-
-    def _probability(self) -> float:
-        return check_number(self.p, f"{self.name}.p", 0.0, 1.0)
-
-    def _settings(self) -> tuple[float, ...]:
-        """The numbers of this row, in the order of core/augment_math.h."""
-        raise TypeError(f"{type(self).__name__} is not an augmentation")
-
-
 @dataclass(frozen=True)
-class BeatShuffle(_Field):
+class BeatShuffle(Field):
     """Permute the complete beats of a record, the same for all leads (PhysioCLR, arXiv 2509.08116).
 
     p: probability. cut: "r" (published) cuts at the R peaks and keeps every R-to-R stretch; "tp" cuts 0.38 of the RR
@@ -67,7 +39,7 @@ class BeatShuffle(_Field):
 
 
 @dataclass(frozen=True)
-class TimeWarp(_Field):
+class TimeWarp(Field):
     """Run time a little faster here and slower there, smoothly; the ends of the record stay (Um et al. 2017).
 
     p: probability. speed: largest deviation from 1 in a record, at most 0.5; three half-waves over the record with
@@ -80,14 +52,14 @@ class TimeWarp(_Field):
     name: ClassVar[str] = "time_warp"
 
     def __post_init__(self) -> None:
-        self._check(p=self._probability(), speed=_range(self.speed, "time_warp.speed", 0.0, 0.5))
+        self._check(p=self._probability(), speed=bounds(self.speed, "time_warp.speed", 0.0, 0.5))
 
     def _settings(self) -> tuple[float, ...]:
         return self.speed
 
 
 @dataclass(frozen=True)
-class RrScale(_Field):
+class RrScale(Field):
     """Make every RR interval `factor` times as long, as another heart rate would. Needs rpeaks.
 
     p: probability. factor: range, within 0.5 to 2. From the P onset to the end of QRS nothing stretches, the QT
@@ -102,14 +74,14 @@ class RrScale(_Field):
     name: ClassVar[str] = "rr_scale"
 
     def __post_init__(self) -> None:
-        self._check(p=self._probability(), factor=_range(self.factor, "rr_scale.factor", 0.5, 2.0))
+        self._check(p=self._probability(), factor=bounds(self.factor, "rr_scale.factor", 0.5, 2.0))
 
     def _settings(self) -> tuple[float, ...]:
         return self.factor
 
 
 @dataclass(frozen=True)
-class Crop(_Field):
+class Crop(Field):
     """Keep a random window, put it at a random place, and pad with zeros: no resizing, so every interval stays.
 
     p: probability. kept: share of the record that is kept (the cropping of Um et al. 2017 without the resizing of
@@ -122,14 +94,14 @@ class Crop(_Field):
     name: ClassVar[str] = "crop"
 
     def __post_init__(self) -> None:
-        self._check(p=self._probability(), kept=_range(self.kept, "crop.kept", 0.0, 1.0))
+        self._check(p=self._probability(), kept=bounds(self.kept, "crop.kept", 0.0, 1.0))
 
     def _settings(self) -> tuple[float, ...]:
         return self.kept
 
 
 @dataclass(frozen=True)
-class TimeMask(_Field):
+class TimeMask(Field):
     """Set one to three spans of all leads to zero (after SpecAugment's time masking, Park et al. 2019).
 
     p: probability. duration: of a span, s. spans: how many, (fewest, most), at most 8. most: largest share of the
@@ -147,12 +119,12 @@ class TimeMask(_Field):
     name: ClassVar[str] = "time_mask"
 
     def __post_init__(self) -> None:
-        _range(self.spans, "time_mask.spans", 0, 8)
+        bounds(self.spans, "time_mask.spans", 0, 8)
         spans = (self.spans, self.spans) if isinstance(self.spans, (int, float)) else self.spans
         away = self.away_from_qrs
         self._check(
             p=self._probability(),
-            duration=_range(self.duration, "time_mask.duration", 0.0, INF, "s"),
+            duration=bounds(self.duration, "time_mask.duration", 0.0, INF, "s"),
             spans=tuple(check_int(n, "time_mask.spans", 0) for n in spans),
             most=check_number(self.most, "time_mask.most", 0.0, 1.0),
             away_from_qrs=None if away is None else check_number(away, "time_mask.away_from_qrs", 0.0, INF, unit="s"),
@@ -164,7 +136,7 @@ class TimeMask(_Field):
 
 
 @dataclass(frozen=True)
-class LeadDropout(_Field):
+class LeadDropout(Field):
     """Set whole leads to zero, each with the probability `lead` (random lead masking, Oh et al. 2022; PhysioCLR).
 
     p: probability that a record is touched. kept: fewest leads that stay. dropped: most leads that go, None = no limit.
@@ -190,7 +162,7 @@ class LeadDropout(_Field):
 
 
 @dataclass(frozen=True)
-class VcgRotation(_Field):
+class VcgRotation(Field):
     """Turn the heart's electrical axis: x + D (R - I) D+ x, with Dower's matrix D (1980) and its least-squares inverse.
 
     p: probability. angle: range of the angles about the X, Y and Z axes, degrees. What a dipole does not explain stays.
@@ -204,14 +176,14 @@ class VcgRotation(_Field):
 
     def __post_init__(self) -> None:
         angle = (-self.angle, self.angle) if isinstance(self.angle, (int, float)) else self.angle
-        self._check(p=self._probability(), angle=_range(angle, "vcg_rotation.angle", -180.0, 180.0, "degrees"))
+        self._check(p=self._probability(), angle=bounds(angle, "vcg_rotation.angle", -180.0, 180.0, "degrees"))
 
     def _settings(self) -> tuple[float, ...]:
         return self.angle
 
 
 @dataclass(frozen=True)
-class AmplitudeScale(_Field):
+class AmplitudeScale(Field):
     """Multiply all leads by one gain (the scaling of Um et al. 2017, common to all channels).
 
     p: probability. gain: range. The gain is common to the leads, because a gain per lead would move the axis and break
@@ -224,14 +196,14 @@ class AmplitudeScale(_Field):
     name: ClassVar[str] = "amplitude_scale"
 
     def __post_init__(self) -> None:
-        self._check(p=self._probability(), gain=_range(self.gain, "amplitude_scale.gain", 0.0, INF))
+        self._check(p=self._probability(), gain=bounds(self.gain, "amplitude_scale.gain", 0.0, INF))
 
     def _settings(self) -> tuple[float, ...]:
         return self.gain
 
 
 @dataclass(frozen=True)
-class BaselineWander(_Field):
+class BaselineWander(Field):
     """Add slow drift: one tone of respiration and two of electrode drift, drawn for each electrode.
 
     p: probability. amplitude: largest excursion in any lead, mV. band: Hz; respiration takes its part above 0.15 Hz.
@@ -248,8 +220,8 @@ class BaselineWander(_Field):
     def __post_init__(self) -> None:
         self._check(
             p=self._probability(),
-            amplitude=_range(self.amplitude, "baseline_wander.amplitude", 0.0, INF, "mV"),
-            band=_range(self.band, "baseline_wander.band", 0.0, 5.0, "Hz"),
+            amplitude=bounds(self.amplitude, "baseline_wander.amplitude", 0.0, INF, "mV"),
+            band=bounds(self.band, "baseline_wander.band", 0.0, 5.0, "Hz"),
         )
 
     def _settings(self) -> tuple[float, ...]:
@@ -257,7 +229,7 @@ class BaselineWander(_Field):
 
 
 @dataclass(frozen=True)
-class Powerline(_Field):
+class Powerline(Field):
     """Add mains hum with its second (up to 10 %) and third harmonic (up to 30 % of the fundamental; after Friesen et
     al. 1990, who add the mains and its harmonics to test QRS detectors).
 
@@ -275,7 +247,7 @@ class Powerline(_Field):
         f = self.frequency
         self._check(
             p=self._probability(),
-            amplitude=_range(self.amplitude, "powerline.amplitude", 0.0, INF, "mV"),
+            amplitude=bounds(self.amplitude, "powerline.amplitude", 0.0, INF, "mV"),
             frequency=None if f is None else check_number(f, "powerline.frequency", 1.0, 1000.0, unit="Hz"),
         )
 
@@ -284,7 +256,7 @@ class Powerline(_Field):
 
 
 @dataclass(frozen=True)
-class MuscleNoise(_Field):
+class MuscleNoise(Field):
     """Add band-limited noise in bursts: the part of surface EMG that an ECG amplifier passes (after the muscle artefact
     of the MIT-BIH noise stress test, Moody et al. 1984).
 
@@ -301,8 +273,8 @@ class MuscleNoise(_Field):
     def __post_init__(self) -> None:
         self._check(
             p=self._probability(),
-            rms=_range(self.rms, "muscle_noise.rms", 0.0, INF, "mV"),
-            band=_range(self.band, "muscle_noise.band", 0.0, 2000.0, "Hz"),
+            rms=bounds(self.rms, "muscle_noise.rms", 0.0, INF, "mV"),
+            band=bounds(self.band, "muscle_noise.band", 0.0, 2000.0, "Hz"),
         )
 
     def _settings(self) -> tuple[float, ...]:
@@ -310,7 +282,7 @@ class MuscleNoise(_Field):
 
 
 @dataclass(frozen=True)
-class GaussianNoise(_Field):
+class GaussianNoise(Field):
     """Add white Gaussian noise (the jittering of Um et al. 2017).
 
     p: probability. sd: standard deviation, mV. Twelve leads: drawn per electrode and mixed as the leads are defined, so
@@ -324,13 +296,13 @@ class GaussianNoise(_Field):
     name: ClassVar[str] = "gaussian_noise"
 
     def __post_init__(self) -> None:
-        self._check(p=self._probability(), sd=_range(self.sd, "gaussian_noise.sd", 0.0, INF, "mV"))
+        self._check(p=self._probability(), sd=bounds(self.sd, "gaussian_noise.sd", 0.0, INF, "mV"))
 
     def _settings(self) -> tuple[float, ...]:
         return self.sd
 
 
-FIELDS: dict[str, type[_Field]] = {
+FIELDS: dict[str, type[Field]] = {
     c.name: c
     for c in (
         BeatShuffle, TimeWarp, RrScale, Crop, TimeMask, LeadDropout, VcgRotation, AmplitudeScale, BaselineWander,
