@@ -47,6 +47,7 @@ class Operator:
         self.several, self.stacked = returned.startswith("("), stacked
         self.names = tuple(a["name"] for a in parsed)
         self.differentiable = None if differentiable is None else tuple(n in differentiable for n in self.names)
+        self.constant = tuple(k for k, d in enumerate(self.differentiable or ()) if not d)  # are given no gradient
         self.arrays = tuple(k for k, a in enumerate(parsed) if a["type"].startswith("Tensor"))
         self.written = tuple(k for k in self.arrays if "!" in parsed[k]["type"])
         self.defaults = tuple(ast.literal_eval(a["default"]) if a["default"] else None for a in parsed)

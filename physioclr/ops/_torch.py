@@ -62,10 +62,10 @@ def refuse_gradients(op: Operator, args: Iterable[Any]) -> None:
 
 
 def _refuse(op: Operator, args: Iterable[Any]) -> None:
-    if op.differentiable is None:
-        return
-    for k, x in enumerate(args):
-        if not op.differentiable[k] and isinstance(x, torch.Tensor) and x.requires_grad:
+    args = tuple(args)
+    for k in op.constant:
+        x = args[k] if k < len(args) else None
+        if x is not None and isinstance(x, torch.Tensor) and x.requires_grad:
             name = op.names[k]
             raise ValueError(f"{name} requires a gradient, which {op.name} does not give; pass {name}.detach()")
 

@@ -37,12 +37,13 @@ NO_RPEAKS = 0, 0, 0, None  # as `_core` takes an array that is not there
 
 def check_seed(seed: Any) -> Any:
     """A seed as an int. One that torch.compile traces has no value yet, and stays what it is: the kernel checks it."""
-    if "torch" in sys.modules:
+    torch = sys.modules.get("torch")
+    if torch is not None and (type(seed) is not int or torch.compiler.is_compiling()):
         from .._traced_seeds import is_traced, traced_seed
 
         if is_traced(seed):
             seed = traced_seed(seed)
-            if isinstance(seed, (int, sys.modules["torch"].SymInt)):
+            if isinstance(seed, (int, torch.SymInt)):
                 return seed
     if type(seed) is int and 0 <= seed < 2**63:
         return seed
