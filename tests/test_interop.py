@@ -212,6 +212,7 @@ def _step(rank, port, kind, out):
         grad = grad.full_tensor() if hasattr(grad, "full_tensor") else grad
         if rank == 0:
             torch.save((loss.detach(), grad), out)
+        dist.barrier()  # gloo may end a process whose peer has left before it
     finally:
         dist.destroy_process_group()
 
