@@ -1,12 +1,9 @@
 """hybrid_contrastive_loss over several processes (gloo). One start of four processes serves all checks."""
 
-import datetime
-import traceback
-
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from gloo import in_four_processes
 
 import physioclr as pc
 
@@ -99,41 +96,19 @@ def check_errors(group):
         grad.sum().backward()
 
 
-def worker(rank, init, results):
-    try:
-        torch.set_num_threads(1)
-        timeout = datetime.timedelta(seconds=120)
-        dist.init_process_group("gloo", init_method=init, rank=rank, world_size=4, timeout=timeout)
-        groups = {4: dist.group.WORLD, 3: dist.new_group([0, 1, 2]), 2: dist.new_group([0, 1])}
-        for mode in ("ratio", "supcon", "soft"):
-            for dtype in (torch.float64, torch.float32, torch.bfloat16):
-                for ranks in (r for r in SIZES if rank < r):
-                    for tau in (0.1, 0.01):
-                        settings = {"mode": mode, "tau": tau, "pair_reduction": "mean" if ranks == 3 else "sum"}
-                        check_against_one_process(ranks, groups[ranks], dtype, **settings)
-                        check_against_one_process(ranks, groups[ranks], dtype, ring=True, **settings)
-        if rank < 3:
-            torch.testing.assert_close(train(groups[3], 68), train(None, 68), rtol=1e-9, atol=1e-9)
-        check_errors(groups[4])
-        check_torch_func(groups[4])
-        results.put(None)
-    except BaseException:
-        results.put(f"rank {rank}:\n{traceback.format_exc()}")
-    finally:
-        dist.destroy_process_group()
+def check_all(rank, groups):
+    for mode in ("ratio", "supcon", "soft"):
+        for dtype in (torch.float64, torch.float32, torch.bfloat16):
+            for ranks in (r for r in SIZES if rank < r):
+                for tau in (0.1, 0.01):
+                    settings = {"mode": mode, "tau": tau, "pair_reduction": "mean" if ranks == 3 else "sum"}
+                    check_against_one_process(ranks, groups[ranks], dtype, **settings)
+                    check_against_one_process(ranks, groups[ranks], dtype, ring=True, **settings)
+    if rank < 3:
+        torch.testing.assert_close(train(groups[3], 68), train(None, 68), rtol=1e-9, atol=1e-9)
+    check_errors(groups[4])
+    check_torch_func(groups[4])
 
 
 def test_two_to_four_processes_equal_one(tmp_path):
-    context = mp.get_context("spawn")
-    results = context.SimpleQueue()
-    processes = [context.Process(target=worker, args=(r, f"file://{tmp_path}/init", results)) for r in range(4)]
-    for p in processes:
-        p.start()
-    try:
-        errors = [e for e in (results.get() for _ in processes) if e]
-    finally:
-        for p in processes:
-            p.join(30)
-            if p.is_alive():
-                p.kill()
-    assert not errors, "\n".join(errors)
+    in_four_processes(check_all, tmp_path)

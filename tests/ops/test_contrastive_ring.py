@@ -1,12 +1,9 @@
 """Every contrastive loss with its batch spread over processes (gloo), gathered and in a ring, against one process."""
 
-import datetime
-import traceback
-
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from gloo import in_four_processes
 from test_contrastive_losses import rows, sets
 
 import physioclr as pc
@@ -73,42 +70,19 @@ def check_errors(group):
         grad.sum().backward()
 
 
-def worker(rank, init, results):
-    try:
-        torch.set_num_threads(1)
-        pc.set_num_threads(1)
-        timeout = datetime.timedelta(seconds=120)
-        dist.init_process_group("gloo", init_method=init, rank=rank, world_size=4, timeout=timeout)
-        groups = {4: dist.group.WORLD, 3: dist.new_group([0, 1, 2]), 2: dist.new_group([0, 1])}
-        for name in LOSSES:
-            for ranks in (r for r in SIZES if rank < r):
-                for dtype, tau, ring in (
-                    (torch.float64, 0.2, True), (torch.float64, 0.01, True), (torch.float32, 0.2, True),
-                    (torch.bfloat16, 0.2, True), (torch.float64, 0.2, False),
-                ):  # fmt: skip
-                    try:
-                        check(name, ranks, groups[ranks], dtype, tau, ring)
-                    except AssertionError as e:
-                        raise AssertionError(f"{name}, {ranks} processes, {dtype}, tau {tau}, ring {ring}: {e}") from e
-        check_errors(groups[4])
-        results.put(None)
-    except BaseException:
-        results.put(f"rank {rank}:\n{traceback.format_exc()}")
-    finally:
-        dist.destroy_process_group()
+def check_all(rank, groups):
+    for name in LOSSES:
+        for ranks in (r for r in SIZES if rank < r):
+            for dtype, tau, ring in (
+                (torch.float64, 0.2, True), (torch.float64, 0.01, True), (torch.float32, 0.2, True),
+                (torch.bfloat16, 0.2, True), (torch.float64, 0.2, False),
+            ):  # fmt: skip
+                try:
+                    check(name, ranks, groups[ranks], dtype, tau, ring)
+                except AssertionError as e:
+                    raise AssertionError(f"{name}, {ranks} processes, {dtype}, tau {tau}, ring {ring}: {e}") from e
+    check_errors(groups[4])
 
 
 def test_two_to_four_processes_equal_one(tmp_path):
-    context = mp.get_context("spawn")
-    results = context.SimpleQueue()
-    processes = [context.Process(target=worker, args=(r, f"file://{tmp_path}/init", results)) for r in range(4)]
-    for p in processes:
-        p.start()
-    try:
-        errors = [e for e in (results.get() for _ in processes) if e]
-    finally:
-        for p in processes:
-            p.join(30)
-            if p.is_alive():
-                p.kill()
-    assert not errors, "\n".join(errors)
+    in_four_processes(check_all, tmp_path)
