@@ -13,13 +13,13 @@ Seconds are CPU seconds of the process, one thread, reading included: other work
 from __future__ import annotations
 
 import argparse
-import csv
 import fcntl
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from tables import add_row
 
 import physioclr as pc
 from physioclr.train import Config, embed, pretrain, probe
@@ -88,15 +88,6 @@ def one_cell(store, place: Path, method: str, config: Config, fold: int, stop_at
         optimizer.unlink()
     (place / "done").touch()
     return row
-
-
-def add_row(path: Path, row: dict) -> None:
-    with open(path, "a+", newline="", encoding="utf-8") as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
-        writer = csv.DictWriter(f, CELL, lineterminator="\n")
-        if f.tell() == 0:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 # ---- tables
@@ -203,7 +194,7 @@ def main() -> None:
                     row = one_cell(store, place, method, config, args.fold, stop_at)
                     if row is None:
                         return
-                    add_row(args.out / "cells.csv", row)
+                    add_row(args.out / "cells.csv", CELL, row)
                     print(row, flush=True)
 
 

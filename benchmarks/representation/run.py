@@ -17,13 +17,12 @@ OMP_NUM_THREADS=1.
 from __future__ import annotations
 
 import argparse
-import csv
 import fcntl
 import shutil
 from pathlib import Path
 
 import torch
-from tables import cross_tables, labelled_tables
+from tables import add_row, cross_tables, labelled_tables
 
 import physioclr as pc
 from physioclr.train import Config, pretrain, probe
@@ -113,16 +112,6 @@ def one_cell(store, folder: Path, method: str, config: Config, draws: int, withi
     return row
 
 
-def add_row(path: Path, row: dict) -> None:
-    """Append to cells.csv; a lock keeps the rows of two processes apart."""
-    with open(path, "a+", newline="", encoding="utf-8") as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
-        writer = csv.DictWriter(f, CELL, lineterminator="\n")
-        if f.tell() == 0:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -173,7 +162,7 @@ def main() -> None:
             row = one_cell(store, folder, method, config, draws, bool(g))
             if row is None:
                 raise SystemExit("interrupted; the same command goes on")
-            add_row(args.out / "cells.csv", {"method": method, "seed": s, "cell": name, **row})
+            add_row(args.out / "cells.csv", CELL, {"method": method, "seed": s, "cell": name, **row})
     if args.cells_only:
         return
     text = (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import fcntl
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,16 @@ from physioclr.train.scores import interval
 
 ALONE = {"features alone": ("features",), "age + sex": ("demographics",)}
 FEATURES = "features + "
+
+
+def add_row(path: Path, columns: Sequence[str], row: dict) -> None:
+    """Append to a table of cells; a lock keeps the rows of two processes apart."""
+    with open(path, "a+", newline="", encoding="utf-8") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        writer = csv.DictWriter(f, columns, lineterminator="\n")
+        if f.tell() == 0:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def file_name(scheme: str, inputs: tuple[str, ...], transfer: bool = False) -> str:
