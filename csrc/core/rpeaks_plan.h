@@ -44,16 +44,16 @@ struct Wavelet {
 
 // What depends on (samples, fs) alone.
 struct WorkPlan {
-  int64_t step, n, spike;  // samples per working sample, working samples, samples of a spike
-  int64_t hop, m, blocks;  // working samples per envelope sample, envelope samples, blocks of them
-  double fs, fw, fe;       // the three rates
+  int64_t samples, step, n, spike;  // samples per working sample, working samples, samples of a spike
+  int64_t hop, m, blocks;           // working samples per envelope sample, envelope samples, blocks of them
+  double fs, fw, fe;                // the three rates
   float block;
   std::vector<Wavelet> bands;
   std::vector<float> taps;    // even and odd tap of the first band, then of the second (0 beyond its reach), for each k
   std::vector<int64_t> ramp;  // first sample at or after the centre of each block, then n
   int pad = 0;
 
-  WorkPlan(int64_t samples, double rate) : fs(rate) {
+  WorkPlan(int64_t length, double rate) : samples(length), fs(rate) {
     step = std::max<int64_t>(1, std::llround(fs / kWorkRate));
     n = samples / step;
     spike = std::llround(kSpike * fs);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
 #include <vector>
 
 #include "core/rpeaks_math.h"
@@ -320,12 +319,22 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const W
   return static_cast<int32_t>(count);
 }
 
+// The plan of the last call of this thread: most come with records of one form, one at a time, and then the wavelets
+// would cost as much as a short record.
+const WorkPlan& plan_of(int64_t samples, double fs) {
+  thread_local WorkPlan last(0, kWorkRate);
+  if (last.samples != samples || last.fs != fs) last = WorkPlan(samples, fs);
+  return last;
+}
+
+constexpr int64_t kKept = 1 << 16;  // working samples of all leads: scratch of half a megabyte stays with its thread
+
 template <class T>
 bool detect_all(const RpeaksCall<T>& call) {
   const Cube<const T> ecg = call.ecg;
   const Matrix<int32_t> index = call.index;
   int32_t* const count = call.count;
-  const WorkPlan plan(ecg.samples, call.fs);
+  const WorkPlan& plan = plan_of(ecg.samples, call.fs);
   const Interrupt stop;
   const int64_t records = ecg.records;
   const auto one = [&](int64_t b, Scratch& s) {
@@ -336,18 +345,20 @@ bool detect_all(const RpeaksCall<T>& call) {
   };
   // Few long records: one after the other, all threads on each.
   if (const int team = threads(); team > 1 && records < 2 * team && ecg.leads * ecg.samples > kLong) {
-    Scratch s(plan, ecg.leads, team);
+    Scratch s;
+    s.fit(plan, ecg.leads, team);
     for (int64_t b = 0; b < records && !stop(); ++b) one(b, s);
     return true;
   }
   Guard guard;
 #pragma omp parallel num_threads(threads()) if (records > 1)
   {
-    std::optional<Scratch> s;
-    guard([&] { s.emplace(plan, ecg.leads, 1); });
+    thread_local Scratch kept;
+    Scratch own, &s = ecg.leads * plan.n <= kKept ? kept : own;
+    guard([&] { s.fit(plan, ecg.leads, 1); });
 #pragma omp for schedule(dynamic, 4)
     for (int64_t b = 0; b < records; ++b)
-      if (!stop()) guard([&] { one(b, *s); });
+      if (!stop()) guard([&] { one(b, s); });
   }
   guard.raise();
   return true;

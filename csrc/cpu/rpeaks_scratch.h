@@ -23,10 +23,10 @@ struct Local {                     // of one thread
 constexpr int64_t kSomeSamples = 1 << 14, kSomeCandidates = 256;
 
 struct Scratch {  // of one record, reused for the next
-  int team;       // threads that work on it together
+  int team = 0;   // threads that work on it together
   std::vector<Local> local;
   GrowingBuffer<float> slow, env;          // (leads, n) at the working rate, (leads, bands, m)
-  int64_t stride;                          // rows, rounded up
+  int64_t stride = 0;                      // rows, rounded up
   GrowingBuffer<float> weight, row_level;  // (blocks, rows): a row is a lead and band
   GrowingBuffer<float> row_maxima, row_means;
   GrowingBuffer<float> maxima, means;  // (blocks), of the sum, with infinities around
@@ -38,7 +38,10 @@ struct Scratch {  // of one record, reused for the next
   GrowingBuffer<int64_t> at;
   GrowingBuffer<uint8_t> missing, mark, before, smooth;
 
-  Scratch(const WorkPlan& p, int64_t leads, int size) : team(size), local(size) {
+  // For records of this plan.
+  void fit(const WorkPlan& p, int64_t leads, int size) {
+    team = size;
+    local.resize(size);
     const int64_t part = static_cast<int64_t>(static_cast<float>(std::min(kSomeBlocks, p.blocks) + 2) * p.block) + 2;
     const int64_t most = p.m / 2 + 2, length = std::min(p.m, team > 1 ? part : p.m);
     for (Local& l : local) {

@@ -36,6 +36,7 @@ class GrowingBuffer {
     constexpr std::size_t kHugePage = std::size_t{1} << 21;
     const std::size_t page = n * sizeof(T) < 2 * kHugePage ? 64 : kHugePage;
     const std::size_t bytes = (n * sizeof(T) + page - 1) / page * page;
+    size_ = 0;
     data_.reset(static_cast<T*>(std::aligned_alloc(page, bytes)));
     if (!data_) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE

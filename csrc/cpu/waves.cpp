@@ -34,6 +34,8 @@ const WavesKernels& kernels() {
 #endif
 }
 
+constexpr size_t kKept = 1 << 20;  // bytes of scratch that stay with a thread for its next call
+
 // f(record, scratch) for all records.
 template <class F>
 void each_record(int64_t records, F f) {
@@ -41,10 +43,12 @@ void each_record(int64_t records, F f) {
   Guard guard;
 #pragma omp parallel num_threads(threads()) if (records > 1)
   {
-    WavesScratch scratch{&stop, {}, {}, {}, {}};
+    thread_local WavesScratch scratch;
+    scratch.stop = &stop;
 #pragma omp for schedule(dynamic, 4)
     for (int64_t b = 0; b < records; ++b)
       if (!stop()) guard([&] { f(b, scratch); });
+    if (scratch.bytes() > kKept) scratch = {};
   }
   guard.raise();
 }

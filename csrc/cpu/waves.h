@@ -23,6 +23,10 @@ struct WavesScratch {
   std::vector<float> samples;
   std::vector<int32_t> counts;
   std::vector<uint8_t> marks;
+  size_t bytes() const {
+    return numbers.size() * sizeof numbers[0] + samples.size() * sizeof samples[0] + counts.size() * sizeof counts[0] +
+           marks.size();
+  }
 };
 
 struct WavesKernels {

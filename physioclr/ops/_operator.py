@@ -68,7 +68,10 @@ class Operator:
 
     def run(self, xp: Arrays, *args: Any) -> Any:
         """Checks, allocates, launches; arrays of one library in, its arrays out."""
-        results = self.results(*args)
+        return self.fill(xp, self.results(*args), args)
+
+    def fill(self, xp: Arrays, results: Results, args: Sequence[Any]) -> Any:
+        """Allocates what the checks gave and launches."""
         if self.stacked:
             shape, dtype = results[0]
             out = xp.empty((len(results), *shape), dtype)

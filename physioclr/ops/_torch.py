@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch.autograd import forward_ad
 
-from ._arrays import TorchArrays, torch_arrays
+from ._arrays import NUMPY, TorchArrays, torch_arrays
 from ._checks import DTYPE_NAMES, FLOATS, INTEGERS
 from ._operator import OPERATORS, Operator
 from ._traced_seeds import register as register_traced_seeds
@@ -83,6 +83,8 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
             x = given[k] = TorchArrays(first).adopt(x, op.names[k])
     if op.backward is not None:
         refuse_gradients(op, given)
+    if nobody_looks(op, given):
+        return _direct(op, given)
     if torch.compiler.is_compiling():  # checked once, while tracing
         op.results(*given)
         return OVERLOADS[op.name](*given)
@@ -96,6 +98,74 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
         except (TypeError, ValueError) as e:
             raise e from None
         raise
+
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_IN_NUMPY = {getattr(torch, n) for n in (*FLOATS, *INTEGERS)} - {torch.bfloat16}
+FEW = 1 << 18  # elements of the first array; of more, the threads with which torch converts dtypes count
+
+
+def nobody_looks(op: Operator, args: list[Any]) -> bool:
+    """Whether nothing between here and the kernel would see the operator: plain tensors on the CPU, and none of what
+    traces, transforms, counts or records operators. Then the dispatcher, which costs as much as a small op, is not
+    asked.
+    """
+    return (
+        args[0].device.type == "cpu"
+        and all([type(x) in _PLAIN and x.layout is torch.strided for k in op.arrays if (x := args[k]) is not None])
+        and not (op.written and any([args[k] is not None for k in op.written]))  # the dispatcher notes the change
+        and not torch.compiler.is_compiling()
+        and not torch._C._len_torch_dispatch_stack()
+        and not torch._C._len_torch_function_stack()
+        and not torch._C._are_functorch_transforms_active()
+        and torch._C._get_tracing_state() is None
+        and forward_ad._current_level < 0
+        and not torch.autograd.profiler._is_profiler_enabled
+    )
+
+
+def _direct(op: Operator, args: list[Any]) -> Any:
+    if (
+        op.backward is not None
+        and torch.is_grad_enabled()
+        and any([args[k] is not None and args[k].requires_grad for k in op.arrays])
+    ):
+        return _recorded(op).apply(*args)
+    return _on_host(op, args)
+
+
+def _on_host(op: Operator, args: Sequence[Any]) -> Any:
+    """Of CPU tensors. Few samples go as NumPy arrays over the same memory, which are cheaper to ask and to make."""
+    if args[0].numel() <= FEW and all([args[k].dtype in _IN_NUMPY for k in op.arrays if args[k] is not None]):
+        given = list(args)
+        for k in op.arrays:
+            if (x := args[k]) is not None:
+                given[k] = x.detach().numpy() if x.requires_grad else x.numpy()
+        results = op.results(*args)
+        if all([dtype != "bfloat16" for _, dtype in results]):
+            out = op.fill(NUMPY, results, given)
+            return tuple([torch.from_numpy(x) for x in out]) if out.__class__ is tuple else torch.from_numpy(out)
+    return op.run(torch_arrays(args[0]), *args)
+
+
+@functools.cache
+def _recorded(op: Operator) -> type[torch.autograd.Function]:
+    """The operator as a node of autograd's graph, without the dispatcher."""
+
+    class Recorded(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Any:  # one function with its context: torch looks at no signature then
+            assert op.setup_context is not None
+            output = _on_host(op, inputs)
+            op.setup_context(ctx, inputs, output)
+            return output
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            assert op.backward is not None
+            return op.backward(ctx, *grads)
+
+    return Recorded
 
 
 @functools.cache

@@ -179,7 +179,7 @@ def contrastive_loss_bwd(xp, out, grad_loss, a, b, negatives, features, group, t
     )  # fmt: skip
     for x, grad in zip(out, grads, strict=False):
         if grad is not x:
-            x.copy_(grad)
+            x[...] = grad
 
 
 def _setup(ctx, inputs, output):
