@@ -26,6 +26,7 @@ except ImportError as _e:
     ) from _e
 
 from .info import info, set_num_threads
+from .ops._arrays import set_result_pool
 from .ops._types import Delineation, Intervals, Neighbors, RPeaks
 from .ops.augment import augment, shuffle_beats, view_seed
 from .ops.augment.plan import (
@@ -102,6 +103,7 @@ __all__ = [
     "physio_neighbors",
     "physio_similarity",
     "set_num_threads",
+    "set_result_pool",
     "shuffle_beats",
     "soft_contrast",
     "supcon",

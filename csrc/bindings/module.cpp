@@ -67,4 +67,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_constants(m);
   bind_testing(m);
   bind_wfdb_frames(m);
+  bind_result_pool(m);
 }

@@ -13,12 +13,10 @@
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
-#include "core/macros.h"
+#include "core/huge_pages.h"
 #include "core/interrupt.h"
+#include "core/macros.h"
 #include "core/threads.h"
 #include "cpu/panels.h"
 #include "cpu/similarity_rows.h"
@@ -110,18 +108,6 @@ void emit(const Job& job, const float* tile, int64_t i0, int64_t j0, int64_t row
     for (int64_t q = 0; q < kTile / 8; ++q) bits[q] = pack_bits(mask + q * 8);
     std::memcpy(static_cast<uint8_t*>(job.out) + (i0 + r) * ((cols + 7) / 8) + j0 / 8, bits, (nc + 7) / 8);
   }
-}
-
-// Large results come from fresh pages; huge ones cost a tenth of the page faults. A hint, errors do not matter.
-void advise_huge(void* p, int64_t bytes) {
-#if defined(__linux__)
-  constexpr intptr_t kHuge = 2 << 20;
-  const intptr_t first = (reinterpret_cast<intptr_t>(p) + kHuge - 1) / kHuge * kHuge;
-  const intptr_t last = (reinterpret_cast<intptr_t>(p) + bytes) / kHuge * kHuge;
-  if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-#else
-  (void)p, (void)bytes;
-#endif
 }
 
 }  // namespace

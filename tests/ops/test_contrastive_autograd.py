@@ -42,7 +42,7 @@ def test_every_integer_is_a_group(dtype):
 @pytest.mark.parametrize(
     "group, error, message",
     [
-        (["a"] * 12, TypeError, "group cannot be read as a tensor"),
+        (["a"] * 12, TypeError, "group cannot be read as a tensor: its items are text; number them: np.unique"),
         (np.array(["a"] * 12), TypeError, "group cannot be read as a tensor"),
         ([None] * 12, TypeError, "group cannot be read as a tensor"),
         ([[1], [2, 3]] * 6, ValueError, "group cannot be read as a tensor"),

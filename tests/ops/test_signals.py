@@ -94,3 +94,8 @@ def test_twelve_rows_are_not_twelve_leads():
             op(x[0], 500, lead="II")
         op(x[0], 500)
         op(x[:, 0], 500, lead="II")  # one record of one lead
+
+
+def test_records_of_different_lengths_are_told():
+    with pytest.raises(ValueError, match=r"ecg is a list of arrays of shapes \(12, 400\), \(12, 500\); .* one by one"):
+        pc.detect_rpeaks([np.zeros((12, 500)), np.zeros((12, 400))], 500)
