@@ -192,11 +192,17 @@ def table(out: Path) -> str:
                 continue
             first = rows_of(next(iter(next(iter(cells.values())).values())))
             kept = [r["class"] for r in first if r["class"] != MACRO]
+            if not kept:
+                lines += [
+                    f"{target}, {protocol}: {first[-1]['test_records']} records, too few positives of any class",
+                    "",
+                ]
+                continue
             lines += [f"{target}, {protocol}: {first[-1]['test_records']} records, {len(kept)} classes with enough of "
                       f"them ({', '.join(kept)})", "", "| method | seeds | AUROC | AUPRC | physioclr minus it, AUROC |",
                       "|---|---|---|---|---|"]  # fmt: skip
             scores = {n: {s: ProbeScores.load(p.with_suffix(".npz")) for s, p in c.items()} for n, c in cells.items()}
-            for name in [n for n in (*baselines, *METHODS) if n in cells]:
+            for name in [n for n in dict.fromkeys((*baselines, *METHODS)) if n in cells]:
                 if name in baselines or name not in BASELINES["linear"]:
                     macro = [r for p in cells[name].values() for r in rows_of(p) if r["class"] == MACRO]
                     texts = [_mean(macro, what) for what in ("auroc", "auprc")]

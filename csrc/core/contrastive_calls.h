@@ -42,7 +42,8 @@ struct ContrastiveRowsCall {
   ContrastSettings settings;
   double* stats;
   int64_t* counts;
-  PHYSIOCLR_FIELDS(batch, features, group, settings, stats, counts)
+  double* measures;  // (n, 3), or null: as ContrastiveLossCall has them, partners being the views
+  PHYSIOCLR_FIELDS(batch, features, group, settings, stats, counts, measures)
 };
 
 // Step 2: the mean over the rows of stats (rows, 3) that count; *skipped the number of the others. The CPU's is false
@@ -92,8 +93,9 @@ struct ContrastiveSides {
 
 // stats (rows of a and b, 3) and counts (.., 2) as above, counts {-1, 0} for rows that are no anchors; of kHard stats
 // are {loss + log S0, log S0, log S1}. measures (.., 3), or null: of each anchor the effective number of its positives,
-// (sum w)^2 / sum w^2 of its targets w; the mean |h - k|^2 over its positives, 0 without; the sum of
-// exp(-2 |h - k|^2) over the rows of a and b, its partner left out, that it is compared with.
+// (sum w)^2 / sum w^2 of its targets w (kRatio: of the weights of its first logarithm); the mean |h - k|^2 over its
+// positives and partner, 0 without; the sum of exp(-2 |h - k|^2) over the rows of a and b, its partner left out, that
+// it is compared with.
 template <class E>
 struct ContrastiveLossCall {
   ContrastiveSides<E> sides;
@@ -129,6 +131,39 @@ struct ContrastiveStepCall {
   T *grad_a, *grad_b;
   double* grad_tau;
   PHYSIOCLR_FIELDS(sides, stats, counts, loss, skipped, measures, grad_a, grad_b, grad_tau)
+};
+
+// ---- a part of the pairs of a batch that is spread over processes, on the CPU ----
+
+// Rows x (n, D) of one matrix that meet rows y (m, D) of another; m = 0: that meet each other. Unit rows, or any: they
+// are normalised. features and group: of x, then of y; kind as above.
+template <class T>
+struct ContrastivePart {
+  Matrix<const T> x, y, features;
+  int kind;
+  const int64_t* group;
+  ContrastSettings settings;
+  PHYSIOCLR_FIELDS(x, y, features, kind, group, settings)
+};
+
+// state (n, kRowState) of the rows of x. measures (n, 4), or null: RowMeasures of cpu/contrastive_pairs.h.
+template <class T>
+struct ContrastivePartSumsCall {
+  ContrastivePart<T> part;
+  double *state, *measures;
+  PHYSIOCLR_FIELDS(part, state, measures)
+};
+
+// grad (n, D): sum_j G_ij h_j of the rows of x, G the parts of both rows of a pair. stats and counts: of x, then of y,
+// over all parts. used: the rows of the whole batch that count.
+template <class T>
+struct ContrastivePartGradientCall {
+  ContrastivePart<T> part;
+  const double* stats;
+  const int64_t* counts;
+  int64_t n_views, used;
+  T* grad;
+  PHYSIOCLR_FIELDS(part, stats, counts, n_views, used, grad)
 };
 
 // ---- by tiles ----
@@ -296,12 +331,14 @@ struct ContrastiveFusedGradientCall {
 #define PHYSIOCLR_CONTRAST_OPERANDS(X, name, Call) \
   X(name##_float16, Call<Half>) X(name##_bfloat16, Call<BFloat>) X(name##_float32, Call<SplitHalf>)
 
-#define PHYSIOCLR_CONTRASTIVE_HOST_CALLS(X)                                  \
-  PHYSIOCLR_CONTRAST_STORED(X, contrastive_rows, ContrastiveRowsCall)        \
-  PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss, ContrastiveLossCall)        \
-  PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss_bwd, ContrastiveLossBwdCall) \
-  PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_step, ContrastiveStepCall)      \
-  PHYSIOCLR_CONTRAST_STORED(X, contrastive_backward, ContrastiveBackwardCall)
+#define PHYSIOCLR_CONTRASTIVE_HOST_CALLS(X)                                      \
+  PHYSIOCLR_CONTRAST_STORED(X, contrastive_rows, ContrastiveRowsCall)            \
+  PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss, ContrastiveLossCall)            \
+  PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss_bwd, ContrastiveLossBwdCall)     \
+  PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_step, ContrastiveStepCall)          \
+  PHYSIOCLR_CONTRAST_STORED(X, contrastive_backward, ContrastiveBackwardCall)    \
+  PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_part_sums, ContrastivePartSumsCall) \
+  PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_part_gradient, ContrastivePartGradientCall)
 
 #define PHYSIOCLR_CONTRASTIVE_FINISH_CALLS(X) PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_finish, ContrastiveFinishCall)
 

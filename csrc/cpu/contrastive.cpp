@@ -46,7 +46,7 @@ bool compute(const ContrastiveRowsCall<E>& call) {
   const int64_t n_views = batch.n_views();
   const auto pb = problem(batch, call.features, call.group);
   if (!pb.finite) return false;
-  const OwnedSums<T> sums(pb, set);
+  const OwnedSums<T> sums(pb, set, call.measures != nullptr, true);
 #pragma omp parallel for num_threads(pb.team) schedule(static)
   for (int64_t i = 0; i < batch.owned(); ++i) {
     std::vector<double> t(n_views), inv(n_views);
@@ -56,8 +56,13 @@ bool compute(const ContrastiveRowsCall<E>& call) {
     double state[kRowState];
     sums.state(pb, i, state);
     RowLoss row(state, n_views, set, call.counts + 2 * i);
-    for (const double x : t) row.add_view(x);
+    double cosines = 0;
+    for (const double x : t) {
+      row.add_view(x);
+      cosines += x;
+    }
     row.finish(call.stats + 3 * i);
+    if (call.measures) sums.measure(i, state, n_views, cosines, set, call.measures + 3 * i);
   }
   return true;
 }
@@ -93,8 +98,11 @@ bool compute(const ContrastiveBackwardCall<E>& call) {
   const int64_t* const counts = call.counts;
   const int64_t n_views = batch.n_views(), begin = batch.begin;
   const auto pb = problem(batch, call.features, call.group);
-  const OwnedGradient<T> grad(pb, set, stats, counts, batch.anchor.rows, n_views);
   const int64_t d = pb.d;
+  const OwnedGradient<T> grad(pb, set, stats, counts, batch.anchor.rows, n_views, 0, [&](int64_t r) -> T* {
+    if constexpr (std::is_same_v<T, E>) return call.grad_anchor + (r - begin) * d;
+    else return nullptr;
+  });
   std::vector<double> slopes(batch.owned());  // of L by 1 / tau, times tau
 
   // The views, and the way back through the normalisation: d(x / |x|) = (g - (g . h) h) / |x|.
@@ -107,7 +115,7 @@ bool compute(const ContrastiveBackwardCall<E>& call) {
     view_cosines(x, pb.inv_norm[i], batch.views, i, t.data(), inv.data());
     for (int64_t k = 0; k < d; ++k) {
       h[k] = x[k] * pb.inv_norm[i];
-      g[k] = grad.grad.get()[i * grad.wide + k];
+      g[k] = grad.grad.row(i)[k];
     }
     slopes[i] = grad.along(pb, i) / 2;
     for (int64_t v = 0; v < n_views; ++v) {
@@ -181,7 +189,7 @@ struct Sides {
 template <class E, class T>
 void find_loss(const ContrastiveLossCall<E>& call, const Sides<E>& sides, KeptTiles<T>* kept) {
   const ContrastSettings& set = call.sides.settings;
-  const OwnedSums<T> sums(sides.pb, set, call.measures != nullptr, kept);
+  const OwnedSums<T> sums(sides.pb, set, call.measures != nullptr, false, kept);
   const int64_t n_views = sides.n_views();
 #pragma omp parallel for num_threads(sides.pb.team) schedule(static)
   for (int64_t i = 0; i < sides.n; ++i) {
@@ -202,7 +210,7 @@ void find_loss(const ContrastiveLossCall<E>& call, const Sides<E>& sides, KeptTi
       RowLoss row(state, n_views, set, count);
       if (n_views) row.add_view(t);
       row.finish(stats);
-      if (call.measures) sums.measure(p, state, n_views, t, set.mode, call.measures + 3 * r);
+      if (call.measures) sums.measure(p, state, n_views, t, set, call.measures + 3 * r);
     }
   }
   compute(
@@ -214,7 +222,11 @@ void find_gradient(const ContrastiveLossBwdCall<E>& call, const Sides<E>& sides,
   const Problem<T>& pb = sides.pb;
   const ContrastSettings& set = call.sides.settings;
   const int64_t n = sides.n, d = pb.d, n_views = sides.n_views();
-  const OwnedGradient<T> grad(pb, set, call.stats, call.counts, sides.rows, n_views, kept);
+  const auto result = [&](int64_t r) -> T* {
+    if constexpr (std::is_same_v<T, E>) return r < n ? call.grad_a + r * d : call.grad_b + (r - n) * d;
+    else return nullptr;
+  };
+  const OwnedGradient<T> grad(pb, set, call.stats, call.counts, sides.rows, n_views, 0, result, kept);
   std::vector<double> slopes(n);
 #pragma omp parallel num_threads(pb.team)
   {
@@ -235,7 +247,7 @@ void find_gradient(const ContrastiveLossBwdCall<E>& call, const Sides<E>& sides,
         const double hi = pb.inv_norm[p], inv = n_views ? pb.inv_norm[sides.position(other)] : 0;
         for (int64_t k = 0; k < d; ++k) {
           h[k] = x[k] * hi;
-          g[k] = grad.grad.get()[p * grad.wide + k] + q * inv * y[k];
+          g[k] = grad.grad.row(p)[k] + q * inv * y[k];
         }
         double along, gg;
         dot(h.data(), g.data(), d, &along, &gg);
@@ -272,6 +284,46 @@ bool compute(const ContrastiveStepCall<T>& call) {
   find_loss<T, T>({call.sides, call.stats, call.counts, call.loss, call.skipped, call.measures}, sides, &kept);
   find_gradient<T, T>({&one, call.sides, call.stats, call.counts, call.grad_a, call.grad_b, call.grad_tau}, sides,
                       &kept);
+  return true;
+}
+
+// ---- parts ----
+
+template <class T>
+Problem<T> problem(const ContrastivePart<T>& part) {
+  const int64_t n = part.x.rows;
+  Places at;
+  place_rows(at, 0, n);
+  at.owned_pad = at.row_of.size();
+  place_rows(at, n, part.y.rows);
+  at.apart = part.y.rows > 0;
+  at.tile = tile_for(at.row_of.size());
+  return Problem<T>(
+      std::move(at), part.x.cols, part.features, static_cast<PairFeatures>(part.kind), part.group,
+      part.settings.mode == Contrast::kLabels,
+      [&part, n](int64_t r) { return r < n ? part.x.row(r) : part.y.row(r - n); }, [](int64_t r) { return r; });
+}
+
+template <class T>
+bool compute(const ContrastivePartSumsCall<T>& call) {
+  const auto pb = problem(call.part);
+  if (!pb.finite) return false;
+  const OwnedSums<T> sums(pb, call.part.settings, call.measures != nullptr, true);
+  for (int64_t i = 0; i < call.part.x.rows; ++i) {
+    sums.state(pb, i, call.state + kRowState * i);
+    for (int q = 0; call.measures && q < 4; ++q) call.measures[4 * i + q] = sums.measures[q * sums.rows + i];
+  }
+  return true;
+}
+
+template <class T>
+bool compute(const ContrastivePartGradientCall<T>& call) {
+  const auto pb = problem(call.part);
+  const int64_t n = call.part.x.rows, d = pb.d;
+  const OwnedGradient<T> grad(pb, call.part.settings, call.stats, call.counts, n + call.part.y.rows, call.n_views,
+                              call.used, [&](int64_t r) { return call.grad + r * d; });
+  for (int64_t i = 0; i < n; ++i)
+    if (grad.grad.row(i) != call.grad + i * d) std::copy_n(grad.grad.row(i), d, call.grad + i * d);
   return true;
 }
 

@@ -203,24 +203,31 @@ inline void coefficients(const PairTile<T>& t, const T* a_i, const T* b_i, const
 }
 
 // Further sums of a row, for those who ask: closeness, of exp(-2 |h_i - h_j|^2) over its pairs; where features weigh
-// them, weight and square, of the targets relative to that of a similarity of 1, and of their squares.
+// them, weight and square, of the targets relative to that of a similarity of 1, and of their squares; cosine, of s
+// over its positives in the modes whose RowSums lack it.
 struct RowMeasures {
-  double *closeness, *weight, *square;
+  double *closeness, *weight, *square, *cosine;
 };
 
+// col may be null.
 template <class T, int MODE>
-inline void add_measures(const PairTile<T>& t, const RowMeasures& row, const RowMeasures& col) {
-  const T inv_tau_s = t.inv_tau_s;
+inline void add_measures(const PairTile<T>& t, const RowMeasures& row, const RowMeasures* col) {
+  const T inv_tau_s = t.inv_tau_s, delta = t.delta;
   const Id<T>* const group_j = t.group_j;
-  T col0[kMaxTile] = {}, col1[kMaxTile] = {}, col2[kMaxTile] = {};
+  T col0[kMaxTile] = {}, col1[kMaxTile] = {}, col2[kMaxTile] = {}, col3[kMaxTile] = {};
   for (int64_t r = 0; r < t.rows; ++r) {
     const T *s = t.s + r * kMaxTile, *f = MODE >= 3 ? nullptr : t.f + r * kMaxTile;
     const auto gi = t.group_i[r];
     if (MODE >= 3 && gi < 0) continue;
-    T r0 = 0, r1 = 0, r2 = 0;
-#pragma omp simd reduction(+ : r0, r1, r2)
+    T r0 = 0, r1 = 0, r2 = 0, r3 = 0;
+#pragma omp simd reduction(+ : r0, r1, r2, r3)
     for (int64_t c = t.diagonal ? r + 1 : 0; c < t.cols; ++c) {
       const int any = is_any<T, MODE>(f, group_j, gi, c);
+      if (MODE == 0 || MODE == 2) {
+        const int pos = is_positive<T, MODE>(f, group_j, gi, delta, c);
+        r3 += pos ? s[c] : T(0);
+        col3[c] += pos ? s[c] : T(0);
+      }
       const T e = exp_simd((s[c] - T(1)) * T(4));
       r0 += any ? e : T(0);
       col0[c] += any ? e : T(0);
@@ -235,11 +242,14 @@ inline void add_measures(const PairTile<T>& t, const RowMeasures& row, const Row
     row.closeness[r] += r0;
     row.weight[r] += r1;
     row.square[r] += r2;
+    row.cosine[r] += r3;
   }
+  if (!col) return;
   for (int64_t c = 0; c < t.cols; ++c) {
-    col.closeness[c] += col0[c];
-    col.weight[c] += col1[c];
-    col.square[c] += col2[c];
+    col->closeness[c] += col0[c];
+    col->weight[c] += col1[c];
+    col->square[c] += col2[c];
+    col->cosine[c] += col3[c];
   }
 }
 
@@ -281,8 +291,9 @@ inline void add_measures(const PairTile<T>& t, const RowMeasures& row, const Row
 #define PHYSIOCLR_COEF_double(M, S) coefficients<double, M, S>(t, a_i, b_i, a_j, b_j)
 #define PHYSIOCLR_MEASURES_ENTRY(T)                                                                     \
   PHYSIOCLR_SIMD static void tile_measures(const PairTile<T>& t, Contrast mode, const RowMeasures& row, \
-                                           const RowMeasures& col) {                                    \
-    if (mode == Contrast::kLabels) add_measures<T, 4>(t, row, col);                                     \
+                                           const RowMeasures* col) {                                    \
+    if (mode == Contrast::kRatio) add_measures<T, 0>(t, row, col);                                      \
+    else if (mode == Contrast::kLabels) add_measures<T, 4>(t, row, col);                                \
     else if (mode == Contrast::kSoft) add_measures<T, 2>(t, row, col);                                  \
     else if (mode == Contrast::kInstance || mode == Contrast::kHard) add_measures<T, 3>(t, row, col);   \
     else add_measures<T, 1>(t, row, col);                                                               \

@@ -51,25 +51,28 @@ struct OwnedSums {
   std::vector<double> sums, measures;  // measures: RowMeasures, empty where nobody asks
   std::vector<T> shifts;
 
-  OwnedSums(const Problem<T>& pb, const ContrastSettings& set, bool measure = false, KeptTiles<T>* kept = nullptr)
+  // outside: the measures are of the pairs with rows that are not owned too.
+  OwnedSums(const Problem<T>& pb, const ContrastSettings& set, bool measure, bool outside, KeptTiles<T>* kept = nullptr)
       : rows(pb.owned_pad),
         safe(needs_maxima<T>(set)),
         sums(4 * rows, 0.0),
-        measures(measure ? 3 * rows : 0, 0.0),
+        measures(measure ? 4 * rows : 0, 0.0),
         shifts(2 * rows, safe ? T(-2) : T(1)) {  // -2: below every cosine
     pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
       const PairTile<T> tile = pb.load(i0, ni, j0, nj, set, kept ? kept->put(i0, j0, s) : s, sim);
       const RowSums<T> row = at(i0), col = both ? at(j0) : row;
       tile_sums(tile, set.mode, safe, row, both ? &col : nullptr);
-      if (!measure || !both) return;
-      const RowMeasures mine = measures_at(i0), theirs = measures_at(j0);
-      tile_measures(tile, set.mode, mine, theirs);
+      if (!measure || !(both || outside)) return;
+      const RowMeasures mine = measures_at(i0), theirs = measures_at(both ? j0 : i0);
+      tile_measures(tile, set.mode, mine, both ? &theirs : nullptr);
     });
   }
   RowSums<T> at(int64_t p) {
     return {{&sums[p], &sums[rows + p], &sums[2 * rows + p]}, &sums[3 * rows + p], {&shifts[p], &shifts[rows + p]}};
   }
-  RowMeasures measures_at(int64_t p) { return {&measures[p], &measures[rows + p], &measures[2 * rows + p]}; }
+  RowMeasures measures_at(int64_t p) {
+    return {&measures[p], &measures[rows + p], &measures[2 * rows + p], &measures[3 * rows + p]};
+  }
   // As RowLoss takes it.
   void state(const Problem<T>& pb, int64_t p, double* out) const {
     for (int q = 0; q < 3; ++q) out[q] = sums[q * rows + p];
@@ -77,32 +80,73 @@ struct OwnedSums {
     out[5] = sums[3 * rows + p];
     out[6] = static_cast<double>(pb.others[p]);
   }
-  // As ContrastiveLossCall::measures says, from the state and the partner's cosine.
-  void measure(int64_t p, const double* state, int64_t n_views, double partner, Contrast mode, double* out) const {
-    const double views = static_cast<double>(n_views), weight = measures[rows + p], square = measures[2 * rows + p];
-    const bool soft = mode == Contrast::kSoft, labels = mode == Contrast::kSupcon || mode == Contrast::kLabels;
-    const double positives = views + (labels ? state[5] : 0);
-    out[0] = soft ? (views + weight) * (views + weight) / std::max(views + square, 1e-300) : positives;
-    out[1] = positives > 0 ? 2 - 2 * ((labels ? state[2] : 0) + views * partner) / positives : 0;
+  // As ContrastiveLossCall::measures says, from the state, the number of views and the sum of their cosines.
+  void measure(int64_t p, const double* state, int64_t n_views, double cosines, const ContrastSettings& set,
+               double* out) const {
+    const bool labels = set.mode == Contrast::kSupcon || set.mode == Contrast::kLabels;
+    const double views = static_cast<double>(n_views), pairs = state[5], positives = views + pairs;
+    double weight = pairs, square = pairs;  // of the targets of the pairs; a view's is 1
+    if (set.mode == Contrast::kSoft) {
+      weight = measures[rows + p];
+      square = measures[2 * rows + p];
+    } else if (set.mode == Contrast::kRatio && set.mean_pairs && pairs > 0) {
+      weight = 1;
+      square = 1 / pairs;
+    }
+    out[0] = (views + weight) * (views + weight) / std::max(views + square, 1e-300);
+    out[1] = positives > 0 ? 2 - 2 * ((labels ? state[2] : measures[3 * rows + p]) + cosines) / positives : 0;
     out[2] = measures[p];
   }
 };
 
-// sum_j G_ij h_j of the owned rows, (owned_pad, wide), from stats and counts by row.
+// Rows of `wide` numbers by position, a panel of them at a time: in the results themselves where these take them as
+// they are, so that a batch's gradient is held once, and in a buffer otherwise.
+template <class T>
+class GradientRows {
+ public:
+  // result(r): where row r goes, or null; the rows of consecutive positions lie one behind the other there.
+  template <class Result>
+  GradientRows(const Problem<T>& pb, int64_t wide, Result result) : wide_(wide), panels_(pb.owned_pad / kPanel) {
+    const auto whole = [&pb](int64_t q) {
+      return pb.row_of[q * kPanel] >= 0 && pb.row_of[q * kPanel + kPanel - 1] >= 0;
+    };
+    int64_t own = 0;
+    for (size_t q = 0; q < panels_.size(); ++q) {
+      panels_[q] = whole(q) && wide == pb.d ? result(pb.row_of[q * kPanel]) : nullptr;
+      own += panels_[q] == nullptr;
+    }
+    buffer_ = AlignedBuffer<T>(own * kPanel * wide);
+    T* next = buffer_.get();
+    for (T*& panel : panels_)
+      if (!panel) {
+        panel = next;
+        next += kPanel * wide;
+      }
+  }
+  T* row(int64_t p) const { return panels_[p / kPanel] + p % kPanel * wide_; }
+
+ private:
+  int64_t wide_;
+  std::vector<T*> panels_;
+  AlignedBuffer<T> buffer_{0};
+};
+
+// sum_j G_ij h_j of the owned rows from stats and counts by row.
 template <class T>
 struct OwnedGradient {
   int64_t wide;
   double log_tn;
-  AlignedBuffer<T> grad;
+  GradientRows<T> grad;
   std::vector<double> outside;  // by position: sum of G_ij s_ij over the rows that are not owned
 
+  // used: the rows that count of the whole batch, 0: those of counts. result: as GradientRows takes it.
+  template <class Result>
   OwnedGradient(const Problem<T>& pb, const ContrastSettings& set, const double* stats, const int64_t* counts,
-                int64_t rows, int64_t n_views, const KeptTiles<T>* kept = nullptr)
-      : wide(padded(pb.d)), grad(pb.owned_pad * wide), outside(pb.owned_pad) {
+                int64_t rows, int64_t n_views, int64_t used, Result result, const KeptTiles<T>* kept = nullptr)
+      : wide(padded(pb.d)), grad(pb, wide, result), outside(pb.owned_pad) {
     const bool safe = needs_maxima<T>(set);
     const int64_t d = pb.d, columns = wide / kPanel;
-    int64_t used = 0;
-    for (int64_t r = 0; r < rows; ++r) used += counts_row(counts + 2 * r, n_views, set.mode);
+    for (int64_t r = 0, all = used; !all && r < rows; ++r) used += counts_row(counts + 2 * r, n_views, set.mode);
     log_tn = std::log(set.tau * static_cast<double>(std::max<int64_t>(used, 1)));
 
     std::vector<T> wa(pb.total), wb(pb.total);
@@ -123,7 +167,7 @@ struct OwnedGradient {
       const T* h = pb.h.get() + p / kPanel * kPanel * d + p % kPanel;
       for (int64_t k = 0; k < wide; ++k)
         by_column.get()[(k / kPanel * pb.total + p) * kPanel + k % kPanel] = k < d ? h[k * kPanel] : T(0);
-      if (p < pb.owned_pad) std::fill_n(grad.get() + p * wide, wide, T(0));
+      if (p < pb.owned_pad) std::fill_n(grad.row(p), wide, T(0));
     }
     pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
       T* const made = kept ? kept->get(i0, j0) : nullptr;
@@ -132,8 +176,10 @@ struct OwnedGradient {
       tile_coefficients(tile, set.mode, safe, &wa[i0], &wb[i0], &wa[j0], &wb[j0]);
       for (int64_t q = 0; q < columns; ++q) {
         const T* b = by_column.get() + q * pb.total * kPanel;
-        gemm_add(s, kMaxTile, 1, b + j0 * kPanel, nj, ni, grad.get() + i0 * wide + q * kPanel, wide);
-        if (both) gemm_add(s, 1, kMaxTile, b + i0 * kPanel, ni, nj, grad.get() + j0 * wide + q * kPanel, wide);
+        for (int64_t p = 0; p < ni; p += kPanel)
+          gemm_add(s + p * kMaxTile, kMaxTile, 1, b + j0 * kPanel, nj, kPanel, grad.row(i0 + p) + q * kPanel, wide);
+        for (int64_t p = 0; both && p < nj; p += kPanel)
+          gemm_add(s + p, 1, kMaxTile, b + i0 * kPanel, ni, kPanel, grad.row(j0 + p) + q * kPanel, wide);
       }
       if (!both)  // these come first, so the last of them leaves what they gave together
         for (int64_t p = i0; p < i0 + ni; ++p) outside[p] = along(pb, p);
@@ -143,7 +189,7 @@ struct OwnedGradient {
   double along(const Problem<T>& pb, int64_t p) const {  // h . grad = sum of G_ij s_ij
     const T* h = pb.h.get() + p / kPanel * kPanel * pb.d + p % kPanel;
     double sum = 0;
-    for (int64_t k = 0; k < pb.d; ++k) sum += static_cast<double>(h[k * kPanel]) * grad.get()[p * wide + k];
+    for (int64_t k = 0; k < pb.d; ++k) sum += static_cast<double>(h[k * kPanel]) * grad.row(p)[k];
     return sum;
   }
 };

@@ -38,9 +38,10 @@ const T* widen(const E* x, int64_t n, std::vector<T>& buffer) {
 
 // Where the rows lie. half: 0, all owned rows meet all; otherwise the first `half` positions meet the second `half`
 // alone (two matrices, each padded to whole tiles). Both meet the others, but only the first half where `one_sided`.
+// apart: owned rows meet the others alone.
 struct Places {
   int64_t owned_pad = 0, half = 0, tile = kMaxTile;
-  bool one_sided = false;
+  bool one_sided = false, apart = false;
   std::vector<int64_t> row_of;  // position -> row, -1 for padding
 };
 
@@ -141,12 +142,13 @@ struct Problem : Places {
       group[p] = static_cast<Id<T>>(k < 0 ? groups
                                     : g   ? std::lower_bound(ids.begin(), ids.end(), g[k]) - ids.begin()
                                           : k);
+      if (apart && p < owned_pad) continue;
       size[group[p]] += valid[p];
       all += valid[p];
     }
     const int64_t none = size[groups], side = half ? 2 : 1;  // both halves have the same groups
     for (int64_t p = 0; p < total; ++p)
-      if (valid[p]) others[p] = labels ? all - 1 : (all - none - size[group[p]]) / side + none;
+      if (valid[p]) others[p] = labels ? all - !apart : (all - none - size[group[p]]) / side + none;
   }
 
   // The tile of cosines of blocks i0 and j0 into s (made: they are there) and S into f.
@@ -184,7 +186,8 @@ struct Problem : Places {
   template <class Visit>
   void for_each_tile(Visit visit) const {
     const int64_t blocks = (owned_pad + tile - 1) / tile, players = blocks + blocks % 2, side = half / tile;
-    const int64_t games = half ? side : players / 2, rounds = half ? side : std::max<int64_t>(players - 1, 0);
+    const int64_t games = half ? side : players / 2;
+    const int64_t rounds = apart ? 0 : half ? side : std::max<int64_t>(players - 1, 0);
     const int64_t all = blocks + rounds * games;
     std::vector<AlignedBuffer<T>> scratch;
     for (int t = 0; t < team; ++t) scratch.emplace_back(2 * kMaxTile * kMaxTile);
@@ -207,7 +210,7 @@ struct Problem : Places {
           if (!one_sided || i0 < half)
             for (int64_t j0 = owned_pad; j0 < total && !stop(); j0 += tile)
               visit(i0, ni, j0, size(j0, total), false, s, sim);
-          if (!half) visit(i0, ni, i0, ni, true, s, sim);
+          if (!half && !apart) visit(i0, ni, i0, ni, true, s, sim);
           played[game].store(1, std::memory_order_release);
           continue;
         }

@@ -47,8 +47,12 @@ class Pass(torch.nn.Module):
     def __init__(self, model: nn.PhysioCLR, method: Method, amp: bool):
         super().__init__()
         self.model, self.method, self.amp = model, method, amp
+        self.made: Callable[[Tensor], dict[str, Tensor]] | None = None
 
     def forward(self, rows: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """rows: those of the method; or "number", those of the batch for which `made` gives them."""
+        if self.made is not None:
+            rows = self.made(rows["number"])
         with torch.autocast(rows["view0"].device.type, torch.bfloat16, enabled=self.amp):
             out = self.method.forward(self.model, rows)
         flat, self.names = tree_flatten(out)
@@ -56,6 +60,13 @@ class Pass(torch.nn.Module):
 
     def outputs(self, flat: tuple[Tensor, ...]) -> Outputs:
         return tree_unflatten(list(flat), self.names)
+
+
+def drawn_by_row(method: Method) -> bool:
+    """`Method.by_row`, as the classes say it of themselves that define the method's `views` and `rows`."""
+    cls = type(method)
+    owners = [next(c for c in cls.__mro__ if name in vars(c)) for name in ("views", "rows")]
+    return cls.by_row and all(c is Method or vars(c).get("by_row", False) for c in owners)
 
 
 class Step:
@@ -91,11 +102,12 @@ class Step:
 
     def backward(self, batch: Batch, epoch: int, weight: float = 1.0, logged: bool = True) -> dict[str, Any]:
         """Adds the gradient of weight * loss to the parameters; returns the loss, its terms and statistics."""
-        views = self.method.views(batch, Draw(batch, self.config, epoch, self.fs, self.sd))
-        if not isinstance(views, tuple) or not views:
-            name = f"{type(self.method).__name__}.views"
-            raise TypeError(f"{name} returned a {type(views).__name__}; it must return a tuple of (N, 12, T) tensors")
-        rows = self.method.rows(batch, views, self.sd)
+        chunk, self.one_pass.made = self.config.chunk, None
+        if chunk and chunk % 2 == 0 and drawn_by_row(self.method):  # nobody holds the views of the whole batch
+            self.one_pass.made = lambda i: self.rows(batch.part(slice(int(i[0]), int(i[-1]) + 1)), epoch)
+            rows = {"number": torch.arange(len(batch.sample_id), device=self.device)}
+        else:
+            rows = self.rows(batch, epoch)
         weight = weight * self.world.size  # DistributedDataParallel takes the mean over the processes
         terms: dict[str, Any] = {}
 
@@ -105,11 +117,19 @@ class Step:
             self.check("loss", value.item(), [batch])
             return weight * value
 
-        if self.config.chunk:
-            nn.chunked_backward(self.forward, loss, rows, chunk_size=self.config.chunk)
+        if chunk:
+            nn.chunked_backward(self.forward, loss, rows, chunk_size=chunk)
         else:
             loss(*self.forward(rows)).backward()
         return terms
+
+    def rows(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
+        """What the method's pass takes, of all rows of a batch."""
+        views = self.method.views(batch, Draw(batch, self.config, epoch, self.fs, self.sd))
+        if not isinstance(views, tuple) or not views:
+            name = f"{type(self.method).__name__}.views"
+            raise TypeError(f"{name} returned a {type(views).__name__}; it must return a tuple of (N, 12, T) tensors")
+        return self.method.rows(batch, views, self.sd)
 
     def _loss(self, out: Outputs, batch: Batch, terms: dict[str, Any], logged: bool) -> Tensor:
         """The method's loss; it and its parts go into `terms`."""

@@ -30,7 +30,7 @@ class Record(TorchDispatchMode):
 
 def call_of(name):
     if name == "contrastive_rows":  # called with a process group only; its arguments are those of the loss
-        return torch.ops.physioclr.contrastive_rows.default, *call_of("hybrid_contrastive_loss")[1:]
+        return torch.ops.physioclr.contrastive_rows.default, call_of("hybrid_contrastive_loss")[1][:9], {}
     x = op_cases.made_up(2, 1500)
     for case in op_cases.CASES:
         if name in case.ops:

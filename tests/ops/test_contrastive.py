@@ -284,8 +284,9 @@ def test_opcheck(mode):
     opcheck(ops.hybrid_contrastive_loss.default, (anchor, views, features, group, *settings))
     opcheck(ops.hybrid_contrastive_loss.default, (anchor, views, features, None, *settings))
     anchor, views = anchor.detach(), views.detach()
-    opcheck(ops.contrastive_rows.default, (anchor, views[:, 2:5], features, group, *settings, 2))
-    _, stats, counts, _ = ops.hybrid_contrastive_loss(anchor, views, features, group, *settings)
+    opcheck(ops.hybrid_contrastive_loss.default, (anchor, views, features, group, *settings, None, True))
+    opcheck(ops.contrastive_rows.default, (anchor, views[:, 2:5], features, group, *settings, 2, True))
+    _, stats, counts, *_ = ops.hybrid_contrastive_loss(anchor, views, features, group, *settings)
     opcheck(
         ops.contrastive_backward.default,
         (torch.tensor(1.0), anchor, views[:, 2:5], features, group, stats, counts, *settings, 2),
@@ -328,7 +329,7 @@ def test_part_of_the_rows(first, count):
     anchor, views, features = batch(151, grad=False)
     group = torch.arange(151) // 3
     ops = torch.ops.physioclr
-    _, stats, counts, _ = ops.hybrid_contrastive_loss(anchor, views, features, group, tau=0.2)
+    _, stats, counts, *_ = ops.hybrid_contrastive_loss(anchor, views, features, group, tau=0.2)
     whole = ops.contrastive_backward(torch.tensor(1.0), anchor, views, features, group, stats, counts, tau=0.2)
     own = slice(first, first + count)
     part = ops.contrastive_rows(anchor, views[:, own], features, group, tau=0.2, row_offset=first)

@@ -6,6 +6,7 @@ import torch.distributed as dist
 from gloo import in_four_processes
 
 import physioclr as pc
+from physioclr.ops.contrastive import ring
 
 SIZES = {4: (5, 31, 0, 14), 3: (5, 40, 23), 2: (33, 0)}  # rows of each process
 
@@ -18,7 +19,7 @@ def batch(rows, dtype, seed=0):
     return anchor, views, features, torch.arange(rows) // 2
 
 
-def check_against_one_process(ranks, group, dtype, ring=False, **settings):
+def check_against_one_process(ranks, group, dtype, in_ring=False, **settings):
     anchor, views, features, records = batch(sum(SIZES[ranks]), dtype)
     anchor.requires_grad_(), views.requires_grad_()
     whole, all_stats = pc.hybrid_contrastive_loss(anchor, views, features, records, return_stats=True, **settings)
@@ -27,7 +28,7 @@ def check_against_one_process(ranks, group, dtype, ring=False, **settings):
     own = slice(first, first + SIZES[ranks][dist.get_rank(group)])
     a, v = anchor.detach()[own].requires_grad_(), views.detach()[:, own].requires_grad_()
     loss, stats = pc.hybrid_contrastive_loss(
-        a, v, features[own], records[own], process_group=group, ring=ring, return_stats=True, **settings
+        a, v, features[own], records[own], process_group=group, ring=in_ring, return_stats=True, **settings
     )
     loss.backward()
     tol = 1e-6 if dtype == torch.float64 else 1e-4
@@ -35,7 +36,11 @@ def check_against_one_process(ranks, group, dtype, ring=False, **settings):
     tol = 2**-8 if dtype == torch.bfloat16 else tol  # where a gradient was rounded the other way
     for got, want in ((a.grad, anchor.grad[own]), (v.grad, views.grad[:, own])):
         assert (got - want).norm() <= tol * want.norm()
-    assert torch.equal(stats.positives, all_stats.positives[own])
+    for name in ("positives", "negatives", "effective_positives"):
+        got, want = getattr(stats, name), getattr(all_stats, name)[own]
+        torch.testing.assert_close(got, want, rtol=1e-4 if got.is_floating_point() else 0, atol=0)
+    for name in ("alignment", "uniformity"):  # of the whole batch
+        torch.testing.assert_close(getattr(stats, name), getattr(all_stats, name), rtol=1e-4, atol=1e-9)
 
 
 def check_torch_func(group):
@@ -86,9 +91,9 @@ def check_errors(group):
             anchor, views[: 1 if dist.get_rank(group) == 2 else 2], features, records, process_group=group
         )
     bad = features * float("nan") if dist.get_rank(group) == 0 else features
-    for ring in (False, True):
+    for in_ring in (False, True):
         with pytest.raises(ValueError, match="features contains NaN"):
-            pc.hybrid_contrastive_loss(anchor, views, bad, records, process_group=group, ring=ring)
+            pc.hybrid_contrastive_loss(anchor, views, bad, records, process_group=group, ring=in_ring)
     anchor.requires_grad_()
     loss = pc.hybrid_contrastive_loss(anchor, views, features, records, process_group=group, ring=True)
     (grad,) = torch.autograd.grad(loss, anchor, create_graph=True)
@@ -103,7 +108,10 @@ def check_all(rank, groups):
                 for tau in (0.1, 0.01):
                     settings = {"mode": mode, "tau": tau, "pair_reduction": "mean" if ranks == 3 else "sum"}
                     check_against_one_process(ranks, groups[ranks], dtype, **settings)
-                    check_against_one_process(ranks, groups[ranks], dtype, ring=True, **settings)
+                    for kernels in (True, False):  # False: torch's operations, which other devices take
+                        ring.KERNELS = kernels
+                        check_against_one_process(ranks, groups[ranks], dtype, in_ring=True, **settings)
+                    ring.KERNELS = True
     if rank < 3:
         torch.testing.assert_close(train(groups[3], 68), train(None, 68), rtol=1e-9, atol=1e-9)
     check_errors(groups[4])

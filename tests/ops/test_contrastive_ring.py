@@ -7,6 +7,7 @@ from gloo import in_four_processes
 from test_contrastive_losses import rows, sets
 
 import physioclr as pc
+from physioclr.ops.contrastive import ring
 
 SIZES = {4: (5, 31, 0, 14), 3: (5, 40, 23), 2: (33, 0)}  # rows of each process
 QUEUE = torch.randn(9, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
@@ -27,7 +28,7 @@ LOSSES = {
 }
 
 
-def check(name, ranks, group, dtype, tau, ring):
+def check(name, ranks, group, dtype, tau, travels):
     fn, sizes = LOSSES[name], SIZES[ranks]
     a, b, f, g = rows(sum(sizes), 12, dtype)
     g = g % 9 - 4
@@ -38,7 +39,7 @@ def check(name, ranks, group, dtype, tau, ring):
     own = slice(first, first + sizes[dist.get_rank(group)])
     x, y = (z.detach()[own].requires_grad_() for z in (a, b))
     t = learnt.detach().requires_grad_()
-    loss, stats = fn(x, y, f[own], g[own], tau=t, process_group=group, return_stats=True, ring=ring)
+    loss, stats = fn(x, y, f[own], g[own], tau=t, process_group=group, return_stats=True, ring=travels)
     tol = 1e-9 if dtype == torch.float64 else 1e-4
     assert loss.dtype == whole.dtype and abs(loss - whole) <= tol * abs(whole)
     got = torch.autograd.grad(loss, (x, y, t), allow_unused=True)
@@ -52,8 +53,8 @@ def check(name, ranks, group, dtype, tau, ring):
     n, anchors = len(a), torch.arange(len(a))[own]
     index = anchors if len(want.positives) == n else torch.cat([anchors, anchors + n])
     for k in ("positives", "negatives", "effective_positives"):
-        whole_rows = getattr(want, k)
-        torch.testing.assert_close(getattr(stats, k), whole_rows[index] if ring else whole_rows, rtol=1e-4, atol=1e-6)
+        wanted_rows = getattr(want, k)[index] if travels else getattr(want, k)
+        torch.testing.assert_close(getattr(stats, k), wanted_rows, rtol=1e-4, atol=1e-6)
 
 
 def check_errors(group):
@@ -73,14 +74,17 @@ def check_errors(group):
 def check_all(rank, groups):
     for name in LOSSES:
         for ranks in (r for r in SIZES if rank < r):
-            for dtype, tau, ring in (
-                (torch.float64, 0.2, True), (torch.float64, 0.01, True), (torch.float32, 0.2, True),
-                (torch.bfloat16, 0.2, True), (torch.float64, 0.2, False),
+            for dtype, tau, form in (
+                (torch.float64, 0.2, "kernels"), (torch.float64, 0.01, "kernels"), (torch.float32, 0.2, "kernels"),
+                (torch.float32, 0.01, "kernels"), (torch.bfloat16, 0.2, "kernels"), (torch.float64, 0.2, "blocks"),
+                (torch.float32, 0.01, "blocks"), (torch.float64, 0.2, "gathered"),
             ):  # fmt: skip
+                ring.KERNELS = form == "kernels"  # otherwise torch's operations, which other devices take
                 try:
-                    check(name, ranks, groups[ranks], dtype, tau, ring)
+                    check(name, ranks, groups[ranks], dtype, tau, form != "gathered")
                 except AssertionError as e:
-                    raise AssertionError(f"{name}, {ranks} processes, {dtype}, tau {tau}, ring {ring}: {e}") from e
+                    raise AssertionError(f"{name}, {ranks} processes, {dtype}, tau {tau}, {form}: {e}") from e
+    ring.KERNELS = True
     check_errors(groups[4])
 
 

@@ -246,7 +246,7 @@ static void contrastive() {
   auto features = values<T>(n * f, chance(0.9) ? Values::kPlain : kind);
   Array<int64_t> group(n), counts(n * 2);
   for (int64_t i = 0; i < n; ++i) group[i] = whole(0, 20);
-  Array<double> stats(n * 3), of_loss(1);
+  Array<double> stats(n * 3), measures(own * 3), of_loss(1);
   Array<int64_t> skipped(1);
   Array<T> loss(1);
   Array<E> grad_anchor(own * d), grad_views(views * own * d);
@@ -256,7 +256,8 @@ static void contrastive() {
                                   real(0.005, 2), real(-0.5, 0.9)};
   const ContrastBatch<E> batch{{anchor.get(), n, d}, {other.get(), views, own, d}, begin};
   const int64_t* ids = chance(0.5) ? group.get() : nullptr;
-  if (!cpu::run(ContrastiveRowsCall<E>{batch, {features.get(), n, f}, ids, settings, stats.get(), counts.get()}))
+  if (!cpu::run(ContrastiveRowsCall<E>{
+          batch, {features.get(), n, f}, ids, settings, stats.get(), counts.get(), measures.get()}))
     return;
   cpu::run(
       ContrastiveFinishCall<T>{{stats.get(), n, 3}, counts.get(), views, settings.mode, loss.get(), skipped.get()});
@@ -270,6 +271,19 @@ static void contrastive() {
                                       grad_anchor.get(),
                                       grad_views.get(),
                                       grad_tau.get()});
+  if constexpr (std::is_same_v<T, E>) {  // the owned rows against the others, which have none of them twice
+    const int64_t x = own, y = n - own;
+    Array<double> state(x * kRowState), of_row(x * 4);
+    Array<E> grad(x * d);
+    const ContrastivePart<E> part{{anchor.get(), x, d},
+                                  {anchor.get() + x * d, y, d},
+                                  {features.get(), n, f},
+                                  static_cast<int>(whole(1, 3)),
+                                  ids,
+                                  settings};
+    if (!cpu::run(ContrastivePartSumsCall<E>{part, state.get(), of_row.get()})) return;
+    cpu::run(ContrastivePartGradientCall<E>{part, stats.get(), counts.get(), views, whole(0, 1), grad.get()});
+  }
 }
 
 static void frames() {

@@ -16,9 +16,10 @@ from training_store import FS, FakeStore, one_thread
 import physioclr as pc
 from physioclr.train import Config, TrainingDiverged, checkpoint, embed, open_run, pretrain
 from physioclr.train.dataset import Segments, network_signal
-from physioclr.train.methods import PhysioCLR
+from physioclr.train.methods import PhysioCLR, SimCLR
 from physioclr.train.metrics import read_metrics
 from physioclr.train.run import build_encoder, build_model
+from physioclr.train.step import drawn_by_row
 from physioclr.train.views import Draw
 
 SMALL = Config(channels=[8, 8], projection=8, batch_size=8, warmup=2, steps=20, checkpoint_every=5, seed=3,
@@ -241,14 +242,38 @@ def test_bfloat16_training_goes_where_float32_goes(store, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("method", ["physioclr", "simclr", "cmsc"])
-def test_chunks_have_the_gradient_of_the_whole_batch(store, tmp_path, method):
+def test_chunks_have_the_gradient_of_the_whole_batch(store, tmp_path, monkeypatch, method):
     config = SMALL.replace(method=method, norm="group", steps=1, warmup=0)
-    rows = []
-    for chunk in (0, 3):
+    rows, drawn, views = [], [], Draw.__call__
+
+    def spy(self, *args, **options):
+        drawn.append(len(self.batch.rpeaks))
+        return views(self, *args, **options)
+
+    monkeypatch.setattr(Draw, "__call__", spy)
+    for chunk in (0, 3, 4):
+        drawn.clear()
         pretrain(store, tmp_path / str(chunk), config.replace(chunk=chunk), progress=rows.append)
-    for k in rows[0]:
-        if k not in ("seconds", "segments_per_s"):
-            assert rows[0][k] == pytest.approx(rows[1][k], rel=1e-4, abs=1e-6), k
+        assert max(drawn) == (4 if chunk == 4 else config.batch_size)  # whole pairs are drawn a chunk at a time
+    pretrain(store, tmp_path / "resident", config.replace(chunk=4, resident=True), progress=rows.append)
+    for other, tol in zip(rows[1:], (1e-4, 1e-4, 1e-2), strict=True):
+        for k in rows[0]:
+            if k not in ("seconds", "segments_per_s"):
+                assert rows[0][k] == pytest.approx(other[k], rel=tol, abs=1e-6), k
+
+
+def test_a_method_of_ones_own_draws_by_row_only_if_it_says_so():
+    class Views(SimCLR):
+        def views(self, batch, draw):
+            return draw(0, 1)
+
+    class Told(Views):
+        by_row = True
+
+        def views(self, batch, draw):
+            return draw(0, 1)
+
+    assert drawn_by_row(SimCLR()) and drawn_by_row(Told()) and not drawn_by_row(Views())
 
 
 def test_random_trains_nothing(store, tmp_path):

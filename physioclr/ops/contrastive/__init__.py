@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from .._arrays import TorchArrays, is_torch, kind_of
 from . import autograd
+from .stats import ContrastiveStats, statistics
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,19 +23,6 @@ if TYPE_CHECKING:
         tau_s: float
         pair_reduction: str
         process_group: ProcessGroup | None
-
-
-class ContrastiveStats(NamedTuple):
-    """What each row of a batch was compared with.
-
-    positives: (N,) int64, |P_i|, the rows of other records with similar physiology (views not counted).
-    negatives: (N,) int64, |N_i|, the rows of other records with dissimilar physiology.
-    skipped: () int64, the rows that are not part of the mean.
-    """
-
-    positives: Tensor
-    negatives: Tensor
-    skipped: Tensor
 
 
 @overload
@@ -115,7 +103,7 @@ def hybrid_contrastive_loss(
             size there. Group ids are compared across processes. Not for torch.compile.
         ring: with a process group, blocks of rows travel from process to process instead of being gathered: O(N D /
             processes) memory in each, the same loss and gradients.
-        return_stats: also return `ContrastiveStats` of the rows passed in.
+        return_stats: also return `ContrastiveStats` of the rows passed in, on every process or on none.
 
     Returns:
         The loss, a 0-d tensor (float64 if an embedding is, otherwise float32); with return_stats (loss, stats).
@@ -150,18 +138,20 @@ def hybrid_contrastive_loss(
             raise ValueError("tau requires a gradient, which process_group does not give; pass float(tau)")
         temperature, tau = (tau.to(anchor.device), 1.0) if process_group is None else (None, float(tau))
     settings = (tau, delta, mode, tau_s, pair_reduction)
+    inputs = anchor, views, features, group
     if process_group is None:
-        loss, _, counts, skipped = autograd.hybrid_contrastive_loss(
-            anchor, views, features, group, *settings, temperature
+        loss, _, counts, skipped, measures = autograd.hybrid_contrastive_loss(
+            *inputs, *settings, temperature, return_stats
         )
     elif ring:
-        from .ring_hybrid import hybrid_contrastive_loss_in_ring
+        from .ring_hybrid import hybrid_contrastive_loss_in_ring as of_ring
 
-        loss, counts, skipped = hybrid_contrastive_loss_in_ring(anchor, views, features, group, settings, process_group)
+        loss, counts, skipped, measures = of_ring(*inputs, settings, process_group, return_stats)
     else:
-        from .group import hybrid_contrastive_loss_of_group
+        from .group import hybrid_contrastive_loss_of_group as of_group
 
-        loss, counts, skipped = hybrid_contrastive_loss_of_group(
-            anchor, views, features, group, settings, process_group
-        )
-    return (loss, ContrastiveStats(counts[:, 0], counts[:, 1], skipped)) if return_stats else loss
+        loss, counts, skipped, measures = of_group(*inputs, settings, process_group, return_stats)
+    if not return_stats:
+        return loss
+    used = autograd.used(counts, len(views), mode)
+    return loss, statistics(counts, skipped, measures, used, 0, process_group)

@@ -22,15 +22,27 @@ def _version(xp: Arrays) -> Any:
     return cuda
 
 
+def used(counts: Any, n_views: int, mode: str) -> Any:
+    """The rows that are part of the mean, from their counts of positives and negatives."""
+    positives, negatives = counts[:, 0], counts[:, 1]
+    return (positives + n_views > 0) & ((negatives if mode == "ratio" else positives + negatives) > 0)
+
+
 def _row_results(anchor, views, features, group, *settings):
+    settings, measure = settings[:-1], settings[-1]
     cpu.check_inputs(anchor, views, features, group, *settings)
-    return ((views.shape[1], 3), "float64"), ((views.shape[1], 2), "int64")
+    n = views.shape[1]
+    return ((n, 3), "float64"), ((n, 2), "int64"), ((n if measure else 0, 3), "float64")
 
 
-@operator(f"contrastive_rows({_INPUTS}, {_SETTINGS}, int row_offset=0) -> (Tensor, Tensor)", _row_results)
+@operator(
+    f"contrastive_rows({_INPUTS}, {_SETTINGS}, int row_offset=0, bool measure=False) -> (Tensor, Tensor, Tensor)",
+    _row_results,
+)
 def contrastive_rows(xp, out, anchor, views, features, group, *settings):
-    settings, row_offset = settings[:-1], settings[-1]
-    _version(xp).contrastive_rows(xp, out, anchor, views, features, group, settings, row_offset)
+    *settings, row_offset, measure = settings
+    out = out if measure else out[:2]
+    _version(xp).contrastive_rows(xp, out, anchor, views, features, group, tuple(settings), row_offset)
 
 
 def _gradient_results(grad_loss, anchor, views, features, group, stats, counts, *settings):
@@ -63,19 +75,20 @@ def contrastive_backward(xp, out, grad_loss, anchor, views, features, group, sta
 
 
 def _loss_results(anchor, views, features, group, *settings):
-    settings, temperature = settings[:-1], settings[-1]
+    settings, (temperature, measure) = settings[:-2], settings[-2:]
     if temperature is not None:
         check_temperature(temperature)
     dtype = cpu.check_inputs(anchor, views, features, group, *settings, whole=True)
     n = anchor.shape[0]
-    return ((), dtype), ((n, 3), "float64"), ((n, 2), "int64"), ((), "int64")
+    measures = (n if measure else 0, 3), "float64"
+    return ((), dtype), ((n, 3), "float64"), ((n, 2), "int64"), ((), "int64"), measures
 
 
 def _setup(ctx, inputs, output):
-    anchor, views, features, group, *ctx.settings, temperature = inputs
-    loss, stats, counts, skipped = output
+    anchor, views, features, group, *ctx.settings, temperature, _ = inputs
+    loss, stats, counts, skipped, measures = output
     ctx.dtype = loss.dtype
-    ctx.mark_non_differentiable(stats, counts, skipped)
+    ctx.mark_non_differentiable(stats, counts, skipped, measures)
     ctx.save_for_backward(anchor, views, features, group, stats, counts, temperature)
 
 
@@ -88,19 +101,19 @@ def _gradients(ctx, grad_loss):
 
 def _backward(ctx, grad_loss, *_):
     grad_anchor, grad_views, grad_tau = _gradients(ctx, grad_loss)
-    return grad_anchor, grad_views, *(None,) * 7, grad_tau
+    return grad_anchor, grad_views, *(None,) * 7, grad_tau, None
 
 
 def _tangent(ctx, *tangents):
     stats = ctx.saved_tensors[4]
-    pairs = zip(_gradients(ctx, stats.new_ones(())), (*tangents[:2], tangents[-1]), strict=True)
+    pairs = zip(_gradients(ctx, stats.new_ones(())), (*tangents[:2], tangents[-2]), strict=True)
     slope = sum((g.to(stats.dtype) * t).sum() for g, t in pairs if t is not None)
-    return slope.to(ctx.dtype), None, None, None
+    return slope.to(ctx.dtype), None, None, None, None
 
 
 @operator(
-    f"hybrid_contrastive_loss({_INPUTS}=None, {_SETTINGS}, Tensor? temperature=None) "
-    "-> (Tensor, Tensor, Tensor, Tensor)",
+    f"hybrid_contrastive_loss({_INPUTS}=None, {_SETTINGS}, Tensor? temperature=None, bool measure=False) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     _loss_results,
     setup_context=_setup,
     backward=_backward,
@@ -108,9 +121,10 @@ def _tangent(ctx, *tangents):
     tangent=_tangent,
 )
 def hybrid_contrastive_loss(xp, out, anchor, views, features, group, *settings):
-    loss, stats, counts, skipped = out
-    tau, settings, temperature = settings[0], settings[1:-1], settings[-1]
+    loss, stats, counts, skipped, measures = out
+    tau, settings, (temperature, measure) = settings[0], settings[1:-2], settings[-2:]
     settings = temperature_of(temperature, tau), *settings
-    _version(xp).contrastive_rows(xp, (stats, counts), anchor, views, features, group, settings, 0)
+    rows = (stats, counts, measures) if measure else (stats, counts)
+    _version(xp).contrastive_rows(xp, rows, anchor, views, features, group, settings, 0)
     if not cpu.contrastive_finish(xp, loss, skipped, stats, counts, len(views), settings[2]):
         cpu.warn_all_skipped(counts, len(views), *settings[1:3])

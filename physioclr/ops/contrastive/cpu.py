@@ -96,13 +96,14 @@ def _ready(xp: Arrays, anchor: Any, views: Any, features: Any, group: Any) -> tu
 def contrastive_rows(
     xp: Arrays, out: Any, anchor: Any, views: Any, features: Any, group: Any, settings: Settings, row_offset: int
 ) -> None:
-    """(n, 3) float64 row statistics (csrc/core/contrastive_calls.h) and (n, 2) int64 counts."""
+    """(n, 3) float64 row statistics (csrc/core/contrastive_calls.h), (n, 2) int64 counts and, where `out` has a third
+    array, (n, 3) float64 measures."""
     stored, anchor, views, features, group = _ready(xp, anchor, views, features, group)
     if not xp.run(
         getattr(_core, f"contrastive_rows_{stored}"),
         anchor=xp.view(anchor), views=xp.view(views), begin=row_offset,
         features=xp.view(features), group=xp.pointer(group), **settings_fields(*settings),
-        stats=xp.pointer(out[0]), counts=xp.pointer(out[1]),
+        stats=xp.pointer(out[0]), counts=xp.pointer(out[1]), measures=xp.pointer(out[2] if len(out) > 2 else None),
     ):  # fmt: skip
         raise ValueError("features contains NaN or infinite values; remove them first (FeatureSpace.transform does)")
 

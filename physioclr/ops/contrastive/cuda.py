@@ -17,6 +17,7 @@ import torch
 from ... import _core
 from .._arrays import Arrays
 from .cpu import MODES, Settings, compute_dtype, settings_fields, stored_dtype
+from .measures import measured
 
 TILE = 4096  # rows and columns of a tile: two tiles of float32 are 134 MB
 
@@ -239,6 +240,7 @@ def contrastive_rows(
             "row_stats", rows.stored, **rows.batch, inv_norm=rows.inv_norm, state=(rows.sums(),), **rows.settings,
             stats=out[0], counts=out[1],
         )  # fmt: skip
+        measured(rows, out)
 
 
 def slope_by_tau(rows: Rows, grad: torch.Tensor, stats, counts, log_tn) -> torch.Tensor:

@@ -29,7 +29,7 @@ def _gather_rows(x: torch.Tensor, sizes: list[int], process_group: Any) -> torch
     return torch.cat([p.view(x.dtype).view(padded.shape)[:n] for p, n in zip(parts, sizes, strict=True)])
 
 
-def _agree(anchor, views, features, group, settings, process_group) -> list[int]:
+def _agree(anchor, views, features, group, settings, process_group, measure) -> list[int]:
     """The number of rows of each process. Raises on every process if the arguments of one are wrong or differ."""
     error = None
     try:
@@ -41,7 +41,7 @@ def _agree(anchor, views, features, group, settings, process_group) -> list[int]
         error = e
     names = (
         "anchor's width", "anchor's dtype", "the number of views", "views' dtype", "features' width",
-        "features' dtype", "whether group is given", "the settings",
+        "features' dtype", "whether group is given", "the settings", "return_stats",
     )  # fmt: skip
     mine = [0 if error else 1, 0, *[0] * len(names)]
     if error is None:
@@ -49,7 +49,7 @@ def _agree(anchor, views, features, group, settings, process_group) -> list[int]
         tau, delta, mode, tau_s, pair_reduction = settings
         told = hash((float(tau), float(delta), float(tau_s), MODES[mode], pair_reduction == "mean"))
         shape = (anchor.shape[1], code[0], views.shape[0], code[1], features.shape[1], code[2])
-        mine = [1, len(anchor), *shape, int(group is not None), told]
+        mine = [1, len(anchor), *shape, int(group is not None), told, int(measure)]
     row = torch.tensor(mine, dtype=torch.int64, device=anchor.device)
     rows = [torch.empty_like(row) for _ in range(dist.get_world_size(process_group))]
     dist.all_gather(rows, row, group=process_group)
@@ -67,12 +67,12 @@ def _agree(anchor, views, features, group, settings, process_group) -> list[int]
 
 class _GroupLoss(torch.autograd.Function):
     @staticmethod
-    def forward(anchor, views, features, group, process_group, sizes, settings):
+    def forward(anchor, views, features, group, process_group, sizes, settings, measure):
         """What the caller wants, then what the backward pass needs: the rows of all and their statistics."""
         everything: list[torch.Tensor | None] = [_gather_rows(x, sizes, process_group) for x in (anchor, features)]
         everything.append(None if group is None else _gather_rows(group.to(torch.int64), sizes, process_group))
         first = sum(sizes[: dist.get_rank(process_group)])
-        stats, counts = contrastive_rows(everything[0], views, *everything[1:], *settings, first)
+        stats, counts, measures = contrastive_rows(everything[0], views, *everything[1:], *settings, first, measure)
         all_stats, all_counts = (_gather_rows(x, sizes, process_group) for x in (stats, counts))
         xp = TorchArrays(anchor)
         loss, own_loss = (xp.empty((), compute_dtype(anchor, views)) for _ in range(2))
@@ -80,12 +80,12 @@ class _GroupLoss(torch.autograd.Function):
         if not contrastive_finish(xp, loss, all_skipped, all_stats, all_counts, len(views), settings[2]):
             warn_all_skipped(all_counts, len(views), *settings[1:3])
         contrastive_finish(xp, own_loss, skipped, stats, counts, len(views), settings[2])
-        return loss, counts, skipped, *everything, all_stats, all_counts
+        return loss, counts, skipped, measures, *everything, all_stats, all_counts
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        _, views, _, _, process_group, sizes, settings = inputs
-        anchor, features, group, all_stats, all_counts = output[3:]
+        _, views, _, _, process_group, sizes, settings, _ = inputs
+        anchor, features, group, all_stats, all_counts = output[4:]
         ctx.settings = (*settings, sum(sizes[: dist.get_rank(process_group)]))
         ctx.save_for_backward(anchor, views, features, group, all_stats, all_counts)
         ctx.mark_non_differentiable(*(x for x in output[1:] if x is not None))
@@ -93,10 +93,10 @@ class _GroupLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_loss, *_):
         grads = contrastive_backward(grad_loss, *ctx.saved_tensors, *ctx.settings, None)[:2]
-        return *grads, *(None,) * 5
+        return *grads, *(None,) * 6
 
 
-def hybrid_contrastive_loss_of_group(anchor, views, features, group, settings, process_group):
-    """(loss of all rows, counts of the own rows, own rows skipped)."""
-    sizes = _agree(anchor, views, features, group, settings, process_group)
-    return _GroupLoss.apply(anchor, views, features, group, process_group, sizes, settings)[:3]
+def hybrid_contrastive_loss_of_group(anchor, views, features, group, settings, process_group, measure):
+    """(loss of all rows, counts of the own rows, own rows skipped, measures of the own rows)."""
+    sizes = _agree(anchor, views, features, group, settings, process_group, measure)
+    return _GroupLoss.apply(anchor, views, features, group, process_group, sizes, settings, measure)[:4]

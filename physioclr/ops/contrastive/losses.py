@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from .._arrays import TorchArrays, is_torch, kind_of
 from .._checks import check_dtype, check_ndim, check_number
 from ..similarity import median_distance_of
 from . import engine
 from .cpu import IDS
+from .stats import PairStats, statistics
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from .._types import Values
 
-    Result = Tensor | tuple[Tensor, "PairStats"]
+    Result = Tensor | tuple[Tensor, PairStats]
 
     class _Options(TypedDict, total=False):
         """What all losses take by name, return_stats aside, which decides the type of the result."""
@@ -42,47 +43,6 @@ if TYPE_CHECKING:
 
     class _Soft(_Sided, total=False):
         tau_s: float
-
-
-class PairStats(NamedTuple):
-    """What the rows of a contrastive loss were compared with.
-
-    R = N, or 2 N where b's rows are anchors too; with a process group the rows of all processes, in a ring the own.
-
-    positives: (R,) int64, the rows of the same label ("supcon"); 0 elsewhere, where the partner is not counted.
-    negatives: (R,) int64, the other rows that it was compared with.
-    skipped: () int64, the rows that are not part of the mean.
-    effective_positives: (R,) float64, (sum w)^2 / sum w^2 of the row's targets w, the partner's among them: their
-        number where they weigh the same, 1 where one has all the weight (Kish 1965). 0 in a row that is skipped.
-    alignment: () float64, mean squared distance |h - k|^2 of a row's positives or partner, the mean over the rows that
-        count; 0 is best (Wang & Isola 2020).
-    uniformity: () float64, log of the mean of exp(-2 |h - k|^2) over the pairs of rows that are compared, without
-        partners and negatives=; -4 is best, nearly. NaN where there is no such pair.
-    """
-
-    positives: Tensor
-    negatives: Tensor
-    skipped: Tensor
-    effective_positives: Tensor = cast("Tensor", None)  # the losses give all of them
-    alignment: Tensor = cast("Tensor", None)
-    uniformity: Tensor = cast("Tensor", None)
-
-
-def _statistics(
-    counts: Any, skipped: Any, measures: Any, queue: int, form: str, process_group: Any = None
-) -> PairStats:
-    """process_group: over which the anchors are spread."""
-    effective, distance, closeness = measures.unbind(1)
-    used = engine.used(counts, form)
-    pairs = (counts.clamp(min=0).sum(1) - queue * (counts[:, 0] >= 0)).sum()
-    sums: Any = distance.where(used, 0.0).sum(), used.sum(), closeness.sum(), pairs
-    if process_group is not None:
-        import torch
-
-        sums = torch.stack([x.double() for x in sums])
-        torch.distributed.all_reduce(sums, group=process_group)
-    alignment, uniformity = sums[0] / sums[1], (sums[2] / sums[3]).log()
-    return PairStats(counts[:, 0], counts[:, 1], skipped, effective.where(used, 0.0), alignment, uniformity)
 
 
 def _loss(
@@ -144,7 +104,7 @@ def _loss(
     if not stats:
         return loss
     queue = 0 if negatives is None else len(negatives)
-    return loss, _statistics(counts, skipped, measures, queue, form, process_group)
+    return loss, statistics(counts, skipped, measures, engine.used(counts, form), queue, process_group)
 
 
 def uniformity(x: Tensor) -> Tensor:

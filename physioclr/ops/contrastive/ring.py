@@ -16,9 +16,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from . import engine
 from .blocks import Problem, Table, combine
 from .step import scaled
 
+KERNELS = True  # on a CPU; False: torch's operations, the form of other devices
 _FIELDS = ("h", "index", "partner", "id", "side", "f", "known")
 
 
@@ -109,25 +111,47 @@ def sums(x: Problem, sizes: list[int], group: Any, measure: bool) -> dict[str, T
     return combine(parts)
 
 
+def _visits(rows: Any, sizes: list[int], group: Any) -> Any:
+    return lambda extra: visitors(rows.parts.own, extra, sizes, group)
+
+
+def _statistics_by_kernels(given: Any, sizes: list[int], group: Any, measure: bool) -> tuple[Tensor, ...]:
+    """stats and counts of all own rows, measures, and how many of the rows are anchors."""
+    from .parts import RingSides
+
+    x = RingSides(*given)
+    return *x.statistics(_visits(x, sizes, group), measure), x.parts.own.anchors
+
+
+def _statistics_by_blocks(given: Any, sizes: list[int], group: Any, measure: bool) -> tuple[Tensor, ...]:
+    x = Problem(*given)
+    found = sums(x, sizes, group, measure)
+    told, number = x.form.statistics(found)
+    measured = x.form.measures(found) if measure else told.new_zeros((0, 3))
+    rows = len(x.own.h)  # those of b too, where they are no anchors
+    stats, counts = told.new_zeros((rows, 3)), number.new_zeros((rows, 2))
+    counts[:, 0] = -1
+    stats[: len(told)], counts[: len(told)] = told, number
+    return stats, counts, measured, len(told)
+
+
 class _Ring(torch.autograd.Function):
     @staticmethod
     def forward(ctx, a, b, temperature, negatives, features, group, settings, measure, process_group, sizes):
         first, total = sum(sizes[: dist.get_rank(process_group)]), sum(sizes)
         ctx.inputs = negatives, features, group, settings, process_group, sizes, first, total
+        given = a, b, negatives, features, group, temperature, *settings, first, total
         with torch.autocast(a.device.type, enabled=False):
-            x = Problem(a, b, negatives, features, group, temperature, *settings, first, total)
-            found = sums(x, sizes, process_group, measure)
-            told, number = x.form.statistics(found)
-            used = x.form.used(number)
-            measured = x.form.measures(found) if measure else told.new_zeros((0, 3))
+            if KERNELS and a.device.type == "cpu":
+                stats, counts, measured, anchors = _statistics_by_kernels(given, sizes, process_group, measure)
+            else:
+                stats, counts, measured, anchors = _statistics_by_blocks(given, sizes, process_group, measure)
+            told, number, measured = stats[:anchors], counts[:anchors], measured[:anchors]
+            used = engine.used(number, settings[2])
             whole = torch.stack([(told[:, 0] - told[:, 1]).sum(), used.sum(), (~used).sum()]).double()
             dist.all_reduce(whole, group=process_group)
-            rows = len(x.own.h)  # those of b too, where they are no anchors
-            stats, counts = told.new_zeros((rows, 3)), number.new_zeros((rows, 2))
-            counts[:, 0] = -1
-            stats[: len(told)], counts[: len(told)] = told, number
         ctx.save_for_backward(a, b, temperature, stats, counts, whole)
-        loss, skipped = (whole[0] / whole[1].clamp(min=1)).to(x.own.h.dtype), whole[2].long()
+        loss, skipped = (whole[0] / whole[1].clamp(min=1)).to(engine.computed(a, b, negatives)), whole[2].long()
         ctx.mark_non_differentiable(number, skipped, measured)
         return loss, number, skipped, measured
 
@@ -135,22 +159,29 @@ class _Ring(torch.autograd.Function):
     def backward(ctx, factor, *_):
         negatives, features, group, settings, process_group, sizes, first, total = ctx.inputs
         a, b, temperature, stats, counts, whole = ctx.saved_tensors
+        given = a, b, negatives, features, group, temperature, *settings, first, total
         with torch.autocast(a.device.type, enabled=False), torch.no_grad():
-            x = Problem(a, b, negatives, features, group, temperature, *settings, first, total)
-            scale = 1 / (x.form.tau * whole[1].clamp(min=1))
-            grad, slope = gradient(x, sizes, process_group, stats, counts, scale)
-            grad = x.normalised(grad)
-            slope = -slope / x.form.tau
+            if KERNELS and a.device.type == "cpu":
+                from .parts import RingSides
+
+                y = RingSides(*given)
+                grad, slope = y.gradients(_visits(y, sizes, process_group), stats, counts, int(whole[1]))
+                slope = -slope / y.settings["tau"]
+            else:
+                x = Problem(*given)
+                scale = 1 / (x.form.tau * whole[1].clamp(min=1))
+                grad, slope = gradient(x, sizes, process_group, stats, counts, scale)
+                grad = x.normalised(grad)
+                slope = -slope / x.form.tau
             if temperature is not None:
                 dist.all_reduce(slope, group=process_group)
-            grads = grad[: x.n], grad[x.n :], slope
+            grads = grad[: len(a)], grad[len(a) :], slope
         return *scaled(factor, (a, b, temperature), grads), *(None,) * 7
 
 
 def ring_loss(a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta, measure, process_group):
     """(loss of the whole batch, counts of the own anchors, skipped of all, measures of the own anchors)."""
     from .._torch import refuse_gradients
-    from . import engine
 
     settings, error = (tau, tau_s, form, sides, delta), None
     try:

@@ -6,6 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from . import ring
+from .autograd import used
 from .blocks import Form, Problem, Table, Tile, unit_rows
 from .engine import NOT_FINITE
 from .group import _agree
@@ -42,11 +44,15 @@ class HybridForm(Form):
             if self.form == "soft":
                 weight = torch.exp(t.target.masked_fill(~t.pair, -torch.inf)).double()  # a view's is 1
             found |= {"weight": weight.sum(1), "mean": torch.where(weight > 0, weight * t.s, 0.0).sum(1)}
+            if measure:
+                found["square"] = weight.square().sum(1)
+        if measure:
+            found["cosine"] = torch.where(t.positive, t.s, 0.0).double().sum(1)
+            found["closeness"] = torch.where(t.pair, torch.exp(4 * (t.s.double() - 1)), 0.0).sum(1)
         return {k: v.double() for k, v in found.items()}
 
     def used(self, counts: Tensor) -> Tensor:
-        positives, negatives = counts[:, 0], counts[:, 1]
-        return (positives + self.n_views > 0) & ((negatives if self.form == "ratio" else positives + negatives) > 0)
+        return used(counts, self.n_views, self.form)
 
     def statistics(self, found: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         positives, zero = found["positives"], torch.zeros_like(found["pairs"])
@@ -61,6 +67,15 @@ class HybridForm(Form):
             log_w = weight.log() + 1 / self.tau_s if self.form == "soft" else zero
             told = [torch.logaddexp(found["log_z"], views), mean, log_w]
         return torch.where(self.used(counts)[:, None], torch.stack(told, 1), 0.0), counts
+
+    def measures(self, found: dict[str, Tensor]) -> Tensor:
+        number, views = found["positives"], self.n_views
+        weight, square = found.get("weight", number), found.get("square", number)
+        if self.form == "ratio" and self.mean_pairs:
+            weight, square = (number > 0).double(), torch.where(number > 0, 1 / number, 0.0)
+        effective = (views + weight).square() / (views + square).clamp(min=1e-300)
+        mean = (found["cosine"] + self.cosines.sum(1)) / (number + views)
+        return torch.stack([effective, torch.where(number + views > 0, 2 - 2 * mean, 0.0), found["closeness"]], 1)
 
     def _target(self, counts: Tensor) -> Tensor:
         return 1 / (counts[:, 0] + self.n_views).clamp(min=1).double()
@@ -114,40 +129,57 @@ class HybridProblem(Problem):
 
 class _HybridRing(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, anchor, views, features, group, settings, process_group, sizes):
+    def forward(ctx, anchor, views, features, group, settings, process_group, sizes, measure):
         first = sum(sizes[: dist.get_rank(process_group)])
         ctx.inputs = features, group, settings, process_group, sizes, first
+        given = anchor, views, features, group, settings, first
         with torch.autocast(anchor.device.type, enabled=False):
-            x = HybridProblem(anchor, views, features, group, settings, first)
-            stats, counts = x.form.statistics(sums(x, sizes, process_group, False))
-            used = x.form.used(counts)
-            whole = torch.stack([(stats[:, 0] - stats[:, 1]).sum(), used.sum()]).double()
+            if ring.KERNELS and anchor.device.type == "cpu":
+                from .parts import RingHybrid
+
+                y = RingHybrid(*given)
+                stats, counts, measured = y.statistics(ring._visits(y, sizes, process_group), measure)
+            else:
+                x = HybridProblem(*given)
+                found = sums(x, sizes, process_group, measure)
+                stats, counts = x.form.statistics(found)
+                measured = x.form.measures(found) if measure else stats.new_zeros((0, 3))
+            counted = used(counts, len(views), settings[2])
+            whole = torch.stack([(stats[:, 0] - stats[:, 1]).sum(), counted.sum()]).double()
             dist.all_reduce(whole, group=process_group)
         ctx.save_for_backward(anchor, views, stats, counts, whole)
-        loss, skipped = (whole[0] / whole[1].clamp(min=1)).to(x.own.h.dtype), (~used).sum()
-        ctx.mark_non_differentiable(counts, skipped)
-        return loss, counts, skipped
+        dtype = torch.float64 if torch.float64 in (anchor.dtype, views.dtype) else torch.float32
+        loss, skipped = (whole[0] / whole[1].clamp(min=1)).to(dtype), (~counted).sum()
+        ctx.mark_non_differentiable(counts, skipped, measured)
+        return loss, counts, skipped, measured
 
     @staticmethod
     def backward(ctx, factor, *_):
         features, group, settings, process_group, sizes, first = ctx.inputs
         anchor, views, stats, counts, whole = ctx.saved_tensors
+        given = anchor, views, features, group, settings, first
         with torch.autocast(anchor.device.type, enabled=False), torch.no_grad():
-            x = HybridProblem(anchor, views, features, group, settings, first)
-            scale = 1 / (x.form.tau * whole[1].clamp(min=1))
-            grad, _ = gradient(x, sizes, process_group, stats, counts, scale)
-            q = x.form.view_coefficients(stats, counts, scale).T[:, :, None].to(grad.dtype)
-            cosine = x.form.cosines.T[:, :, None].to(grad.dtype)
-            grad_views = q * (x.own.h - cosine * x.views) * x.inv_view
-            grads = x.normalised(grad + (q * x.views).sum(0)), grad_views
-        return *scaled(factor, (anchor, views), grads), *(None,) * 5
+            if ring.KERNELS and anchor.device.type == "cpu":
+                from .parts import RingHybrid
+
+                y = RingHybrid(*given)
+                grads = y.gradients(ring._visits(y, sizes, process_group), stats, counts, int(whole[1]))
+            else:
+                x = HybridProblem(*given)
+                scale = 1 / (x.form.tau * whole[1].clamp(min=1))
+                grad, _ = gradient(x, sizes, process_group, stats, counts, scale)
+                q = x.form.view_coefficients(stats, counts, scale).T[:, :, None].to(grad.dtype)
+                cosine = x.form.cosines.T[:, :, None].to(grad.dtype)
+                grad_views = q * (x.own.h - cosine * x.views) * x.inv_view
+                grads = x.normalised(grad + (q * x.views).sum(0)), grad_views
+        return *scaled(factor, (anchor, views), grads), *(None,) * 6
 
 
-def hybrid_contrastive_loss_in_ring(anchor, views, features, group, settings, process_group):
-    """(loss of all rows, counts of the own rows, own rows skipped)."""
-    sizes = _agree(anchor, views, features, group, settings, process_group)
+def hybrid_contrastive_loss_in_ring(anchor, views, features, group, settings, process_group, measure):
+    """(loss of all rows, counts of the own rows, own rows skipped, measures of the own rows)."""
+    sizes = _agree(anchor, views, features, group, settings, process_group, measure)
     finite = torch.isfinite(features).all().to(torch.int64)
     dist.all_reduce(finite, op=dist.ReduceOp.MIN, group=process_group)
     if not finite:
         raise ValueError(NOT_FINITE)
-    return _HybridRing.apply(anchor, views, features, group, settings, process_group, sizes)
+    return _HybridRing.apply(anchor, views, features, group, settings, process_group, sizes, measure)

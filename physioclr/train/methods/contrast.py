@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class SimCLR(Method):
     """Two augmentations of each segment, NT-Xent (Chen et al. 2020)."""
 
+    by_row = True
+
     def views(self, batch: Batch, draw: Draw) -> tuple[Tensor, ...]:
         return draw(0, 1)
 
@@ -27,6 +29,8 @@ class SimCLR(Method):
 
 class CMSC(Method):
     """The two adjacent segments of each record, InfoNCE (CLOCS, Kiyasseh et al. 2021)."""
+
+    by_row = True
 
     def loss(self, out: Outputs, batch: Batch) -> Tensor:
         (h,) = out.embeddings

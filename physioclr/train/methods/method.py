@@ -41,13 +41,15 @@ class Method:
 
     trained: False for a baseline, of which no step is made. learns: False where nothing in the run is learnt from its
     records. encodes: False where the embedding of a record is not that of the encoder. needs_labels: batches hold the
-    labels of `Config.scheme`, and records without any are left out.
+    labels of `Config.scheme`, and records without any are left out. by_row: the views and rows of a segment depend on
+    that segment and its partner alone; with an even `chunk` they are then drawn a chunk at a time, twice, and not held.
     """
 
     trained: ClassVar[bool] = True
     learns: ClassVar[bool] = True
     encodes: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
+    by_row: ClassVar[bool] = False
 
     config: Config
     process_group: ProcessGroup | None = None

@@ -26,6 +26,7 @@ ANCHOR, SECOND, SHUFFLE = 0, 1, 2  # which random numbers each takes
 class PhysioCLR(Method):
     """Hybrid contrastive loss + alpha MSE + beta MSE around the R peaks; gamma and beat_weight are not in the paper."""
 
+    by_row = True
     beat_space: BeatSpace | None = None
 
     def check(self, config: Config) -> None:

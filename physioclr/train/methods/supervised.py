@@ -26,6 +26,7 @@ class Supervised(Method):
     """Binary cross-entropy on the labels of `Config.scheme`; a positive weighs negatives / positives."""
 
     needs_labels = True
+    by_row = True
 
     def start(self, segments: Segments, config: Config, folder: Path, process_group: Any = None) -> None:
         super().start(segments, config, folder, process_group)
