@@ -139,6 +139,29 @@ struct AugmentBwdCall {
   PHYSIOCLR_FIELDS(grad, pass, grad_ecg, workspace)
 };
 
+// out[l, i] = the sum over j, in this order, of taps[j] * x[l, down * i + j]; x is 0 after its end. T: float or double,
+// every product and sum rounded by itself.
+template <class T>
+struct DecimateCall {
+  Matrix<const T> x;
+  Vector<const T> taps;
+  int64_t down;
+  Matrix<T> out;
+  PHYSIOCLR_FIELDS(x, taps, down, out)
+};
+
+// out = x through a filter of second order, forwards and backwards, in double precision: scipy.signal.sosfiltfilt of
+// one section with padtype "odd" and padlen `pad`, which is less than the samples of x. b, a: 3 each, a[0] = 1; state:
+// 2, in which a constant 1 goes through unchanged (sosfilt_zi).
+template <class T>
+struct ZeroPhaseCall {
+  Matrix<const T> x;
+  Vector<const double> b, a, state;
+  int64_t pad;
+  Matrix<float> out;
+  PHYSIOCLR_FIELDS(x, b, a, state, pad, out)
+};
+
 namespace cuda {
 
 // Bytes of the workspace of augment.
@@ -191,8 +214,16 @@ const char* archs() noexcept;  // CMAKE_CUDA_ARCHITECTURES of the build, "" with
   X(delineate, DelineateCall)    \
   X(physio_features, FeaturesCall)
 
+// What prepare and the data set of pretrain make of a record.
+#define PHYSIOCLR_RECORD_CALLS(X)             \
+  X(decimate_float32, DecimateCall<float>)    \
+  X(decimate_float64, DecimateCall<double>)   \
+  X(zero_phase_float32, ZeroPhaseCall<float>) \
+  X(zero_phase_float64, ZeroPhaseCall<double>)
+
 #define PHYSIOCLR_HOST_CALLS(X) \
   PHYSIOCLR_WAVES_CALLS(X)      \
+  PHYSIOCLR_RECORD_CALLS(X)     \
   PHYSIOCLR_CONTRASTIVE_HOST_CALLS(X)
 
 #define PHYSIOCLR_DECLARE(name, ...) bool run(const __VA_ARGS__& call);

@@ -51,6 +51,8 @@ def wfdb_read(
     out: int,
     first: int,
     total: int,
+    baseline: int,
+    scale: int,
     /,
 ) -> int: ...
 def wfdb_scan(x: int, rows: int, n: int, zero: int, out: int, /) -> None: ...

@@ -9,6 +9,7 @@ workers of a DataLoader stay silent.
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import sys
 import threading
@@ -60,18 +61,25 @@ def spoken_of() -> Iterator[None]:
 
 def njit(*signature: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """numba.njit as a decorator with arguments: @njit(cache=True), @njit(types.void(...), nogil=True, cache=True)."""
+    return functools.partial(_decorated, numba.njit, signature, options)
 
-    def decorate(function: Callable[..., Any]) -> Any:
-        with spoken_of():  # with a signature, the decoration compiles
-            try:
-                return numba.njit(*signature, **options)(function)
-            except RuntimeError as e:
-                if not options.get("cache") or _NO_CACHE not in str(e):
-                    raise
-            _warn_once()
-            return numba.njit(*signature, **options | {"cache": False})(function)
 
-    return decorate
+def cuda_jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """numba.cuda.jit likewise."""
+    from numba import cuda
+
+    return functools.partial(_decorated, cuda.jit, (), options)
+
+
+def _decorated(jit: Any, signature: tuple[Any, ...], options: dict[str, Any], function: Callable[..., Any]) -> Any:
+    with spoken_of():  # with a signature, the decoration compiles
+        try:
+            return jit(*signature, **options)(function)
+        except RuntimeError as e:
+            if not options.get("cache") or _NO_CACHE not in str(e):
+                raise
+        _warn_once()
+        return jit(*signature, **options | {"cache": False})(function)
 
 
 def _warn_once() -> None:
@@ -82,5 +90,5 @@ def _warn_once() -> None:
             "Numba cannot cache compiled code: neither physioclr's folder nor the home folder can be written. Every "
             "process compiles anew (half a minute of work). Set NUMBA_CACHE_DIR to a folder that can be written",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )

@@ -26,19 +26,19 @@ def _cpu_name() -> str:
 
 
 def _numba_cache() -> str:
-    """How much of what Numba compiles on a CPU lies ready: the decimation of `prepare` and the high-pass of `pretrain`.
+    """How much of what Numba compiles for a GPU lies ready: waves and features. The CPU compiles nothing.
 
     Files of earlier sources stay in the cache but are never loaded again: an index counts if it holds the digest of its
     source file (in older Numba the time of its last change) and Numba's version.
     """
+    source = Path(__file__).parent / "ops" / "_numba" / "cuda.py"
     fresh = set()
-    for source in Path(__file__).parent.rglob("_numba_*.py"):
-        for f in _numba_indices(source):
-            if f".py{sys.version_info[0]}{sys.version_info[1]}." in f.name and _is_of(f, source):
-                fresh.add(f.name.partition("-")[0])
+    for f in _numba_indices(source):
+        if f".py{sys.version_info[0]}{sys.version_info[1]}." in f.name and _is_of(f, source):
+            fresh.add(f.name.partition("-")[0])
     if fresh:
         return f"warm ({len(fresh)} compiled functions)"
-    return "cold (prepare of some rates and pretrain compile for a few seconds, once)"
+    return "cold (waves and features on a GPU compile for about half a minute, once)"
 
 
 def _numba_indices(source: Path) -> list[Path]:

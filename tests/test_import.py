@@ -103,16 +103,16 @@ def test_info_says_what_there_is():
     [False, pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="where the user's cache is"))],
 )
 def test_info_counts_compiled_code_of_these_sources_only(tmp_path, monkeypatch, home):
-    data = Path(pc.__file__).parent / "data"
+    own = Path(pc.__file__).parent / "ops" / "_numba"
     if home:  # the package is not the user's to write
         monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith(str(data.parent)))
+        monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith(str(own.parents[1])))
     else:
         monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     chosen = tmp_path / "numba" if home else tmp_path
-    folder = chosen / f"data_{hashlib.sha1(str(data.absolute()).encode()).hexdigest()}"
-    other = chosen / "data_0"  # of another installation
+    folder = chosen / f"_numba_{hashlib.sha1(str(own.absolute()).encode()).hexdigest()}"
+    other = chosen / "_numba_0"  # of another installation
     folder.mkdir(parents=True)
     python, numba = "py{}{}".format(*sys.version_info[:2]), importlib.metadata.version("numba")
 
@@ -120,17 +120,17 @@ def test_info_counts_compiled_code_of_these_sources_only(tmp_path, monkeypatch, 
         (folder / f"{name}.{python}.nbi").write_bytes(pickle.dumps(version) + pickle.dumps((stamp, {})))
 
     def digest(name):
-        return hashlib.sha256((data / name).read_bytes()).digest()
+        return hashlib.sha256((own / name).read_bytes()).digest()
 
-    write("_numba_decimate.decimate-1", numba, hashlib.sha256(b"an earlier text").digest())
-    write("_numba_decimate.decimate-2", "0.1", digest("_numba_decimate.py"))
-    (folder / "_numba_decimate.decimate-1.1.nbc").write_bytes(b"")
+    write("cuda._mean_of_leads-1", numba, hashlib.sha256(b"an earlier text").digest())
+    write("cuda._mean_of_leads-2", "0.1", digest("cuda.py"))
+    (folder / "cuda._mean_of_leads-1.1.nbc").write_bytes(b"")
     shutil.copytree(folder, other)
-    (other / f"_numba_decimate.decimate-3.{python}.nbi").write_bytes(
-        pickle.dumps(numba) + pickle.dumps((digest("_numba_decimate.py"), {}))
+    (other / f"cuda._mean_of_leads-3.{python}.nbi").write_bytes(
+        pickle.dumps(numba) + pickle.dumps((digest("cuda.py"), {}))
     )
     assert pc.info()["numba cache"].startswith("cold")
-    write("_numba_decimate.decimate-3", numba, digest("_numba_decimate.py"))
+    write("cuda._mean_of_leads-3", numba, digest("cuda.py"))
     assert pc.info()["numba cache"] == "warm (1 compiled functions)"
 
 

@@ -1,4 +1,5 @@
-// Blocks of frames that stay in the first cache are decoded to int16, then every signal gathers its own.
+// Blocks of frames that stay in the first cache are decoded to int16, then every signal gathers its own, and converts
+// it to mV there where mV are wanted.
 #include "cpu/wfdb_frames.h"
 
 #include <unistd.h>
@@ -6,21 +7,21 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <limits>
 #include <memory>
 #include <vector>
 
 #include "core/macros.h"
+#include "cpu/wfdb_units.h"
 
 namespace physioclr::cpu {
 namespace {
 
 constexpr int64_t kBlock = 4096;   // samples
-constexpr int64_t kPiece = 49152;  // samples read at a time: less than malloc asks the system for anew
-constexpr int16_t kMissing = -32768;
+constexpr int64_t kPiece = 98304;  // bytes read at a time: less than malloc asks the system for anew
+constexpr int16_t kMissing = kWfdbMissing;
 
 PHYSIOCLR_SIMD void decode_80(const uint8_t* raw, int64_t n, int16_t* x) {
-  for (int64_t i = 0; i < n; ++i) x[i] = raw[i] ? static_cast<int16_t>(raw[i] - 128) : kMissing;
+  for (int64_t i = 0; i < n; ++i) x[i] = raw[i] ? static_cast<int16_t>(raw[i] - kWfdb80Zero) : kMissing;
 }
 
 inline int16_t sample_of_12_bits(int bits) {
@@ -58,60 +59,74 @@ PHYSIOCLR_SIMD void decode_212(const uint8_t* raw, int64_t n, int16_t* x) {
   }
 }
 
-template <int64_t kCount>
-inline void gather_runs(const int16_t* x, int64_t frame, int64_t frames, int16_t* out) {
-  for (int64_t f = 0; f < frames; ++f) std::memcpy(out + f * kCount, x + f * frame, kCount * sizeof(int16_t));
-}
-
-template <int64_t kFrame>
-inline void gather_every(const int16_t* x, int64_t frames, int16_t* out) {
+// Every kFrame-th element. With a stride that is known the compiler shuffles vectors.
+template <class T, int64_t kFrame>
+inline void gather_every(const T* x, int64_t frames, T* out) {
   for (int64_t f = 0; f < frames; ++f) out[f] = x[f * kFrame];
 }
 
-PHYSIOCLR_SIMD void gather(const int16_t* x, int64_t frame, int64_t frames, int64_t count, int16_t* out) {
+template <class T>
+inline void gather_one(const T* x, int64_t frame, int64_t frames, T* out) {
+  switch (frame) {
+    case 2: return gather_every<T, 2>(x, frames, out);
+    case 3: return gather_every<T, 3>(x, frames, out);
+    case 4: return gather_every<T, 4>(x, frames, out);
+    case 8: return gather_every<T, 8>(x, frames, out);
+    case 12: return gather_every<T, 12>(x, frames, out);
+  }
+  for (int64_t f = 0; f < frames; ++f) out[f] = x[f * frame];
+}
+
+// Two or four samples as one element, wherever they lie.
+#if defined(__GNUC__)
+#define PHYSIOCLR_UNALIGNED(T) __attribute__((may_alias, aligned(alignof(T))))
+template <class T>
+struct Wide;
+template <>
+struct Wide<uint8_t> {
+  typedef uint16_t Two PHYSIOCLR_UNALIGNED(uint8_t);
+  typedef uint32_t Four PHYSIOCLR_UNALIGNED(uint8_t);
+};
+template <>
+struct Wide<int16_t> {
+  typedef uint32_t Two PHYSIOCLR_UNALIGNED(int16_t);
+  typedef uint64_t Four PHYSIOCLR_UNALIGNED(int16_t);
+};
+#endif
+
+template <class T>
+inline void gather_samples(const T* x, int64_t frame, int64_t frames, int64_t count, T* out) {
   if (count == frame) {
-    std::memcpy(out, x, static_cast<size_t>(frames * frame) * sizeof(int16_t));
+    std::memcpy(out, x, static_cast<size_t>(frames * frame) * sizeof(T));
   } else if (count == 1) {
-    switch (frame) {  // with a stride that is known the compiler shuffles vectors
-      case 2: return gather_every<2>(x, frames, out);
-      case 3: return gather_every<3>(x, frames, out);
-      case 4: return gather_every<4>(x, frames, out);
-      case 8: return gather_every<8>(x, frames, out);
-      case 12: return gather_every<12>(x, frames, out);
-    }
-    for (int64_t f = 0; f < frames; ++f) out[f] = x[f * frame];
+    gather_one(x, frame, frames, out);
+#if defined(__GNUC__)
+  } else if (count == 2 && frame % 2 == 0) {
+    using Two = typename Wide<T>::Two;
+    gather_one(reinterpret_cast<const Two*>(x), frame / 2, frames, reinterpret_cast<Two*>(out));
+  } else if (count == 4 && frame % 4 == 0) {
+    using Four = typename Wide<T>::Four;
+    gather_one(reinterpret_cast<const Four*>(x), frame / 4, frames, reinterpret_cast<Four*>(out));
+#endif
   } else {
-    switch (count) {
-      case 2: return gather_runs<2>(x, frame, frames, out);
-      case 4: return gather_runs<4>(x, frame, frames, out);
-      case 8: return gather_runs<8>(x, frame, frames, out);
-    }
     for (int64_t f = 0; f < frames; ++f)
-      std::memcpy(out + f * count, x + f * frame, static_cast<size_t>(count) * sizeof(int16_t));
+      std::memcpy(out + f * count, x + f * frame, static_cast<size_t>(count) * sizeof(T));
   }
 }
 
-PHYSIOCLR_SIMD void millivolts_of(const int16_t* x, int64_t n, double baseline, double scale, float* mv) {
-  for (int64_t i = 0; i < n; ++i) {
-    const double y = (x[i] - baseline) * scale;
-    mv[i] = x[i] == kMissing ? std::numeric_limits<float>::quiet_NaN() : static_cast<float>(y);
-  }
+PHYSIOCLR_SIMD void gather(const int16_t* x, int64_t frame, int64_t frames, int64_t count, int16_t* out) {
+  gather_samples(x, frame, frames, count, out);
+}
+PHYSIOCLR_SIMD void gather(const uint8_t* x, int64_t frame, int64_t frames, int64_t count, uint8_t* out) {
+  gather_samples(x, frame, frames, count, out);
 }
 
-// Counts in 16 bits, as wide as the samples, so that vectors hold as many; hence no more than 32767 samples at a time.
-PHYSIOCLR_SIMD void scan_run(const int16_t* x, int64_t n, int16_t zero, WfdbRow& row) {
-  uint16_t above = 65535;  // the smallest sample above -32767; a missing one wraps round to 65535
-  int16_t high = kMissing, missing = 0, zeros = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    above = std::min(above, static_cast<uint16_t>(x[i] + 32767));
-    high = std::max(high, x[i]);
-    missing = static_cast<int16_t>(missing + (x[i] == kMissing));
-    zeros = static_cast<int16_t>(zeros + (x[i] == zero));
-  }
-  row.low = std::min<int64_t>(row.low, static_cast<int64_t>(above) - 32767);
-  row.high = std::max<int64_t>(row.high, high);
-  row.missing += missing;
-  row.zeros += zeros;
+// A column of a block: where it lies, if it is all there is, or what scratch holds then.
+template <class T>
+const T* column_of(const T* x, int64_t frame, int64_t frames, int64_t count, std::vector<T>& scratch) {
+  if (count == frame) return x;
+  gather(x, frame, frames, count, scratch.data());
+  return scratch.data();
 }
 
 // 0; the number of bytes that are not there; or -errno.
@@ -135,56 +150,85 @@ int64_t bytes_of(WfdbFormat format, int64_t n) {
   return 2 * n;
 }
 
-}  // namespace
-
-int64_t wfdb_read(int file, int64_t offset, WfdbFormat format, int64_t frame, int64_t frames, const WfdbColumn* columns,
-                  int64_t n_columns, int16_t* out, int64_t first, int64_t total) {
-  const int64_t step = std::max<int64_t>(kPiece / frame & ~int64_t{1}, 2);  // even, as in wfdb_frames
-  const std::unique_ptr<uint8_t[]> raw(new uint8_t[bytes_of(format, std::min(step, frames) * frame)]);
-  for (int64_t f0 = 0; f0 < frames; f0 += step) {
-    const int64_t nf = std::min(step, frames - f0);
-    const int64_t failed =
-        read_at(file, raw.get(), bytes_of(format, nf * frame), offset + bytes_of(format, f0 * frame));
-    if (failed) return failed;
-    wfdb_frames(raw.get(), format, frame, nf, columns, n_columns, out, first + f0, total);
+int highest(WfdbFormat format) {
+  switch (format) {
+    case WfdbFormat::k80: return 127;
+    case WfdbFormat::k212: return 2047;
+    case WfdbFormat::k16: break;
   }
-  return 0;
+  return 32767;
 }
 
-void wfdb_scan(const int16_t* x, int64_t rows, int64_t n, const int64_t* zero, WfdbRow* out) {
-  for (int64_t r = 0; r < rows; ++r, x += n) {
-    out[r] = {32767, kMissing, 0, 0};
-    const bool fits = zero[r] > kMissing && zero[r] <= 32767;
-    for (int64_t i = 0; i < n; i += 32767)
-      scan_run(x + i, std::min<int64_t>(n - i, 32767), static_cast<int16_t>(fits ? zero[r] : 0), out[r]);
-    if (!fits) out[r].zeros = 0;
+// How to convert each column; nothing where samples are wanted.
+std::vector<WfdbUnits> conversions(WfdbFormat format, int64_t frames, const WfdbColumn* columns, int64_t n_columns,
+                                   const WfdbOut& out) {
+  std::vector<WfdbUnits> units;
+  if (!out.mv) return units;
+  const auto alike = [&](int64_t a, int64_t b) {
+    return out.baseline[a] == out.baseline[b] && out.scale[a] == out.scale[b];
+  };
+  for (int64_t c = 0, end = 0; c < n_columns; c = end) {
+    int64_t n = 0;
+    for (end = c; end < n_columns && (end == c || alike(c, end)); ++end) n += columns[end].count * frames;
+    units.insert(units.end(), static_cast<size_t>(end - c),
+                 WfdbUnits(out.baseline[c], out.scale[c], highest(format), n));
   }
+  return units;
 }
 
-void wfdb_frames(const uint8_t* raw, WfdbFormat format, int64_t frame, int64_t frames, const WfdbColumn* columns,
-                 int64_t n_columns, int16_t* out, int64_t first, int64_t total) {
+void decode_frames(const uint8_t* raw, WfdbFormat format, int64_t frame, int64_t frames, const WfdbColumn* columns,
+                   int64_t n_columns, const WfdbOut& out, const WfdbUnits* units, int64_t first, int64_t total) {
   const int64_t step = std::max<int64_t>(kBlock / frame & ~int64_t{1}, 2);  // even: a block of 212 begins with a byte
-  std::vector<int16_t> block(format == WfdbFormat::k16 ? 0 : static_cast<size_t>(std::min(step, frames) * frame));
+  const auto most = static_cast<size_t>(std::min(step, frames) * frame);
+  const bool bytes = format == WfdbFormat::k80;  // samples of one byte are gathered as such
+  std::vector<int16_t> block(format == WfdbFormat::k212 ? most : 0), column(!bytes && out.mv ? most : 0);
+  std::vector<uint8_t> column_bytes(bytes ? most : 0);
   for (int64_t f0 = 0; f0 < frames; f0 += step) {
-    const int64_t nf = std::min(step, frames - f0), n = nf * frame, sample = f0 * frame;
-    const int16_t* x = block.data();
-    switch (format) {
-      case WfdbFormat::k16: x = reinterpret_cast<const int16_t*>(raw) + sample; break;
-      case WfdbFormat::k80: decode_80(raw + sample, n, block.data()); break;
-      case WfdbFormat::k212: decode_212(raw + sample / 2 * 3, n, block.data()); break;
+    const int64_t nf = std::min(step, frames - f0), sample = f0 * frame;
+    const int16_t* x = reinterpret_cast<const int16_t*>(raw) + sample;
+    if (format == WfdbFormat::k212) {
+      decode_212(raw + sample / 2 * 3, nf * frame, block.data());
+      x = block.data();
     }
-    int16_t* to = out;
+    int64_t to = 0;
     for (int64_t c = 0; c < n_columns; ++c) {
       const auto [start, count] = columns[c];
-      gather(x + start, frame, nf, count, to + (first + f0) * count);
+      const int64_t at = to + (first + f0) * count, n = nf * count;
+      if (bytes) {
+        const uint8_t* own = column_of(raw + sample + start, frame, nf, count, column_bytes);
+        if (out.mv) units[c].convert(own, n, out.mv + at);
+        else decode_80(own, n, out.samples + at);
+      } else if (out.mv) {
+        units[c].convert(column_of(x + start, frame, nf, count, column), n, out.mv + at);
+      } else {
+        gather(x + start, frame, nf, count, out.samples + at);
+      }
       to += count * total;
     }
   }
 }
 
-void wfdb_millivolts(const int16_t* x, int64_t rows, int64_t n, const double* baseline, const double* scale,
-                     float* mv) {
-  for (int64_t r = 0; r < rows; ++r) millivolts_of(x + r * n, n, baseline[r], scale[r], mv + r * n);
+}  // namespace
+
+int64_t wfdb_read(int file, int64_t offset, WfdbFormat format, int64_t frame, int64_t frames, const WfdbColumn* columns,
+                  int64_t n_columns, const WfdbOut& out, int64_t first, int64_t total) {
+  const int64_t step = std::max<int64_t>(kPiece / bytes_of(format, 2 * frame) * 2, 2);  // even, as in decode_frames
+  const std::unique_ptr<uint8_t[]> raw(new uint8_t[bytes_of(format, std::min(step, frames) * frame)]);
+  const auto units = conversions(format, frames, columns, n_columns, out);
+  for (int64_t f0 = 0; f0 < frames; f0 += step) {
+    const int64_t nf = std::min(step, frames - f0);
+    const int64_t failed =
+        read_at(file, raw.get(), bytes_of(format, nf * frame), offset + bytes_of(format, f0 * frame));
+    if (failed) return failed;
+    decode_frames(raw.get(), format, frame, nf, columns, n_columns, out, units.data(), first + f0, total);
+  }
+  return 0;
+}
+
+void wfdb_frames(const uint8_t* raw, WfdbFormat format, int64_t frame, int64_t frames, const WfdbColumn* columns,
+                 int64_t n_columns, const WfdbOut& out, int64_t first, int64_t total) {
+  const auto units = conversions(format, frames, columns, n_columns, out);
+  decode_frames(raw, format, frame, frames, columns, n_columns, out, units.data(), first, total);
 }
 
 }  // namespace physioclr::cpu

@@ -1,4 +1,4 @@
-"""Files that recorders write: EDF and EDF+ (by pyedflib), DICOM waveforms (by pydicom)."""
+"""Files that recorders write: EDF, EDF+ and BDF (by pyedflib), DICOM waveforms (by pydicom)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def lead_name(label: str) -> str:
 
 
 class EdfSource(_FileSource):
-    """EDF and EDF+ files. Of leads at several rates the slower ones are resampled to the highest."""
+    """EDF, EDF+ and BDF files. Of leads at several rates the slower ones are resampled to the highest."""
 
     format = "edf"
 
@@ -99,6 +99,9 @@ class EdfSource(_FileSource):
         rows = [k for k in range(n) if labels[k] in STANDARD_LEADS] or list(range(n))
         if not rows:
             raise RecordError(f"{file.name} has no signals")
+        for k in rows:
+            if reader.getDigitalMinimum(k) == reader.getDigitalMaximum(k):  # pyedflib would take 1 unit a step
+                raise RecordError(f"lead {labels[k]} has equal digital minimum and maximum, which gives it no scale")
         rates = [float(reader.getSampleFrequency(k)) for k in rows]
         fs = max(rates)
         if not FS_RANGE[0] <= fs <= FS_RANGE[1]:

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from .. import _core
 from .wfdb_header import RecordError
 
 
@@ -59,10 +60,9 @@ def _low_pass(down: int) -> np.ndarray:
 
 def every(x: np.ndarray, down: int) -> np.ndarray:
     """What scipy.signal.resample_poly(x, 1, down, axis=1) gives, sooner: (L, T) low-passed, every down-th sample."""
-    from ._numba_decimate import decimate
-
     reach = 10 * down
     longer = np.pad(x, ((0, 0), (reach, reach)))
     out = np.empty((len(x), -(-x.shape[1] // down)), x.dtype)
-    decimate(longer, _low_pass(down).astype(x.dtype), down, out)
+    kernel = _core.decimate_float32 if x.dtype == np.float32 else _core.decimate_float64
+    kernel(-1, 0, x=longer, taps=_low_pass(down).astype(x.dtype), down=down, out=out)
     return out

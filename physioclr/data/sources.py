@@ -6,6 +6,7 @@ processes, so it holds settings, no open files. What is wrong with a record is a
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,8 @@ from typing import Any, Protocol
 from . import ptbxl
 from .metadata import describe
 from .report import remarks_on
-from .tables import read_table
 from .wfdb_find import PassedOver, enter_link, not_listed
+from .wfdb_list import listed
 from .wfdb_source import Record, find_records, read_record
 
 UNITS = {"mV": 1.0, "uV": 1e-3, "V": 1e3, "nV": 1e-6}  # mV per unit
@@ -101,13 +102,19 @@ class WfdbSource(Searched):
         """MIMIC-IV-ECG's own list where the folder has it: its 800,000 records lie in as many folders."""
         listing = self.path / "record_list.csv"
         if not self.follow_links and listing.is_file():
-            listed = _listed(listing)
-            if listed is not None:
-                here = [i for i in listed if os.path.isfile(f"{self.path}/{i}.hea")]
-                self._absent = len(listed) - len(here)
-                if here:
-                    return iter(here)
+            here = self._here(listed(listing, self._tell))
+            first = next(here, None)
+            if first is not None:
+                return itertools.chain((first,), here)
         return find_records(self.path, follow_links=self.follow_links, passed_over=self._tell)
+
+    def _here(self, listed: Iterator[str]) -> Iterator[str]:
+        """Those of the records listed that are there."""
+        for record_id in listed:
+            if os.path.isfile(f"{self.path}/{record_id}.hea"):
+                yield record_id
+            else:
+                self._absent += 1
 
     def read(self, record_id: str) -> tuple[Record, dict[str, Any]]:
         record = read_record(os.path.join(self.path, record_id), self.path)
@@ -130,20 +137,12 @@ class WfdbSource(Searched):
         pass
 
 
-def _listed(listing: Path) -> list[str] | None:
-    """The paths in record_list.csv (subject_id, study_id, file_name, ecg_time, path); None if it is another table."""
-    table = read_table(listing)
-    if not {"subject_id", "path"} <= set(table.columns):
-        return None
-    return list(dict.fromkeys(path for row in table.rows if (path := row.cells.get("path", ""))))
-
-
 FORMATS = {
     "wfdb": (".hea",),
     "hdf5": (".h5", ".hdf5"),
     "npy": (".npy",),
     "parquet": (".parquet",),
-    "edf": (".edf",),
+    "edf": (".edf", ".bdf"),
     "dicom": (".dcm",),
 }
 

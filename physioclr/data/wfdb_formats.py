@@ -92,6 +92,14 @@ class SignalFile(NamedTuple):
 
     frames: int  # those of the record
     rows: SignalRows  # of the signals wanted: int16 with -32768 for missing, or float with NaN
+    in_mv: bool = False  # (signals, samples) float32 mV, where that was asked for and the native kernel gives it
+
+
+class Units(NamedTuple):
+    """What the samples of the signals wanted are in mV: (x - baseline) * scale."""
+
+    baseline: np.ndarray  # (signals,) float64
+    scale: np.ndarray  # (signals,) float64
 
 
 def _open(header: Header, name: str) -> int:
@@ -118,7 +126,9 @@ def _open(header: Header, name: str) -> int:
     raise RecordError(f"the signal file {name} is missing")
 
 
-def read_signal_file(header: Header, signals: Sequence[Signal], wanted: Sequence[int], frames: int) -> SignalFile:
+def read_signal_file(
+    header: Header, signals: Sequence[Signal], wanted: Sequence[int], frames: int, units: Units | None = None
+) -> SignalFile:
     """Samples of the signals of one file, each at its own rate.
 
     Args:
@@ -126,6 +136,7 @@ def read_signal_file(header: Header, signals: Sequence[Signal], wanted: Sequence
         signals: all signals of the file, in their order.
         wanted: which of them to read, as indices.
         frames: of the record; 0: as many as the file holds.
+        units: to have mV in place of samples, if one pass can give them (`in_mv` says whether).
 
     Raises:
         RecordError: missing, truncated, damaged, or of formats that do not go together.
@@ -140,17 +151,20 @@ def read_signal_file(header: Header, signals: Sequence[Signal], wanted: Sequence
     if code not in FORMATS and code not in FLAC_BITS:
         raise RecordError(f"{name} is of format {code}, which is not known")
     is_mat = name[-4:].lower() == ".mat"
-    read = _from_matrix if is_mat else _from_flac if code in FLAC_BITS else _from_frames
     try:
         with open(_open(header, name), "rb", buffering=-1 if is_mat else 0) as f:
-            return read(f, signals, wanted, frames)
+            if is_mat or code in FLAC_BITS:
+                return (_from_matrix if is_mat else _from_flac)(f, signals, wanted, frames)
+            return _from_frames(f, signals, wanted, frames, units)
     except OSError as e:
         if not own_fault(e):
             raise
         raise RecordError(f"the signal file {name} cannot be read: {e.strerror}") from None
 
 
-def _from_frames(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], frames: int) -> SignalFile:
+def _from_frames(
+    f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], frames: int, units: Units | None
+) -> SignalFile:
     """Of a file of frames, each with per_frame samples of every signal in turn."""
     name, offset, form = signals[0].file, signals[0].offset, FORMATS[signals[0].code]
     counts = tuple([s.per_frame for s in signals])
@@ -163,7 +177,11 @@ def _from_frames(f: BinaryIO, signals: Sequence[Signal], wanted: Sequence[int], 
     frames = check_held(name, held, frames)
     read = min(frames + beyond, held)
     if form.decode is None:
-        rows: SignalRows = _native(f, signals[0], per_frame, read, columns)
+        if beyond or len({counts[i] for i in wanted}) > 1:
+            units = None  # rows that are yet to be cut, or resampled
+        rows: SignalRows = _native(f, signals[0], per_frame, read, columns, units)
+        if units is not None:
+            return SignalFile(frames, rows, in_mv=True)
     else:
         f.seek(offset)
         rows = _by_numpy(f, signals, wanted, per_frame, read, columns)
@@ -197,10 +215,15 @@ def _read(f: Any, name: str, raw: np.ndarray) -> None:
 
 
 def _native(
-    f: BinaryIO, signal: Signal, per_frame: int, frames: int, columns: tuple[tuple[int, int], ...]
+    f: BinaryIO,
+    signal: Signal,
+    per_frame: int,
+    frames: int,
+    columns: tuple[tuple[int, int], ...],
+    units: Units | None = None,
 ) -> SignalRows:
     """By the native kernel, which also reads; in turns, so that Ctrl-C need not wait for a long file."""
-    rows, form = _Columns(columns, frames), FORMATS[signal.code]
+    rows, form = _Columns(columns, frames, units), FORMATS[signal.code]
     step = max(PIECE // per_frame & ~1, 2)  # even: a piece of format 212 begins with a byte
     for first in range(0, frames, step):
         offset = signal.offset + form.n_bytes(first * per_frame)
@@ -209,11 +232,13 @@ def _native(
 
 
 class _Columns:
-    """Signals of a file of frames, filled piece by piece."""
+    """Signals of a file of frames, filled piece by piece: their samples, or mV if units are given."""
 
-    def __init__(self, columns: tuple[tuple[int, int], ...], frames: int) -> None:
+    def __init__(self, columns: tuple[tuple[int, int], ...], frames: int, units: Units | None = None) -> None:
         self.columns, self.frames, self.table = columns, frames, _column_table(columns)
-        self.out = np.empty(sum(count for _, count in columns) * frames, np.int16)
+        self.units = units
+        dtype = np.int16 if units is None else np.float32
+        self.out = np.empty(sum(count for _, count in columns) * frames, dtype)
 
     def fill(self, raw: np.ndarray, code: int, per_frame: int, first: int, n: int) -> None:
         """From a piece of n frames, the first of which is number `first`."""
@@ -223,8 +248,9 @@ class _Columns:
     def read(self, file: int, signal: Signal, offset: int, per_frame: int, first: int, n: int) -> None:
         """The same from a file, whose descriptor this is."""
         columns, out = self.table.ctypes.data, self.out.ctypes.data
+        baseline, scale = (0, 0) if self.units is None else (v.ctypes.data for v in self.units)
         rest = _core.wfdb_read(
-            file, offset, signal.code, per_frame, n, columns, len(self.table), out, first, self.frames
+            file, offset, signal.code, per_frame, n, columns, len(self.table), out, first, self.frames, baseline, scale
         )
         if rest < 0:
             raise OSError(-rest, os.strerror(-rest), signal.file)

@@ -136,7 +136,7 @@ def _place(piece: _Piece, samples: np.ndarray, keys: list[Key], per_frame: int) 
         return
     name = os.path.basename(without_suffix(piece.header.path))
     try:
-        _, rows = read_signals(piece.header, wanted, piece.frames)
+        rows = read_signals(piece.header, wanted, piece.frames).rows
     except RecordError as e:
         raise RecordError(f"segment {name}: {e}") from None
     at = slice(piece.start * per_frame, (piece.start + piece.frames) * per_frame)

@@ -20,7 +20,7 @@ import numpy as np
 from .. import _core
 from ..ops._checks import STANDARD_LEADS
 from .wfdb_find import find_records
-from .wfdb_formats import MISSING_INT16, SignalRows, read_signal_file
+from .wfdb_formats import MISSING_INT16, SignalFile, Units, read_signal_file
 from .wfdb_header import FS_RANGE, MAX_SAMPLES, NO_FILE, Header, RecordError, Segment, Signal, read_header
 
 __all__ = [
@@ -126,13 +126,17 @@ def scan(samples: np.ndarray, baseline: np.ndarray | None = None) -> Rows:
     return Rows(*zip(*out.tolist(), strict=True)) if len(x) else Rows((), (), (), ())
 
 
-def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Record:
+def read_record(
+    path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None, *, in_mv: bool = False
+) -> Record:
     """Read one record, plain or of several segments.
 
     Args:
         path: of the record, with or without ".hea".
         root: every file must lie below this folder; by default the header's own. A header that names a file elsewhere
             is refused before anything is opened.
+        in_mv: `samples` are what `millivolts(standard=False)` gives, with scale 1 and baseline 0. Of formats 16, 80 and
+            212 they come so from the file in one pass, sooner than in two.
 
     Raises:
         RecordError: something is wrong with the record's files: missing, truncated, damaged, contradictory, without a
@@ -143,7 +147,8 @@ def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | Non
     if header.segments:
         from .wfdb_segments import read_segments
 
-        return read_segments(header, root)
+        found = read_segments(header, root)
+        return _in_mv(found) if in_mv else found
     signals = header.signals
     mv = [s.mv_per_unit for s in signals]
     leads = [i for i, v in enumerate(mv) if v == v]
@@ -156,8 +161,11 @@ def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | Non
         if not RESOLUTIONS[0] <= abs(mv[i]) <= RESOLUTIONS[1]:
             check_resolution(signals[i])
     scale, baseline = np.array([mv[i] for i in leads]), np.array([s.baseline for s in used])
-    frames, rows = read_signals(header, leads)
-    if isinstance(rows, np.ndarray) and rows.dtype == np.int16:  # of one file, and all at one rate
+    frames, rows, converted = read_signals(header, leads, units=Units(baseline, scale) if in_mv else None)
+    if converted:
+        samples = np.asarray(rows)
+        scale, baseline = np.ones(len(used)), np.zeros(len(used))
+    elif isinstance(rows, np.ndarray) and rows.dtype == np.int16:  # of one file, and all at one rate
         samples = rows
     elif all(row.dtype == np.int16 and len(row) == frames * per_frame for row in rows):
         samples = np.stack(list(rows))
@@ -169,16 +177,23 @@ def read_record(path: str | os.PathLike[str], root: str | os.PathLike[str] | Non
         scale, baseline = np.ones(len(used)), np.zeros(len(used))
     own_fs = tuple([header.fs * s.per_frame for s in used])
     left_out = tuple([described(s) for s in signals if not s.is_voltage]) if len(used) < len(signals) else ()
-    return Record(samples, scale, baseline, fs, [s.name for s in used], header.comments, own_fs, left_out)
+    record = Record(samples, scale, baseline, fs, [s.name for s in used], header.comments, own_fs, left_out)
+    return _in_mv(record) if in_mv and not converted else record
 
 
-def read_signals(header: Header, wanted: Sequence[int], frames: int = 0) -> tuple[int, SignalRows]:
+def _in_mv(record: Record) -> Record:
+    mv, n = record.millivolts(standard=False), len(record.leads)
+    return record._replace(samples=mv, scale=np.ones(n), baseline=np.zeros(n))
+
+
+def read_signals(header: Header, wanted: Sequence[int], frames: int = 0, units: Units | None = None) -> SignalFile:
     """Frames, and the samples of the signals wanted, each at its own rate: int16 with -32768 for missing, or floats.
 
     Args:
         header: of a plain record.
         wanted: which of its signals, as indices.
         frames: how many to read; by default as the header states, or as many as there are.
+        units: of the signals wanted, to have mV if one pass can give them.
 
     Raises:
         RecordError: a file is missing, truncated or damaged, or the files are of different lengths.
@@ -186,8 +201,7 @@ def read_signals(header: Header, wanted: Sequence[int], frames: int = 0) -> tupl
     signals, frames = header.signals, frames or header.n_samples
     name = signals[0].file
     if name != NO_FILE and all([s.file == name for s in signals]):  # as in most collections
-        file = read_signal_file(header, signals, wanted, frames)
-        return file.frames, file.rows
+        return read_signal_file(header, signals, wanted, frames, units)
     files: dict[str, list[int]] = {}
     for i, s in enumerate(signals):
         files.setdefault(s.file, []).append(i)
@@ -209,7 +223,7 @@ def read_signals(header: Header, wanted: Sequence[int], frames: int = 0) -> tupl
     for i in of_file.get(NO_FILE, ()):
         check_size(len(wanted), lengths[0] * signals[i].per_frame)
         rows[i] = np.full(lengths[0] * signals[i].per_frame, MISSING_INT16, np.int16)
-    return lengths[0], [rows[i] for i in wanted]
+    return SignalFile(lengths[0], [rows[i] for i in wanted])
 
 
 # ---- what samples mean --------------------------------------------------------------------------------------------

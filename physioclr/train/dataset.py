@@ -20,6 +20,7 @@ import scipy.signal
 import torch
 from torch import Tensor
 
+from .. import _core
 from ..data.resample import every
 from . import methods
 from .config import Config
@@ -49,16 +50,21 @@ def network_signal(ecg: np.ndarray, fs: float, corner: float, decimate: int = 1)
         for row, gap in zip(x, missing, strict=True):
             row[gap] = np.interp(time[gap], time[~gap], row[~gap]) if not gap.all() else 0.0
     if x.shape[1] > 1:
-        from ._numba_highpass import zero_phase
-
-        y = np.empty(x.shape, np.float32)
-        zero_phase(x, *_filter(corner, fs), min(x.shape[1] - 1, round(fs / corner)), y)
-        x = y
+        x = zero_phase(x, *_filter(corner, fs), min(x.shape[1] - 1, round(fs / corner)))
     x = x.astype(np.float32, copy=x is ecg)
     if decimate > 1:
         x, missing = every(x, decimate), missing[:, ::decimate]
     x[missing] = np.nan
     return x
+
+
+def zero_phase(x: np.ndarray, b: np.ndarray, a: np.ndarray, state: np.ndarray, pad: int) -> np.ndarray:
+    """(L, T) float32: what scipy.signal.sosfiltfilt gives for one section with padtype "odd", padlen `pad`, sooner."""
+    out = np.empty(x.shape, np.float32)
+    x = np.ascontiguousarray(x, None if x.dtype == np.float32 else np.float64)
+    kernel = _core.zero_phase_float32 if x.dtype == np.float32 else _core.zero_phase_float64
+    kernel(-1, 0, x=x, b=b, a=a, state=state, pad=pad, out=out)
+    return out
 
 
 def segment_samples(store: Any, decimate: int) -> int:

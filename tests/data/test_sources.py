@@ -2,6 +2,7 @@
 
 import datetime
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from wfdb_files import LEADS, ecg_like, write_record
 
 import physioclr as pc
 from physioclr.data.device_sources import lead_name
+from physioclr.data.wfdb_list import listed
 
 
 def millivolts(rng, **settings):
@@ -303,6 +305,38 @@ def test_mimic_is_listed_without_walking(tmp_path, rng, monkeypatch):
 
     monkeypatch.setattr(sys.modules["physioclr.data.sources"], "find_records", walk)
     assert pc.data.prepare(src, tmp_path / "store").n_records == 1
+
+
+def test_the_list_of_mimic_may_have_defects(tmp_path, rng):
+    """A record listed twice is one; a row without a path is named; an open quotation mark would swallow rows."""
+    src = tmp_path / "mimic"
+    rows = ["subject_id,study_id,path"]
+    for study in ("4", "5", "6"):
+        path = f"files/p1000/p10000032/s{study}/{study}"
+        write_record((src / path).parent, study, ecg_like(rng))
+        rows += [f"10000032,{study},{path}"] * (2 if study == "5" else 1)
+    (src / "record_list.csv").write_text("\n".join([*rows, "", "10000032,7"]) + "\n")
+    report, store = prepared(src, tmp_path / "store")
+    assert [i[-1] for i in store.table["record_id"]] == ["4", "5", "6"]
+    assert "record_list.csv, line 7" in report.remarks[0] and "no path" in report.remarks[0]
+    (src / "record_list.csv").write_text("\n".join(rows).replace("10000032,4", '"10000032,4') + "\n")
+    with pytest.raises(ValueError, match=r"record_list.csv, line 2: a quotation mark is not closed"):
+        pc.data.prepare(src, tmp_path / "other")
+
+
+def test_the_list_of_mimic_is_not_held(tmp_path):
+    """800,000 rows are 84 MB of paths; of each no more than eight bytes and their copy stay while it is read."""
+    rows, n = [f"1,2,files/p1000/p10000032/s{k}/{k}" for k in range(100_000)], 0
+    (tmp_path / "record_list.csv").write_text("\n".join(["subject_id,study_id,path", *rows]))
+    tracemalloc.start()
+    try:
+        for n, path in enumerate(listed(tmp_path / "record_list.csv", lambda *said: None), 1):  # noqa: B007
+            pass
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert n == len(rows) and path == rows[-1].rpartition(",")[2]
+    assert peak < 40 * n + 1_000_000, peak  # as a list of str it would be 100 n
 
 
 def test_ptb_patients(tmp_path, rng):

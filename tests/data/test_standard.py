@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from wfdb_files import LEADS, ecg_like
 
 import physioclr as pc
+from physioclr import _core
 from physioclr.data.resample import every, resample
 from physioclr.data.standard import standardise
 from physioclr.data.wfdb_source import Record, RecordError
@@ -122,6 +123,23 @@ def test_decimation_is_that_of_scipy(rng, down, length, dtype):
     y = every(x, down)
     assert y.dtype == dtype
     np.testing.assert_allclose(y, resample_poly(x, 1, down, axis=1), atol=1e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("down", [2, 3, 4, 16])
+@pytest.mark.parametrize(("leads", "length"), [(0, 9), (1, 1), (1, 2), (3, 777), (12, 5001), (13, 1024)])
+def test_the_bits_of_decimation(rng, dtype, down, leads, length):
+    """The sum of the products in the order of the taps, each rounded by itself, whatever the processor."""
+    x, taps = rng.normal(size=(leads, length)).astype(dtype), rng.normal(size=20 * down + 1).astype(dtype)
+    n = -(-length // down)
+    longer = np.zeros((leads, n * down + len(taps)), dtype)
+    longer[:, :length] = x
+    truth = np.zeros((leads, n), dtype)
+    for j, tap in enumerate(taps):
+        truth += tap * longer[:, j::down][:, :n]
+    out = np.empty((leads, n), dtype)
+    getattr(_core, f"decimate_{np.dtype(dtype)}")(-1, 0, x=x, taps=taps, down=down, out=out)
+    np.testing.assert_array_equal(out, truth)
 
 
 @pytest.mark.parametrize("fs", [250, 257, 360, 1024])

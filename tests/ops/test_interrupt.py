@@ -78,6 +78,14 @@ CASES = {
         r = np.tile(np.arange(100, 4900, 200), (len(x), 1))
         run = lambda n: pc.physio_features(x[:n], 500.0, r[:n])
         interrupted(lambda: run(20_000), lambda: [run(3)])""",
+    "decimate": """
+        from physioclr.data.resample import every
+        x = np.tile(rows(12, 500_000), (1, 20))
+        interrupted(lambda: every(x, 8), lambda: [every(x[:, :999], 8)])""",
+    "zero_phase": """
+        from physioclr.train.dataset import network_signal
+        x = np.tile(rows(12, 500_000), (1, 10))
+        interrupted(lambda: network_signal(x, 500.0, 0.5), lambda: [network_signal(x[:, :999], 500.0, 0.5)])""",
 }
 
 

@@ -31,6 +31,18 @@ CASES = {
     "delineate": "run = lambda n, t: pc.delineate(x[:n, :, :t], 50.0, peaks[:n], lead=0)",
     "physio_features": "run = lambda n, t: [pc.physio_features(x[:n, :, :t], 500.0, peaks[:n], lead=0)]",
     "detect_rpeaks": "run = lambda n, t: pc.detect_rpeaks(x[:n, :, :t], 50.0, max_beats=99)[:2]",
+    "decimate": """
+        taps, out = np.ones(41, np.float32), {t: np.empty((4, t // 2), np.float32) for t in (40_000, 3_000_000)}
+        def run(n, t):  # the phases of a lead take as much as the lead
+            y = np.ascontiguousarray(x[:n, 0, :t])
+            pc._core.decimate_float32(-1, 0, x=y, taps=taps, down=2, out=out[t])
+            return [out[t][:, :9].copy()]""",
+    "zero_phase": """
+        one, out = np.array([1.0, 0.0, 0.0]), {t: np.empty((4, t), np.float32) for t in (40_000, 3_000_000)}
+        def run(n, t):  # and the filter in double precision as much as two of them
+            y = np.ascontiguousarray(x[:n, 0, :t])
+            pc._core.zero_phase_float32(-1, 0, x=y, b=one, a=one, state=one[1:], pad=9, out=out[t])
+            return [out[t][:, :9].copy()]""",
 }
 ROOM = 8_000_000  # bytes beyond what is in use (the threads run already): less than the scratch of one record
 

@@ -100,7 +100,7 @@ def test_the_first_call_of_a_process_compiles_nothing(call):
 
 
 NO_CACHE = """
-import sys, warnings, numpy as np
+import warnings
 from numba.core import caching
 def refuse(self):
     raise PermissionError(13, "read-only")  # as site-packages, the home folder and NUMBA_CACHE_DIR may be
@@ -109,18 +109,46 @@ for locator in vars(caching).values():
         locator.ensure_cache_path = refuse
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    import physioclr as pc
-    report = pc.data.prepare(pc.data.sample().path, sys.argv[1], fs=250)  # delineation, features, decimation
-    import physioclr.train._numba_highpass
+    from physioclr.ops._numba import cuda
 mine = [str(w.message) for w in caught if issubclass(w.category, RuntimeWarning)]
 assert len(mine) == 1 and "NUMBA_CACHE_DIR" in mine[0], mine
-assert (report.n_records, report.n_skipped) == (80, 0), report
+assert cuda.delineate_kernel.py_func.__name__ == "delineate_kernel"  # a kernel, to be compiled at its first launch
 """
 
 
 @pytest.mark.slow
 def test_without_a_folder_for_the_cache_it_compiles_without(tmp_path):
-    """Numba refuses to decorate there; that once left every record out."""
-    call = [sys.executable, "-c", NO_CACHE, str(tmp_path / "store")]
-    done = subprocess.run(call, capture_output=True, text=True, timeout=600)
+    """Numba refuses to decorate there, functions and kernels alike: a GPU in a container would not be used."""
+    done = subprocess.run([sys.executable, "-c", NO_CACHE], capture_output=True, text=True, timeout=600, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+NOTHING_COMPILED = """
+import sys, warnings
+from pathlib import Path
+warnings.simplefilter("error", RuntimeWarning)
+import physioclr as pc
+from physioclr.train.config import Config
+from physioclr.train.pretrain import pretrain
+from physioclr.train.embed import embed
+there = lambda: {p for p in Path(pc.__file__).parent.rglob("*") if p.suffix in (".nbi", ".nbc")}
+before = there()
+out = Path(sys.argv[1])
+report = pc.data.prepare(pc.data.sample().path, out / "store", fs=250)  # delineation, features, decimation
+assert (report.n_records, report.n_skipped) == (80, 0), report
+store = pc.data.open_store(out / "store")
+config = Config(channels=[8, 8], projection=8, batch_size=8, warmup=0, steps=2, decimate=2, device="cpu")
+embed(pretrain(store, out / "run", config).path, store)  # high-pass, decimation
+assert there() == before and not list(out.rglob("*.nb?")), there() - before
+assert "numba" not in sys.modules
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where the user's cache is")
+def test_prepare_and_pretrain_compile_nothing_and_leave_nothing(tmp_path):
+    """An uninstallation leaves what Numba cached; without a folder for it, every process would compile anew."""
+    env = os.environ | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "n")}
+    call = [sys.executable, "-c", NOTHING_COMPILED, str(tmp_path)]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=300, env=env)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "n").exists()

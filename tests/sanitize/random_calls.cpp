@@ -11,6 +11,7 @@
 
 #include "cpu/gemm.h"
 #include "cpu/wfdb_frames.h"
+#include "cpu/wfdb_units.h"
 #include "ops.h"
 
 using namespace physioclr;
@@ -305,18 +306,24 @@ static void frames() {
   Array<uint8_t> raw(bytes);
   for (int64_t i = 0; i < bytes; ++i) raw[i] = static_cast<uint8_t>(whole(0, 255));
   Array<int16_t> out(out_size);
-  cpu::wfdb_frames(raw.get(), format, frame, n, column.data(), static_cast<int64_t>(column.size()), out.get(), first,
-                   total);
+  cpu::wfdb_frames(raw.get(), format, frame, n, column.data(), static_cast<int64_t>(column.size()),
+                   {out.get(), nullptr, nullptr, nullptr}, first, total);
   Array<int16_t> again(out_size);
   std::FILE* file = std::tmpfile();
   const int64_t offset = whole(0, 9), kept = chance(0.9) ? bytes : bytes / 2;
   for (int64_t i = 0; i < offset; ++i) std::fputc(0, file);
   std::fwrite(raw.get(), 1, static_cast<size_t>(kept), file);
   std::fflush(file);
+  const cpu::WfdbOut samples{again.get(), nullptr, nullptr, nullptr};
   const int64_t rest = cpu::wfdb_read(fileno(file), offset, format, frame, n, column.data(),
-                                      static_cast<int64_t>(column.size()), again.get(), first, total);
-  std::fclose(file);
+                                      static_cast<int64_t>(column.size()), samples, first, total);
   if (rest != bytes - kept) std::abort();
+  Array<float> volts(out_size);
+  const auto zeros = values<double>(columns, chance(0.5) ? Values::kWild : Values::kPlain);
+  const auto gains = values<double>(columns, Values::kPlain);
+  cpu::wfdb_read(fileno(file), offset, format, frame, n, column.data(), static_cast<int64_t>(column.size()),
+                 {nullptr, volts.get(), zeros.get(), gains.get()}, first, total);
+  std::fclose(file);
   const int64_t rows = columns, each = length(200);
   auto x = values<int16_t>(rows * each, Values::kGaps);
   auto baseline = values<double>(rows, Values::kWild), scale = values<double>(rows, Values::kPlain);
@@ -340,6 +347,27 @@ static void products() {
   cpu::gemm_add(a.get() + ahead, 1, ni, one.get() + ahead, k, ni, sums.get() + ahead, wide);
 }
 
+// What prepare and pretrain make of a record.
+template <class T>
+static void records() {
+  const int64_t leads = length(20), samples = length(900), down = whole(1, 9), outputs = length(300);
+  const auto x = values<T>(leads * samples, kind_of_values());
+  const auto taps = values<T>(whole(1, 90), Values::kPlain);
+  Array<T> out(leads * outputs);
+  cpu::run(DecimateCall<T>{{x.get(), leads, samples}, {taps.get(), taps.size}, down, {out.get(), leads, outputs}});
+  const auto y = values<T>(leads * samples, Values::kGaps);
+  const auto b = values<double>(3, Values::kPlain), state = values<double>(2, Values::kPlain);
+  auto a = values<double>(3, Values::kPlain);
+  a[1] *= 0.1, a[2] *= 0.1;  // stable: a float holds what comes out
+  Array<float> filtered(leads * samples);
+  cpu::run(ZeroPhaseCall<T>{{y.get(), leads, samples},
+                            {b.get(), 3},
+                            {a.get(), 3},
+                            {state.get(), 2},
+                            samples > 1 ? whole(0, samples - 1) : 0,
+                            {filtered.get(), leads, samples}});
+}
+
 int main(int argc, char** argv) {
   const long rounds = argc > 1 ? std::atol(argv[1]) : 300, seed = argc > 2 ? std::atol(argv[2]) : 1;
   for (long round = 0; round < rounds; ++round) {
@@ -353,7 +381,8 @@ int main(int argc, char** argv) {
     contrastive<float>(), contrastive<double>(), contrastive<Half>(), contrastive<BFloat>();
     products<float>(), products<double>();
     frames();
+    records<float>(), records<double>();
   }
-  std::printf("\n%ld rounds of 13 kinds of call, no report\n", rounds);
+  std::printf("\n%ld rounds of 14 kinds of call, no report\n", rounds);
   return 0;
 }

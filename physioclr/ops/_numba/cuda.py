@@ -12,6 +12,7 @@ import math
 
 from numba import cuda
 
+from ..._jit import cuda_jit
 from . import constants as C
 from .delineate import consensus, delineate_lead
 from .features import record_features
@@ -34,7 +35,7 @@ def scratch_lengths(samples: int, fs: float) -> tuple[int, int]:
     return max(samples // q if u == 1 else (samples - 1) * u + 1, window) + 2, window
 
 
-@cuda.jit(cache=True)
+@cuda_jit(cache=True)
 def rpeaks_kernel(rpeaks, samples, out):
     """R peaks (B, P) as int32, up to the first that does not rise or leaves the record; -1 from there on."""
     b = cuda.grid(1)
@@ -50,7 +51,7 @@ def rpeaks_kernel(rpeaks, samples, out):
             out[b, k] = r if good else -1
 
 
-@cuda.jit(cache=True)
+@cuda_jit(cache=True)
 def mean_lead_kernel(ecg, out):
     """out (B, 1, T): the mean of the leads of ecg (B, L, T). One thread for each sample."""
     i = cuda.grid(1)
@@ -59,7 +60,7 @@ def mean_lead_kernel(ecg, out):
         out[b, 0, at] = mean_of_leads(ecg[b], at)
 
 
-@cuda.jit(cache=True)
+@cuda_jit(cache=True)
 def delineate_kernel(ecg, leads, rpeaks, fs, out, signal, window, flat, bad, wave, seed):
     """Lead leads[j] of ecg (B, L, T) into out (8, B, at least len(leads), P), row j.
 
@@ -82,7 +83,7 @@ def delineate_kernel(ecg, leads, rpeaks, fs, out, signal, window, flat, bad, wav
             )  # fmt: skip
 
 
-@cuda.jit(cache=True)
+@cuda_jit(cache=True)
 def consensus_kernel(out, scratch):
     """The last row of out (8, B, L + 1, P); scratch (L, B)."""
     b = cuda.grid(1)
@@ -90,7 +91,7 @@ def consensus_kernel(out, scratch):
         consensus(out[:, b], scratch[:, b])
 
 
-@cuda.jit(cache=True)
+@cuda_jit(cache=True)
 def paced_kernel(ecg, rpeaks, paced):
     """Which beats a pacing spike leads, (B, P)."""
     b = cuda.grid(1)
@@ -98,7 +99,7 @@ def paced_kernel(ecg, rpeaks, paced):
         paced_record(ecg[b], rpeaks[b], paced[b])
 
 
-@cuda.jit(cache=True)
+@cuda_jit(cache=True)
 def features_kernel(record, leads, rpeaks, paced, waves, segment, bazett, taps, out, rows):
     """record (B, L, T), leads (K,), waves (8, B, K, P) into out (B, S, K, 159); rows (N_ROWS, width, threads)."""
     thread, threads = cuda.grid(1), rows.shape[2]
@@ -111,7 +112,7 @@ def features_kernel(record, leads, rpeaks, paced, waves, segment, bazett, taps, 
             )  # fmt: skip
 
 
-@cuda.jit(cache=True)
+@cuda_jit(cache=True)
 def paced_segments_kernel(rpeaks, paced, segment, out):
     """out (B, S): whether a beat of the segment is paced."""
     b = cuda.grid(1)
@@ -125,7 +126,7 @@ def paced_segments_kernel(rpeaks, paced, segment, out):
                     out[b, s] = True
 
 
-@cuda.jit(cache=True)
+@cuda_jit(cache=True)
 def fill_gaps_kernel(ecg, filled, bad):
     """Bridges what is missing in each row of ecg (N, T); bad (N, T + 1): prefix counts of it."""
     n = cuda.grid(1)
@@ -136,7 +137,7 @@ def fill_gaps_kernel(ecg, filled, bad):
         fill_gaps(filled[n], ecg.shape[1], bad[n])
 
 
-@cuda.jit(cache=True)
+@cuda_jit(cache=True)
 def resample_kernel(x, bad, taps, up, down, out):
     """Rows of x (N, T) at up / down of their rate; taps: the filter at `up` times their rate, its centre in the middle.
 
@@ -168,7 +169,7 @@ def resample_kernel(x, bad, taps, up, down, out):
     out[n, i] = total
 
 
-@cuda.jit(cache=True)
+@cuda_jit(cache=True)
 def rescale_rpeaks_kernel(rpeaks, ratio, samples, out):
     """R peaks (B, P) at another rate: the nearest sample, of two the even one; padding stays."""
     i = cuda.grid(1)
