@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 class DamagedFile(ValueError):
@@ -15,6 +18,25 @@ class DamagedFile(ValueError):
     def __init__(self, path: str | Path, fault: str = "") -> None:
         fault = " ".join(str(fault).split())
         super().__init__(f"{path} is damaged: {fault}" if fault else str(path))
+
+
+def crc32_of_file(path: Path) -> int:
+    crc = 0
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+    return crc
+
+
+def file_entry(path: Path) -> dict[str, int]:
+    """What a manifest says of a file."""
+    return {"bytes": path.stat().st_size, "crc32": crc32_of_file(path)}
+
+
+def manifest_crc(manifest: dict[str, Any]) -> int:
+    """CRC-32 of the manifest's other entries, written compactly with sorted keys."""
+    rest = {k: v for k, v in manifest.items() if k != "crc32"}
+    return zlib.crc32(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode())
 
 
 @contextlib.contextmanager

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._files import DamagedFile
 from .._files import lock as lock  # `prepare` takes it from here, with the plan
 from .block import FEATURE_LEADS
 from .recipe import SEGMENT, Recipe
-from .store_files import crc32_of_file
-from .store_writer import write_json
+from .store_files import crc32_of_file, read_manifest
+from .store_writer import json_text, write_json
 
 BLOCK_SIZES = (16, 256)  # records; small collections get small blocks, so that every process has some
 
@@ -94,7 +95,10 @@ def make_plan(recipe: Recipe, dest: Path) -> PreparePlan:
             with open(listing, "rb") as f:
                 remarks += recipe.table.match(map(json.loads, f))
         if file.is_file():
-            _same_plan(file, plan)
+            if not _was(dest, plan):
+                _same_plan(file, plan)
+            if file.read_text(encoding="utf-8", errors="replace") != json_text(plan):
+                write_json(file, plan)
             text = dest / "plan.txt"
             if not text.is_file() or crc32_of_file(text) != crc:  # damaged; the records are the same
                 os.replace(listing, text)
@@ -113,12 +117,22 @@ def make_plan(recipe: Recipe, dest: Path) -> PreparePlan:
     return PreparePlan(recipe, dest, n, block, starts, tuple(remarks))
 
 
+def _was(dest: Path, plan: dict[str, Any]) -> bool:
+    """Whether the finished store in dest was made by this plan, whatever has become of the file since."""
+    try:
+        entry = read_manifest(dest)["files"].get("plan.json")
+    except ValueError:
+        return False
+    text = json_text(plan).encode()
+    return bool(entry) and entry["bytes"] == len(text) and entry["crc32"] == zlib.crc32(text)
+
+
 def _same_plan(file: Path, plan: dict[str, Any]) -> None:
     try:
         begun = json.loads(file.read_text(encoding="utf-8"))
         n = begun["n_records"]
     except (ValueError, KeyError, TypeError) as e:
-        raise ValueError(f"{file} is damaged ({e}); prepare into a new folder") from None
+        raise DamagedFile(file, f"it is no plan ({e}); prepare into a new folder") from None
     if begun == plan:
         return
     if (n, begun.get("crc32")) != (plan["n_records"], plan["crc32"]):

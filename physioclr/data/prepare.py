@@ -115,7 +115,7 @@ def prepare(
             raise ValueError("label_columns is given without a table")
         rows = RecordTable(Path(own), label_columns, named=bool(table), rates=source.bare) if own else None
         plan = make_plan(Recipe(source, fs, zero_seconds, rows, describe), dest)
-        n_new = _prepare(plan, part, parts, jobs, progress)
+        n_new, damaged = _prepare(plan, part, parts, jobs, progress)
     finally:
         source.close()
     complete, stored, left_out, resampled = True, 0, 0, 0
@@ -135,20 +135,26 @@ def prepare(
         _complete(plan)
     seconds = time.monotonic() - begun
     counts = (plan.n_records, stored, left_out, n_new)
-    said = (dict(unlabelled), (*plan.remarks, *remarks_on(of_records)), resampled, dict(signals))
+    again = [f"{damaged} damaged shard{'s' * (damaged > 1)} made again"] * (damaged > 0)
+    said = (dict(unlabelled), (*again, *plan.remarks, *remarks_on(of_records)), resampled, dict(signals))
     return Report(dest, *counts, complete, seconds, *said)
 
 
-def _prepare(plan: PreparePlan, part: int, parts: int, jobs: int, progress: Progress | None) -> int:
-    """Make this part's blocks that are not there or may come out otherwise now; how many records were worked on."""
+def _prepare(plan: PreparePlan, part: int, parts: int, jobs: int, progress: Progress | None) -> tuple[int, int]:
+    """Make this part's blocks that are not there whole or may come out otherwise now.
+
+    What is there is read through against its checksums. How many records were worked on, and how many blocks were there
+    damaged.
+    """
     dest, table = plan.dest, plan.recipe.table
     with lock(dest, f"prepare-{part}-of-{parts}"):
         mine = range(part, plan.n_blocks, parts)
         _clear(dest, set(map(shard_name, mine)))
-        todo, n_done, n_new, n_skipped = [], 0, 0, 0
+        todo, n_done, n_new, n_skipped, damaged = [], 0, 0, 0, 0
         for k in mine:
-            finished = finished_shard(dest, shard_name(k))
+            finished = finished_shard(dest, shard_name(k), contents=True)
             if finished is None:
+                damaged += (dest / shard_name(k)).exists()  # a shard is renamed when it is whole
                 shutil.rmtree(dest / shard_name(k), ignore_errors=True)
             if finished is None or finished["skipped"]:
                 todo.append(k)
@@ -164,7 +170,7 @@ def _prepare(plan: PreparePlan, part: int, parts: int, jobs: int, progress: Prog
             n_new += done.kept + done.left_out if done.new else 0
             if progress:
                 progress(n_done, total, n_skipped)
-    return n_new
+    return n_new, damaged
 
 
 def _check_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
@@ -250,7 +256,10 @@ def _complete(plan: PreparePlan) -> None:
     with lock(plan.dest, "index", wait=600.0):
         if (plan.dest / MANIFEST).is_file():
             with contextlib.suppress(ValueError):
-                manifest = open_store(plan.dest).manifest
+                store = open_store(plan.dest)
+                manifest = store.manifest
+                for name in manifest["files"]:
+                    store.check_contents(name)
                 if all(manifest.get(key) == value for key, value in index_of(plan.dest, names, classes).items()):
                     return
         for left in (*plan.dest.glob(".index.[0-9]*"), *plan.dest.glob(f".{MANIFEST}.*")):  # by a killed run

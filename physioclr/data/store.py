@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from .store_files import (
     TABLE_COLUMNS,
     TEXT,
     all_files,
+    crc32_of_file,
     load,
     read_manifest,
     row_bytes,
@@ -37,18 +38,23 @@ MISSING = np.int16(-32768)  # a sample that was not recorded, as in WFDB format 
 class Columns(Mapping[str, np.ndarray]):
     """A read-only dict of NumPy columns, each memory-mapped when it is first asked for.
 
-    columns: name -> dtype (as store_files.DTYPES has it) and shape, which the file must have.
+    columns: name -> dtype (as store_files.DTYPES has it) and shape, which the file must have. seen: called with a
+    file's path before it is used.
     """
 
-    def __init__(self, folder: Path, columns: Mapping[str, tuple[str, tuple[int, ...]]], what: str):
-        self._folder, self._columns, self._what = folder, columns, what
+    def __init__(
+        self, folder: Path, columns: Mapping[str, tuple[str, tuple[int, ...]]], what: str, seen: Callable[[Path], None]
+    ):
+        self._folder, self._columns, self._what, self._seen = folder, columns, what, seen
         self._open: dict[str, np.ndarray] = {}
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._open:
             if name not in self._columns:
                 raise KeyError(f"{name!r}; this store has the {self._what} {', '.join(self._columns) or '(none)'}")
-            self._open[name] = load(self._folder / f"{name}.npy", *self._columns[name])
+            column = load(self._folder / f"{name}.npy", *self._columns[name])
+            self._seen(self._folder / f"{name}.npy")
+            self._open[name] = column
         return self._open[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -61,10 +67,10 @@ class Columns(Mapping[str, np.ndarray]):
 class Labels(Mapping[str, tuple[tuple[str, ...], np.ndarray]]):
     """scheme -> (class names, (N, C) uint8 multi-hot array)."""
 
-    def __init__(self, folder: Path, classes: dict[str, list[str]], n_records: int):
+    def __init__(self, folder: Path, classes: dict[str, list[str]], n_records: int, seen: Callable[[Path], None]):
         self._classes = {scheme: tuple(names) for scheme, names in classes.items()}
         columns = {scheme: ("|u1", (n_records, len(names))) for scheme, names in classes.items()}
-        self._columns = Columns(folder, columns, "label schemes")
+        self._columns = Columns(folder, columns, "label schemes", seen)
 
     def __getitem__(self, scheme: str) -> tuple[tuple[str, ...], np.ndarray]:
         return self._classes.get(scheme, ()), self._columns[scheme]
@@ -112,7 +118,7 @@ class Store:
 
     OPEN_FILES = 128  # memory maps of shards held at once, each an open file: well below the usual limit of 1,024
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], *, checksums: bool = True):
         self.path = Path(path).absolute()  # also for a process that has another working directory
         self.manifest = m = read_manifest(self.path)
         self.fs = float(m["fs"])
@@ -121,18 +127,23 @@ class Store:
         self.feature_leads = tuple(m["feature_leads"])
         self._n = int(m["n_records"])
         self._shards = m["shards"]
+        self._files_of_shard = {s["name"]: s["files"] for s in m["shards"]}
         self._maps: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
+        self._checked: set[str] = set()
+        seen = self._check_file if checksums else lambda file: None
+        self._seen = seen
         self._check_files()
         optional = tuple(c for c in OPTIONAL_COLUMNS if f"table/{c}.npy" in m["files"])
         n = self._n
         self.table = Columns(
-            self.path / "table", {c: (DTYPES.get(c, TEXT), (n,)) for c in (*TABLE_COLUMNS, *optional)}, "columns"
+            self.path / "table", {c: (DTYPES.get(c, TEXT), (n,)) for c in (*TABLE_COLUMNS, *optional)}, "columns", seen
         )
-        self.labels = Labels(self.path / "labels", m["labels"], n)
-        self.labelled = Columns(self.path / "labelled", dict.fromkeys(m["labels"], ("|b1", (n,))), "label schemes")
+        self.labels = Labels(self.path / "labels", m["labels"], n, seen)
+        applies = dict.fromkeys(m["labels"], ("|b1", (n,)))
+        self.labelled = Columns(self.path / "labelled", applies, "label schemes", seen)
         place: dict[str, tuple[str, tuple[int, ...]]] = {c: (DTYPES[c], (n,)) for c in PLACE_COLUMNS}
         place["scale"] = (DTYPES["scale"], (n, 12))
-        self._place = Columns(self.path / "table", place, "columns")
+        self._place = Columns(self.path / "table", place, "columns", seen)
 
     def __len__(self) -> int:
         return self._n
@@ -261,11 +272,34 @@ class Store:
         """Map an array of shard k without reading its header, whose size and dtype are fixed."""
         dtype, row = SHARD_ARRAYS[name]
         shape = (-1, FEATURES_PER_LEAD * len(self.feature_leads)) if row else (-1,)
-        file, entry = f"{name}.npy", self._shards[k]["files"][f"{name}.npy"]
+        file, entry = self.path / self._shards[k]["name"] / f"{name}.npy", self._shards[k]["files"][f"{name}.npy"]
+        if name != "signals":  # many times as large as all the rest; a record is read without the others of its shard
+            self._seen(file)
         n = (entry["bytes"] - HEADER_BYTES) // np.dtype(dtype).itemsize
         if not n:
             return np.empty(0, dtype).reshape(0, *shape[1:])
-        return np.memmap(self.path / self._shards[k]["name"] / file, dtype, "r", HEADER_BYTES, (n,)).reshape(shape)
+        return np.memmap(file, dtype, "r", HEADER_BYTES, (n,)).reshape(shape)
+
+    def _check_file(self, file: Path) -> None:
+        self.check_contents(file.relative_to(self.path).as_posix())
+
+    def check_contents(self, name: str) -> None:
+        """Read a file through, once, against its checksum, so that no changed value goes on as a right one.
+
+        Raises:
+            DamagedFile: it has another.
+        """
+        if name not in self._checked:
+            shard, _, file = name.rpartition("/")
+            files = self._files_of_shard.get(shard, self.manifest["files"])
+            entry = files[file if shard in self._files_of_shard else name]
+            try:
+                crc = crc32_of_file(self.path / name)
+            except OSError as e:
+                raise DamagedFile(self.path / name, f"it cannot be read: {e.strerror}") from None
+            if crc != entry["crc32"]:
+                raise DamagedFile(self.path / name, f"its checksum is {crc:08x}; it must be {entry['crc32']:08x}")
+            self._checked.add(name)
 
     def _check_files(self) -> None:
         """Every file is there with its size: cheap, so done at each opening. `verify` also reads the contents."""
@@ -273,9 +307,9 @@ class Store:
             try:
                 size = (self.path / name).stat().st_size
             except OSError:
-                raise DamagedFile(self.path, f"{name} is missing") from None
+                raise DamagedFile(self.path / name, "it is missing") from None
             if size != entry["bytes"]:
-                raise DamagedFile(self.path, f"{name} has {size} bytes; it must have {entry['bytes']}")
+                raise DamagedFile(self.path / name, f"it has {size} bytes; it must have {entry['bytes']}")
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:

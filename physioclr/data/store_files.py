@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._files import DamagedFile
+from .._files import crc32_of_file as crc32_of_file
+from .._files import file_entry as file_entry
+from .._files import manifest_crc as manifest_crc
 from ..ops._checks import STANDARD_LEADS
 
 FORMAT = "physioclr-store"
@@ -134,28 +136,6 @@ def _check_text(path: Path, array: np.ndarray) -> None:
             raise DamagedFile(path, f"row {begin + int(np.argmax(wrong.any(axis=1)))} is no text")
 
 
-# ---- checksums ----------------------------------------------------------------------------------------------------
-
-
-def crc32_of_file(path: Path) -> int:
-    crc = 0
-    with open(path, "rb") as f:
-        while block := f.read(1 << 20):
-            crc = zlib.crc32(block, crc)
-    return crc
-
-
-def file_entry(path: Path) -> dict[str, int]:
-    """What a manifest says of a file."""
-    return {"bytes": path.stat().st_size, "crc32": crc32_of_file(path)}
-
-
-def manifest_crc(manifest: dict[str, Any]) -> int:
-    """CRC-32 of the manifest's other entries, written compactly with sorted keys."""
-    rest = {k: v for k, v in manifest.items() if k != "crc32"}
-    return zlib.crc32(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode())
-
-
 # ---- the manifest -------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +147,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         ValueError: the folder is no store, is not finished or is of another version.
     """
     file = path / MANIFEST
+    if file.is_dir():
+        raise DamagedFile(file, "it is a folder")
     if not path.is_dir():
         raise ValueError(f"{path} is not a folder; it must be a store made by `prepare`")
     if not file.is_file():
@@ -177,15 +159,16 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (ValueError, OSError, RecursionError) as e:
         raise DamagedFile(file, str(e)) from None
     if not isinstance(m, dict) or m.get("format") != FORMAT:
-        raise ValueError(f"{file} is not the manifest of a {FORMAT}")
-    if m.get("version") != VERSION:
-        raise ValueError(f"{path} is a store of version {m.get('version')!r}; this library reads version {VERSION}")
+        raise DamagedFile(file, f"it is not the manifest of a {FORMAT}")
     try:
         sound = m.get("crc32") == manifest_crc(m)
     except (ValueError, RecursionError):  # text with half a surrogate pair
         sound = False
+    other = "" if m.get("version") == VERSION else f"version {short(m.get('version'))}; this library reads version {VERSION}"
     if not sound:
-        raise DamagedFile(file, "its checksum does not fit")
+        raise DamagedFile(file, "its checksum does not fit" + (f", and it says {other}" if other else ""))
+    if other:
+        raise ValueError(f"{path} is a store of {other}")
     _check_manifest(file, m)
     return m
 

@@ -32,6 +32,7 @@ from .store_files import (
     SHARD_MANIFEST,
     TABLE_COLUMNS,
     VERSION,
+    crc32_of_file,
     file_entry,
     is_count,
     manifest_crc,
@@ -143,6 +144,7 @@ class ShardWriter:
         left_out = Counter(name for r in self._records for name in r.get("left_out", "").split("|") if name)
         shard |= {"resampled": sum("own_fs" in r for r in self._records), "left_out": left_out}
         shard |= {"skipped": self._skipped, "remarks": self.remarks, "files": files, **(more or {})}
+        shard["crc32"] = manifest_crc(shard)
         (self.folder / SHARD_MANIFEST).write_text(json.dumps(shard), encoding="utf-8")
         if replace and self.final.is_dir():
             (self.final.parent / MANIFEST).unlink(missing_ok=True)
@@ -165,8 +167,8 @@ class ShardWriter:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def finished_shard(dest: Path, name: str) -> dict[str, Any] | None:
-    """The manifest of a shard that is there whole, otherwise None.
+def finished_shard(dest: Path, name: str, contents: bool = False) -> dict[str, Any] | None:
+    """The manifest of a shard that is there whole, otherwise None. contents: every byte is read against its checksum.
 
     Raises:
         OSError: the system does not let it be read. A shard that is None is made again in its place.
@@ -175,7 +177,9 @@ def finished_shard(dest: Path, name: str) -> dict[str, Any] | None:
         shard = json.loads((dest / name / SHARD_MANIFEST).read_text(encoding="utf-8"))
         if not _is_shard(shard):
             return None
-        whole = all((dest / name / f).stat().st_size == e["bytes"] for f, e in shard["files"].items())
+        files = [(dest / name / f, e) for f, e in shard["files"].items()]
+        whole = all(f.stat().st_size == e["bytes"] for f, e in files)
+        whole = whole and not (contents and any(crc32_of_file(f) != e["crc32"] for f, e in files))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return None
     return shard if whole else None
@@ -196,7 +200,7 @@ def _is_shard(m: Any) -> bool:
         counts = [m["n_records"], *m["widths"].values(), *m["unlabelled"].values()]
         counts += [e[key] for e in m["files"].values() for key in ("bytes", "crc32")]
         pairs = all(len(pair) == 2 for pair in m["skipped"])
-        files = m["files"].keys() == arrays | {RECORDS}
+        files = m["files"].keys() == arrays | {RECORDS} and m["crc32"] == manifest_crc(m)
     except (KeyError, TypeError, AttributeError):
         return False
     return files and pairs and all(isinstance(x, str) for x in texts) and all(map(is_count, counts))
@@ -298,8 +302,12 @@ def write_index(dest: Path, names: list[str], settings: dict[str, Any], classes:
 def write_json(path: Path, value: Any) -> None:
     """Write through a temporary file, so that the file is never there in part."""
     work = path.with_name(f".{path.name}.{os.getpid()}")
-    work.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    work.write_text(json_text(value), encoding="utf-8")
     os.replace(work, path)
+
+
+def json_text(value: Any) -> str:
+    return json.dumps(value, indent=1) + "\n"
 
 
 def _rows(dest: Path, name: str) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,6 @@ moment leaves whole checkpoints only.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -17,8 +16,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from .._files import DamagedFile
-from .files import check_fields, is_count, is_finite, read_json
+from .._files import DamagedFile, file_entry
+from .files import check_entry, check_fields, check_seal, is_count, is_finite, json_text, read_json
 from .files import write_atomically as write_atomically
 
 FOLDER, WEIGHTS, OPTIMIZER, STATE = "checkpoints", "model.safetensors", "optimizer.pt", "state.json"
@@ -46,24 +45,32 @@ def save(run: Path, step: int, model: torch.nn.Module, optimizer: Any, state: di
     safetensors.torch.save_file(tensors, temporary / WEIGHTS)
     if optimizer is not None:
         torch.save(optimizer.state_dict(), temporary / OPTIMIZER)
-    (temporary / STATE).write_text(json.dumps({"step": step, **state}, indent=1))
+    files = {file.name: file_entry(file) for file in sorted(temporary.iterdir())}
+    (temporary / STATE).write_text(json_text({"step": step, **state, "files": files}), encoding="utf-8")
     for file in (*temporary.iterdir(), temporary):
         _sync(file)
     os.rename(temporary, final)
     _sync(folder)
-    for old in _complete(run)[:-keep]:
+    for old in _all(run)[:-keep]:
         shutil.rmtree(old)
     return final
 
 
-def _complete(run: Path) -> list[Path]:
-    folders = (p for p in (run / FOLDER).glob("step_*") if re.fullmatch(r"step_\d{10}", p.name))
-    return sorted(p for p in folders if (p / STATE).is_file() and (p / WEIGHTS).is_file())
+def _all(run: Path) -> list[Path]:
+    return sorted(p for p in (run / FOLDER).glob("step_*") if re.fullmatch(r"step_\d{10}", p.name))
 
 
 def latest(run: Path) -> Path | None:
-    """The newest complete checkpoint, or None."""
-    found = _complete(run)
+    """The newest checkpoint, or None.
+
+    Raises:
+        DamagedFile: a file of it is missing. It got its name when it was complete; only of older ones, which are being
+            removed, a kill leaves parts.
+    """
+    found = _all(run)
+    for file in (STATE, WEIGHTS) if found else ():
+        if not (found[-1] / file).is_file():
+            raise DamagedFile(found[-1] / file, "it is a folder" if (found[-1] / file).exists() else "it is missing")
     return found[-1] if found else None
 
 
@@ -97,6 +104,7 @@ def load_weights(checkpoint: Path, model: torch.nn.Module, prefix: str = "") -> 
     unknown = sorted(tensors.keys() - wanted.keys())
     if unknown:
         raise DamagedFile(path, f"the configuration has no tensor {prefix}{unknown[0]}")
+    _check_file(checkpoint, WEIGHTS)
     model.load_state_dict(tensors)
 
 
@@ -131,11 +139,12 @@ def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> None:
         raise DamagedFile(path, "it has no field param_groups") from None
     if groups != [g["params"] for g in own["param_groups"]]:
         raise DamagedFile(path, "field param_groups is of other parameters than the configuration makes")
+    _check_file(checkpoint, OPTIMIZER)
     optimizer.load_state_dict({"state": state, "param_groups": own["param_groups"]})
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:
-    """{"step": ..., "seconds": ..., "steps": ...}
+    """{"step": ..., "seconds": ..., "steps": ..., "files": {name: {"bytes": ..., "crc32": ...}}}
 
     Raises:
         DamagedFile: it is no such thing, or the step is not that of the folder's name.
@@ -145,6 +154,13 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
     check_fields(path, state, {"step": (is_count, "an integer of at least 0")})
     if state["step"] != int(checkpoint.name.removeprefix("step_")):
         raise DamagedFile(path, f"field step is {state['step']}; the folder is {checkpoint.name}")
-    state.setdefault("seconds", 0.0)
-    check_fields(path, state, {"seconds": (is_finite, "a number")})
-    return state
+    if "seconds" in state:
+        check_fields(path, state, {"seconds": (is_finite, "a number")})
+    check_seal(path, state)
+    return {"seconds": 0.0, **state}
+
+
+def _check_file(checkpoint: Path, name: str) -> None:
+    """A file whose values could be right, against its checksum in the checkpoint's state."""
+    files = load_state(checkpoint).get("files")
+    check_entry(checkpoint / name, files.get(name) if isinstance(files, dict) else None, STATE)

@@ -12,7 +12,7 @@ checkpoints/step_*/  model.safetensors, optimizer.pt, state.json
 from __future__ import annotations
 
 import contextlib
-import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +22,23 @@ import numpy as np
 import torch
 
 from .. import FeatureSpace, __version__
-from .._files import DamagedFile, lock
+from .._files import DamagedFile, file_entry, lock
 from . import checkpoint
 from .beats import BEATS as BEATS
-from .config import GIVEN, Config
+from .config import GIVEN, RESUMABLE, Config
 from .dataset import Segments
-from .files import check_fields, is_count, is_finite, is_positive, read_json, read_lines, read_space
+from .files import (
+    check_entry,
+    check_fields,
+    check_seal,
+    is_count,
+    is_finite,
+    is_positive,
+    json_text,
+    read_json,
+    read_lines,
+    read_space,
+)
 from .methods import Method
 
 CONFIG, INFO, RECORDS, SPACE, METRICS, PICTURE, DIVERGED = (
@@ -101,16 +112,20 @@ class RunFolder:
         self.make(resume)
         ids = [str(i) for i in np.asarray(segments.store.table["record_id"])[segments.records]]
         begun = self.begun
+        if not begun and checkpoint.latest(self.path) is not None:
+            raise DamagedFile(self.path / INFO, "it is missing")
         if begun:
             self._check_same(ids, config, about)
             checkpoint.clean(self.path)
-        checkpoint.write_atomically(self.path / CONFIG, config.to_yaml())  # first: what follows may be stopped
+        text = config.to_yaml()  # first: what follows may be stopped
+        checkpoint.write_atomically(self.path / CONFIG, text + _SUM.format(zlib.crc32(text.encode())))
         if not begun:
             self._fit(segments, config, method)
             checkpoint.write_atomically(self.path / RECORDS, "".join(f"{i}\n" for i in ids))
             # last: a folder with run.json has everything else
-            text = json.dumps({**describe(segments, config, ids), **about}, indent=1)
-            checkpoint.write_atomically(self.path / INFO, text)
+            files = {n: file_entry(self.path / n) for n in (RECORDS, SPACE, BEATS) if (self.path / n).is_file()}
+            stated = {**describe(segments, config, ids), **about, "config": config.as_dict(), "files": files}
+            checkpoint.write_atomically(self.path / INFO, json_text(stated))
 
     def _fit(self, segments: Segments, config: Config, method: Method) -> None:
         features = segments.training_features()
@@ -144,25 +159,57 @@ class RunFolder:
     # ---- reading it
 
     def config(self) -> Config:
+        """Of config.yaml, whose last line is a checksum of the others, and which says what run.json says it did."""
+        path = self.path / CONFIG
         try:
-            return Config.load(self.path / CONFIG)
+            config = Config.load(path)
+            lines = path.read_bytes().decode("utf-8").splitlines(keepends=True)
         except FileNotFoundError:
-            raise DamagedFile(self.path / CONFIG, "it is missing") from None
+            raise DamagedFile(path, "it is a folder" if path.is_dir() else "it is missing") from None
         except (ValueError, TypeError) as e:
-            raise DamagedFile(self.path / CONFIG, str(e).removeprefix(f"{self.path / CONFIG}: ")) from None
+            raise DamagedFile(path, str(e).removeprefix(f"{path}: ")) from None
+        said = {line.partition(":")[0] for line in lines if line[:1].isalpha()}
+        if not said:
+            raise DamagedFile(path, "it has no keys")
+        seal = re.fullmatch(_SUM.format(0).strip().replace("00000000", "([0-9a-f]{8})"), lines[-1].strip())
+        if seal and int(seal[1], 16) != zlib.crc32("".join(lines[:-1]).encode()):
+            raise DamagedFile(path, f"its lines do not have the checksum of its last line, {seal[1]}")
+        stated = self.info().get("config") if self.begun else None
+        if isinstance(stated, dict):
+            mine = config.as_dict()
+            for key, value in stated.items():
+                if key not in said:
+                    raise DamagedFile(path, f"it has no key {key}")
+                if key in mine and mine[key] != value and key not in RESUMABLE:
+                    raise DamagedFile(path, f"key {key} is {mine[key]!r}; it must be {value!r}, as {INFO} says")
+        return config
 
     def info(self) -> dict[str, Any]:
         info = read_json(self.path / INFO)
         check_fields(self.path / INFO, info, _FIELDS)
+        check_seal(self.path / INFO, info)
         return info
 
     def record_ids(self) -> list[str]:
-        return read_lines(self.path / RECORDS)
+        ids = read_lines(self.path / RECORDS)
+        if _crc(ids) != self.info()["records_crc32"]:
+            raise DamagedFile(self.path / RECORDS, f"its checksum is not the records_crc32 of {INFO}")
+        return ids
 
     def feature_space(self) -> FeatureSpace:
-        return read_space(FeatureSpace, self.path / SPACE)
+        space = read_space(FeatureSpace, self.path / SPACE)
+        self.check_file(SPACE)
+        return space
+
+    def check_file(self, *names: str) -> None:
+        """Files beside run.json, by default all that it tells of, against the checksums there."""
+        files = self.info().get("files")
+        if isinstance(files, dict):
+            for name in names or files.keys() & {RECORDS, SPACE, BEATS}:
+                check_entry(self.path / name, files.get(name), INFO)
 
 
+_SUM = "# CRC-32 of the lines above: {:08x}\n"  # the end of config.yaml; whoever edits it takes it away
 ABOUT = ("method_settings", "encoder_module")  # what run.json says of a user's own
 
 

@@ -152,6 +152,7 @@ class Trainer:
         self.info = folder.info()
         self.segments.feature_space = folder.feature_space()
         self.method.start(self.segments, config, out, world.group)
+        folder.check_file()
 
         torch.manual_seed(config.seed)
         shape = {"samples": self.segments.samples, "classes": len(self.segments.classes)}

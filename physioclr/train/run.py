@@ -152,9 +152,9 @@ def open_run(path: str | Path | Run, *, encoder: torch.nn.Module | None = None) 
     path = Path(path)
     if str(path) == PRETRAINED and not path.exists():
         path = Path(__file__).with_name(PRETRAINED)  # PRETRAINED/ORIGIN.md says on what it was trained, and its limits
-    if not (path / INFO).is_file() or not (path / CONFIG).is_file():
-        raise ValueError(f"{path} is not a run folder (it has no {INFO} and {CONFIG}); `pretrain` makes one")
     newest = checkpoint.latest(path)
+    if newest is None and not ((path / INFO).is_file() and (path / CONFIG).is_file()):
+        raise ValueError(f"{path} is not a run folder (it has no {INFO} and {CONFIG}); `pretrain` makes one")
     if newest is None:
         raise ValueError(f"{path} has no checkpoint yet; go on with its training first")
     folder = RunFolder(path)

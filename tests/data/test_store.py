@@ -198,12 +198,12 @@ def test_one_changed_byte_is_found(copied, name):
 def test_missing_and_shortened_files(copied, name):
     raw = (copied / name).read_bytes()
     (copied / name).write_bytes(raw[:-1])
-    with pytest.raises(ValueError, match=f"damaged: {name} has {len(raw) - 1} bytes; it must have {len(raw)}"):
+    with pytest.raises(ValueError, match=f"{name} is damaged: it has {len(raw) - 1} bytes; it must have {len(raw)}"):
         pc.data.open_store(copied)
     (copied / name).unlink()
-    with pytest.raises(ValueError, match=f"damaged: {name} is missing"):
+    with pytest.raises(ValueError, match=f"{name} is damaged: it is missing"):
         pc.data.open_store(copied)
-    assert pc.data.verify(copied) == [f"{copied} is damaged: {name} is missing"]
+    assert pc.data.verify(copied) == [f"{copied / name} is damaged: it is missing"]
 
 
 def test_table_that_does_not_fit_its_shards(copied):
