@@ -48,7 +48,7 @@ from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
 from .ops.contrastive.losses import PairStats, info_nce, nt_xent, soft_contrast, supcon, y_aware_info_nce
 from .ops.delineate import delineate
 from .ops.feature_space import FeatureSpace
-from .ops.feature_table import FeatureInfo, feature_table
+from .ops.feature_table import FeatureInfo, feature_frame, feature_table
 from .ops.features import FEATURE_NAMES, physio_features
 from .ops.neighbors import physio_neighbors
 from .ops.reconstruction import peak_reconstruction_loss
@@ -91,6 +91,7 @@ __all__ = [
     "data",
     "delineate",
     "detect_rpeaks",
+    "feature_frame",
     "feature_table",
     "hybrid_contrastive_loss",
     "info",

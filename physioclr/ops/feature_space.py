@@ -12,11 +12,16 @@ import numpy.typing as npt
 
 from ._arrays import arrays_of, host_array, is_jax, is_torch, to_jax
 from ._checks import FLOATS, check_dtype, check_int
+from ._estimator import Estimator, check_dense, names_of
 from ._feature_names import BEAT_NAMES, FEATURE_NAMES, SEGMENT_NAMES
 from .similarity import median_distance
 
 if TYPE_CHECKING:
+    from builtins import classmethod as fit_of_class  # the face of an object no checker can be told
+
     from ._types import ArrayT, NumPyArray, Table, Values
+else:
+    from ._estimator import fit_of_class
 
 CLIP = 5.0
 LARGEST, SMALLEST = (
@@ -69,10 +74,9 @@ def in_order(features: Any, names: Sequence[str] | None) -> Any:
 
     Anything else, a table of numbered columns included, as it is: its columns go by position.
     """
-    columns = getattr(features, "column_names", getattr(features, "columns", None))  # of Arrow, of pandas and polars
-    if columns is None or not all(isinstance(name, str) for name in columns):
+    columns = names_of(features)
+    if columns is None:
         return features
-    columns = list(columns)
     if names is None:
         names = SEGMENT_NAMES if columns and not set(columns) & set(BEAT_NAMES) else FEATURE_NAMES
     if len(set(columns)) < len(columns) or len(set(names)) < len(names):  # several leads: names do not tell them apart
@@ -128,14 +132,19 @@ def moments(x: np.ndarray, log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.divide(1.0, sd, out=np.zeros_like(sd), where=~constant & (sd >= SMALLEST))
 
 
-class FeatureSpace:
+class FeatureSpace(Estimator):
     """Physiological features as vectors whose cosine says how alike two segments are (METHOD: PhysioCLR's f).
 
     Column by column: log1p of RMSSD and CV; z-score with the training set's mean and SD of the observed values; missing
     = 0; clip at +-5; a weight. Then principal components, without whitening, all fitted on the training set. A row with
     everything missing becomes exactly 0. Whatever a constant or wholly missing column holds later counts as average.
 
-    Made by `fit` or `load`. Immutable; holds NumPy arrays, moved to a tensor's device on first use there.
+    Made by `FeatureSpace.fit(features)` or `load`. By the rules of scikit-learn's estimators too, in a Pipeline say:
+    `FeatureSpace(n_components=20).fit(features)` fits that object, with `get_params`, `clone`, `set_output` and
+    `get_feature_names_out`. What is fitted is read-only; NumPy arrays, moved to a tensor's device on first use there.
+
+    Args:
+        n_components, weights, names: as for `fit`.
 
     Attributes:
         columns: the feature in each input column (for k leads, k times the same names).
@@ -144,8 +153,7 @@ class FeatureSpace:
         n_components: width of the result.
     """
 
-    columns: tuple[str, ...]
-    n_components: int
+    columns: tuple[str, ...]  # and what follows: in _fitted, by Estimator.__getattr__
     log: npt.NDArray[np.bool_]
     mean: npt.NDArray[np.float32]
     scale: npt.NDArray[np.float32]
@@ -154,25 +162,39 @@ class FeatureSpace:
     offset: npt.NDArray[np.float32]
     explained_variance: npt.NDArray[np.float32]
     sigma: float
+    n_components: int
 
-    def __init__(self, columns: Sequence[str], **fitted: npt.ArrayLike):
-        self.columns = tuple(columns)
-        for name in _FIELDS:
-            value = np.array(fitted[name])
+    def __init__(
+        self,
+        n_components: int = 50,
+        weights: str | npt.ArrayLike = "default",
+        *,
+        names: Sequence[str] | None = None,
+    ):
+        self.n_components, self._weights, self._names = n_components, weights, names
+        self._fitted: dict[str, Any] = {}
+
+    def _set(self, columns: Sequence[str], **fitted: npt.ArrayLike) -> FeatureSpace:
+        """Takes over what was fitted: the names of the columns, and an array for each of _FIELDS."""
+        arrays = {name: np.array(fitted[name]) for name in _FIELDS}
+        for value in arrays.values():
             value.setflags(write=False)
-            setattr(self, name, value)
-        self.n_components, self.sigma = int(self.matrix.shape[1]), float(self.sigma)
+        self._fitted = {**arrays, "sigma": float(arrays["sigma"]), "columns": tuple(columns)}
         self._tensors: dict[Any, tuple[Any, ...]] = {}
         if "torch" in sys.modules:  # ready before a trace begins: one made by Dynamo's export would be fake
             self._on(sys.modules["torch"].device("cpu"))
+        return self
 
     def __repr__(self) -> str:
-        return f"FeatureSpace({len(self.columns)} columns, n_components={self.n_components})"
+        if not self._fitted:
+            changed = {k: v for k, v in self.get_params().items() if v is not type(self)().get_params()[k]}
+            return f"FeatureSpace({', '.join(f'{k}={v!r}' for k, v in changed.items())})"
+        return f"FeatureSpace({len(self.columns)} columns, n_components={self.matrix.shape[1]})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tensors": {}}
+        return {k: {} if k == "_tensors" else v for k, v in self.__dict__.items()}
 
-    @classmethod
+    @fit_of_class
     def fit(
         cls,
         features: Values | Table,
@@ -195,9 +217,18 @@ class FeatureSpace:
         Raises:
             ValueError: another number of columns, no rows, unknown names, weights that do not fit.
         """
-        n_components = check_int(n_components, "n_components", 1, 1_000_000)
+        return cls(n_components, weights, names=names)._fit(features)
+
+    def _fit(self, features: Any) -> FeatureSpace:
+        n_components, weights, names = (
+            check_int(self.n_components, "n_components", 1, 1_000_000),
+            self._weights,
+            self._names,
+        )
+        check_dense(features)
+        self._fitted, self._names_in = {}, names_of(features)
         xp, x = arrays_of(in_order(features, names), "features")
-        columns = cls._check(x, names)
+        columns = self._check(x, names)
         w = column_weights(weights, columns)
         x = xp.to_numpy(xp.contiguous(x, "float64" if xp.dtype(x) == "float64" else "float32"))
         x = x.reshape(-1, len(columns))
@@ -223,7 +254,7 @@ class FeatureSpace:
         some = x[np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(int)]
         seen = (np.abs(some) <= LARGEST).any(axis=1)
         rows = weighted(next(pieces(some[seen], log), np.zeros((0, len(columns))))) @ matrix
-        return cls(
+        return self._set(
             columns,
             log=log,
             mean=mean.astype(np.float32),
@@ -251,21 +282,32 @@ class FeatureSpace:
 
         Computed in float64 from float32 features, whatever torch's autocast and matmul precision are: NumPy and torch
         agree to the last digits. Numbers beyond float32 are missing. A DataFrame's columns are matched by name.
+        What `set_output` asks for is given for arrays of the host and tables, not for tensors.
 
         Raises:
             ValueError: another number of columns than the space was fitted on, or other names.
         """
+        columns = self.columns
         if is_torch(features):
             return self._transform_torch(features)
-        xp, x = arrays_of(in_order(features, self.columns), "features")
+        check_dense(features)
+        xp, x = arrays_of(in_order(features, columns), "features")
         self._check_width(x)
         x = xp.to_numpy(xp.contiguous(x, "float32"))
-        rows = x.reshape(-1, len(self.columns))
-        out = np.empty((len(rows), self.n_components), np.float32)
+        rows = x.reshape(-1, len(columns))
+        out = np.empty((len(rows), self.matrix.shape[1]), np.float32)
         for start in range(0, len(rows), ROWS):
             out[start : start + ROWS] = self._transform_numpy(rows[start : start + ROWS])
-        out = xp.from_numpy(out.reshape(*x.shape[:-1], self.n_components))
-        return to_jax(out) if is_jax(features) else out
+        out = xp.from_numpy(out.reshape(*x.shape[:-1], out.shape[1]))
+        return to_jax(out) if is_jax(features) else self._as_asked_for(features, out)
+
+    @overload
+    def fit_transform(self, features: ArrayT, y: object = None) -> ArrayT: ...
+    @overload
+    def fit_transform(self, features: Table, y: object = None) -> NumPyArray: ...
+    def fit_transform(self, features: Any, y: object = None) -> Any:
+        """`fit(features)` of this object and `transform(features)`; y: for scikit-learn, not looked at."""
+        return self._fit(features).transform(features)
 
     def _fields(self) -> tuple[np.ndarray, ...]:
         """What `transform` reads, in float64: there torch's autocast and matmul precision change nothing."""
@@ -339,4 +381,4 @@ class FeatureSpace:
             raise ValueError(
                 f"path is {os.fspath(path)!r}; it must be a file that FeatureSpace.save wrote ({e})"
             ) from e
-        return cls(columns, **fitted)
+        return cls(fitted["matrix"].shape[1], fitted["weights"], names=columns)._set(columns, **fitted)

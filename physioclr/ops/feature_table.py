@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from ._arrays import host_array, is_torch
+from ._estimator import optional
 from ._feature_names import BEAT_NAMES, FEATURE_NAMES, N_BEATS, SCALARS, STATISTICS
+
+if TYPE_CHECKING:
+    import pandas
+
+    from ._types import Values
 
 OURS = "PhysioCLR (arXiv 2509.08116), defined in physioclr.reference.features"
 TASK_FORCE = "Task Force of ESC and NASPE, Circulation 1996;93:1043, over the segment"
@@ -59,7 +70,7 @@ class FeatureInfo(NamedTuple):
 def feature_table() -> tuple[FeatureInfo, ...]:
     """The 159 columns of `physio_features`, in their order.
 
-    A DataFrame of them: `pandas.DataFrame(physioclr.feature_table())`.
+    A DataFrame of them: `pandas.DataFrame(physioclr.feature_table())`; of features: `feature_frame`.
     """
     found = []
     for name in FEATURE_NAMES:
@@ -74,6 +85,46 @@ def feature_table() -> tuple[FeatureInfo, ...]:
             meaning = f"{_STATISTIC[which]} over the segment's beats of: {meaning}"
         found.append(FeatureInfo(name, unit, meaning, source))
     return tuple(found)
+
+
+def feature_frame(
+    features: Values, *, records: Sequence[object] | npt.ArrayLike | None = None, leads: Sequence[str] | None = None
+) -> pandas.DataFrame:
+    """Features as a pandas DataFrame: a row for each record or segment, a column for each feature, units in `attrs`.
+
+    `frame.attrs["units"]` is a dict from the name of a feature to its unit; `frame.to_parquet` keeps it.
+
+    Args:
+        features: (B, 159) or, by segments, (B, S, 159), of `physio_features`; k * 159 columns for a list of k leads.
+        records: B names of the records for the index, numbers if None. Segments are a second level.
+        leads: k names. With more than one lead the columns have two levels, lead and feature; numbers if None.
+
+    Raises:
+        ValueError: other shapes, or names that do not fit. ImportError: pandas is not installed.
+    """
+    pandas = optional("pandas", "feature_frame")
+    device_array: Any = features
+    if is_torch(features):
+        device_array = device_array.detach().cpu()
+    elif hasattr(features, "__cuda_array_interface__"):
+        device_array = device_array.get()
+    x = host_array(device_array, "features")
+    width = len(FEATURE_NAMES)
+    if x.ndim not in (2, 3) or not x.shape[-1] or x.shape[-1] % width:
+        raise ValueError(f"features has shape {x.shape}; it must be (B, k * {width}) or (B, S, k * {width})")
+    k, n = x.shape[-1] // width, len(x)
+    for name, given, size, what in (("records", records, n, "record"), ("leads", leads, k, "lead")):
+        if given is not None and len(np.asarray(given)) != size:
+            raise ValueError(f"{name} has {len(np.asarray(given))} names; it must have {size}, one for each {what}")
+    rows = pandas.Index(range(n) if records is None else np.asarray(records), name="record")
+    if x.ndim == 3:
+        rows = pandas.MultiIndex.from_product([rows, range(x.shape[1])], names=["record", "segment"])
+    columns = pandas.Index(FEATURE_NAMES)
+    if k > 1:
+        columns = pandas.MultiIndex.from_product([leads or range(k), FEATURE_NAMES], names=["lead", "feature"])
+    frame = pandas.DataFrame(x.reshape(-1, k * width), index=rows, columns=columns)
+    frame.attrs["units"] = {info.name: info.unit for info in feature_table()}
+    return frame
 
 
 assert set(_SCALARS) == set(SCALARS) and set(_STATISTIC) == set(STATISTICS)

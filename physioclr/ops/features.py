@@ -138,7 +138,8 @@ def physio_features(
 
     Returns:
         (B, 159) float32, NaN = missing; (B, k * 159) for a list of k leads; (B, S, k * 159) with `segment`. With
-        return_paced a pair: the features, and (B,) or (B, S) bool. Same library and device as `ecg`.
+        return_paced a pair: the features, and (B,) or (B, S) bool. Same library and device as `ecg`. As a DataFrame
+        with names and units: `feature_frame`.
 
     Raises:
         ValueError: shapes that do not fit; R peaks that do not rise or lie outside the record; a lead that is not

@@ -46,6 +46,7 @@ assert_type(pc.feature_table()[0].unit, str)
 
 # ---- the space of features, similarity, neighbours
 features = pc.physio_features(ecg, 500)
+pc.feature_frame(features, records=["a"] * 8).attrs["units"]
 
 
 class Frame:
@@ -67,6 +68,9 @@ assert_type(space.sigma, float)
 assert_type(space.weights, npt.NDArray[np.float32])
 assert_type(space.explained_variance, npt.NDArray[np.float32])
 space.save("space.npz")
+assert_type(pc.FeatureSpace(n_components=20).fit(features), pc.FeatureSpace)
+assert_type(pc.FeatureSpace().fit_transform(frame), np.ndarray[Any, np.dtype[Any]])
+assert_type(space.set_output(transform="pandas").get_params(), dict[str, object])
 assert_type(pc.FeatureSpace.load(Path("space.npz")), pc.FeatureSpace)
 assert_type(pc.physio_similarity(features, threshold=0.5, packed=True), Array)
 assert_type(pc.physio_similarity(tensor, features, kernel="rbf", sigma=1.0), Tensor)
