@@ -37,18 +37,24 @@ import time
 
 import pytest
 import torch
-import torch.nn.functional as F
+from eager_contrastive import (
+    SIGMA,
+    TAU,
+    hybrid_eager,
+    info_nce_eager,
+    nt_xent_eager,
+    one_sided_eager,
+    soft_eager,
+    supcon_eager,
+    unit,
+    y_aware_eager,
+)  # fmt: skip
 
 import physioclr as pc
 
-D, FEATURES, V, TAU, DELTA, THREADS, TILE = 256, 50, 2, 0.1, 0.25, 2, 1024
-SIGMA = 10.0  # of y-aware InfoNCE: the median distance of such features
+D, FEATURES, V, THREADS, TILE = 256, 50, 2, 2, 1024
 SCALE = 65536
 DENSE_LIMIT = 16384  # rows for which an N x N array and its copies are made
-
-
-def unit(x):
-    return F.normalize(x, dim=-1)
 
 
 def embeddings(n, dtype=torch.float32):
@@ -74,16 +80,6 @@ def hybrid_inputs(n, dtype=torch.float32):
     gen = torch.Generator().manual_seed(0)
     anchor, views = (torch.randn(*s, n, D, generator=gen).to(dtype).requires_grad_() for s in ((), (V,)))
     return anchor, views, torch.randn(n, FEATURES, generator=gen)
-
-
-def hybrid_eager(anchor, views, features):
-    h, v, f = (unit(x) for x in (anchor, views, features))
-    similarity = f @ f.T
-    e = torch.exp(h @ h.T / TAU)
-    positive = (similarity >= DELTA).fill_diagonal_(False)
-    negative = similarity < DELTA
-    pos = (e * positive).sum(1) + torch.exp((h * v).sum(-1) / TAU).sum(0)
-    return (torch.log((e * negative).sum(1)) - torch.log(pos)).mean()
 
 
 def hybrid(fn, dtype=torch.float32):
@@ -168,15 +164,6 @@ def pair_products(sides, features=False):
     return make
 
 
-def info_nce_eager(a, b):
-    logits, index = unit(a) @ unit(b).T / TAU, torch.arange(len(a))
-    return (F.cross_entropy(logits, index) + F.cross_entropy(logits.T, index)) / 2
-
-
-def one_sided_eager(a, b):
-    return F.cross_entropy(unit(a) @ unit(b).T / TAU, torch.arange(len(a)))
-
-
 def told(fn):
     """A loss of two views and of features."""
 
@@ -185,35 +172,6 @@ def told(fn):
         return gradient(lambda a, b: fn(a, b, f), embeddings(n))
 
     return make
-
-
-def across(a, b, targets):
-    """Symmetric cross-entropy from targets whose rows sum to 1; they are symmetric but for that."""
-    logits = unit(a) @ unit(b).T / TAU
-    return -sum((targets * torch.log_softmax(x, 1)).sum(1).mean() for x in (logits, logits.T)) / 2
-
-
-def y_aware_eager(a, b, f):
-    w = torch.exp(-torch.cdist(f, f).square() / (2 * SIGMA**2))
-    return across(a, b, w / w.sum(1, keepdim=True))
-
-
-def soft_eager(a, b, f):
-    u = unit(f)
-    return across(a, b, torch.softmax((u @ u.T).fill_diagonal_(1.0) / TAU, 1))
-
-
-def nt_xent_eager(a, b):
-    h, n = unit(torch.cat([a, b])), len(a)
-    logits = (h @ h.T / TAU).fill_diagonal_(-torch.inf)
-    return F.cross_entropy(logits, torch.arange(2 * n).roll(n))
-
-
-def supcon_eager(x, labels):
-    h, itself = unit(x), torch.eye(len(x), dtype=torch.bool)
-    positive = (labels[:, None] == labels) & ~itself
-    log_softmax = torch.log_softmax((h @ h.T / TAU).masked_fill(itself, -torch.inf), 1)
-    return -(torch.where(positive, log_softmax, 0.0).sum(1) / positive.sum(1)).mean()
 
 
 def open_clip_loss(n):
@@ -402,7 +360,7 @@ def main():
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     if args.scale:
-        args.sizes, args.only = args.sizes or [SCALE], ["physioclr"]
+        args.sizes = args.sizes or [SCALE]
     set_threads(THREADS)
     absent = {missing(method) for _, method in ALL} - {None}
     if absent:
@@ -411,6 +369,7 @@ def main():
     for loss, n in itertools.product(args.loss, args.sizes or ([128, 256, 512] if args.small else [2048, 8192])):
         same_loss(loss)
         names = [m for m in METHODS[loss] if fits(loss, m, n) and not missing(m) and any(w in m for w in args.only)]
+        names = ["physioclr"] if args.scale else names
         print(f"{NAMES[loss]}, forward + backward, N = {n}, D = {D}, {THREADS} threads")
         table = small(loss, n, names, args.rounds) if args.small else large(loss, n, names)
         floor, eager = (table.get(m, (float("nan"),))[0] for m in (next(iter(METHODS[loss])), "eager PyTorch"))

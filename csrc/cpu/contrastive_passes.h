@@ -4,8 +4,9 @@
 
 namespace physioclr::cpu {
 
-// Tiles of cosines that the sums leave for the gradient, as many as fit: a constant, not N x N. The bits are the same
-// with or without.
+// Tiles of cosines that the sums leave for the gradient, as many as fit in a constant, not N x N; none where they would
+// be less than a quarter of all, for then they cost more memory than they are worth. The bits are the same with or
+// without.
 constexpr int64_t kKeptBytes = int64_t{4} << 20;
 
 template <class T>
@@ -17,10 +18,13 @@ class KeptTiles {
         owned_blocks_((owned_ + tile_ - 1) / tile_),
         blocks_(owned_blocks_ + (pb.total - owned_ + tile_ - 1) / tile_) {
     const int64_t size = tile_ * kMaxTile;
-    const int64_t met = pb.half ? pb.half * (pb.total - pb.half) : pb.owned_pad * (pb.total - pb.owned_pad / 2);
-    most_ = std::min(kKeptBytes / static_cast<int64_t>(size * sizeof(T)), met / (tile_ * tile_) + 2 * blocks_);
+    const int64_t side = pb.half / tile_, others = blocks_ - owned_blocks_;
+    const int64_t all = pb.half ? side * side + (pb.one_sided ? 1 : 2) * side * others
+                                : owned_blocks_ * (owned_blocks_ + 1) / 2 + owned_blocks_ * others;
+    const int64_t fit = kKeptBytes / static_cast<int64_t>(size * sizeof(T));
+    most_ = 4 * fit < all ? 0 : std::min(fit, all);
     tiles_ = AlignedBuffer<T>(most_ * size);
-    slot_.assign(blocks_ * blocks_, -1);
+    slot_.assign(most_ ? blocks_ * blocks_ : 0, -1);
   }
   // Where the cosines of a tile go when they are first made: a place that is kept, or the scratch.
   T* put(int64_t i0, int64_t j0, T* scratch) {
@@ -30,6 +34,7 @@ class KeptTiles {
     return tiles_.get() + slot * tile_ * kMaxTile;
   }
   T* get(int64_t i0, int64_t j0) const {  // null: not kept
+    if (!most_) return nullptr;
     const int64_t slot = slot_[block(i0) * blocks_ + block(j0)];
     return slot < 0 ? nullptr : tiles_.get() + slot * tile_ * kMaxTile;
   }
