@@ -3,7 +3,8 @@
 pytest benchmarks/bench_contrastive.py                    times (pytest-benchmark), 2 threads
 python benchmarks/bench_contrastive.py [N ...]            time and peak memory of each method, one process each, and
                                                           CPU seconds (all threads) where other programs run too
-    --loss hybrid info_nce nt_xent supcon                 of these losses
+    --loss hybrid info_nce nt_xent supcon ...             of these losses
+    --scale                                               N = 65,536, physioclr alone: all losses, memory and time
     --only WORD ...                                       the methods whose names contain one of the words
     --json FILE                                           the table as a list of objects
 python benchmarks/bench_contrastive.py --small [N ...]    usual batches (128, 256, 512) in one process, the methods in
@@ -11,11 +12,12 @@ python benchmarks/bench_contrastive.py --small [N ...]    usual batches (128, 25
 
 A group is one loss at one N: every row but the floors takes the same embeddings to the same loss (checked) and to its
 gradient by all of them, normalisation included. The second column of times is the ratio to the group's floor, the
-third that to eager PyTorch. N is the number of segments: InfoNCE compares N rows with N, SupCon
-N with themselves (labels of four rows each), NT-Xent 2 N with themselves.
+third that to eager PyTorch. N is the number of segments: InfoNCE and the losses with features compare N rows with N,
+SupCon N with themselves (labels of four rows each), NT-Xent 2 N with themselves.
 
 floor: bare GEMMs      the products that autograd does for the loss, alone, results preallocated. Hybrid: h h^T, f f^T,
-                       G h and G^T h. InfoNCE: a b^T, G b and G^T a. NT-Xent, SupCon: h h^T, G h and G^T h.
+                       G h and G^T h. InfoNCE: a b^T, G b and G^T a; with features f f^T too. NT-Xent, SupCon: h h^T,
+                       G h and G^T h.
 floor: single G h      hybrid without G^T h, the least that any implementation without symmetry does
 floor: mm on tiles     hybrid, what physioclr multiplies (each unordered tile once forward and once backward, G h_J and
                        G^T h_I) with MKL instead of its own kernel, without anything in between
@@ -35,16 +37,24 @@ import time
 
 import pytest
 import torch
-import torch.nn.functional as F
+from eager_contrastive import (
+    SIGMA,
+    TAU,
+    hybrid_eager,
+    info_nce_eager,
+    nt_xent_eager,
+    one_sided_eager,
+    soft_eager,
+    supcon_eager,
+    unit,
+    y_aware_eager,
+)  # fmt: skip
 
 import physioclr as pc
 
-D, FEATURES, V, TAU, DELTA, THREADS, TILE = 256, 50, 2, 0.1, 0.25, 2, 1024
+D, FEATURES, V, THREADS, TILE = 256, 50, 2, 2, 1024
+SCALE = 65536
 DENSE_LIMIT = 16384  # rows for which an N x N array and its copies are made
-
-
-def unit(x):
-    return F.normalize(x, dim=-1)
 
 
 def embeddings(n, dtype=torch.float32):
@@ -70,16 +80,6 @@ def hybrid_inputs(n, dtype=torch.float32):
     gen = torch.Generator().manual_seed(0)
     anchor, views = (torch.randn(*s, n, D, generator=gen).to(dtype).requires_grad_() for s in ((), (V,)))
     return anchor, views, torch.randn(n, FEATURES, generator=gen)
-
-
-def hybrid_eager(anchor, views, features):
-    h, v, f = (unit(x) for x in (anchor, views, features))
-    similarity = f @ f.T
-    e = torch.exp(h @ h.T / TAU)
-    positive = (similarity >= DELTA).fill_diagonal_(False)
-    negative = similarity < DELTA
-    pos = (e * positive).sum(1) + torch.exp((h * v).sum(-1) / TAU).sum(0)
-    return (torch.log((e * negative).sum(1)) - torch.log(pos)).mean()
 
 
 def hybrid(fn, dtype=torch.float32):
@@ -143,15 +143,18 @@ def pair(fn, dtype=torch.float32):
     return lambda n: gradient(fn, embeddings(n, dtype))
 
 
-def pair_products(sides):
+def pair_products(sides, features=False):
     """h k^T, G k and G^T h: of N rows each (2), of N with themselves (1) or of 2 N (0)."""
 
     def make(n):
         h, k = (x.detach() for x in embeddings(n))
+        f = hybrid_inputs(n)[2] if features else None
         h, k = {0: [torch.cat([h, k])] * 2, 1: [h, h], 2: [h, k]}[sides]
         g, tile = torch.empty_like(h), torch.empty(len(h), len(h))
 
         def products():
+            if f is not None:
+                torch.mm(f, f.T, out=tile)
             torch.mm(h, k.T, out=tile)
             torch.mm(tile, k, out=g)
             torch.mm(tile.T, h, out=g)
@@ -161,22 +164,14 @@ def pair_products(sides):
     return make
 
 
-def info_nce_eager(a, b):
-    logits, index = unit(a) @ unit(b).T / TAU, torch.arange(len(a))
-    return (F.cross_entropy(logits, index) + F.cross_entropy(logits.T, index)) / 2
+def told(fn):
+    """A loss of two views and of features."""
 
+    def make(n):
+        f = hybrid_inputs(n)[2]
+        return gradient(lambda a, b: fn(a, b, f), embeddings(n))
 
-def nt_xent_eager(a, b):
-    h, n = unit(torch.cat([a, b])), len(a)
-    logits = (h @ h.T / TAU).fill_diagonal_(-torch.inf)
-    return F.cross_entropy(logits, torch.arange(2 * n).roll(n))
-
-
-def supcon_eager(x, labels):
-    h, itself = unit(x), torch.eye(len(x), dtype=torch.bool)
-    positive = (labels[:, None] == labels) & ~itself
-    log_softmax = torch.log_softmax((h @ h.T / TAU).masked_fill(itself, -torch.inf), 1)
-    return -(torch.where(positive, log_softmax, 0.0).sum(1) / positive.sum(1)).mean()
+    return make
 
 
 def open_clip_loss(n):
@@ -218,6 +213,11 @@ METHODS = {
         "physioclr": pair(pc.info_nce),
         BFLOAT16: pair(pc.info_nce, torch.bfloat16),
     },
+    "one_sided": {
+        "floor: bare GEMMs a b^T, G b, G^T a": pair_products(2),
+        "eager PyTorch": pair(one_sided_eager),
+        "physioclr": pair(lambda a, b: pc.info_nce(a, b, symmetric=False)),
+    },
     "nt_xent": {
         "floor: bare GEMMs h h^T, G h, G^T h": pair_products(0),
         "eager PyTorch": pair(nt_xent_eager),
@@ -232,11 +232,22 @@ METHODS = {
         "pytorch-metric-learning SupConLoss": metric_learning_supcon,
         "physioclr": rows_alone(lambda x, labels: pc.supcon(x, labels, tau=TAU)),
     },
+    "y_aware": {
+        "floor: bare GEMMs a b^T, f f^T, G b, G^T a": pair_products(2, features=True),
+        "eager PyTorch": told(y_aware_eager),
+        "physioclr": told(lambda a, b, f: pc.y_aware_info_nce(a, b, f, sigma=SIGMA)),
+    },
+    "soft": {
+        "floor: bare GEMMs a b^T, f f^T, G b, G^T a": pair_products(2, features=True),
+        "eager PyTorch": told(soft_eager),
+        "physioclr": told(pc.soft_contrast),
+    },
 }
 PACKAGES = {"open_clip": "open_clip", "lightly": "lightly", "pytorch-metric-learning": "pytorch_metric_learning"}
 NAMES = {
     "hybrid": f"hybrid loss, F = {FEATURES}, V = {V}", "info_nce": "InfoNCE, symmetric", "nt_xent": "NT-Xent",
-    "supcon": "SupCon",
+    "one_sided": "InfoNCE, one-sided", "supcon": "SupCon", "y_aware": "y-aware InfoNCE, F = 50",
+    "soft": "soft_contrast, F = 50",
 }  # fmt: skip
 
 
@@ -342,11 +353,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", type=int, nargs="*", metavar="N")
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--scale", action="store_true")
     parser.add_argument("--rounds", type=int, default=41, help="of --small")
     parser.add_argument("--loss", nargs="*", default=list(METHODS), choices=METHODS)
     parser.add_argument("--only", nargs="*", default=[""], metavar="WORD")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
+    if args.scale:
+        args.sizes = args.sizes or [SCALE]
     set_threads(THREADS)
     absent = {missing(method) for _, method in ALL} - {None}
     if absent:
@@ -355,6 +369,7 @@ def main():
     for loss, n in itertools.product(args.loss, args.sizes or ([128, 256, 512] if args.small else [2048, 8192])):
         same_loss(loss)
         names = [m for m in METHODS[loss] if fits(loss, m, n) and not missing(m) and any(w in m for w in args.only)]
+        names = ["physioclr"] if args.scale else names
         print(f"{NAMES[loss]}, forward + backward, N = {n}, D = {D}, {THREADS} threads")
         table = small(loss, n, names, args.rounds) if args.small else large(loss, n, names)
         floor, eager = (table.get(m, (float("nan"),))[0] for m in (next(iter(METHODS[loss])), "eager PyTorch"))

@@ -44,8 +44,9 @@ from .ops.augment.plan import (
     TimeWarp,
     VcgRotation,
 )
-from .ops.contrastive import ContrastiveStats, hybrid_contrastive_loss
-from .ops.contrastive.losses import PairStats, info_nce, nt_xent, soft_contrast, supcon, y_aware_info_nce
+from .ops.contrastive import hybrid_contrastive_loss
+from .ops.contrastive.losses import info_nce, nt_xent, soft_contrast, supcon, y_aware_info_nce
+from .ops.contrastive.stats import ContrastiveStats, PairStats
 from .ops.delineate import delineate
 from .ops.feature_space import FeatureSpace
 from .ops.feature_table import FeatureInfo, feature_frame, feature_table

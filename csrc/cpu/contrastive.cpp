@@ -46,7 +46,8 @@ bool compute(const ContrastiveRowsCall<E>& call) {
   const int64_t n_views = batch.n_views();
   const auto pb = problem(batch, call.features, call.group);
   if (!pb.finite) return false;
-  const OwnedSums<T> sums(pb, set, call.measures != nullptr, true);
+  OwnedSums<T> sums(pb, set, call.measures != nullptr, true);
+  sums.add_all(pb, set);
 #pragma omp parallel for num_threads(pb.team) schedule(static)
   for (int64_t i = 0; i < batch.owned(); ++i) {
     std::vector<double> t(n_views), inv(n_views);
@@ -99,10 +100,13 @@ bool compute(const ContrastiveBackwardCall<E>& call) {
   const int64_t n_views = batch.n_views(), begin = batch.begin;
   const auto pb = problem(batch, call.features, call.group);
   const int64_t d = pb.d;
-  const OwnedGradient<T> grad(pb, set, stats, counts, batch.anchor.rows, n_views, 0, [&](int64_t r) -> T* {
+  const auto result = [&](int64_t r) -> T* {
     if constexpr (std::is_same_v<T, E>) return call.grad_anchor + (r - begin) * d;
     else return nullptr;
-  });
+  };
+  OwnedGradient<T> grad(pb, set, rows_that_count(counts, batch.anchor.rows, n_views, set.mode), result);
+  grad.weigh_all(stats, counts, batch.anchor.rows, n_views);
+  grad.add_all();
   std::vector<double> slopes(batch.owned());  // of L by 1 / tau, times tau
 
   // The views, and the way back through the normalisation: d(x / |x|) = (g - (g . h) h) / |x|.
@@ -117,7 +121,7 @@ bool compute(const ContrastiveBackwardCall<E>& call) {
       h[k] = x[k] * pb.inv_norm[i];
       g[k] = grad.grad.row(i)[k];
     }
-    slopes[i] = grad.along(pb, i) / 2;
+    slopes[i] = grad.along(i) / 2;
     for (int64_t v = 0; v < n_views; ++v) {
       const double q = view_coefficient(t[v], stats + 3 * r, counts + 2 * r, n_views, set, grad.log_tn);
       slopes[i] += q * t[v];
@@ -185,48 +189,68 @@ struct Sides {
   }
 };
 
-// Statistics, loss and measures (null: none); kept: for the gradient, or null.
+// Statistics and measures (null: none) of row r, from its sums and the cosine of its partner.
 template <class E, class T>
-void find_loss(const ContrastiveLossCall<E>& call, const Sides<E>& sides, KeptTiles<T>* kept) {
+void tell(const ContrastiveLossCall<E>& call, const Sides<E>& sides, const OwnedSums<T>& sums, int64_t r, double t) {
   const ContrastSettings& set = call.sides.settings;
-  const OwnedSums<T> sums(sides.pb, set, call.measures != nullptr, false, kept);
-  const int64_t n_views = sides.n_views();
-#pragma omp parallel for num_threads(sides.pb.team) schedule(static)
-  for (int64_t i = 0; i < sides.n; ++i) {
-    const double t = n_views ? sides.partner_cosine(i) : 0;
-    for (int64_t r = i; r < sides.rows; r += sides.n) {
-      int64_t* const count = call.counts + 2 * r;
-      double* const stats = call.stats + 3 * r;
-      if (!sides.anchors(r)) {
-        count[0] = -1;
-        count[1] = 0;
-        std::fill_n(stats, 3, 0.0);
-        if (call.measures) std::fill_n(call.measures + 3 * r, 3, 0.0);
-        continue;
-      }
-      double state[kRowState];
-      const int64_t p = sides.position(r);
-      sums.state(sides.pb, p, state);
-      RowLoss row(state, n_views, set, count);
-      if (n_views) row.add_view(t);
-      row.finish(stats);
-      if (call.measures) sums.measure(p, state, n_views, t, set, call.measures + 3 * r);
-    }
-  }
-  compute(
-      ContrastiveFinishCall<T>{{call.stats, sides.rows, 3}, call.counts, n_views, set.mode, call.loss, call.skipped});
+  const int64_t n_views = sides.n_views(), p = sides.position(r);
+  double state[kRowState];
+  sums.state(sides.pb, p, state);
+  RowLoss row(state, n_views, set, call.counts + 2 * r);
+  if (n_views) row.add_view(t);
+  row.finish(call.stats + 3 * r);
+  if (call.measures) sums.measure(p, state, n_views, t, set, call.measures + 3 * r);
 }
 
+template <class E>
+void tell_nothing(const ContrastiveLossCall<E>& call, int64_t r) {  // of a row that is no anchor
+  call.counts[2 * r] = -1;
+  call.counts[2 * r + 1] = 0;
+  std::fill_n(call.stats + 3 * r, 3, 0.0);
+  if (call.measures) std::fill_n(call.measures + 3 * r, 3, 0.0);
+}
+
+template <class E>
+void finish_loss(const ContrastiveLossCall<E>& call, const Sides<E>& sides) {
+  compute(ContrastiveFinishCall<ContrastNumber<E>>{
+      {call.stats, sides.rows, 3}, call.counts, sides.n_views(), call.sides.settings.mode, call.loss, call.skipped});
+}
+
+// Statistics, loss and measures; kept: for the gradient, or null.
 template <class E, class T>
-void find_gradient(const ContrastiveLossBwdCall<E>& call, const Sides<E>& sides, const KeptTiles<T>* kept) {
+void find_loss(const ContrastiveLossCall<E>& call, const Sides<E>& sides, KeptTiles<T>* kept) {
+  OwnedSums<T> sums(sides.pb, call.sides.settings, call.measures != nullptr, false);
+  sums.add_all(sides.pb, call.sides.settings, kept);
+#pragma omp parallel for num_threads(sides.pb.team) schedule(static)
+  for (int64_t i = 0; i < sides.n; ++i) {
+    const double t = sides.n_views() ? sides.partner_cosine(i) : 0;
+    for (int64_t r = i; r < sides.rows; r += sides.n) {
+      if (sides.anchors(r)) tell<E, T>(call, sides, sums, r, t);
+      else tell_nothing(call, r);
+    }
+  }
+  finish_loss(call, sides);
+}
+
+// The gradient over pairs, not yet begun.
+template <class E, class T>
+OwnedGradient<T> over_pairs(const ContrastiveLossBwdCall<E>& call, const Sides<E>& sides, int64_t used) {
+  return OwnedGradient<T>(sides.pb, call.sides.settings, used, [&](int64_t r) -> T* {
+    if constexpr (std::is_same_v<T, E>) {
+      const int64_t d = sides.pb.d;
+      return r < sides.n ? call.grad_a + r * d : call.grad_b + (r - sides.n) * d;
+    } else {
+      return nullptr;
+    }
+  });
+}
+
+// Partners, and the way back through the normalisation, when the pairs are done.
+template <class E, class T>
+void finish_gradient(const ContrastiveLossBwdCall<E>& call, const Sides<E>& sides, const OwnedGradient<T>& grad) {
   const Problem<T>& pb = sides.pb;
   const ContrastSettings& set = call.sides.settings;
   const int64_t n = sides.n, d = pb.d, n_views = sides.n_views();
-  const auto result = [&](int64_t r) -> T* {
-    if constexpr (std::is_same_v<T, E>) return r < n ? call.grad_a + r * d : call.grad_b + (r - n) * d;
-    else return nullptr;
-  };
-  const OwnedGradient<T> grad(pb, set, call.stats, call.counts, sides.rows, n_views, 0, result, kept);
   std::vector<double> slopes(n);
 #pragma omp parallel num_threads(pb.team)
   {
@@ -241,7 +265,7 @@ void find_gradient(const ContrastiveLossBwdCall<E>& call, const Sides<E>& sides,
       slopes[i] = q * t;
       for (int64_t r = i; r < sides.rows; r += n) {
         const int64_t p = sides.position(r), other = r < n ? r + n : r - n;
-        slopes[i] += (grad.along(pb, p) + grad.outside[p]) / 2;
+        slopes[i] += (grad.along(p) + grad.outside[p]) / 2;
         const T* x = widen(sides.row(r), d, buffer);
         const T* y = n_views ? widen(sides.row(other), d, buffer_partner) : x;
         const double hi = pb.inv_norm[p], inv = n_views ? pb.inv_norm[sides.position(other)] : 0;
@@ -258,6 +282,31 @@ void find_gradient(const ContrastiveLossBwdCall<E>& call, const Sides<E>& sides,
     }
   }
   *call.grad_tau = slope_by_tau(slopes, *call.grad_loss, set);
+}
+
+template <class E, class T>
+void find_gradient(const ContrastiveLossBwdCall<E>& call, const Sides<E>& sides, const KeptTiles<T>* kept) {
+  const int64_t used = rows_that_count(call.counts, sides.rows, sides.n_views(), call.sides.settings.mode);
+  OwnedGradient<T> grad = over_pairs<E, T>(call, sides, used);
+  grad.weigh_all(call.stats, call.counts, sides.rows, sides.n_views());
+  grad.add_all(kept);
+  finish_gradient<E, T>(call, sides, grad);
+}
+
+// One-sided and without features, so that every row of a counts: loss and gradient in one pass.
+template <class T>
+void find_both(const ContrastiveLossCall<T>& loss, const ContrastiveLossBwdCall<T>& gradient, const Sides<T>& sides) {
+  const int64_t n = sides.n;
+  OwnedSums<T> sums(sides.pb, loss.sides.settings, loss.measures != nullptr, false);
+  OwnedGradient<T> grad = over_pairs<T, T>(gradient, sides, n);
+  one_sided_pass(sides.pb, loss.sides.settings, sums, grad, [&](int64_t p) {
+    if (p >= n) return;  // padding
+    tell<T, T>(loss, sides, sums, p, sides.partner_cosine(p));
+    grad.weigh(p, loss.stats + 3 * p, loss.counts + 2 * p, sides.n_views());
+  });
+  for (int64_t r = n; r < sides.rows; ++r) tell_nothing(loss, r);
+  finish_loss(loss, sides);
+  finish_gradient<T, T>(gradient, sides, grad);
 }
 
 template <class E>
@@ -280,10 +329,16 @@ bool compute(const ContrastiveStepCall<T>& call) {
   const Sides<T> sides(call.sides);
   if (!sides.pb.finite) return false;
   const double one = 1;
+  const ContrastiveLossCall<T> loss{call.sides, call.stats, call.counts, call.loss, call.skipped, call.measures};
+  const ContrastiveLossBwdCall<T> gradient{&one,        call.sides,  call.stats,   call.counts,
+                                           call.grad_a, call.grad_b, call.grad_tau};
+  if (call.sides.sides == 1 && sides.pb.kind == PairFeatures::kNone && sides.n > 0) {
+    find_both(loss, gradient, sides);
+    return true;
+  }
   KeptTiles<T> kept(sides.pb);
-  find_loss<T, T>({call.sides, call.stats, call.counts, call.loss, call.skipped, call.measures}, sides, &kept);
-  find_gradient<T, T>({&one, call.sides, call.stats, call.counts, call.grad_a, call.grad_b, call.grad_tau}, sides,
-                      &kept);
+  find_loss<T, T>(loss, sides, &kept);
+  find_gradient<T, T>(gradient, sides, &kept);
   return true;
 }
 
@@ -308,7 +363,8 @@ template <class T>
 bool compute(const ContrastivePartSumsCall<T>& call) {
   const auto pb = problem(call.part);
   if (!pb.finite) return false;
-  const OwnedSums<T> sums(pb, call.part.settings, call.measures != nullptr, true);
+  OwnedSums<T> sums(pb, call.part.settings, call.measures != nullptr, true);
+  sums.add_all(pb, call.part.settings);
   for (int64_t i = 0; i < call.part.x.rows; ++i) {
     sums.state(pb, i, call.state + kRowState * i);
     for (int q = 0; call.measures && q < 4; ++q) call.measures[4 * i + q] = sums.measures[q * sums.rows + i];
@@ -320,8 +376,9 @@ template <class T>
 bool compute(const ContrastivePartGradientCall<T>& call) {
   const auto pb = problem(call.part);
   const int64_t n = call.part.x.rows, d = pb.d;
-  const OwnedGradient<T> grad(pb, call.part.settings, call.stats, call.counts, n + call.part.y.rows, call.n_views,
-                              call.used, [&](int64_t r) { return call.grad + r * d; });
+  OwnedGradient<T> grad(pb, call.part.settings, call.used, [&](int64_t r) { return call.grad + r * d; });
+  grad.weigh_all(call.stats, call.counts, n + call.part.y.rows, call.n_views);
+  grad.add_all();
   for (int64_t i = 0; i < n; ++i)
     if (grad.grad.row(i) != call.grad + i * d) std::copy_n(grad.grad.row(i), d, call.grad + i * d);
   return true;

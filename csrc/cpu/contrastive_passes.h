@@ -4,8 +4,9 @@
 
 namespace physioclr::cpu {
 
-// Tiles of cosines that the sums leave for the gradient, as many as fit: a constant, not N x N. The bits are the same
-// with or without.
+// Tiles of cosines that the sums leave for the gradient, as many as fit in a constant, not N x N; none where they would
+// be less than a quarter of all, for then they cost more memory than they are worth. The bits are the same with or
+// without.
 constexpr int64_t kKeptBytes = int64_t{4} << 20;
 
 template <class T>
@@ -17,10 +18,13 @@ class KeptTiles {
         owned_blocks_((owned_ + tile_ - 1) / tile_),
         blocks_(owned_blocks_ + (pb.total - owned_ + tile_ - 1) / tile_) {
     const int64_t size = tile_ * kMaxTile;
-    const int64_t met = pb.half ? pb.half * (pb.total - pb.half) : pb.owned_pad * (pb.total - pb.owned_pad / 2);
-    most_ = std::min(kKeptBytes / static_cast<int64_t>(size * sizeof(T)), met / (tile_ * tile_) + 2 * blocks_);
+    const int64_t side = pb.half / tile_, others = blocks_ - owned_blocks_;
+    const int64_t all = pb.half ? side * side + (pb.one_sided ? 1 : 2) * side * others
+                                : owned_blocks_ * (owned_blocks_ + 1) / 2 + owned_blocks_ * others;
+    const int64_t fit = kKeptBytes / static_cast<int64_t>(size * sizeof(T));
+    most_ = 4 * fit < all ? 0 : std::min(fit, all);
     tiles_ = AlignedBuffer<T>(most_ * size);
-    slot_.assign(blocks_ * blocks_, -1);
+    slot_.assign(most_ ? blocks_ * blocks_ : 0, -1);
   }
   // Where the cosines of a tile go when they are first made: a place that is kept, or the scratch.
   T* put(int64_t i0, int64_t j0, T* scratch) {
@@ -30,6 +34,7 @@ class KeptTiles {
     return tiles_.get() + slot * tile_ * kMaxTile;
   }
   T* get(int64_t i0, int64_t j0) const {  // null: not kept
+    if (!most_) return nullptr;
     const int64_t slot = slot_[block(i0) * blocks_ + block(j0)];
     return slot < 0 ? nullptr : tiles_.get() + slot * tile_ * kMaxTile;
   }
@@ -52,20 +57,27 @@ struct OwnedSums {
   std::vector<T> shifts;
 
   // outside: the measures are of the pairs with rows that are not owned too.
-  OwnedSums(const Problem<T>& pb, const ContrastSettings& set, bool measure, bool outside, KeptTiles<T>* kept = nullptr)
+  OwnedSums(const Problem<T>& pb, const ContrastSettings& set, bool measure, bool outside)
       : rows(pb.owned_pad),
         safe(needs_maxima<T>(set)),
         sums(4 * rows, 0.0),
         measures(measure ? 4 * rows : 0, 0.0),
-        shifts(2 * rows, safe ? T(-2) : T(1)) {  // -2: below every cosine
+        shifts(2 * rows, safe ? T(-2) : T(1)),  // -2: below every cosine
+        outside_(outside),
+        mode_(set.mode) {}
+
+  void add_all(const Problem<T>& pb, const ContrastSettings& set, KeptTiles<T>* kept = nullptr) {
     pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
-      const PairTile<T> tile = pb.load(i0, ni, j0, nj, set, kept ? kept->put(i0, j0, s) : s, sim);
-      const RowSums<T> row = at(i0), col = both ? at(j0) : row;
-      tile_sums(tile, set.mode, safe, row, both ? &col : nullptr);
-      if (!measure || !(both || outside)) return;
-      const RowMeasures mine = measures_at(i0), theirs = measures_at(both ? j0 : i0);
-      tile_measures(tile, set.mode, mine, both ? &theirs : nullptr);
+      add(pb.load(i0, ni, j0, nj, set, kept ? kept->put(i0, j0, s) : s, sim), i0, j0, both);
     });
+  }
+  // The pairs of a tile, of rows i0.. and, if both, of rows j0.. too; owned: j0.. are owned rows.
+  void add(const PairTile<T>& tile, int64_t i0, int64_t j0, bool both, bool owned = false) {
+    const RowSums<T> row = at(i0), col = both ? at(j0) : row;
+    tile_sums(tile, mode_, safe, row, both ? &col : nullptr);
+    if (measures.empty() || !(both || owned || outside_)) return;
+    const RowMeasures mine = measures_at(i0), theirs = measures_at(both ? j0 : i0);
+    tile_measures(tile, mode_, mine, both ? &theirs : nullptr);
   }
   RowSums<T> at(int64_t p) {
     return {{&sums[p], &sums[rows + p], &sums[2 * rows + p]}, &sums[3 * rows + p], {&shifts[p], &shifts[rows + p]}};
@@ -97,6 +109,10 @@ struct OwnedSums {
     out[1] = positives > 0 ? 2 - 2 * ((labels ? state[2] : measures[3 * rows + p]) + cosines) / positives : 0;
     out[2] = measures[p];
   }
+
+ private:
+  bool outside_;
+  Contrast mode_;
 };
 
 // Rows of `wide` numbers by position, a panel of them at a time: in the results themselves where these take them as
@@ -131,7 +147,7 @@ class GradientRows {
   AlignedBuffer<T> buffer_{0};
 };
 
-// sum_j G_ij h_j of the owned rows from stats and counts by row.
+// sum_j G_ij h_j of the owned rows, once every row has its weights.
 template <class T>
 struct OwnedGradient {
   int64_t wide;
@@ -139,59 +155,142 @@ struct OwnedGradient {
   GradientRows<T> grad;
   std::vector<double> outside;  // by position: sum of G_ij s_ij over the rows that are not owned
 
-  // used: the rows that count of the whole batch, 0: those of counts. result: as GradientRows takes it.
+  // used: the rows that count. result: as GradientRows takes it.
   template <class Result>
-  OwnedGradient(const Problem<T>& pb, const ContrastSettings& set, const double* stats, const int64_t* counts,
-                int64_t rows, int64_t n_views, int64_t used, Result result, const KeptTiles<T>* kept = nullptr)
-      : wide(padded(pb.d)), grad(pb, wide, result), outside(pb.owned_pad) {
-    const bool safe = needs_maxima<T>(set);
-    const int64_t d = pb.d, columns = wide / kPanel;
-    for (int64_t r = 0, all = used; !all && r < rows; ++r) used += counts_row(counts + 2 * r, n_views, set.mode);
-    log_tn = std::log(set.tau * static_cast<double>(std::max<int64_t>(used, 1)));
-
-    std::vector<T> wa(pb.total), wb(pb.total);
+  OwnedGradient(const Problem<T>& pb, const ContrastSettings& set, int64_t used, Result result)
+      : wide(padded(pb.d)),
+        log_tn(std::log(set.tau * static_cast<double>(std::max<int64_t>(used, 1)))),
+        grad(pb, wide, result),
+        outside(pb.owned_pad),
+        pb_(pb),
+        set_(set),
+        safe_(needs_maxima<T>(set)),
+        wa_(pb.total),
+        wb_(pb.total),
+        by_column_(pb.total * wide) {
     const double none[3] = {};
     const int64_t nobody[2] = {-1, 0};
-    for (int64_t p = 0; p < pb.total; ++p) {
-      const int64_t r = pb.row_of[p] < rows ? pb.row_of[p] : -1;
-      T w[2];
-      row_weights(r < 0 ? none : stats + 3 * r, r < 0 ? nobody : counts + 2 * r, r < 0 ? 0 : n_views, set, log_tn, w);
-      wa[p] = w[0];
-      wb[p] = w[1];
-    }
-
+    for (int64_t p = 0; p < pb.total; ++p) weigh(p, none, nobody, 0);
     // The normalised rows once more, as panels of 32 columns, the operand of the products with G.
-    AlignedBuffer<T> by_column(pb.total * wide);
 #pragma omp parallel for num_threads(pb.team) schedule(static)
     for (int64_t p = 0; p < pb.total; ++p) {
-      const T* h = pb.h.get() + p / kPanel * kPanel * d + p % kPanel;
+      const T* h = pb.h.get() + p / kPanel * kPanel * pb.d + p % kPanel;
       for (int64_t k = 0; k < wide; ++k)
-        by_column.get()[(k / kPanel * pb.total + p) * kPanel + k % kPanel] = k < d ? h[k * kPanel] : T(0);
+        by_column_.get()[(k / kPanel * pb.total + p) * kPanel + k % kPanel] = k < pb.d ? h[k * kPanel] : T(0);
       if (p < pb.owned_pad) std::fill_n(grad.row(p), wide, T(0));
     }
-    pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
+  }
+
+  void weigh(int64_t p, const double* stats, const int64_t* counts, int64_t n_views) {
+    T w[2];
+    row_weights(stats, counts, n_views, set_, log_tn, w);
+    wa_[p] = w[0];
+    wb_[p] = w[1];
+  }
+  // Of rows 0.. rows - 1.
+  void weigh_all(const double* stats, const int64_t* counts, int64_t rows, int64_t n_views) {
+    for (int64_t p = 0; p < pb_.total; ++p)
+      if (const int64_t r = pb_.row_of[p]; r >= 0 && r < rows) weigh(p, stats + 3 * r, counts + 2 * r, n_views);
+  }
+  void add_all(const KeptTiles<T>* kept = nullptr) {
+    pb_.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
       T* const made = kept ? kept->get(i0, j0) : nullptr;
-      if (made) s = made;
-      const PairTile<T> tile = pb.load(i0, ni, j0, nj, set, s, sim, made != nullptr);
-      tile_coefficients(tile, set.mode, safe, &wa[i0], &wb[i0], &wa[j0], &wb[j0]);
-      for (int64_t q = 0; q < columns; ++q) {
-        const T* b = by_column.get() + q * pb.total * kPanel;
-        for (int64_t p = 0; p < ni; p += kPanel)
-          gemm_add(s + p * kMaxTile, kMaxTile, 1, b + j0 * kPanel, nj, kPanel, grad.row(i0 + p) + q * kPanel, wide);
-        for (int64_t p = 0; both && p < nj; p += kPanel)
-          gemm_add(s + p, 1, kMaxTile, b + i0 * kPanel, ni, kPanel, grad.row(j0 + p) + q * kPanel, wide);
-      }
-      if (!both)  // these come first, so the last of them leaves what they gave together
-        for (int64_t p = i0; p < i0 + ni; ++p) outside[p] = along(pb, p);
+      coefficients(pb_.load(i0, ni, j0, nj, set_, made ? made : s, sim, made != nullptr), i0, j0);
+      to_rows(made ? made : s, i0, ni, j0, nj);
+      if (both) to_columns(made ? made : s, i0, ni, j0, nj);
+      else leave_outside(i0, ni);  // these come first, so the last of them leaves what they gave together
     });
   }
 
-  double along(const Problem<T>& pb, int64_t p) const {  // h . grad = sum of G_ij s_ij
-    const T* h = pb.h.get() + p / kPanel * kPanel * pb.d + p % kPanel;
+  void coefficients(const PairTile<T>& tile, int64_t i0, int64_t j0) const {
+    tile_coefficients(tile, set_.mode, safe_, &wa_[i0], &wb_[i0], &wa_[j0], &wb_[j0]);
+  }
+  void to_rows(const T* g, int64_t i0, int64_t ni, int64_t j0, int64_t nj) const {
+    for (int64_t q = 0; q < wide / kPanel; ++q)
+      for (int64_t p = 0; p < ni; p += kPanel)
+        gemm_add(g + p * kMaxTile, kMaxTile, 1, column(q, j0), nj, kPanel, grad.row(i0 + p) + q * kPanel, wide);
+  }
+  void to_columns(const T* g, int64_t i0, int64_t ni, int64_t j0, int64_t nj) const {
+    for (int64_t q = 0; q < wide / kPanel; ++q)
+      for (int64_t p = 0; p < nj; p += kPanel)
+        gemm_add(g + p, 1, kMaxTile, column(q, i0), ni, kPanel, grad.row(j0 + p) + q * kPanel, wide);
+  }
+  void leave_outside(int64_t i0, int64_t ni) {
+    for (int64_t p = i0; p < i0 + ni; ++p) outside[p] = along(p);
+  }
+  double along(int64_t p) const {  // h . grad = sum of G_ij s_ij
+    const T* h = pb_.h.get() + p / kPanel * kPanel * pb_.d + p % kPanel;
     double sum = 0;
-    for (int64_t k = 0; k < pb.d; ++k) sum += static_cast<double>(h[k * kPanel]) * grad.row(p)[k];
+    for (int64_t k = 0; k < pb_.d; ++k) sum += static_cast<double>(h[k * kPanel]) * grad.row(p)[k];
     return sum;
   }
+
+ private:
+  const T* column(int64_t q, int64_t p) const { return by_column_.get() + (q * pb_.total + p) * kPanel; }
+
+  const Problem<T>& pb_;
+  ContrastSettings set_;
+  bool safe_;
+  std::vector<T> wa_, wb_;
+  AlignedBuffer<T> by_column_;
 };
+
+inline int64_t rows_that_count(const int64_t* counts, int64_t rows, int64_t n_views, Contrast mode) {
+  int64_t used = 0;
+  for (int64_t r = 0; r < rows; ++r) used += counts_row(counts + 2 * r, n_views, mode);
+  return used;
+}
+
+// Sums and gradient in one pass over the tiles, where the first half of the rows alone are anchors and what they weigh
+// is known without their sums over others: a block of anchors that has met everybody is told its loss, and its cosines,
+// kept for so long, give the gradient. A product less than two passes, in memory of `kMaxTile` rows of cosines a
+// thread. The columns' sums are added up in the order of the blocks. tell(p): makes statistics and weights of position
+// p.
+template <class T, class Tell>
+void one_sided_pass(const Problem<T>& pb, const ContrastSettings& set, OwnedSums<T>& sums, OwnedGradient<T>& grad,
+                    Tell tell) {
+  const int64_t tile = pb.tile, blocks = pb.half / tile, others = pb.total - pb.owned_pad;
+  const int64_t met = (others + tile - 1) / tile + blocks, size = kMaxTile * tile;  // the others first
+  const int64_t team = std::min<int64_t>(pb.team, blocks);
+  std::vector<AlignedBuffer<T>> strips;
+  for (int64_t t = 0; t < team; ++t) strips.emplace_back(met * size);
+  std::vector<std::atomic<int64_t>> served(blocks);  // blocks of anchors that a block of columns has behind it
+  for (auto& x : served) x = 0;
+  std::atomic<int64_t> next{0};
+  const Interrupt stop;
+#pragma omp parallel num_threads(team)
+  {
+#if defined(_OPENMP)
+    T* const strip = strips[thread_number()].get();
+#else
+    T* const strip = strips[0].get();
+#endif
+    const auto place = [&](int64_t m) {
+      return m < met - blocks ? pb.owned_pad + m * tile : pb.half + (m - met + blocks) * tile;
+    };
+    const auto width = [&](int64_t m) { return m < met - blocks ? std::min(tile, pb.total - place(m)) : tile; };
+    for (int64_t i = next++; i < blocks; i = next++) {
+      const int64_t i0 = i * tile;
+      const bool stopped = stop();
+      for (int64_t m = 0; m < met && !stopped; ++m)
+        sums.add(pb.load(i0, tile, place(m), width(m), set, strip + m * size, nullptr), i0, place(m), false,
+                 m >= met - blocks);
+      for (int64_t p = i0; p < i0 + tile && !stopped; ++p) tell(p);
+      for (int64_t m = 0; m < met; ++m) {
+        T* const s = strip + m * size;
+        const int64_t j0 = place(m), nj = width(m), j = m - (met - blocks);
+        if (!stopped) {
+          grad.coefficients(pb.load(i0, tile, j0, nj, set, s, nullptr, true), i0, j0);
+          grad.to_rows(s, i0, tile, j0, nj);
+          if (j == -1) grad.leave_outside(i0, tile);
+        }
+        if (j < 0) continue;
+        while (served[j].load(std::memory_order_acquire) < i) std::this_thread::yield();
+        if (!stopped) grad.to_columns(s, i0, tile, j0, nj);
+        served[j].store(i + 1, std::memory_order_release);
+      }
+    }
+  }
+}
 
 }  // namespace physioclr::cpu

@@ -40,9 +40,10 @@ def check(anchor, views, features, group=None, tol=1e-9, **kwargs):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("n, v", [(1, 2), (2, 2), (3, 0), (31, 4), (64, 1), (129, 2), (151, 0)])
+@pytest.mark.parametrize("d", [16, 32])  # 32: the gradient is made where it goes
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_matches_reference(mode, n, v, dtype):
-    check(*batch(n, v, dtype=dtype), mode=mode, tol=TOL[dtype])
+def test_matches_reference(mode, n, v, d, dtype):
+    check(*batch(n, v, d, dtype=dtype), mode=mode, tol=TOL[dtype])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -323,10 +324,10 @@ def test_only_the_views_want_a_gradient():
     assert views.grad.abs().sum() > 0 and anchor.grad is None
 
 
-@pytest.mark.parametrize("first, count", [(0, 5), (37, 64), (90, 61)])
-def test_part_of_the_rows(first, count):
+@pytest.mark.parametrize("first, count, d", [(0, 5, 16), (37, 64, 32), (90, 61, 16), (40, 111, 64)])
+def test_part_of_the_rows(first, count, d):
     # what each of several processes computes: its rows against the rows of all
-    anchor, views, features = batch(151, grad=False)
+    anchor, views, features = batch(151, d=d, grad=False)
     group = torch.arange(151) // 3
     ops = torch.ops.physioclr
     _, stats, counts, *_ = ops.hybrid_contrastive_loss(anchor, views, features, group, tau=0.2)

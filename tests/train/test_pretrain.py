@@ -262,6 +262,17 @@ def test_chunks_have_the_gradient_of_the_whole_batch(store, tmp_path, monkeypatc
                 assert rows[0][k] == pytest.approx(other[k], rel=tol, abs=1e-6), k
 
 
+@pytest.mark.parametrize("resident", [False, True])
+def test_beats_are_made_some_rows_at_a_time(store, tmp_path, monkeypatch, resident):
+    config = SMALL.replace(steps=1, warmup=0, beat_weight=2.0, resident=resident)
+    rows = []
+    for block in (1024, 4):
+        monkeypatch.setattr("physioclr.train.methods.physioclr.BLOCK", block)
+        pretrain(store, tmp_path / str(block), config, progress=rows.append)
+    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-6)
+    assert rows[0]["positives"] == rows[1]["positives"]
+
+
 def test_a_method_of_ones_own_draws_by_row_only_if_it_says_so():
     class Views(SimCLR):
         def views(self, batch, draw):

@@ -9,7 +9,7 @@ from .._checks import check_dtype, check_ndim, check_number
 from ..similarity import median_distance_of
 from . import engine
 from .cpu import IDS
-from .stats import PairStats, statistics
+from .stats import ContrastiveStats, statistics
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .._types import Values
 
-    Result = Tensor | tuple[Tensor, PairStats]
+    Result = Tensor | tuple[Tensor, ContrastiveStats]
 
     class _Options(TypedDict, total=False):
         """What all losses take by name, return_stats aside, which decides the type of the result."""
@@ -131,7 +131,7 @@ def info_nce(
 @overload
 def info_nce(
     a: Tensor, b: Tensor, group: Values | None = ..., *, return_stats: Literal[True], **options: Unpack[_InfoNCE]
-) -> tuple[Tensor, PairStats]: ...
+) -> tuple[Tensor, ContrastiveStats]: ...
 def info_nce(
     a: Tensor,
     b: Tensor,
@@ -168,7 +168,7 @@ def info_nce(
         ring: with a process group, blocks of rows travel from process to process instead of being gathered: O(N D /
             processes) memory and work in each, the same loss and gradients. Statistics are then of the own rows, but
             for skipped, alignment and uniformity.
-        return_stats: also return `PairStats`.
+        return_stats: also return `ContrastiveStats`.
 
     Returns:
         The loss, a 0-d tensor (float64 if an embedding is, otherwise float32); with return_stats (loss, stats).
@@ -189,7 +189,7 @@ def nt_xent(
 @overload
 def nt_xent(
     a: Tensor, b: Tensor, group: Values | None = ..., *, return_stats: Literal[True], **options: Unpack[_Queued]
-) -> tuple[Tensor, PairStats]: ...
+) -> tuple[Tensor, ContrastiveStats]: ...
 def nt_xent(
     a: Tensor,
     b: Tensor,
@@ -216,7 +216,7 @@ def supcon(
 @overload
 def supcon(
     x: Tensor, labels: Values, *, return_stats: Literal[True], **options: Unpack[_Labelled]
-) -> tuple[Tensor, PairStats]: ...
+) -> tuple[Tensor, ContrastiveStats]: ...
 def supcon(
     x: Tensor,
     labels: Any,
@@ -231,7 +231,7 @@ def supcon(
     minus the mean over these of log softmax(h_i.h_j / tau), the softmax over all other rows.
 
     Several views of a segment are rows of their own, with its labels. Rows whose label nobody shares are skipped
-    (`PairStats.skipped`); 0 where all are.
+    (`ContrastiveStats.skipped`); 0 where all are.
 
     Args:
         x: (N, D). Gradient.
@@ -272,7 +272,7 @@ def y_aware_info_nce(
     *,
     return_stats: Literal[True],
     **options: Unpack[_YAware],
-) -> tuple[Tensor, PairStats]: ...
+) -> tuple[Tensor, ContrastiveStats]: ...
 def y_aware_info_nce(
     a: Tensor,
     b: Tensor,
@@ -345,7 +345,7 @@ def soft_contrast(
     *,
     return_stats: Literal[True],
     **options: Unpack[_Soft],
-) -> tuple[Tensor, PairStats]: ...
+) -> tuple[Tensor, ContrastiveStats]: ...
 def soft_contrast(
     a: Tensor,
     b: Tensor,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ... import nn
 from ...nn.losses import global_mean
-from ..beats import BEATS, BeatSpace, average_beat, fit_beats
+from ..beats import BEATS, BLOCK, BeatSpace, average_beat, fit_beats
 from ..files import read_space
 from .method import Method, Outputs, view_rows
 
@@ -114,6 +114,13 @@ class PhysioCLR(Method):
         count = known.sum() * features.shape[1]
         return global_mean(errors.sum(), count, self.process_group)
 
+    def beats(self, batch: Any) -> Tensor:
+        """The average beat of each row in the beat space, some rows at a time: a resident batch's signals are made when
+        they are asked for."""
+        assert self.beat_space is not None
+        parts = (batch.part(slice(i, i + BLOCK)) for i in range(0, len(batch.sample_id), BLOCK))
+        return torch.cat([self.beat_space.transform(average_beat(x.ecg, x.rpeaks, self.fs)) for x in parts])
+
     def pair_features(self, batch: Any) -> Tensor:
         """The rows whose cosine decides on pairs: features, and beside them the average beats if they are compared.
 
@@ -122,8 +129,7 @@ class PhysioCLR(Method):
         """
         if self.beat_space is not None:
             length = math.sqrt(float(self.feature_space.explained_variance.sum()) or 1.0)
-            beats = self.beat_space.transform(average_beat(batch.ecg, batch.rpeaks, self.fs))
-            return torch.cat((batch.features / length, self.config.beat_weight * beats), dim=1)
+            return torch.cat((batch.features / length, self.config.beat_weight * self.beats(batch)), dim=1)
         if self.config.feature_pairs:
             return batch.features
         generator = torch.Generator().manual_seed(int(batch.sample_id[0]))
