@@ -15,10 +15,10 @@ from .metadata import folder_name, parse_age, parse_sex
 from .record_table import record_key
 from .resample import resample
 from .sources import FORMATS, Searched, bare_row, files_below, folder_of
+from .wfdb_header import millivolts_of
 from .wfdb_source import FS_RANGE, Record, RecordError
 
 _STANDARD = {lead.casefold(): lead for lead in STANDARD_LEADS}
-_MV = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3, "nv": 1e-6}
 
 
 class _FileSource(Searched):
@@ -48,15 +48,26 @@ class _FileSource(Searched):
 
     def records(self) -> Iterator[str]:
         self._library()
-        return map(record_key, files_below(self.path, FORMATS[self.format], self._tell))
+        found: set[str] = set()
+        for name in files_below(self.path, FORMATS[self.format], self._tell):
+            key = record_key(name)
+            file = self._file(key)
+            if file is not None and file.name != Path(name).name:
+                self._tell(name, f"{file.name} beside it is read")
+            elif key not in found:
+                found.add(key)
+                yield key
+
+    def _file(self, record_id: str) -> Path | None:
+        """The file of a record: of two that differ in their suffix the first in the order of FORMATS."""
+        stem = folder_of(self.path) / record_id
+        suffixes = [s for s in FORMATS[self.format] for s in (s, s.upper())]
+        return next((p for s in suffixes if (p := stem.with_name(stem.name + s)).is_file()), None)
 
     def read(self, record_id: str) -> tuple[Record, dict[str, Any]]:
-        folder = folder_of(self.path)
-        stem = folder / record_id
-        suffixes = [s for s in FORMATS[self.format] for s in (s, s.upper())]
-        file = next((p for s in suffixes if (p := stem.with_name(stem.name + s)).is_file()), None)
+        folder, file = folder_of(self.path), self._file(record_id)
         if file is None:
-            raise RecordError(f"the file {record_id}{suffixes[0]} is missing")
+            raise RecordError(f"the file {record_id}{FORMATS[self.format][0]} is missing")
         record, known = self._read(file)
         return record, bare_row(folder_name(folder, record_id), record_id) | known
 
@@ -109,10 +120,10 @@ class EdfSource(_FileSource):
         signals = [np.asarray(reader.readSignal(k), np.float32) for k in rows]
         signals = [x if r == fs else resample(x[None], r, fs)[0] for x, r in zip(signals, rates, strict=True)]
         length = min(map(len, signals))
-        scale = np.array([_MV.get(reader.getPhysicalDimension(k).strip().lower(), np.nan) for k in rows])
+        scale = np.array([millivolts_of(reader.getPhysicalDimension(k)) for k in rows])
         samples = np.array([x[:length] for x in signals])
         units = {k: reader.getPhysicalDimension(k).strip() for k in range(n) if k not in rows}
-        left_out = tuple(f"{labels[k]} ({unit})" for k, unit in units.items() if unit.lower() not in _MV)
+        left_out = tuple(f"{labels[k]} ({unit})" for k, unit in units.items() if np.isnan(millivolts_of(unit)))
         leads = [labels[k] for k in rows]
         return Record(samples, scale, np.zeros(len(rows)), fs, leads, [], tuple(rates), left_out)
 
@@ -200,13 +211,19 @@ def _channel_lead(channel: Any) -> str:
 
 
 def _waveform(library: Any, dataset: Any, index: int) -> Record:
-    """Samples in the units of each channel: raw * sensitivity * correction + baseline (DICOM PS3.3 C.10.9)."""
+    """Samples in the units of each channel: raw * sensitivity * correction + baseline (DICOM PS3.3 C.10.9).
+
+    A channel that begins later than the group, by half a sample or more (ChannelSampleSkew, ChannelTimeSkew), is put
+    where it was recorded; what that leaves empty is missing.
+    """
     from pydicom.waveforms import multiplex_array
 
     group = dataset.WaveformSequence[index]
     fs = float(group.SamplingFrequency)
     if not FS_RANGE[0] <= fs <= FS_RANGE[1]:
         raise RecordError(f"the sampling rate is {fs:g} Hz; it must be {FS_RANGE[0]:g} to {FS_RANGE[1]:g} Hz")
+    if str(group.WaveformSampleInterpretation) in ("MB", "AB"):  # pydicom gives their codes as numbers
+        raise RecordError("its samples are compressed by mu-law or A-law, which ECG objects may not be")
     raw = multiplex_array(dataset, index, as_raw=True)  # (samples, channels)
     missing = np.zeros(raw.shape, bool)
     padding = getattr(group, "WaveformPaddingValue", None)
@@ -221,6 +238,21 @@ def _waveform(library: Any, dataset: Any, index: int) -> Record:
         factor *= float(getattr(channel, "ChannelSensitivityCorrectionFactor", 1.0) or 1.0)
         samples[k] = raw[:, k] * factor + float(getattr(channel, "ChannelBaseline", 0.0) or 0.0)
         units = (getattr(channel, "ChannelSensitivityUnitsSequence", None) or [None])[0]
-        scale.append(_MV.get(str(getattr(units, "CodeValue", "")).strip().lower(), np.nan))
-    samples[missing.T] = np.nan
+        scale.append(millivolts_of(str(getattr(units, "CodeValue", ""))))
+        samples[k, missing[:, k]] = np.nan
+        seconds = float(getattr(channel, "ChannelTimeSkew", 0.0) or 0.0)
+        skew = round(float(getattr(channel, "ChannelSampleSkew", 0.0) or 0.0) or seconds * fs)
+        if skew:
+            samples[k] = _later(samples[k], skew)
     return Record(samples, np.array(scale), np.zeros(len(leads)), fs, leads, [])
+
+
+def _later(x: np.ndarray, n: int) -> np.ndarray:
+    """x as many samples later, or earlier; the rest is missing."""
+    out = np.full_like(x, np.nan)
+    kept = max(len(x) - abs(n), 0)
+    if n > 0:
+        out[len(x) - kept :] = x[:kept]
+    else:
+        out[:kept] = x[len(x) - kept :]
+    return out

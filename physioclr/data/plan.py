@@ -88,7 +88,7 @@ def make_plan(recipe: Recipe, dest: Path) -> PreparePlan:
     plan["block"] = block = min(max(-(-n // 64), BLOCK_SIZES[0]), BLOCK_SIZES[1])
     try:
         if not n:
-            what = "WFDB records (.hea files), or .h5, .npy, .parquet, .edf or .dcm files, in or below it"
+            what = "WFDB records (.hea files), or .h5, .npy, .parquet, .edf, .bdf or .dcm files, in or below it"
             raise ValueError(f"src is {str(src)!r}; it must have {what}, links to folders aside")
         remarks = recipe.source.remarks()
         if recipe.table is not None:  # before there is a plan that names this table

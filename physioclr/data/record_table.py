@@ -41,7 +41,7 @@ _CODE_COLUMNS = ("labels", "label", "codes", "dx", "scp_codes", "diagnosis", "di
 _SPLITS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 _BINARY = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 _CODE15 = ("1dAVb", "RBBB", "LBBB", "SB", "ST", "AF")  # of exams.csv; its other columns of 0 and 1 are no diagnoses
-_SUFFIX = re.compile(r"\.(hea|dat|mat|npy|edf|dcm|h5|hdf5|parquet)$", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.(hea|dat|mat|npy|edf|bdf|dcm|h5|hdf5|parquet)$", re.IGNORECASE)
 MAX_CLASSES = 1000
 
 

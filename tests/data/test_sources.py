@@ -1,6 +1,5 @@
 """Collections other than WFDB trees: HDF5, .npy, Parquet, EDF, DICOM; and MIMIC-IV-ECG's and PTB's folders."""
 
-import datetime
 import sys
 import tracemalloc
 
@@ -9,7 +8,6 @@ import pytest
 from wfdb_files import LEADS, ecg_like, write_record
 
 import physioclr as pc
-from physioclr.data.device_sources import lead_name
 from physioclr.data.wfdb_list import listed
 
 
@@ -91,144 +89,6 @@ def test_parquet_that_holds_signals(tmp_path, rng, shape):
     for i in range(3):
         np.testing.assert_allclose(store.read(i), x[i], atol=5.1e-4)
     assert list(store.table["age"][:2]) == [50, 60] and np.isnan(store.table["age"][2])
-
-
-# ---- EDF ----------------------------------------------------------------------------------------------------------
-
-
-def write_edf(path, x, fs=500, labels=LEADS, unit="uV", rates=None, **header):
-    pyedflib = pytest.importorskip("pyedflib")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = pyedflib.EdfWriter(str(path), len(x), file_type=pyedflib.FILETYPE_EDFPLUS)
-    limit = {"uV": 5000.0, "mV": 5.0, "mmHg": 5000.0}[unit]
-    writer.setSignalHeaders(
-        [
-            {"label": label, "dimension": unit, "sample_frequency": rate, "physical_min": -limit, "physical_max": limit,
-             "digital_min": -32768, "digital_max": 32767, "transducer": "", "prefilter": ""}
-            for label, rate in zip(labels, rates or [fs] * len(x), strict=True)
-        ]
-    )  # fmt: skip
-    writer.setHeader({"technician": "", "recording_additional": "", "patientname": "X", "patient_additional": "",
-                      "patientcode": "", "equipment": "", "admincode": "", "sex": "", "birthdate": "",
-                      "startdate": datetime.datetime(2020, 6, 1)} | header)  # fmt: skip
-    writer.writeSamples([np.ascontiguousarray(row, np.float64) for row in x])
-    writer.close()
-
-
-def test_edf(tmp_path, rng):
-    x, src = millivolts(rng), tmp_path / "src"
-    born = datetime.date(1960, 5, 1)
-    write_edf(src / "w" / "a.edf", x * 1000, patientcode="P7", sex="Female", birthdate=born)
-    write_edf(src / "b.EDF", np.vstack([x, x[:1]]), labels=[*(f"ECG {n}-Ref" for n in LEADS), "Resp"], unit="mV")
-    write_edf(src / "c.edf", x * 1000, unit="mmHg")
-    (src / "d.edf").write_bytes(b"0       nonsense")
-    report, store = prepared(src, tmp_path / "store")
-    skipped = dict(report.skipped())
-    assert skipped.keys() == {"c", "d"} and skipped["c"] == "lead I is not in volts"
-    assert "d.edf is not a readable EDF file" in skipped["d"]
-    assert list(store.table["record_id"]) == ["b", "w/a"]
-    for i in range(2):
-        np.testing.assert_allclose(store.read(i), x, atol=1e-3)
-    assert list(store.table["patient_id"]) == ["", "P7"] and list(store.table["sex"]) == ["", "F"]
-    assert np.isnan(store.table["age"][0]) and store.table["age"][1] == 60
-
-
-def test_edf_of_several_rates(tmp_path):
-    """The slower leads come to the rate of the fastest: a sine keeps its form."""
-    t = {fs: np.arange(10 * fs) / fs for fs in (250, 500)}
-    rates = [500, 500, *[250] * 10]
-    x = [np.sin(2 * np.pi * 5 * t[fs]) for fs in rates]
-    write_edf(tmp_path / "src" / "r.edf", [row * 1000 for row in x], rates=rates)
-    _, store = prepared(tmp_path / "src", tmp_path / "store")
-    np.testing.assert_allclose(store.read(0)[:, 250:-250], np.tile(x[0][250:-250], (12, 1)), atol=0.01)
-
-
-@pytest.mark.parametrize(
-    ("label", "lead"),
-    [("ECG aVR-Ref", "aVR"), ("EKG II", "II"), ("Lead V1", "V1"), ("ECG Lead III", "III"), ("Lead I (Einthoven)", "I"),
-     ("v6", "V6"), ("Resp", "Resp"), ("ECG", "ECG"), ("I", "I")],
-)  # fmt: skip
-def test_names_of_leads(label, lead):
-    assert lead_name(label) == lead
-
-
-# ---- DICOM --------------------------------------------------------------------------------------------------------
-
-
-def write_dicom(path, raw, fs=500, names=LEADS, sensitivity=2.5, baseline=0.0, correction=1.0, unit="uV", codes=None,
-                padding=None):  # fmt: skip
-    """raw (L, T) int16; mV of a sample: (raw * sensitivity * correction + baseline) uV."""
-    pydicom = pytest.importorskip("pydicom")
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.sequence import Sequence
-
-    def code(value, meaning):
-        d = Dataset()
-        d.CodeValue, d.CodingSchemeDesignator, d.CodeMeaning = value, "MDC", meaning
-        return Sequence([d])
-
-    channels = []
-    for k, name in enumerate(names):
-        channel = Dataset()
-        channel.ChannelSourceSequence = code(codes[k], "Ableitung") if codes else code(f"x:{k}", f"Lead {name}")
-        channel.ChannelSensitivity, channel.ChannelSensitivityCorrectionFactor = sensitivity, correction
-        channel.ChannelSensitivityUnitsSequence = code(unit, unit)
-        channel.ChannelBaseline, channel.WaveformBitsStored = baseline, 16
-        channels.append(channel)
-    group = Dataset()
-    group.MultiplexGroupTimeOffset, group.WaveformOriginality = 0, "ORIGINAL"
-    group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = raw.shape
-    group.SamplingFrequency, group.ChannelDefinitionSequence = fs, Sequence(channels)
-    group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 16, "SS"
-    group.WaveformData = np.ascontiguousarray(raw.T, "<i2").tobytes()
-    if padding is not None:
-        group.WaveformPaddingValue = np.int16(padding).tobytes()
-    data = Dataset()
-    data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.9.1.1", pydicom.uid.generate_uid()
-    data.PatientID, data.PatientSex, data.PatientAge, data.Modality = "D1", "M", "063Y", "ECG"
-    data.WaveformSequence = Sequence([group])
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = (
-        data.SOPClassUID,
-        data.SOPInstanceUID,
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data.save_as(path, enforce_file_format=True)
-
-
-def test_dicom(tmp_path, rng):
-    raw, src = ecg_like(rng), tmp_path / "src"
-    write_dicom(src / "a.dcm", raw)
-    write_dicom(src / "b.dcm", raw, sensitivity=2.0, correction=0.5, baseline=100.0)
-    order = [LEADS[k] for k in (*range(6, 12), *range(6))]
-    write_dicom(src / "c.dcm", raw[[*range(6, 12), *range(6)]], names=order, unit="mV", sensitivity=0.001)
-    numbers = ("2:1", "2:2", "2:61", "2:62", "2:63", "5.6.3-9-64", "2:3", "2:4", "2:5", "2:6", "2:7", "2:8")
-    gapped = raw.copy()
-    gapped[:, 700:720] = -32768
-    write_dicom(src / "d.dcm", gapped, codes=numbers, padding=-32768)
-    write_dicom(src / "e.dcm", raw, unit="mm[Hg]")
-    (src / "f.dcm").write_bytes(b"no DICOM")
-    report, store = prepared(src, tmp_path / "store")
-    skipped = dict(report.skipped())
-    assert (
-        skipped.keys() == {"e", "f"}
-        and skipped["e"] == "lead I is not in volts"
-        and "f.dcm is not a readable" in skipped["f"]
-    )
-    truth = raw.astype(np.float64)
-    np.testing.assert_allclose(store.read(0), truth * 2.5e-3, atol=1e-3)
-    np.testing.assert_allclose(store.read(1), truth * 1e-3 + 0.1, atol=1e-3)
-    np.testing.assert_allclose(store.read(2), truth * 1e-3, atol=1e-3)
-    gap = np.zeros(5000, bool)
-    gap[700:720] = True
-    np.testing.assert_allclose(store.read(3)[:, ~gap], truth[:, ~gap] * 2.5e-3, atol=1e-3)
-    assert np.isnan(store.read(3)[:, gap]).all()
-    assert (
-        set(store.table["patient_id"]) == {"D1"}
-        and set(store.table["sex"]) == {"M"}
-        and set(store.table["age"]) == {63}
-    )
 
 
 # ---- telling them apart -------------------------------------------------------------------------------------------

@@ -314,9 +314,9 @@ static void frames() {
   for (int64_t i = 0; i < offset; ++i) std::fputc(0, file);
   std::fwrite(raw.get(), 1, static_cast<size_t>(kept), file);
   std::fflush(file);
-  const cpu::WfdbOut samples{again.get(), nullptr, nullptr, nullptr};
+  const cpu::WfdbOut as_samples{again.get(), nullptr, nullptr, nullptr};
   const int64_t rest = cpu::wfdb_read(fileno(file), offset, format, frame, n, column.data(),
-                                      static_cast<int64_t>(column.size()), samples, first, total);
+                                      static_cast<int64_t>(column.size()), as_samples, first, total);
   if (rest != bytes - kept) std::abort();
   Array<float> volts(out_size);
   const auto zeros = values<double>(columns, chance(0.5) ? Values::kWild : Values::kPlain);
