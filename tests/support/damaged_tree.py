@@ -193,14 +193,10 @@ def try_one(sound, work, name, file, damage, want):
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(sound, work)
     DAMAGE[damage](work / file)
-    if (
-        not (work / file).exists()
-        or (work / file).is_dir()
-        or (work / file).read_bytes() != (sound / file).read_bytes()
-    ):
-        done, result = COMMANDS[name](work)
-        return judge(name, file, damage, done, result, want, work)
-    return None  # it was empty before
+    if (work / file).is_file() and (work / file).read_bytes() == (sound / file).read_bytes():
+        return None  # it was empty before
+    done, result = COMMANDS[name](work)
+    return judge(name, file, damage, done, result, want, work)
 
 
 def wanted(sound, work, name):
