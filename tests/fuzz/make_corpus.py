@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import scipy.io
 
 import physioclr as pc
 from physioclr.train import Config
@@ -38,6 +39,10 @@ def files() -> dict[str, bytes]:
     wave = rng.integers(0, 256, 64).astype(np.uint8).tobytes()
     made = {f"samples-{k}": bytes([0, k, 7]) + wave for k in range(10)}
     made["mat-4"] = bytes([1, 7]) + np.array([30, 2, 8, 0, 4], "<i4").tobytes() + b"val\0" + wave[:32]
+    for compressed in (False, True):
+        buffer = io.BytesIO()
+        scipy.io.savemat(buffer, {"x": np.arange(3), "val": np.arange(16).reshape(2, 8)}, do_compression=compressed)
+        made[f"mat-5{'-compressed' * compressed}"] = bytes([1, 7]) + buffer.getvalue()
     for kind, x in ((2, rng.normal(size=(2, 9)).astype("f4")), (3, np.arange(3)), (3, np.array(["a", "bc"]))):
         buffer = io.BytesIO()
         np.save(buffer, x)
