@@ -8,9 +8,11 @@
 namespace physioclr {
 
 // |a - b|^2 = |a|^2 + |b|^2 - 2 a.b loses what the norms have more than the result. Down to an eighth of them its error
-// is some 3e-6 of itself with 50 features, 1.1e-6 in a similarity (measured). False too for NaN, overflow, and norms so
-// small that their products underflow.
-PHYSIOCLR_HD bool distance_is_sure(float d2, float norms) { return norms > 1e-30f && d2 > 0.125f * norms; }
+// is some 3e-6 of itself with 50 features, 1.1e-6 in a similarity (measured). False too for NaN, overflow (of opposite
+// rows also where the norms are in range), and norms so small that their products underflow.
+PHYSIOCLR_HD bool distance_is_sure(float d2, float norms) {
+  return norms > 1e-30f && d2 > 0.125f * norms && d2 <= 3.4028235e38f;
+}
 
 // Beyond this |cosine|, 1 - |u - v|^2 / 2 of the unit rows is used: exactly 1 for equal rows, never more. The second
 // term bounds what rounding adds to a sum of so many products.

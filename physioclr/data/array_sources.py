@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from .._files import DamagedFile
 from ..ops._checks import STANDARD_LEADS
 from .extras import h5py, pyarrow_parquet
 from .metadata import folder_name
+from .npy import open_npy
 from .record_table import record_key
 from .sources import FORMATS, UNITS, Searched, bare_row, files_below, folder_of, mv_per_unit
 from .wfdb_header import own_fault
@@ -217,8 +219,8 @@ class NpySource(_ArraySource):
 def _npy_shape(path: Path) -> tuple[int, ...] | None:
     """None for a file that is no array: it is left out with the reason when it is read."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (ValueError, EOFError):
+        return open_npy(path).shape
+    except ValueError:
         return None
 
 
@@ -230,10 +232,10 @@ def read_npy(folder: Path, record_id: str) -> np.ndarray:
         if (folder / f"{stem}.npy").is_file() and last.isdigit():
             path, row = folder / f"{stem}.npy", int(last)
     try:
-        x = np.load(path, mmap_mode="r", allow_pickle=False)
+        x = open_npy(path)
     except FileNotFoundError:
         raise RecordError(f"the file {record_id}.npy is missing") from None
-    except (ValueError, EOFError) as e:
+    except ValueError as e:
         raise RecordError(f"{path.name} is not a readable NumPy array: {e}") from None
     if row is not None and not (x.ndim == 3 and row < len(x)):
         raise RecordError(f"{path.name} has no record {row}")
@@ -276,6 +278,13 @@ class ParquetSource(_ArraySource):
         return self._record(x, fs), self._row(record_id)
 
 
+def _unreadable(path: str, e: Exception) -> Exception:
+    """pyarrow raises many kinds; an OSError without a number where the file is damaged."""
+    if isinstance(e, OSError) and e.errno is not None:
+        return e
+    return DamagedFile(path, f"it is not a readable Parquet file: {e}")
+
+
 class _ParquetRows:
     """An open file; one row group of signals is held at a time."""
 
@@ -286,10 +295,10 @@ class _ParquetRows:
         self._path = path
         try:
             self._file = parquet.ParquetFile(path)
-        except (OSError, MemoryError):
+        except MemoryError:
             raise
-        except Exception as e:  # pyarrow raises many kinds
-            raise ValueError(f"{path} is not a readable Parquet file: {e}") from None
+        except Exception as e:
+            raise _unreadable(path, e) from None
         schema = self._file.schema_arrow
         self.signal = next((n for n in _SIGNALS if n in schema.names and t.is_nested(schema.field(n).type)), None)
         files = next((n for n in _FILES if n in schema.names), None)
@@ -297,17 +306,23 @@ class _ParquetRows:
         if ids is None or (self.signal is None and files is None):
             has = ", ".join(schema.names)
             raise ValueError(f"{path} must have a column record_id and one of signals, or a column path; it has {has}")
-        values = self._file.read(columns=[ids]).column(ids).to_pylist()
+        values = self._column(ids)
         self._row = {record_key(str(v)): k for k, v in enumerate(values) if v is not None}
         self.keys = list(self._row)
         if len(self.keys) < sum(v is not None for v in values):
             raise ValueError(f"{path} names a record more than once in its column {ids}")
-        self._files = (
-            values if ids == files or self.signal else self._file.read(columns=[files]).column(files).to_pylist()
-        )
+        self._files = values if ids == files or self.signal else self._column(files)
         groups = [self._file.metadata.row_group(g).num_rows for g in range(self._file.num_row_groups)]
         self._ends = np.cumsum(groups).tolist()
         self._held: tuple[int, Any] = (-1, None)
+
+    def _column(self, name: str) -> list[Any]:
+        try:
+            return self._file.read(columns=[name]).column(name).to_pylist()
+        except MemoryError:
+            raise
+        except Exception as e:
+            raise _unreadable(self._path, e) from None
 
     def file_of(self, key: str) -> str:
         """The .npy file that holds a record, without suffix."""

@@ -13,7 +13,7 @@ from .._files import DamagedFile
 from .._files import lock as lock  # `prepare` takes it from here, with the plan
 from .block import FEATURE_LEADS
 from .recipe import SEGMENT, Recipe
-from .store_files import crc32_of_file, read_manifest
+from .store_files import MANIFEST, PLAN, crc32_of_file, read_manifest
 from .store_writer import json_text, write_json
 
 BLOCK_SIZES = (16, 256)  # records; small collections get small blocks, so that every process has some
@@ -68,6 +68,11 @@ def make_plan(recipe: Recipe, dest: Path) -> PreparePlan:
     file = dest / "plan.json"
     if dest.exists() and not dest.is_dir():
         raise ValueError(f"dest is {str(dest)!r}, a file; it must be a folder")
+    if not file.exists() and (dest / MANIFEST).is_file():
+        raise DamagedFile(file, "it is missing; prepare into a new folder")
+    for name in (*PLAN, MANIFEST, "records.csv", "skipped.csv"):
+        if (dest / name).is_dir():
+            raise DamagedFile(dest / name, "it is a folder")
     begun_here = {"plan.txt"}  # all there is if a run was killed at once, or begins at this moment elsewhere
     if (
         dest.is_dir()

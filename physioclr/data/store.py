@@ -28,6 +28,7 @@ from .store_files import (
     all_files,
     crc32_of_file,
     load,
+    read_header,
     read_manifest,
     row_bytes,
 )
@@ -129,7 +130,7 @@ class Store:
         self._shards = m["shards"]
         self._files_of_shard = {s["name"]: s["files"] for s in m["shards"]}
         self._maps: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
-        self._checked: set[str] = set()
+        self._checks, self._checked = checksums, set[str]()
         seen = self._check_file if checksums else lambda file: None
         self._seen = seen
         self._check_files()
@@ -176,7 +177,7 @@ class Store:
         i = self._index(i)
         k, start, n = self._span(i, "signals")
         # Read, not mapped: mapped pages count as this process's memory until the system needs them elsewhere.
-        file = self.path / self._shards[k]["name"] / "signals.npy"
+        file = self._begin(k)
         x = np.fromfile(file, "<i2", 12 * n, offset=HEADER_BYTES + 24 * start)
         if len(x) != 12 * n:
             raise DamagedFile(file, "it has become shorter since the store was opened")
@@ -273,12 +274,24 @@ class Store:
         dtype, row = SHARD_ARRAYS[name]
         shape = (-1, FEATURES_PER_LEAD * len(self.feature_leads)) if row else (-1,)
         file, entry = self.path / self._shards[k]["name"] / f"{name}.npy", self._shards[k]["files"][f"{name}.npy"]
-        if name != "signals":  # many times as large as all the rest; a record is read without the others of its shard
-            self._seen(file)
+        self._begin(k) if name == "signals" else self._seen(file)
         n = (entry["bytes"] - HEADER_BYTES) // np.dtype(dtype).itemsize
         if not n:
             return np.empty(0, dtype).reshape(0, *shape[1:])
         return np.memmap(file, dtype, "r", HEADER_BYTES, (n,)).reshape(shape)
+
+    def _begin(self, k: int) -> Path:
+        """The signals of shard k, of which the header alone is looked at, once.
+
+        They are many times as large as all the rest, and a record is read without the others of its shard.
+        """
+        name = f"{self._shards[k]['name']}/signals.npy"
+        if self._checks and name not in self._checked:
+            header = read_header(self.path / name)
+            if (header.dtype.str, header.offset) != (SHARD_ARRAYS["signals"][0], HEADER_BYTES):
+                raise DamagedFile(self.path / name, f"it is {header.dtype} from byte {header.offset} on")
+            self._checked.add(name)
+        return self.path / name
 
     def _check_file(self, file: Path) -> None:
         self.check_contents(file.relative_to(self.path).as_posix())

@@ -164,7 +164,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
         sound = m.get("crc32") == manifest_crc(m)
     except (ValueError, RecursionError):  # text with half a surrogate pair
         sound = False
-    other = "" if m.get("version") == VERSION else f"version {short(m.get('version'))}; this library reads version {VERSION}"
+    other = (
+        ""
+        if m.get("version") == VERSION
+        else f"version {short(m.get('version'))}; this library reads version {VERSION}"
+    )
     if not sound:
         raise DamagedFile(file, "its checksum does not fit" + (f", and it says {other}" if other else ""))
     if other:

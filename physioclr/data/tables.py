@@ -9,12 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .._files import DamagedFile
+
 DELIMITERS = ",;\t|"
 UNKNOWN = frozenset(("", "nan", "na", "n/a", "none", "null", "unknown", "<na>"))  # lower case: no value in this cell
 
 
 class TableError(ValueError):
     """A table that cannot be used at all; the message names the file."""
+
+
+class DamagedTable(TableError, DamagedFile):
+    """One that is no table."""
 
 
 class Row(NamedTuple):
@@ -54,7 +60,7 @@ def _read_csv(path: Path) -> Table:
     lines = io.StringIO(text.replace("\r\n", "\n").replace("\r", "\n")).readlines()  # no other character ends a line
     first = next((i for i, line in enumerate(lines) if line.strip()), None)
     if first is None:
-        raise TableError(f"{path} is empty; it must have a line with the names of its columns")
+        raise DamagedTable(f"{path} is empty; it must have a line with the names of its columns")
     delimiter = max(DELIMITERS, key=lambda d: len(next(csv.reader([lines[first]], delimiter=d))))
     columns = tuple(c.strip() for c in next(csv.reader([lines[first]], delimiter=delimiter)))
     _check_columns(path, columns)
@@ -129,7 +135,7 @@ def decode(raw: bytes, path: Path) -> str:
     except UnicodeDecodeError:
         text = raw.decode("utf-16-le", "replace") if encoding.startswith("utf-16") else raw.decode("latin-1")
     if "\0" in text:
-        raise TableError(f"{path} is not a text file")
+        raise DamagedTable(f"{path} is not a text file")
     return text.lstrip("\ufeff")
 
 
@@ -143,10 +149,12 @@ def _read_parquet(path: Path) -> Table:
         schema = file.schema_arrow
         names = [name for name in schema.names if _is_plain(schema.field(name).type)]
         columns = {name: file.read(columns=[name]).column(name).to_pylist() for name in names}
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
-    except Exception as e:  # pyarrow raises many kinds for a damaged file
-        raise TableError(f"{path} is not a readable Parquet file: {type(e).__name__}: {e}") from None
+    except Exception as e:  # pyarrow raises many kinds for a damaged file, among them an OSError without a number
+        if isinstance(e, OSError) and e.errno is not None:
+            raise
+        raise DamagedTable(f"{path} is not a readable Parquet file: {type(e).__name__}: {e}") from None
     _check_columns(path, tuple(names))
     rows = [
         Row(k + 1, {c: "" if v is None else str(v).strip() for c, v in zip(names, values, strict=True)}, "")

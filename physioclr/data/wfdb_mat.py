@@ -101,7 +101,10 @@ def _level_4(f: BinaryIO, head: bytes, name: str, n: int, frames: int) -> np.nda
             shape = _shape(name, rows, columns, n, frames)
             raw = f.read(shape.wanted * dtype.itemsize)
             return _frames(np.frombuffer(raw, dtype, len(raw) // dtype.itemsize), shape, n)
-        f.seek(max(rows, 0) * max(columns, 0) * dtype.itemsize * (2 if imaginary else 1), 1)
+        size = max(rows, 0) * max(columns, 0) * dtype.itemsize * (2 if imaginary else 1)
+        if size >= 1 << 62:  # no file has as many; the system refuses such an offset
+            raise _Damaged(f"its variable {variable[:40]!r} is {rows} x {columns}")
+        f.seek(size, 1)
         head = f.read(20)
         if len(head) < 20:
             break
@@ -177,6 +180,8 @@ def _array(element: _Plain, order: str, tagged: bool, name: str, n: int, frames:
     (flag,) = struct.unpack(f"{order}I", flags[:4])
     if flag & 0xFF not in _NUMERIC or flag & 0x0800:
         raise RecordError(f"the matrix in {name} holds text, objects or complex numbers, not numbers")
+    if len(dimensions) % 4:
+        raise _Damaged(f"its dimensions take {len(dimensions)} bytes")
     dims = np.frombuffer(dimensions, f"{order}i4")
     if len(dims) != 2:
         raise RecordError(f"the matrix in {name} has shape {tuple(dims.tolist())}, the header has {n} signals")

@@ -87,6 +87,9 @@ class RunFolder:
                 f"out {str(self.path)!r} is not empty; resume the run in it, or choose another folder"
             )
         self.path.mkdir(parents=True, exist_ok=True)
+        for name in (CONFIG, INFO, RECORDS, SPACE, METRICS, PICTURE):
+            if (self.path / name).is_dir():
+                raise DamagedFile(self.path / name, "it is a folder")
 
     @contextlib.contextmanager
     def alone(self, resume: bool) -> Iterator[None]:

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from .._files import DamagedFile
 from ..data.extras import pyarrow_parquet
+from ..data.npy import open_npy
 from .config import Config
 from .files import replaced
 
@@ -66,18 +68,28 @@ def load_vectors(path: str | Path, store: Any) -> np.ndarray:
     path, ending = Path(path), check_ending(path, "embeddings")
     if ending == ".npy":
         try:
-            return checked(np.load(path, allow_pickle=False), store, str(path))
-        except EOFError as e:
-            raise ValueError(f"embeddings {str(path)!r} is no .npy file: {e}") from None
+            values = open_npy(path)
+        except ValueError as e:
+            raise DamagedFile(path, f"it is no .npy file: {e}") from None
+        return checked(values, store, str(path))
     if ending == ".csv":
-        with open(path, newline="", encoding="utf-8-sig") as f:
-            head, *rows = [row for row in csv.reader(f) if row] or [[]]
+        try:
+            with open(path, newline="", encoding="utf-8-sig") as f:
+                head, *rows = [row for row in csv.reader(f) if row] or [[]]
+        except (ValueError, csv.Error) as e:
+            raise DamagedFile(path, f"it is no table: {e}") from None
         uneven = next((k for k, row in enumerate(rows, start=2) if len(row) != len(head)), None)
         if uneven is not None:
             raise ValueError(f"embeddings {str(path)!r}, row {uneven} has not the {len(head)} columns of the first")
         columns = dict(zip(head, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(head, ())
     else:
-        columns = pyarrow_parquet().read_table(path).to_pydict()
+        parquet = pyarrow_parquet()
+        try:
+            columns = parquet.read_table(path).to_pydict()
+        except FileNotFoundError:
+            raise
+        except Exception as e:  # of pyarrow has many kinds for a damaged file
+            raise DamagedFile(path, f"it is no Parquet file: {e}") from None
     if ID not in columns or len(columns) < 2:
         raise ValueError(f"embeddings {str(path)!r} has the columns {', '.join(columns)}; it needs {ID} and numbers")
     found = [str(i) for i in columns.pop(ID)]

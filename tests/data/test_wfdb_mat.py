@@ -99,6 +99,7 @@ def test_20_bytes(tmp_path):
         (struct.pack("<5i", 30, 1, 3, 0, 4), r"r\.mat is truncated: it holds 0 of 3 samples per signal"),
         (struct.pack("<5i", 30, 1, 3, 1, 4), "complex numbers"),
         (struct.pack("<5i", 30, -1, 3, 0, 4), r"the matrix in r\.mat is -1 x 3"),
+        (struct.pack("<5i", 0, 2**31 - 1, 2**31 - 1, 0, 4) + b"abc\0", "its variable 'abc' is 2147483647 x 2147483647"),
     ):
         with pytest.raises(RecordError, match=reason) as e:
             read_record(mat_record(tmp_path, raw, 1, 3))

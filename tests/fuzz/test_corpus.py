@@ -10,11 +10,16 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("script, corpus", [("fuzz_header.py", "header"), ("fuzz_store.py", "store")])
+@pytest.mark.parametrize(
+    "script, corpus", [("fuzz_header.py", "header"), ("fuzz_store.py", "store"), ("fuzz_files.py", "files")]
+)
 def test_every_input_of_the_corpus(script, corpus, monkeypatch):
     targets = []
     guide = SimpleNamespace(
-        instrument_all=lambda: None, Setup=lambda argv, target: targets.append(target), Fuzz=lambda: None
+        instrument_all=lambda: None,
+        instrument_func=lambda f: f,
+        Setup=lambda argv, target: targets.append(target),
+        Fuzz=lambda: None,
     )
     monkeypatch.setitem(sys.modules, "atheris", guide)
     monkeypatch.setattr(sys, "path", list(sys.path))

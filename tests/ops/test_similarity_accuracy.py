@@ -49,6 +49,22 @@ def test_rbf_is_accurate_at_every_scale(backend, rng, scale):
             np.testing.assert_array_equal(back(found.index)[:, 0], index[:, 0])
 
 
+@pytest.mark.parametrize("scale", [4e18, 6e18, 9e18, 1.1e19, 1.8e19])
+def test_rbf_where_the_distance_overflows_and_the_norms_do_not(backend, scale):
+    """|a|^2 + |b|^2 is a float32, and of opposite rows |a - b|^2, twice as large, is none."""
+    to, back = backend
+    a = (np.array([[1.0], [-1.03], [0.3], [-0.7], [0.0]]) * scale).astype(np.float32)
+    for sigma in (None, 0.5 * scale, 10 * scale, 1e8 * scale):
+        got = back(pc.physio_similarity(to(a), kernel="rbf", sigma=sigma))
+        np.testing.assert_allclose(
+            got, reference.physio_similarity(a, kernel="rbf", sigma=sigma), rtol=0, atol=TOLERANCE
+        )
+    found = pc.physio_neighbors(to(a), k=4, kernel="rbf")
+    want = reference.physio_neighbors(a, k=4, kernel="rbf")
+    np.testing.assert_array_equal(back(found.index), want[0])
+    np.testing.assert_allclose(back(found.similarity), want[1], rtol=0, atol=TOLERANCE)
+
+
 @pytest.mark.parametrize("features", [1, 3, 50, 1000])
 @pytest.mark.parametrize("scale", [1e-40, 1.0, 1e30])
 def test_cosine_is_exact_where_rows_are_equal_or_opposite(backend, rng, features, scale):

@@ -1,75 +1,17 @@
 // Every CPU kernel on arrays of random size, empty axes among them, and of random values, NaN, infinite and huge ones
-// among them:  random_calls ROUNDS SEED. Each array is its own allocation of exactly its size, so that one element too
-// far is seen. What comes out is not looked at here: the tests do that.
+// among them:  random_calls ROUNDS SEED [THREADS]. Each array is its own allocation of exactly its size, so that one
+// element too far is seen. What comes out is not looked at here: the tests do that.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
-#include <memory>
-#include <random>
 #include <vector>
 
+#include "core/threads.h"
 #include "cpu/gemm.h"
 #include "cpu/wfdb_frames.h"
 #include "cpu/wfdb_units.h"
-#include "ops.h"
-
-using namespace physioclr;
-
-static std::mt19937_64 engine;
-
-static int64_t whole(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(engine); }
-static double real(double low, double high) { return std::uniform_real_distribution<double>(low, high)(engine); }
-static bool chance(double p) { return real(0, 1) < p; }
-// A length: 0, 1 and 2 often.
-static int64_t length(int64_t high) { return chance(0.3) ? whole(0, 2) : whole(0, high); }
-
-template <class T>
-struct Array {
-  explicit Array(int64_t n) : size(n), data(new T[static_cast<size_t>(n)]()) {}
-  T* get() const { return data.get(); }
-  T& operator[](int64_t i) { return data[static_cast<size_t>(i)]; }
-  int64_t size;
-  std::unique_ptr<T[]> data;
-};
-
-static void set(float& x, double v) { x = static_cast<float>(v); }
-static void set(double& x, double v) { x = v; }
-static void set(Half& x, double v) { from_compute(static_cast<float>(v), x); }
-static void set(BFloat& x, double v) { from_compute(static_cast<float>(v), x); }
-static void set(int16_t& x, double v) {
-  x = static_cast<int16_t>(v != v ? -32768.0 : std::fmin(std::fmax(v * 1000, -32768), 32767));
-}
-
-enum class Values { kPlain, kGaps, kWild };
-template <class T>
-static Array<T> values(int64_t n, Values kind) {
-  Array<T> x(n);
-  const double odd[] = {NAN, INFINITY, -INFINITY, 3e38, -3e38, 1e-40, 0, -0.0};
-  for (int64_t i = 0; i < n; ++i) {
-    double v = real(-1, 1) + (i % 400 < 12 ? 1.5 : 0);
-    if (kind == Values::kGaps && chance(0.1)) v = NAN;
-    if (kind == Values::kWild && chance(0.1)) v = odd[whole(0, 7)];
-    set(x[i], v);
-  }
-  return x;
-}
-static Values kind_of_values() { return static_cast<Values>(whole(0, 2)); }
-
-// (records, beats) rising, -1 after the last. wild: anything.
-static Array<int32_t> peaks(int64_t records, int64_t beats, int64_t samples, bool wild) {
-  Array<int32_t> r(records * beats);
-  for (int64_t b = 0; b < records; ++b) {
-    int64_t at = -1;
-    for (int64_t k = 0; k < beats; ++k) {
-      at += whole(1, samples / (beats + 1) + 2);
-      r[b * beats + k] = static_cast<int32_t>(at < samples ? at : -1);
-      if (at >= samples) at = samples;
-      if (wild && chance(0.2)) r[b * beats + k] = static_cast<int32_t>(whole(INT32_MIN, INT32_MAX));
-    }
-  }
-  return r;
-}
+#include "random_losses.h"
+#include "testing.h"
 
 template <class T>
 static void rpeaks() {
@@ -237,56 +179,6 @@ static void augment() {
   cpu::run(AugmentBwdCall{{grad.get(), type}, pass, {grad_ecg.get(), type}, nullptr});
 }
 
-template <class E>
-static void contrastive() {
-  using T = ContrastNumber<E>;
-  const int64_t n = length(70), d = length(70), f = length(40), views = length(3);
-  const int64_t begin = n ? whole(0, n) : 0, own = n ? whole(0, n - begin) : 0;
-  const auto kind = chance(0.7) ? Values::kPlain : Values::kWild;
-  auto anchor = values<E>(n * d, kind), other = values<E>(views * own * d, kind);
-  auto features = values<T>(n * f, chance(0.9) ? Values::kPlain : kind);
-  Array<int64_t> group(n), counts(n * 2);
-  for (int64_t i = 0; i < n; ++i) group[i] = whole(0, 20);
-  Array<double> stats(n * 3), measures(own * 3), of_loss(1);
-  Array<int64_t> skipped(1);
-  Array<T> loss(1);
-  Array<E> grad_anchor(own * d), grad_views(views * own * d);
-  Array<double> grad_tau(1);
-  of_loss[0] = 1;
-  const ContrastSettings settings{static_cast<Contrast>(whole(0, 2)), chance(0.5), chance(0.5) ? 0.1 : real(0.005, 2),
-                                  real(0.005, 2), real(-0.5, 0.9)};
-  const ContrastBatch<E> batch{{anchor.get(), n, d}, {other.get(), views, own, d}, begin};
-  const int64_t* ids = chance(0.5) ? group.get() : nullptr;
-  if (!cpu::run(ContrastiveRowsCall<E>{
-          batch, {features.get(), n, f}, ids, settings, stats.get(), counts.get(), measures.get()}))
-    return;
-  cpu::run(
-      ContrastiveFinishCall<T>{{stats.get(), n, 3}, counts.get(), views, settings.mode, loss.get(), skipped.get()});
-  cpu::run(ContrastiveBackwardCall<E>{of_loss.get(),
-                                      batch,
-                                      {features.get(), n, f},
-                                      ids,
-                                      settings,
-                                      stats.get(),
-                                      counts.get(),
-                                      grad_anchor.get(),
-                                      grad_views.get(),
-                                      grad_tau.get()});
-  if constexpr (std::is_same_v<T, E>) {  // the owned rows against the others, which have none of them twice
-    const int64_t x = own, y = n - own;
-    Array<double> state(x * kRowState), of_row(x * 4);
-    Array<E> grad(x * d);
-    const ContrastivePart<E> part{{anchor.get(), x, d},
-                                  {anchor.get() + x * d, y, d},
-                                  {features.get(), n, f},
-                                  static_cast<int>(whole(1, 3)),
-                                  ids,
-                                  settings};
-    if (!cpu::run(ContrastivePartSumsCall<E>{part, state.get(), of_row.get()})) return;
-    cpu::run(ContrastivePartGradientCall<E>{part, stats.get(), counts.get(), views, whole(0, 1), grad.get()});
-  }
-}
-
 static void frames() {
   const WfdbFormat formats[] = {WfdbFormat::k16, WfdbFormat::k80, WfdbFormat::k212};
   const WfdbFormat format = formats[whole(0, 2)];
@@ -370,19 +262,23 @@ static void records() {
 
 int main(int argc, char** argv) {
   const long rounds = argc > 1 ? std::atol(argv[1]) : 300, seed = argc > 2 ? std::atol(argv[2]) : 1;
+  if (argc > 3) set_threads(std::atoi(argv[3]));
   for (long round = 0; round < rounds; ++round) {
     engine.seed(static_cast<uint64_t>(seed) * 1000003u + static_cast<uint64_t>(round));
     std::fprintf(stderr, "\rround %ld", round);  // the sanitizer's report comes after it
     rpeaks<float>(), rpeaks<int16_t>();
+    testing::limit_waves(static_cast<int>(whole(0, 2)));  // as on a processor without the wider vectors
     waves();
+    testing::limit_simd(static_cast<int>(whole(0, 2)));
     peak_loss<float>(), peak_loss<double>();
     pairs();
     augment();
     contrastive<float>(), contrastive<double>(), contrastive<Half>(), contrastive<BFloat>();
+    two_views<float>(), two_views<double>(), two_views<Half>(), two_views<BFloat>();
     products<float>(), products<double>();
     frames();
     records<float>(), records<double>();
   }
-  std::printf("\n%ld rounds of 14 kinds of call, no report\n", rounds);
+  std::printf("\n%ld rounds of 18 kinds of call, no report\n", rounds);
   return 0;
 }

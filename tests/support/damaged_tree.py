@@ -168,16 +168,22 @@ def judge(name, file, damage, done, result, want, folder):
             return f"exit 0 and: {said}"
         if result() == want:
             return None
-        if file.endswith(VALUES) and damage.startswith(("flipped", "zeros")) and name != "prepare":
+        if file.endswith(VALUES) and damage.startswith("flipped") and name != "prepare":
+            return None
+        if not file.startswith(("store", "run")):  # without a checksum a value that is another one is not to be told
             return None
         return "exit 0 and another result"
-    if status != 1:
+    if (file, damage) == ("store/store.json", "removed") and status == 2:
+        return None if "unfinished store" in said else said
+    if status == 2 and not file.startswith(("store", "run")):  # named in the call, whose fault it may be
+        said = said.removesuffix("(--traceback shows where)").strip()
+    elif status != 1:
         return f"exit {status}: {said}"
     if name == "verify":
         return None if Path(file).name in said else f"verify does not name {file}: {said}"
     if len(said.splitlines()) != 1:
         return f"not one line: {said!r}"
-    if not (str(folder) in said and Path(file).name in said):
+    if Path(file).name not in said:
         return f"the file is not named: {said}"
     return None
 
@@ -187,10 +193,10 @@ def try_one(sound, work, name, file, damage, want):
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(sound, work)
     DAMAGE[damage](work / file)
-    if not (work / file).exists() or (work / file).is_dir() or (work / file).read_bytes() != (sound / file).read_bytes():
-        done, result = COMMANDS[name](work)
-        return judge(name, file, damage, done, result, want, work)
-    return None  # it was empty before
+    if (work / file).is_file() and (work / file).read_bytes() == (sound / file).read_bytes():
+        return None  # it was empty before
+    done, result = COMMANDS[name](work)
+    return judge(name, file, damage, done, result, want, work)
 
 
 def wanted(sound, work, name):
