@@ -8,6 +8,7 @@ from PIL import Image
 
 import physioclr as pc
 from physioclr import plots
+from physioclr.plots import paper
 
 HERE = Path(__file__).parent / "images"
 FS = 500
@@ -21,7 +22,7 @@ def read(k):
 
 
 def axes_of(rows, width=180, height=30):
-    figure = plots._figure(width, height * rows)
+    figure = paper.figure_of(width, height * rows)
     figure.set_layout_engine("constrained")
     axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
     for a in axes:
@@ -65,7 +66,7 @@ def rpeaks(path):
         found = pc.detect_rpeaks(y[:, 0], FS)
         trace(a, y[0, 0], f"{label}: {found.count[0]} R peaks, quality {found.quality[0]:.2f}")
         ticks(a, y[0, 0], found.index[0])
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 def delineate(path):
@@ -92,7 +93,7 @@ def delineate(path):
         a.text(e + 8, height, f"{name} {e - s:.0f} ms", fontsize=8, va="center")
     a.set_ylim(low - 0.5, high + 0.15)
     a.set_xlabel("ms from the R peak", fontsize=8)
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 def everything():
@@ -111,7 +112,7 @@ def features(path):
     a.set_xlabel("qrs_median, ms", fontsize=8)
     a.set_ylabel("qtc_median, ms", fontsize=8)
     a.legend(fontsize=8, frameon=False)
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 def feature_space(path):
@@ -123,7 +124,7 @@ def feature_space(path):
     a.set_xlabel("first component", fontsize=8)
     a.set_ylabel("second component", fontsize=8)
     a.legend(fontsize=8, frameon=False)
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 def augment(path):
@@ -143,7 +144,7 @@ def augment(path):
         y, carried = pc.augment(x, plan, fs=FS, seed=5, rpeaks=peaks)
         trace(a, y[0, 1, :2500], name)
         ticks(a, y[0, 1, :2500], carried.index[0])
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 def shuffle_beats(path):
@@ -154,7 +155,7 @@ def shuffle_beats(path):
     for a, z, p, label in ((axes[0], x, peaks, "as recorded"), (axes[1], y, moved, "beats shuffled")):
         trace(a, z[0, 1], label)
         ticks(a, z[0, 1], p.index[0])
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 def similarity(path):
@@ -177,7 +178,7 @@ def neighbors(path):
     ]
     for a, (i, label) in zip(axes, rows, strict=True):
         trace(a, x[i, 1], f"{label}, {groups[i]}")
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 def contrastive(path):
@@ -194,7 +195,7 @@ def contrastive(path):
     a.set_yticks(edges, groups[order][edges], fontsize=7)
     a.set_xlabel("")
     a.set_ylabel("")
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 def reconstruction(path):
@@ -204,7 +205,7 @@ def reconstruction(path):
     trace(a, x, "the loss counts the shaded samples: 40 ms on either side of each R peak")
     for p in peaks[peaks >= 0]:
         a.axvspan(p / FS - 0.04, p / FS + 0.04, color=RED, alpha=0.18, linewidth=0)
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 PICTURES = (
