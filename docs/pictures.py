@@ -117,34 +117,13 @@ def features(path):
 
 def feature_space(path):
     values, groups, _ = everything()
+    some = groups != ""
     z = pc.FeatureSpace.fit(values, n_components=20).transform(values)
-    figure, (a,) = axes_of(1, 130, 80)
-    for name in sorted({*groups} - {""}):
-        a.plot(*z[groups == name, :2].T, "o", markersize=5, alpha=0.7, label=name)
-    a.set_xlabel("first component", fontsize=8)
-    a.set_ylabel("second component", fontsize=8)
-    a.legend(fontsize=8, frameon=False)
-    paper.save(figure, path)
+    plots.plot_embeddings(path, z[some], groups[some])
 
 
 def augment(path):
-    x = read(0)
-    peaks = pc.detect_rpeaks(x, FS)
-    plans = {
-        "as recorded": pc.Augment(),
-        "time_warp": pc.Augment(time_warp=pc.TimeWarp(p=1.0)),
-        "time_mask": pc.Augment(time_mask=pc.TimeMask(p=1.0)),
-        "amplitude_scale": pc.Augment(amplitude_scale=pc.AmplitudeScale(p=1.0)),
-        "baseline_wander": pc.Augment(baseline_wander=pc.BaselineWander(p=1.0, amplitude=(0.2, 0.2))),
-        "powerline": pc.Augment(powerline=pc.Powerline(p=1.0)),
-        "muscle_noise": pc.Augment(muscle_noise=pc.MuscleNoise(p=1.0, rms=(0.04, 0.04))),
-    }
-    figure, axes = axes_of(len(plans), 180, 20)
-    for a, (name, plan) in zip(axes, plans.items(), strict=True):
-        y, carried = pc.augment(x, plan, fs=FS, seed=5, rpeaks=peaks)
-        trace(a, y[0, 1, :2500], name)
-        ticks(a, y[0, 1, :2500], carried.index[0])
-    paper.save(figure, path)
+    plots.plot_augmentations(path, read(0)[0], FS)
 
 
 def shuffle_beats(path):
@@ -169,16 +148,8 @@ def similarity(path):
 def neighbors(path):
     values, groups, x = everything()
     z = pc.FeatureSpace.fit(values, n_components=20).transform(values)
-    index, alike = pc.physio_neighbors(z, k=3)
-    query = 0
-    figure, axes = axes_of(4, 180, 22)
-    rows = [
-        (query, "query"),
-        *((int(i), f"similarity {s:.2f}") for i, s in zip(index[query], alike[query], strict=True)),
-    ]
-    for a, (i, label) in zip(axes, rows, strict=True):
-        trace(a, x[i, 1], f"{label}, {groups[i]}")
-    paper.save(figure, path)
+    some = np.flatnonzero(groups != "")
+    plots.plot_nearest(path, pc.physio_similarity(z[some]), groups[some], x[some, 1], FS)
 
 
 def contrastive(path):
