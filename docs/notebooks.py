@@ -20,7 +20,7 @@ import types
 from pathlib import Path
 
 HERE = Path(__file__).parent / "tutorials"
-COLOURS, WIDTH = 64, 1000  # few are enough for lines on paper, and the files stay small
+COLOURS, WIDTH = 64, 900  # few are enough for lines on paper, and the files stay small
 
 
 class Image:
@@ -36,7 +36,7 @@ def shrunk(path):
     image = Pictures.open(path).convert("RGB")
     image.thumbnail((WIDTH, 2 * WIDTH))
     small = io.BytesIO()
-    image.quantize(COLOURS).save(small, "png", optimize=True)
+    image.quantize(COLOURS, Pictures.Quantize.MAXCOVERAGE).save(small, "png", optimize=True)
     return base64.b64encode(small.getvalue()).decode()
 
 

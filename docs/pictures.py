@@ -193,5 +193,5 @@ if __name__ == "__main__":
             colours = 128  # few are enough for lines on paper, and the files stay small
             image = Image.open(path).convert("RGB")
             image.thumbnail((1000, 1000))
-            image.quantize(colours).save(path, optimize=True)
+            image.quantize(colours, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
             print(path.name, path.stat().st_size // 1024, "kB")

@@ -78,8 +78,9 @@ def plot_nearest(
     axes = left.add_subplot()
     image = _heat_map(axes, s[np.ix_(order, order)], [groups[i] for i in order])
     place = np.argsort(order)
-    axes.axhline(place[query], color=WAVES["T"][2], linewidth=1.0)
-    axes.plot(place[likest], np.full(len(likest), place[query]), "o", color=WAVES["T"][2], markersize=5, mfc="none")
+    mark = WAVES["T"][2]
+    axes.axhline(place[query], color=mark, linewidth=1.2)
+    axes.plot(place[likest], np.full(len(likest), place[query]), "o", color=mark, markersize=6, mfc="none", mew=1.5)
     bar = left.colorbar(image, shrink=0.7, location="bottom")
     bar.set_label("cosine similarity of the physiology", fontsize=8)
     bar.ax.tick_params(labelsize=7)
