@@ -143,6 +143,19 @@ def test_pretrain_probe_embed(physioclr, store, tmp_path):
     assert pc.train.pretrain(store, run, resume=True).steps == 5  # and so without a configuration in Python
 
 
+def test_an_encoder_of_ones_own_from_this_folder(physioclr, store, tmp_path, monkeypatch):
+    code = "import torch\n\n\ndef make():\n    pool = torch.nn.AdaptiveAvgPool1d(1)\n"
+    code += "    return torch.nn.Sequential(torch.nn.Conv1d(12, 6, 15, 8, 7), pool, torch.nn.Flatten())\n"
+    (tmp_path / "net_of_mine.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    small = ["--set", "batch_size=8", "warmup=1", "steps=1", "cache_mb=50"]
+    status, out, err = physioclr("pretrain", store, "--out", "run", "--encoder", "net_of_mine:make", *small)
+    assert status == 0 and "finished after 1 of 1 steps" in out, err
+    status, out, err = physioclr("embed", "run", store, "--out", "e.npy")
+    assert status == 0 and np.load("e.npy").shape == (12, 6), err
+
+
 def test_embeddings_in_every_form_and_back_to_the_probe(physioclr, store, tmp_path):
     opened = pc.data.open_store(store)
     ids = list(opened.table["record_id"])

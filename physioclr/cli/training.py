@@ -25,6 +25,9 @@ def pretrain(
     method: Annotated[
         str | None, typer.Option(help="physioclr, simclr, cmsc, supervised, features, random or package.module:Class.")
     ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="transformer, resnet1d, or one of your own: package.module:factory.")
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option(
@@ -46,7 +49,8 @@ def pretrain(
     begun = own_config(run) if resume and config is None else None
     base = begun or Config.load(config or "fast")
 
-    settings = list(settings or []) + ([f"method={method}"] if method else [])
+    given = {"method": method, "encoder": encoder}
+    settings = list(settings or []) + [f"{key}={name}" for key, name in given.items() if name]
     with watched("pretrain", "steps") as show:
 
         def update(metrics: dict[str, Any]) -> None:
