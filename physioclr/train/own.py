@@ -34,6 +34,6 @@ def load(text: str, key: str) -> Any:
         if "<locals>" in name:
             why = f"it was defined inside a function; pass it again: pretrain(..., {key}=...)"
         else:
-            why = f"it cannot be imported ({type(e).__name__}: {e}); its folder must be that of the command, or on PYTHONPATH"
+            why = f"it cannot be imported ({type(e).__name__}: {e}); its folder must be on PYTHONPATH"
         raise ValueError(f"{key} is {text!r}; {why}") from e
     return found
