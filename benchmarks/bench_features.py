@@ -10,7 +10,6 @@ halves of each record of the shipped sample.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import statistics
 import time
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 
 import physioclr as pc
+from physioclr.peers import installed, readable, released
 
 FS = 500.0
 ROUNDS = 25
@@ -32,57 +32,6 @@ def segments() -> np.ndarray:
     return np.ascontiguousarray(np.stack(records).reshape(-1, 12, 2, 2500).swapaxes(1, 2).reshape(-1, 12, 2500))
 
 
-def released(ecg: np.ndarray) -> np.ndarray:
-    """The steps of the released feature code for one segment (12, 2500), padded with zeros."""
-    import neurokit2 as nk
-
-    x = nk.ecg_clean(ecg.mean(axis=0), sampling_rate=int(FS), method="neurokit")
-    _, found = nk.ecg_peaks(x, sampling_rate=int(FS))
-    r = np.asarray(found["ECG_R_Peaks"])
-    _, waves = nk.ecg_delineate(x, r, sampling_rate=int(FS), method="dwt")
-    columns = np.zeros((10, 10))
-    for k in range(min(10, len(r))):
-        p, t = waves["ECG_P_Peaks"][k], waves["ECG_T_Peaks"][k]
-        p_on, p_off = waves["ECG_P_Onsets"][k], waves["ECG_P_Offsets"][k]
-        t_on, t_off = waves["ECG_T_Onsets"][k], waves["ECG_T_Offsets"][k]
-        onset = waves["ECG_R_Onsets"][k]
-        columns[0, k] = (r[k] - r[k - 1]) / FS if k else 0
-        columns[1, k] = (onset - p_on) / FS
-        columns[2, k] = (waves["ECG_R_Offsets"][k] - onset) / FS
-        columns[3, k] = (t_off - onset) / FS
-        columns[4, k], columns[5, k] = (p_off - p_on) / FS, (t_off - t_on) / FS
-        columns[6, k] = x[r[k]]
-        columns[7, k] = 0 if np.isnan(t) else x[int(t)]
-        columns[8, k] = 0 if np.isnan(p) else x[int(p)]
-    columns = np.nan_to_num(columns)
-    rr = np.diff(r) / FS
-    windows = np.array([x[k - 125 : k + 200] for k in r if k >= 125 and k + 200 <= len(x)])
-    alike = np.corrcoef(windows)[0] if len(windows) > 1 else np.zeros(1)
-    spread = [f(columns, axis=1) for f in (np.mean, np.std, np.median)]
-    rhythm = [np.sqrt(np.mean(np.diff(rr) ** 2)) if len(rr) > 1 else 0, rr.std() if len(rr) else 0, alike.mean()]
-    return np.concatenate([columns.ravel(), *spread, rhythm])
-
-
-def has_neurokit() -> bool:
-    try:
-        import neurokit2  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-def readable(x: np.ndarray, n: int) -> list[np.ndarray]:
-    """The first n segments that neurokit2 gets through: where it finds few beats, its wavelet method may raise."""
-    found: list[np.ndarray] = []
-    for segment in x:
-        with contextlib.suppress(ValueError, IndexError):
-            released(segment)
-            found.append(segment)
-        if len(found) == n:
-            break
-    return found
-
-
 def parts(x: np.ndarray) -> dict[str, tuple[int, object]]:
     """What is timed: name -> (segments a call does, call)."""
     peaks = pc.detect_rpeaks(x, FS)
@@ -93,7 +42,7 @@ def parts(x: np.ndarray) -> dict[str, tuple[int, object]]:
         "physio_features": (len(x), lambda: pc.physio_features(x, FS)),
         "physio_features, II V1 V5": (len(x), lambda: pc.physio_features(x, FS, lead=["II", "V1", "V5"])),
     }
-    if has_neurokit():
+    if installed("neurokit2"):
         few = itertools.cycle(readable(x, ROUNDS))
         timed["released steps (neurokit2)"] = (1, lambda: released(next(few)))
     return timed

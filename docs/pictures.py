@@ -8,6 +8,7 @@ from PIL import Image
 
 import physioclr as pc
 from physioclr import plots
+from physioclr.plots import paper
 
 HERE = Path(__file__).parent / "images"
 FS = 500
@@ -21,7 +22,7 @@ def read(k):
 
 
 def axes_of(rows, width=180, height=30):
-    figure = plots._figure(width, height * rows)
+    figure = paper.figure_of(width, height * rows)
     figure.set_layout_engine("constrained")
     axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
     for a in axes:
@@ -65,7 +66,7 @@ def rpeaks(path):
         found = pc.detect_rpeaks(y[:, 0], FS)
         trace(a, y[0, 0], f"{label}: {found.count[0]} R peaks, quality {found.quality[0]:.2f}")
         ticks(a, y[0, 0], found.index[0])
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 def delineate(path):
@@ -92,7 +93,7 @@ def delineate(path):
         a.text(e + 8, height, f"{name} {e - s:.0f} ms", fontsize=8, va="center")
     a.set_ylim(low - 0.5, high + 0.15)
     a.set_xlabel("ms from the R peak", fontsize=8)
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 def everything():
@@ -111,39 +112,18 @@ def features(path):
     a.set_xlabel("qrs_median, ms", fontsize=8)
     a.set_ylabel("qtc_median, ms", fontsize=8)
     a.legend(fontsize=8, frameon=False)
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 def feature_space(path):
     values, groups, _ = everything()
+    some = groups != ""
     z = pc.FeatureSpace.fit(values, n_components=20).transform(values)
-    figure, (a,) = axes_of(1, 130, 80)
-    for name in sorted({*groups} - {""}):
-        a.plot(*z[groups == name, :2].T, "o", markersize=5, alpha=0.7, label=name)
-    a.set_xlabel("first component", fontsize=8)
-    a.set_ylabel("second component", fontsize=8)
-    a.legend(fontsize=8, frameon=False)
-    plots._save(figure, path)
+    plots.plot_embeddings(path, z[some], groups[some])
 
 
 def augment(path):
-    x = read(0)
-    peaks = pc.detect_rpeaks(x, FS)
-    plans = {
-        "as recorded": pc.Augment(),
-        "time_warp": pc.Augment(time_warp=pc.TimeWarp(p=1.0)),
-        "time_mask": pc.Augment(time_mask=pc.TimeMask(p=1.0)),
-        "amplitude_scale": pc.Augment(amplitude_scale=pc.AmplitudeScale(p=1.0)),
-        "baseline_wander": pc.Augment(baseline_wander=pc.BaselineWander(p=1.0, amplitude=(0.2, 0.2))),
-        "powerline": pc.Augment(powerline=pc.Powerline(p=1.0)),
-        "muscle_noise": pc.Augment(muscle_noise=pc.MuscleNoise(p=1.0, rms=(0.04, 0.04))),
-    }
-    figure, axes = axes_of(len(plans), 180, 20)
-    for a, (name, plan) in zip(axes, plans.items(), strict=True):
-        y, carried = pc.augment(x, plan, fs=FS, seed=5, rpeaks=peaks)
-        trace(a, y[0, 1, :2500], name)
-        ticks(a, y[0, 1, :2500], carried.index[0])
-    plots._save(figure, path)
+    plots.plot_augmentations(path, read(0)[0], FS)
 
 
 def shuffle_beats(path):
@@ -154,7 +134,7 @@ def shuffle_beats(path):
     for a, z, p, label in ((axes[0], x, peaks, "as recorded"), (axes[1], y, moved, "beats shuffled")):
         trace(a, z[0, 1], label)
         ticks(a, z[0, 1], p.index[0])
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 def similarity(path):
@@ -168,16 +148,8 @@ def similarity(path):
 def neighbors(path):
     values, groups, x = everything()
     z = pc.FeatureSpace.fit(values, n_components=20).transform(values)
-    index, alike = pc.physio_neighbors(z, k=3)
-    query = 0
-    figure, axes = axes_of(4, 180, 22)
-    rows = [
-        (query, "query"),
-        *((int(i), f"similarity {s:.2f}") for i, s in zip(index[query], alike[query], strict=True)),
-    ]
-    for a, (i, label) in zip(axes, rows, strict=True):
-        trace(a, x[i, 1], f"{label}, {groups[i]}")
-    plots._save(figure, path)
+    some = np.flatnonzero(groups != "")
+    plots.plot_nearest(path, pc.physio_similarity(z[some]), groups[some], x[some, 1], FS)
 
 
 def contrastive(path):
@@ -194,7 +166,7 @@ def contrastive(path):
     a.set_yticks(edges, groups[order][edges], fontsize=7)
     a.set_xlabel("")
     a.set_ylabel("")
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 def reconstruction(path):
@@ -204,7 +176,7 @@ def reconstruction(path):
     trace(a, x, "the loss counts the shaded samples: 40 ms on either side of each R peak")
     for p in peaks[peaks >= 0]:
         a.axvspan(p / FS - 0.04, p / FS + 0.04, color=RED, alpha=0.18, linewidth=0)
-    plots._save(figure, path)
+    paper.save(figure, path)
 
 
 PICTURES = (
@@ -221,5 +193,5 @@ if __name__ == "__main__":
             colours = 128  # few are enough for lines on paper, and the files stay small
             image = Image.open(path).convert("RGB")
             image.thumbnail((1000, 1000))
-            image.quantize(colours).save(path, optimize=True)
+            image.quantize(colours, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
             print(path.name, path.stat().st_size // 1024, "kB")

@@ -7,14 +7,16 @@ the stated shape; the loss goes forward and backward (D = 256, F = 50), `augment
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .peers import PEERS as PEERS
+from .peers import SEVEN, installed, readable, released, rpeak_detectors, seven_steps
+from .peers import missing_peers as missing_peers
 
 Work = Callable[[], Any]
 
@@ -36,19 +38,6 @@ class Row(NamedTuple):
             "beside_seconds": None if none else self.beside_seconds,
             "times_as_long": None if none else self.beside_seconds / self.seconds,
         }  # fmt: skip
-
-
-PEERS = {
-    "anusamalgorithm": "AnuSamAlgorithm", "ecg-augmentations": "ecg_augmentations", "faiss-cpu": "faiss",
-    "fast-qrs-detector": "fast_qrs_detector", "neurokit2": "neurokit2", "physio": "physio",
-    "pytorch-metric-learning": "pytorch_metric_learning", "sleepecg": "sleepecg",
-}  # fmt: skip
-"""Package -> module of what docs/measured.md and benchmarks/ compare with: the extra `bench`."""
-
-
-def missing_peers() -> list[str]:
-    """The packages of PEERS that are not installed here."""
-    return [package for package, module in PEERS.items() if importlib.util.find_spec(module) is None]
 
 
 def in_turns(works: list[Work], seconds: float) -> list[float]:
@@ -73,55 +62,38 @@ def _compare(
     return Row(name, taken[0] / per, beside, taken[1] / per if theirs is not None else float("nan"))
 
 
-def _rpeak_peers() -> dict[str, Callable[[np.ndarray, float], Any]]:
-    """Detectors of other packages that are installed here."""
-    peers: dict[str, Callable[[np.ndarray, float], Any]] = {}
-
-    def add(module: str, make: Callable[[Any], Callable[[np.ndarray, float], Any]]) -> None:
-        try:
-            peers[module.split(".")[0]] = make(importlib.import_module(module))
-        except ImportError:
-            pass
-
-    add("AnuSamAlgorithm", lambda m: lambda x, fs: m.find_peak(x, int(fs)))
-    add("fast_qrs_detector", lambda m: lambda x, fs: m.qrs_detector(x, int(fs)))
-    add("physio", lambda m: lambda x, fs: m.compute_ecg(x, fs, parameter_preset="human_ecg"))
-    add("sleepecg", lambda m: lambda x, fs: m.detect_heartbeats(x, fs))
-    add("neurokit2", lambda m: lambda x, fs: m.ecg_peaks(m.ecg_clean(x, sampling_rate=int(fs)), sampling_rate=int(fs)))
-    add("wfdb.processing", lambda m: lambda x, fs: m.xqrs_detect(x, fs, verbose=False))
-    return peers
-
-
-def rows(peers: bool = False, seconds: float = 1.0) -> list[Row]:
+def rows(peers: bool = False, seconds: float = 1.0, progress: Callable[[int, int], object] | None = None) -> list[Row]:
     """All rows.
 
     Args:
-        peers: also the R-peak detectors of other packages that are installed.
+        peers: also the README's table, beside the packages of PEERS that are installed.
         seconds: spent on each row, about.
+        progress: called with (rows timed, rows in all).
     """
+    timed = _rows(seconds) + (_peer_rows(seconds) if peers else [])
+    found = []
+    for k, row in enumerate(timed):
+        if progress is not None:
+            progress(k, len(timed))
+        found.append(row())
+    return found
+
+
+def _records() -> np.ndarray:
+    """(16, 12, 5000) mV of the shipped sample."""
+    import physioclr as pc
+
+    sample = pc.data.sample()
+    return np.stack([pc.data.read_record(sample.path / i, sample.path).millivolts() for i in sample.record_ids[:16]])
+
+
+def _rows(seconds: float) -> list[Callable[[], Row]]:
     import torch
 
     import physioclr as pc
 
-    sample = pc.data.sample()
-    ids, fs = sample.record_ids[:16], 500.0
-    ecg = np.stack([pc.data.read_record(sample.path / i, sample.path).millivolts() for i in ids])
+    fs, ecg = 500.0, _records()
     lead, peaks = np.ascontiguousarray(ecg[:, 1]), pc.detect_rpeaks(ecg, fs)
-    found = [
-        _compare("R peaks, one lead", lambda: pc.detect_rpeaks(lead, fs), per=16, seconds=seconds),
-        _compare("R peaks, 12 leads fused", lambda: pc.detect_rpeaks(ecg, fs), per=16, seconds=seconds),
-        _compare("wave boundaries, lead II", lambda: pc.delineate(ecg, fs, peaks), per=16, seconds=seconds),
-        _compare("159 features, lead II", lambda: pc.physio_features(ecg, fs, peaks), per=16, seconds=seconds),
-    ]
-    for name, detect in _rpeak_peers().items() if peers else ():
-        one = lead[:2]
-
-        def theirs(detect: Any = detect, one: np.ndarray = one) -> None:
-            for x in one.astype(np.float64):
-                detect(x, fs)
-
-        found.append(_compare("R peaks, one lead", lambda: pc.detect_rpeaks(lead[:2], fs), name, theirs, 2, seconds))
-
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Any:
@@ -131,23 +103,73 @@ def rows(peers: bool = False, seconds: float = 1.0) -> list[Row]:
     f, h, views = normal(n, 50), normal(n, 256), normal(2, n, 256)
     group = torch.arange(n) // 2
     unit = torch.nn.functional.normalize(f, dim=1)
-    found.append(
-        _compare(f"cosine, {n} x {n}", lambda: pc.physio_similarity(f), "torch.mm",
-                 lambda: unit @ unit.T, seconds=seconds)
-    )  # fmt: skip
-    found.append(
-        _compare(f"hybrid loss, N = {n}", lambda: _step(h, views, f, group, _fused),
-                 "eager torch", lambda: _step(h, views, f, group, _eager), seconds=seconds)
-    )  # fmt: skip
     batch = normal(32, 12, 5000)
     index = torch.arange(200, 4900, 420, dtype=torch.int32).repeat(32, 1)
     plan = pc.Augment.preserving()
-    found.append(
-        _compare("augment, 32 x 12 x 5000",
-                 lambda: pc.augment(batch, plan, fs=fs, seed=1, rpeaks=index), "a copy", batch.clone,
-                 seconds=seconds)
-    )  # fmt: skip
+
+    def row(*what: Any, per: int = 1) -> Callable[[], Row]:
+        return lambda: _compare(*what, per=per, seconds=seconds)
+
+    return [
+        row("R peaks, one lead", lambda: pc.detect_rpeaks(lead, fs), per=16),
+        row("R peaks, 12 leads fused", lambda: pc.detect_rpeaks(ecg, fs), per=16),
+        row("wave boundaries, lead II", lambda: pc.delineate(ecg, fs, peaks), per=16),
+        row("159 features, lead II", lambda: pc.physio_features(ecg, fs, peaks), per=16),
+        row(f"cosine, {n} x {n}", lambda: pc.physio_similarity(f), "torch.mm", lambda: unit @ unit.T),
+        row(f"hybrid loss, N = {n}", lambda: _step(h, views, f, group, _fused),
+            "eager torch", lambda: _step(h, views, f, group, _eager)),
+        row("augment, 32 x 12 x 5000", lambda: pc.augment(batch, plan, fs=fs, seed=1, rpeaks=index),
+            "a copy", batch.clone),
+    ]  # fmt: skip
+
+
+def _peer_rows(seconds: float) -> list[Callable[[], Row]]:
+    """The README's table, as far as its packages are installed."""
+    import torch
+
+    import physioclr as pc
+
+    fs, ecg = 500.0, _records()
+    lead = np.ascontiguousarray(ecg[:2, 1])
+    halves = np.ascontiguousarray(ecg.reshape(-1, 12, 2, 2500).swapaxes(1, 2).reshape(-1, 12, 2500))
+    found: list[Callable[[], Row]] = []
+
+    def add(*what: Any, per: int = 1) -> None:
+        found.append(lambda: _compare(*what, per=per, seconds=seconds))
+
+    for name, detect in rpeak_detectors().items():
+
+        def theirs(detect: Any = detect) -> None:
+            for x in lead.astype(np.float64):
+                detect(x, fs)
+
+        add("R peaks, one lead, 10 s", lambda: pc.detect_rpeaks(lead, fs), name, theirs, per=2)
+    if installed("neurokit2"):
+        few = readable(halves, 4)
+
+        def steps() -> None:
+            for x in few:
+                released(x)
+
+        name = "R peaks, waves, 159 features, 12 leads, 5 s"
+        add(name, lambda: pc.physio_features(np.stack(few), fs), "the paper's steps, neurokit2", steps, per=len(few))
+    if installed("ecg_augmentations"):
+        batch = torch.randn(256, 12, 5000, generator=torch.Generator().manual_seed(0))
+        name = "seven augmentations, 256 x 12 x 5000"
+        add(name, lambda: pc.augment(batch, SEVEN, fs=fs, seed=1), "ecg-augmentations", seven_steps(batch, fs))
+    if installed("pytorch_metric_learning"):
+        from pytorch_metric_learning.losses import SupConLoss
+
+        x, label = torch.randn(4096, 256, generator=torch.Generator().manual_seed(0)), torch.arange(4096) // 4
+        loss = SupConLoss(temperature=0.1)
+        add("SupCon, forward and backward, N = 4096", lambda: _supcon(x, lambda h: pc.supcon(h, label, tau=0.1)),
+            "pytorch-metric-learning", lambda: _supcon(x, lambda h: loss(h, label)))  # fmt: skip
     return found
+
+
+def _supcon(x: Any, loss: Callable[[Any], Any]) -> None:
+    h = x.detach().requires_grad_()
+    loss(h).backward()
 
 
 def _step(h: Any, views: Any, f: Any, group: Any, loss: Callable[..., Any]) -> None:

@@ -15,15 +15,17 @@ STEPS = 200  # about a minute of two cores
 DELTA = 0.25
 
 
-def run(out: Path, steps: int = 0) -> dict[str, Any]:
+def run(out: Path, steps: int = 0, *, stderr: bool = False) -> dict[str, Any]:
     """Runs the demo in the folder `out` and returns its figures. `steps`: of training; 0 for the default.
+
+    stderr: say what is going on there, not on stdout.
 
     The store is kept between calls; the runs of an earlier demo in `out` are replaced.
     """
     from . import data, plots
     from .train import Config, pretrain, probe
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, stderr=stderr)
     begun = time.perf_counter()
 
     def say(text: str) -> None:

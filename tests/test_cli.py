@@ -1,10 +1,14 @@
 """The commands, in process: what they print, write and answer to mistakes."""
 
 import csv
+import functools
 import importlib
 import json
+import os
+import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import tomllib
@@ -139,6 +143,19 @@ def test_pretrain_probe_embed(physioclr, store, tmp_path):
     assert pc.train.pretrain(store, run, resume=True).steps == 5  # and so without a configuration in Python
 
 
+def test_an_encoder_of_ones_own_from_this_folder(physioclr, store, tmp_path, monkeypatch):
+    code = "import torch\n\n\ndef make():\n    pool = torch.nn.AdaptiveAvgPool1d(1)\n"
+    code += "    return torch.nn.Sequential(torch.nn.Conv1d(12, 6, 15, 8, 7), pool, torch.nn.Flatten())\n"
+    (tmp_path / "net_of_mine.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    small = ["--set", "batch_size=8", "warmup=1", "steps=1", "cache_mb=50"]
+    status, out, err = physioclr("pretrain", store, "--out", "run", "--encoder", "net_of_mine:make", *small)
+    assert status == 0 and "finished after 1 of 1 steps" in out, err
+    status, out, err = physioclr("embed", "run", store, "--out", "e.npy")
+    assert status == 0 and np.load("e.npy").shape == (12, 6), err
+
+
 def test_embeddings_in_every_form_and_back_to_the_probe(physioclr, store, tmp_path):
     opened = pc.data.open_store(store)
     ids = list(opened.table["record_id"])
@@ -256,6 +273,84 @@ def test_probe_options(physioclr, store, tmp_path):
     assert status == 2 and "train_sources is []" in err
 
 
+COMMANDS = ("prepare", "verify", "plot", "pretrain", "probe", "embed", "similar", "info", "demo", "bench")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_that_parses(physioclr, command, monkeypatch):
+    import typer
+
+    assert set(typer.main.get_command(cli.app).commands) == set(COMMANDS)
+    monkeypatch.setenv("COLUMNS", "200")
+    status, out, _ = physioclr(command, "--help")
+    example = re.search(rf"Example: (physioclr {command}\b.*)", out)[1].split()
+    assert status == 0 and "--json" in out
+    given = cli.expand_lists(example[1:])
+    group = typer.main.get_command(cli.app)
+    name, sub, rest = group.resolve_command(group.make_context("physioclr", given, resilient_parsing=True), given)
+    sub.make_context(name, list(rest), resilient_parsing=False).close()
+
+
+def test_exit_statuses_are_told(physioclr, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    told = physioclr("--help")[1]
+    page = (Path(__file__).resolve().parents[1] / "docs" / "cli.md").read_text()
+    for status, meaning in (("0", "done"), ("1", "at fault"), ("2", "the call"), ("130", "Ctrl-C")):
+        assert re.search(rf"\b{status} [^;]*{meaning}", told) and re.search(rf"\| {status} \| .*{meaning}", page)
+
+
+@pytest.mark.parametrize("shell, word", [("bash", "complete -o"), ("zsh", "compdef"), ("fish", "complete --command")])
+def test_completion(shell, word):
+    """Typer's: the script for the shell, and what it is given for `physioclr pre<TAB>`."""
+    words = [sys.executable, "-c", "import sys; sys.argv[0] = 'physioclr'; from physioclr.cli import main; main()"]
+
+    def asked(**variables):
+        return subprocess.run(words, env={**os.environ, **variables}, capture_output=True, text=True, check=True).stdout
+
+    assert word in asked(_PHYSIOCLR_COMPLETE=f"source_{shell}")
+    if shell == "bash":
+        found = asked(_PHYSIOCLR_COMPLETE="complete_bash", COMP_WORDS="physioclr pre", COMP_CWORD="1")
+        assert found.split() == ["prepare", "pretrain"]
+
+
+def test_results_as_json(physioclr, source, tmp_path):
+    """Every command that prints a result, and nothing but JSON on stdout; NaN is null."""
+    store, run = tmp_path / "store", tmp_path / "run"
+
+    def told(*words, status=0):
+        got, out, err = physioclr(*words, "--json")
+        assert got == status, err
+        return json.loads(out, parse_constant=lambda name: pytest.fail(name))
+
+    assert told("prepare", source, store)["n_records"] == 12
+    assert told("verify", store) == {"store": str(store), "problems": []}
+    assert told("verify", tmp_path / "none", status=1)["problems"]
+    small = ["--set", "batch_size=8", "channels=[8,8]", "warmup=1", "steps=2", "cache_mb=50"]
+    done = told("pretrain", store, "--out", run, *small)
+    assert done["status"] == "finished" and done["metrics"]["step"] == 2
+    rows = told("probe", run, store, "--fractions", "1", "--seeds", "1", "--min-positives", "1")["rows"]
+    assert {"macro"} < {r["class"] for r in rows}
+    assert told("embed", run, store, "--out", tmp_path / "e.npy")["records"] == 12
+    near = told("similar", run, store, "--record", pc.data.open_store(store).table["record_id"][0],
+                "-k", "2", "--out", tmp_path / "s.png")  # fmt: skip
+    assert [len(v) for v in near["by"].values()] == [2, 2] and Path(near["picture"]).exists()
+    record = pc.data.sample().path / pc.data.sample().record_ids[0]
+    assert told("plot", record, "--out", tmp_path / "p.png", "--layout", "12x1")["picture"] == str(tmp_path / "p.png")
+    assert told("info")["physioclr"] == pc.__version__
+
+
+def test_progress_has_rate_and_remaining_time(physioclr, store, tmp_path, monkeypatch):
+    """In a log: where a command takes long, a line with both, whichever command it is."""
+    monkeypatch.setattr(cli.screen.Lines, "__init__", functools.partialmethod(cli.screen.Lines.__init__, seconds=0.0))
+    for words, unit in (
+        (["verify", store], "files/s"), (["embed", store, "--out", tmp_path / "e.npy"], "records/s"),
+        (["probe", "--embeddings", tmp_path / "e.npy", store, "--fractions", "1", "--folds", "2",
+          "--scheme", "ptbxl_superclass", "--min-positives", "1"], "fits/s"),
+    ):  # fmt: skip
+        _, _, err = physioclr(*words)
+        assert re.search(rf"^{words[0]}: \d+ of \d+, [\d.e+]+ {unit}, \d+ s left", err, re.M), err
+
+
 def test_bench(physioclr):
     status, out, err = physioclr("bench", "--seconds", "0.01")
     assert status == 0 and "R peaks, one lead" in out and "eager torch" in out and "times as long" in out, err
@@ -271,10 +366,10 @@ def test_bench(physioclr):
 def test_the_extra_bench_brings_every_peer_pinned():
     root = Path(__file__).resolve().parents[1]
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    pinned = {
-        line.partition("==")[0].lower() for line in (root / "constraints.txt").read_text().splitlines() if "==" in line
-    }
-    assert set(bench.PEERS) <= set(project["optional-dependencies"]["bench"]) and set(bench.PEERS) <= pinned
+    lines = (root / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.lower().split("==") for line in lines if "==" in line)
+    extra = dict(line.split("==") for line in project["optional-dependencies"]["bench"] if "==" in line)
+    assert extra == {name: pinned[name] for name in bench.PEERS}  # with the constraints file and without
     measured = (root / "docs" / "measured.md").read_text()
     assert all(name in measured + " faiss-cpu" for name in bench.PEERS)
 
@@ -282,11 +377,13 @@ def test_the_extra_bench_brings_every_peer_pinned():
 def test_the_loss_that_bench_compares_with_is_the_same():
     torch = pytest.importorskip("torch")
     from physioclr.bench import _eager, _fused, text
+    from physioclr.peers import SEVEN
 
     g = torch.Generator().manual_seed(0)
     h, views, f = (torch.randn(s, generator=g) for s in ((40, 16), (2, 40, 16), (40, 8)))
     group = torch.arange(40) // 2
     torch.testing.assert_close(_eager(h, views, f, group), _fused(h, views, f, group))
+    assert sum(value is not None for value in vars(SEVEN).values()) == 7
     assert [text(t) for t in (2.5, 0.0123, 16e-6, 5e-9)] == ["2.5 s", "12.3 ms", "16 us", "5 ns"]
 
 

@@ -61,7 +61,7 @@ def test_python_blocks(page, tmp_path, monkeypatch):
             continue
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # a reader should meet none
-            warnings.filterwarnings("ignore", module="torch|numba|lightning")
+            warnings.filterwarnings("ignore", module="torch|numba|lightning|accelerate")
             exec(above.get("given", ""), names)
             exec(compile("\n" * line + code, str(page), "exec"), names)
     if skipped and len(skipped) == len(list(blocks(page, "python"))):

@@ -5,6 +5,7 @@ from wfdb_files import ecg_like
 
 from physioclr import plots
 from physioclr.ops._types import Delineation
+from physioclr.plots import ecg as ecg_plot
 
 FS = 500.0
 
@@ -62,10 +63,10 @@ def test_waves_without_r_peaks_have_intervals_but_no_rate(tmp_path):
 
 def test_the_title_tells_the_intervals():
     r, d = one_beat_each_second()
-    text = plots._describe(plots.intervals(d, r, FS))
+    text = ecg_plot._describe(plots.intervals(d, r, FS))
     assert text == "60 /min, PR 140 ms, QRS 90 ms, QT 380 ms, QTc 380 ms"
     nothing = plots.intervals(Delineation(*(np.full(10, -1) for _ in d)), np.full(10, -1), FS)
-    assert plots._describe(nothing) == ""
+    assert ecg_plot._describe(nothing) == ""
 
 
 def test_signals_that_are_no_voltages_are_named(tmp_path, rng):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -42,6 +43,8 @@ def main() -> None:
     argv = expand_lists(sys.argv[1:])
     debug = "--traceback" in argv
     argv = [a for a in argv if a != "--traceback"]
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # for package.module:factory; last, so that it hides nothing
     try:
         app(args=argv)
     except KeyboardInterrupt:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,10 +30,17 @@ class Commands(typer.core.TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
-app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+EXITS = (
+    "Exit status: 0 done; 1 a file or store is at fault (damaged, or nothing in it can be used); "
+    "2 the call is at fault (an option, a path, a value); 130 interrupted by Ctrl-C."
+)
+
+# Completion is Typer's: --install-completion, --show-completion
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXITS)
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
+JsonOpt = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout, for programs.")]
 StoreArg = Annotated[Path, typer.Argument(help="A store made by `physioclr prepare`.", show_default=False)]
 
 
@@ -76,6 +87,42 @@ class Lines:
             left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
             err.print(f"{self.name}: {done} of {total}, {text}{left}{', ' + note if note else ''}", markup=False)
         return text
+
+
+@contextmanager
+def watched(name: str, unit: str) -> Iterator[Callable[..., None]]:
+    """update(done, total, note="") for a command's progress: on a terminal a bar with count, rate and remaining time,
+    elsewhere a line of these every half minute; both on stderr."""
+    with progress_bar() as bar:
+        task = bar.add_task(name, total=None, note="")
+        lines = Lines(name, unit)
+
+        def update(done: int, total: int, note: str = "") -> None:
+            rate = lines(done, total, note)
+            bar.update(task, completed=done, total=total, note=f"{rate} {note}".rstrip())
+
+        yield update
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: NaN and infinity are null, paths are text, arrays lists."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def tell(result: Mapping[str, Any], text: str, as_json: bool) -> None:
+    """A command's result on stdout: as JSON, or as text for people."""
+    if as_json:
+        print(json.dumps(plain(result), indent=1, ensure_ascii=False))
+    else:
+        out.print(text, markup=False)
 
 
 def show_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:

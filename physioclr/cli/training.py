@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .screen import INTERRUPTED, Lines, StoreArg, app, first_process, out, progress_bar
+from .screen import INTERRUPTED, JsonOpt, StoreArg, app, first_process, out, tell, watched
 
 
 def _help_config(wanted: bool) -> None:
@@ -18,12 +18,15 @@ def _help_config(wanted: bool) -> None:
         raise typer.Exit()
 
 
-@app.command()
+@app.command(epilog="Example: physioclr pretrain stores/ptbxl --out runs/first --set steps=2000 batch_size=256")
 def pretrain(
     store: StoreArg,
     run: Annotated[Path, typer.Option("--out", help="Run folder: configuration, metrics, checkpoints, loss curve.")],
     method: Annotated[
         str | None, typer.Option(help="physioclr, simclr, cmsc, supervised, features, random or package.module:Class.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="transformer, resnet1d, or one of your own: package.module:factory.")
     ] = None,
     config: Annotated[
         str | None,
@@ -36,6 +39,7 @@ def pretrain(
     help_config: Annotated[
         bool, typer.Option("--help-config", help="Every key of --set.", callback=_help_config, is_eager=True)
     ] = False,
+    as_json: JsonOpt = False,
 ) -> None:
     """Pretrain an encoder on a store. Ctrl-C saves a checkpoint (status 130), --resume goes on from it."""
     from ..train import Config
@@ -45,25 +49,21 @@ def pretrain(
     begun = own_config(run) if resume and config is None else None
     base = begun or Config.load(config or "fast")
 
-    settings = list(settings or []) + ([f"method={method}"] if method else [])
-    with progress_bar() as bar:
-        task = bar.add_task("pretrain", total=None, note="")
-
-        lines = Lines("pretrain", "steps")
+    given = {"method": method, "encoder": encoder}
+    settings = list(settings or []) + [f"{key}={name}" for key, name in given.items() if name]
+    with watched("pretrain", "steps") as show:
 
         def update(metrics: dict[str, Any]) -> None:
-            note = f"loss {metrics['loss']:.4f}" if "loss" in metrics else ""
-            lines(metrics["step"], metrics["steps"], note)
-            bar.update(task, completed=metrics["step"], total=metrics["steps"], note=note)
+            show(metrics["step"], metrics["steps"], f"loss {metrics['loss']:.4f}" if "loss" in metrics else "")
 
         result = train(store, run, base.override(settings), resume=resume, progress=update)
     if first_process():
-        out.print(str(result), markup=False)
+        tell(vars(result), str(result), as_json)
     if result.status == "interrupted":
         raise typer.Exit(INTERRUPTED)
 
 
-@app.command()
+@app.command(epilog="Example: physioclr probe runs/first stores/ptbxl --fractions 0.01 0.1 1")
 def probe(
     paths: Annotated[
         list[Path],
@@ -86,6 +86,7 @@ def probe(
     finetune: Annotated[bool, typer.Option(help="Train encoder and head together instead of the probe.")] = False,
     epochs: Annotated[int, typer.Option(help="Passes over the labelled records with --finetune.")] = 20,
     path: Annotated[Path | None, typer.Option("--out", help="Folder of table and picture; default the run.")] = None,
+    as_json: JsonOpt = False,
 ) -> None:
     """Evaluate a run on labelled records by a linear probe or by fine-tuning: AUROC and AUPRC with intervals."""
     from ..train import probe as evaluate
@@ -96,26 +97,27 @@ def probe(
         )
     run, store = (paths[0] if embeddings is None else None), paths[-1]
 
-    with progress_bar() as bar:
-        task = bar.add_task("probe", total=None, note="")
+    with watched("probe", "fits") as update:
         result = evaluate(
             run, store, embeddings=embeddings, fractions=tuple(fractions or (0.01, 0.1, 1.0)),
             seeds=seeds, scheme=scheme, folds=folds,
             finetune=finetune, epochs=epochs, out=path, min_positives=min_positives,
             inputs=inputs or None, test_folds=test_folds or None, train_sources=train_sources or None,
             test_sources=test_sources or None,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=update,
         )  # fmt: skip
-    out.print(str(result), markup=False)
+    told = ("rows", "left_out", "notes", "csv", "picture")
+    tell({name: getattr(result, name) for name in told}, str(result), as_json)
 
 
-@app.command()
+@app.command(epilog="Example: physioclr embed runs/first stores/ptbxl --out embeddings.parquet")
 def embed(
     paths: Annotated[
         list[Path],
         typer.Argument(metavar="[RUN] STORE", help="A run folder and a store; without RUN the shipped encoder."),
     ],
     path: Annotated[Path, typer.Option("--out", help="The file to write: .npy, .csv or .parquet.")],
+    as_json: JsonOpt = False,
 ) -> None:
     """Write the embedding of every record of a store, (records, width) float32; CSV, Parquet: after its id."""
     if len(paths) > 2:
@@ -129,14 +131,14 @@ def embed(
     check_ending(path, "--out")  # before the work, not after it
     opened = open_run(run)  # what is wrong with the run is told before the store is looked at
     store = open_store(place)
-    with progress_bar() as bar:
-        task = bar.add_task("embed", total=None, note="")
-        values = embeddings(opened, store, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    with watched("embed", "records") as update:
+        values = embeddings(opened, store, progress=update)
     save_vectors(path, values, store.table["record_id"].tolist())
-    out.print(f"{path}: {values.shape[0]} records, {values.shape[1]} columns", markup=False)
+    n, width = values.shape
+    tell({"path": path, "records": n, "columns": width}, f"{path}: {n} records, {width} columns", as_json)
 
 
-@app.command("similar")
+@app.command("similar", epilog="Example: physioclr similar runs/first stores/ptbxl --record 00349_hr -k 5")
 def similar_records(
     paths: Annotated[
         list[Path],
@@ -147,6 +149,7 @@ def similar_records(
     path: Annotated[Path, typer.Option("--out", help="The picture to write (.png, .svg or .pdf).")] = Path(
         "similar.png"
     ),
+    as_json: JsonOpt = False,
 ) -> None:
     """Draw the records most like one, by the encoder's embedding and by the physiology, side by side."""
     if len(paths) > 2:
@@ -158,13 +161,11 @@ def similar_records(
 
     opened, store = open_run(run), open_store(place)
     row = find_record(store, record)
-    with progress_bar() as bar:
-        task = bar.add_task("embed", total=None, note="")
-        found = similar(
-            opened, store, row, number, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    with watched("embed", "records") as update:
+        found = similar(opened, store, row, number, progress=update)
     ids = store.table["record_id"]
-    for kind, neighbours in found.items():
-        out.print(f"by {kind}: " + ", ".join(f"{ids[n.record]} {n.cosine:.2f}" for n in neighbours), markup=False)
+    lines = [f"by {k}: " + ", ".join(f"{ids[n.record]} {n.cosine:.2f}" for n in near) for k, near in found.items()]
     title = f"{ids[row]}, {opened.name} encoder of {opened.info['records']} records"
-    out.print(str(draw_similar(path, store, row, found, title=title)), markup=False)
+    made = draw_similar(path, store, row, found, title=title)
+    by = {k: [{"record_id": ids[n.record], "cosine": n.cosine} for n in near] for k, near in found.items()}
+    tell({"record_id": ids[row], "by": by, "picture": made}, "\n".join([*lines, str(made)]), as_json)

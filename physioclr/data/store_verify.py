@@ -16,8 +16,11 @@ from .store_files import FEATURES_PER_LEAD, HEADER_BYTES, SHARD_ARRAYS, all_file
 FIRST = 5  # problems of one kind that are named one by one
 
 
-def verify(path: str | os.PathLike[str] | Store) -> list[str]:
+def verify(path: str | os.PathLike[str] | Store, *, progress: Callable[[int, int], object] | None = None) -> list[str]:
     """Check a store against its manifest: every file's checksum, every array's shape, every count and every value.
+
+    Args:
+        path: the store. progress: called with (files read, files in all) as their checksums are taken.
 
     Returns:
         The problems, one sentence each that names the file; an empty list if the store is sound. Reads every byte.
@@ -28,7 +31,10 @@ def verify(path: str | os.PathLike[str] | Store) -> list[str]:
     except ValueError as e:
         return [str(e)]
     problems = []
-    for name, entry in all_files(store.manifest):
+    files = list(all_files(store.manifest))
+    for k, (name, entry) in enumerate(files):
+        if progress is not None:
+            progress(k, len(files))
         try:
             crc = crc32_of_file(path / name)
         except OSError as e:

@@ -72,6 +72,8 @@ def embed(
     records = np.arange(len(store)) if records is None else np.asarray(records)
     out = np.zeros((len(records), size_of(encoder, "width")), np.float32)
     done = 0
+    if progress is not None:
+        progress(done, len(records))  # from here on a rate can be told
     while done < len(records):
         rows: list[np.ndarray] = []
         counts: list[int] = []

@@ -101,11 +101,11 @@ def draw_similar(
     Args:
         path: the PNG, SVG or PDF to write. store: the open store. record, found: of `similar`.
     """
-    from ..plots import INK, _figure, _save
+    from ..plots.paper import INK, figure_of, save
 
     rows = max(map(len, found.values())) + 1
     length = sum(seconds for _, seconds in STRIPS) + GAP * (len(STRIPS) - 1)
-    figure = _figure(170 * len(found), 16 + 17 * rows)
+    figure = figure_of(170 * len(found), 16 + 17 * rows)
     columns = np.atleast_1d(figure.subplots(1, len(found)))
     figure.subplots_adjust(left=0.01, right=0.99, top=1 - 14 / (16 + 17 * rows), bottom=0.005, wspace=0.02)
     for axes, (kind, neighbours) in zip(columns, found.items(), strict=True):
@@ -117,7 +117,7 @@ def draw_similar(
             _strip(axes, store, one, row)
         axes.axhline(0.12 - 2 * HALF_ROW, color=INK, linewidth=0.8)
     figure.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK, parse_math=False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _strip(axes: Any, store: Any, one: Neighbour, row: int) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-LR = 0.02
+LR = 0.2
 
 
 def plain(parameters, lr, *_, **__):
@@ -65,6 +65,7 @@ def in_accelerate(model, batches, *, accumulate=1, precision="no", chunk=0):
 
     import physioclr as pc
 
+    accelerate.state.AcceleratorState._reset_state(True)  # of the call before, whose precision it would keep
     accelerator = accelerate.Accelerator(cpu=True, mixed_precision=precision, gradient_accumulation_steps=accumulate)
     world = accelerator.num_processes
     group = torch.distributed.group.WORLD if world > 1 else None

@@ -65,7 +65,7 @@ def alike(ours, losses, last):
     torch.testing.assert_close(got, torch.tensor(want), rtol=2e-2 if half else 1e-5, atol=0, check_dtype=False)
     way = weights_of(last) - weights_of(first)
     assert moved.norm() > 1e-3 * weights_of(first).norm()  # it has learned something
-    assert (way - moved).norm() <= (0.1 if half else 1e-4) * moved.norm()
+    assert (way - moved).norm() <= (0.1 if half else 3e-4) * moved.norm()
 
 
 @pytest.mark.parametrize("framework", ["in_lightning", "in_accelerate"])

@@ -1,8 +1,4 @@
-"""Pictures: the ECG on its paper with R peaks and wave boundaries, the similarity matrix, training curves.
-
-Every function writes one file and returns its path. They draw on Figure objects of their own, without pyplot, so they
-neither need a display nor touch the caller's figures.
-"""
+"""The ECG on its paper: leads in a layout, R peaks, wave boundaries, intervals."""
 
 from __future__ import annotations
 
@@ -13,29 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .ops._checks import STANDARD_LEADS
-from .ops._types import Delineation
+from ..ops._checks import STANDARD_LEADS
+from ..ops._types import Delineation
+from .paper import BOLD, FINE, INK, PAPER, WAVES, figure_of, save
 
-PAPER, FINE, BOLD, INK = "#fffaf7", "#f7d9d2", "#eaa79b", "#1b1b1b"
-WAVES = {"P": ("p_on", "p_off", "#2b6cb0"), "QRS": ("qrs_on", "qrs_off", "#c53030"), "T": ("t_on", "t_off", "#2f855a")}
 ROW_MV = 2.0  # height of a lead's row: 20 mm of paper
-MM = 1 / 25.4  # inches
-
-
-def _figure(width_mm: float, height_mm: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width_mm * MM, height_mm * MM), dpi=150)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Any, path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor=figure.get_facecolor())
-    return path
+LAYOUTS = {"6x2": 2, "3x4": 4, "12x1": 1}  # columns
 
 
 def intervals(delineation: Delineation[Any], rpeaks: np.ndarray | Sequence[int], fs: float) -> dict[str, float]:
@@ -105,6 +84,27 @@ def _gain(pieces: Sequence[tuple[float, int, np.ndarray]], height: float, near: 
     return next((gain for gain in (1.0, 0.5) if fits(gain)), 0.25)
 
 
+class _Labels:
+    """Names of leads, each where no trace runs, as near as can be to the beginning of its own."""
+
+    def __init__(self) -> None:
+        self.traces: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def free(self, x: float, y: float, width: float) -> bool:
+        """Whether the box from (x, y), 3.4 mm high, meets no trace."""
+        for t, v in self.traces:
+            inside = v[(t > x - 0.03) & (t < x + width + 0.03)]
+            inside = inside[np.isfinite(inside)]
+            if len(inside) and inside.min() < y + 0.4 and inside.max() > y - 0.06:
+                return False
+        return True
+
+    def place(self, start: float, base: float, text: str) -> tuple[float, float]:
+        width = 0.04 + 0.09 * len(text)
+        tries = [(start + dx, base + dy) for dx in np.arange(0.05, 2.0, 0.1) for dy in (0.65, 0.45, 0.25)]
+        return next((at for at in tries if self.free(*at, width)), tries[0])
+
+
 def plot_ecg(
     path: str | os.PathLike[str],
     ecg: np.ndarray,
@@ -119,8 +119,9 @@ def plot_ecg(
     seconds: float = 10.0,
     patient: str = "",
     filters: str = "no filter",
+    layout: str = "6x2",
 ) -> Path:
-    """Draws an ECG on paper at 25 mm/s and 10 mm/mV: leads in two columns, and a rhythm strip with peaks and waves.
+    """Draws an ECG on paper at 25 mm/s and 10 mm/mV, with R peaks, waves and intervals.
 
     Where leads would run over each other or off the paper it takes 5 or 2.5 mm/mV and says so. Before each row stands
     the calibration pulse, 1 mV for 0.2 s; a bar between the columns says that the lead changes.
@@ -136,7 +137,14 @@ def plot_ecg(
         title: printed above, before the intervals.
         start, seconds: the stretch to draw, s; at most 10 s. The axis counts from the beginning of `ecg`.
         patient, filters: printed below: who, and what was done to the signal before.
+        layout: "6x2" leads in two columns, 5 s each; "3x4" in four, 2.5 s each; below them the rhythm strip. "12x1"
+            every lead over the whole stretch, the waves in the row of the rhythm lead.
+
+    Raises:
+        ValueError: an unknown layout.
     """
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout is {layout!r}; it must be one of {', '.join(map(repr, LAYOUTS))}")
     ecg = np.atleast_2d(np.asarray(ecg, dtype=float))
     n_leads = len(ecg)
     if len(leads) != n_leads:
@@ -145,16 +153,17 @@ def plot_ecg(
     seconds = min(seconds, 10.0)
     a = round(start * fs)
     b = min(a + round(seconds * fs), ecg.shape[1])
-    columns = 2 if n_leads > 1 else 0
-    rows = -(-n_leads // 2) if columns else 0
-    height = (rows + 1.5) * ROW_MV
-    middle = (a + b) // 2
-    half = (a, middle), (middle, b)
-    halves = [(k, float(k % rows), *half[k >= rows]) for k in range(n_leads if columns else 0)]
-    places = [*halves, (rhythm, rows + 0.25, a, b)]
-    gain = _gain([(row, t0, _about_zero(ecg[lead, t0:t1])) for lead, row, t0, t1 in places], height, round(0.1 * fs))
+    columns = LAYOUTS[layout] if n_leads > 1 else 0
+    rows = -(-n_leads // columns) if columns else 0
+    strip = columns != 1
+    height = (rows + 1.5 * strip) * ROW_MV
+    edges = [a + (b - a) * k // max(columns, 1) for k in range(columns + 1)]
+    parts = [(k, float(k % rows), *edges[k // rows : k // rows + 2]) for k in range(n_leads if columns else 0)]
+    long = (rhythm, rows + 0.25 if strip else float(rhythm), a, b)
+    drawn = [*parts, long] if strip else parts
+    gain = _gain([(row, t0, _about_zero(ecg[lead, t0:t1])) for lead, row, t0, t1 in drawn], height, round(0.1 * fs))
     left, right = -0.48, seconds + 0.2
-    figure = _figure((right - left) * 25, height * 10 + 24)
+    figure = figure_of((right - left) * 25, height * 10 + 24)
     figure.set_facecolor(PAPER)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(left, right), ylim=(-height - 1.0, 1.4))
     axes.set_axis_off()
@@ -162,41 +171,34 @@ def plot_ecg(
         across = np.arange(-10, round(right * 25) + 1, step) * 0.04
         axes.vlines(across, -height, 1.0, colour, linewidth=width, zorder=0.5)
         up = np.arange(-round(height * 10), 11, step) * 0.1
-        axes.hlines(up, -0.4, right, colour, linewidth=width, zorder=0.5)  # paper, labels, then traces
+        axes.hlines(up, -0.4, right, colour, linewidth=width, zorder=0.5)
     for second in range(int(seconds) + 1):
         axes.text(second, -height - 0.08, f"{start + second:g} s", fontsize=7, color=INK, ha="center", va="top")
 
-    def trace(lead: int, row: float, t0: int, t1: int) -> float:
-        base = -(row + 0.5) * ROW_MV
-        axes.plot((np.arange(t0, t1) - a) / fs, base + gain * _about_zero(ecg[lead, t0:t1]), color=INK, linewidth=0.7)
+    labels = _Labels()
+    for lead, row, t0, t1 in drawn:
+        base = _base(row)
+        labels.traces.append(((np.arange(t0, t1) - a) / fs, base + gain * _about_zero(ecg[lead, t0:t1])))
+        axes.plot(*labels.traces[-1], color=INK, linewidth=0.7)
         if t0 == a:  # the pulse of its row
             pulse = base + gain * np.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0])
             axes.plot([-0.36, -0.32, -0.32, -0.12, -0.12, -0.08], pulse, color=INK, linewidth=0.7)
         else:
             axes.vlines((t0 - a) / fs, base - 0.4, base + 0.4, INK, linewidth=1.0)
-        place = ((t0 - a) / fs + 0.12, base + 0.55 * ROW_MV - 0.25)
-        back = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
-        axes.text(*place, leads[lead], fontsize=9, weight="bold", color=INK, parse_math=False, bbox=back, zorder=1.5)
-        return base
+    for lead, row, t0, _ in drawn:
+        _name(axes, labels, (t0 - a) / fs, _base(row), leads[lead])
 
     peaks = np.empty(0, int) if rpeaks is None else np.asarray(rpeaks)
     peaks = peaks[(peaks >= a) & (peaks < b)]
-    for lead, row, t0, t1 in halves:
-        base = trace(lead, row, t0, t1)
+    for _, row, t0, t1 in parts:
         inside = peaks[(peaks >= t0) & (peaks < t1)]
-        axes.vlines((inside - a) / fs, base - 0.9, base - 0.8, WAVES["QRS"][2], linewidth=0.8)
-    base = trace(rhythm, rows + 0.25, a, b)
+        axes.vlines((inside - a) / fs, _base(row) - 0.9, _base(row) - 0.8, WAVES["QRS"][2], linewidth=0.8)
+    base, top = _base(long[1]), 1.15 if strip else 0.95
     if len(peaks):
-        axes.plot(
-            (peaks - a) / fs, np.full(len(peaks), base + 1.15), "v", color=WAVES["QRS"][2], markersize=4, label="R peak"
-        )
+        y = np.full(len(peaks), base + top)
+        axes.plot((peaks - a) / fs, y, "v", color=WAVES["QRS"][2], markersize=4, label="R peak")
     if delineation is not None:
-        for name, (on, off, colour) in WAVES.items():
-            spans = np.stack([np.asarray(getattr(delineation, on)), np.asarray(getattr(delineation, off))], 1)
-            spans = spans[(spans >= a).all(1) & (spans < b).all(1)]
-            for k, (s, e) in enumerate((spans - a) / fs):
-                label = name if k == 0 else None
-                axes.fill_between([s, e], base - 0.9, base + 1.0, color=colour, alpha=0.18, linewidth=0, label=label)
+        _shade(axes, delineation, a, b, fs, base - 0.9, base + top - 0.15)
         found = intervals(delineation, [] if rpeaks is None else rpeaks, fs)
         title = "   ".join(filter(None, (title, _describe(found))))
     axes.text(-0.1, 1.1, title, fontsize=9, color=INK, parse_math=False)
@@ -205,41 +207,50 @@ def plot_ecg(
     scale = f"25 mm/s   {10 * gain:g} mm/mV" + (", smaller than usual: leads would overlap" if gain < 1 else "")
     below = "   ".join(filter(None, (scale, filters, patient)))
     axes.text(-0.4, -height - 0.75, below, fontsize=7, color=INK, parse_math=False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
-def plot_similarity(
-    path: str | os.PathLike[str], similarity: np.ndarray, groups: Sequence[str], *, title: str = ""
-) -> Path:
-    """Draws an (N, N) similarity as a heat map, rows ordered as given; `groups` (N names) marks the blocks."""
-    figure = _figure(150, 135)
-    axes = figure.add_subplot()
-    image = axes.imshow(similarity, vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
-    names = np.asarray(groups)
-    edges = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])
-    for edge in edges[1:]:
-        axes.axhline(edge - 0.5, color=INK, linewidth=0.6)
-        axes.axvline(edge - 0.5, color=INK, linewidth=0.6)
-    middles = (edges + np.r_[edges[1:], len(names)]) / 2 - 0.5
-    axes.set_xticks(middles, names[edges], fontsize=8)
-    axes.set_yticks(middles, names[edges], fontsize=8)
-    axes.tick_params(length=0)
-    figure.colorbar(image, label="cosine similarity of the physiology", shrink=0.85)
-    axes.set_title(title, fontsize=10)
-    figure.set_layout_engine("tight")
-    return _save(figure, path)
+def _base(row: float) -> float:
+    """The height of a row's zero line, mV at 10 mm/mV."""
+    return -(row + 0.5) * ROW_MV
+
+
+def _name(axes: Any, labels: _Labels, start: float, base: float, text: str) -> None:
+    """The name of a lead, on a halo, should a trace run there after all."""
+    from matplotlib.patheffects import withStroke
+
+    at = labels.place(start, base, text)
+    halo = [withStroke(linewidth=2.5, foreground=PAPER)]
+    axes.text(*at, text, fontsize=9, weight="bold", color=INK, parse_math=False, path_effects=halo, zorder=4)
+
+
+def _shade(axes: Any, delineation: Delineation[Any], a: int, b: int, fs: float, low: float, high: float) -> None:
+    """P, QRS and T of the samples from a to b, each with its colour."""
+    for name, (on, off, colour) in WAVES.items():
+        spans = np.stack([np.asarray(getattr(delineation, on)), np.asarray(getattr(delineation, off))], 1)
+        spans = spans[(spans >= a).all(1) & (spans < b).all(1)]
+        for k, (s, e) in enumerate((spans - a) / fs):
+            label = name if k == 0 else None
+            axes.fill_between([s, e], low, high, color=colour, alpha=0.18, linewidth=0, label=label)
 
 
 def _patient(comments: Sequence[str]) -> str:
     """Age and sex as the header states them."""
-    from .data.metadata import parse_age, parse_sex
+    from ..data.metadata import parse_age, parse_sex
 
     stated = {k.strip(" <>#").lower(): v for k, _, v in (c.partition(":") for c in comments)}
     age, sex = parse_age(stated.get("age", "")), parse_sex(stated.get("sex", ""))
     return ", ".join(filter(None, (f"{age:g} years" if age is not None else "", sex)))
 
 
-def draw_record(record: str | os.PathLike[str], path: str | os.PathLike[str], *, start: float = 0.0) -> Path:
+def draw_record(
+    record: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    start: float = 0.0,
+    layout: str = "6x2",
+    patient: str | None = None,
+) -> Path:
     """Draws a WFDB record with R peaks fused over its leads and the waves of lead II (the first lead if not 12).
 
     Its title names the signals that are not drawn because they are no voltages.
@@ -248,13 +259,15 @@ def draw_record(record: str | os.PathLike[str], path: str | os.PathLike[str], *,
         record: its header, or the path without suffix.
         path: the picture to write.
         start: where the picture begins, s.
+        layout: "6x2", "3x4" or "12x1", as in `plot_ecg`.
+        patient: printed below the picture; None: age and sex, if the header states them.
 
     Raises:
         ValueError: the record cannot be read, has no signal in volts, or ends before `start`.
     """
-    from .data import read_record
-    from .ops.delineate import delineate
-    from .ops.rpeaks import detect_rpeaks
+    from ..data import read_record
+    from ..ops.delineate import delineate
+    from ..ops.rpeaks import detect_rpeaks
 
     found = read_record(record)
     ecg, leads = found.millivolts(standard=False), list(found.leads)
@@ -275,7 +288,8 @@ def draw_record(record: str | os.PathLike[str], path: str | os.PathLike[str], *,
         delineation=Delineation(*(x[0] for x in waves)),
         leads=leads,
         rhythm=rhythm,
-        patient=_patient(found.comments),
+        patient=(_patient(found.comments) or "patient not stated") if patient is None else patient,
+        layout=layout,
         title=Path(record).stem + (f"   not drawn: {', '.join(found.left_out)}" if found.left_out else ""),
         start=start,
     )
