@@ -1,0 +1,71 @@
+"""Heart rate variability of five minutes of R peaks, beside neurokit2 (and astropy, for its Lomb-Scargle power).
+
+    taskset -c 1 python benchmarks/bench_hrv.py       # a record, in us; all on one thread; and how far the values differ
+
+neurokit2 is timed on a few of the records, each with hrv_time and hrv_frequency(psd_method="lomb"), as it has no batch.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+
+import physioclr as pc
+
+FS, RECORDS, SECONDS, ROUNDS, THEIRS = 500, 256, 300, 9, 8
+NAMES = {
+    "mean_nn": "MeanNN", "sdnn": "SDNN", "rmssd": "RMSSD", "pnn50": "pNN50", "cvnn": "CVNN", "cvsd": "CVSD",
+    "lf_hf": "LFHF",
+}  # fmt: skip
+
+
+def rhythms() -> np.ndarray:
+    """(RECORDS, beats) R peaks that breathe and wander, padded with -1."""
+    rng = np.random.default_rng(0)
+    k = np.arange(2 * SECONDS)
+    rr = rng.uniform(0.6, 1.1, (RECORDS, 1)) * (1 + 0.05 * np.sin(1.5 * k) + 0.03 * np.sin(0.5 * k))
+    at = np.cumsum(np.rint((rr + rng.normal(0, 0.01, rr.shape)) * FS), axis=1).astype(np.int64)
+    at[at >= SECONDS * FS] = -1
+    return at
+
+
+def neurokit2(peaks: np.ndarray) -> dict[str, float]:
+    import neurokit2 as nk
+
+    r = peaks[peaks >= 0]
+    found = dict(nk.hrv_time(r, sampling_rate=FS).iloc[0])
+    settings = {"psd_method": "lomb", "interpolation_rate": None, "silent": True}
+    found |= dict(nk.hrv_frequency(r, sampling_rate=FS, **settings).iloc[0])
+    return {ours: float(found[f"HRV_{name}"]) for ours, name in NAMES.items()}
+
+
+def main() -> None:
+    pc.set_num_threads(1)
+    peaks = rhythms()
+    took = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        ours = pc.hrv(peaks, FS)
+        took.append((time.perf_counter() - start) / RECORDS)
+    print(f"pc.hrv        {1e6 * statistics.median(took):10.1f} us a record of {SECONDS} s, {RECORDS} at once")
+    try:
+        neurokit2(peaks[0])
+    except ImportError as missing:
+        print(f"neurokit2     missing: {missing}")
+        return
+    theirs, slow = [], []
+    for row in peaks[:THEIRS]:
+        start = time.perf_counter()
+        theirs.append(neurokit2(row))
+        slow.append(time.perf_counter() - start)
+    ratio = statistics.median(slow) / statistics.median(took)
+    print(f"neurokit2     {1e6 * statistics.median(slow):10.1f} us, {ratio:.0f} times as long")
+    for name in NAMES:
+        a, b = getattr(ours, name)[:THEIRS], np.array([one[name] for one in theirs])
+        print(f"  {name:8s} differs by {np.max(np.abs(a - b) / np.abs(b)):.1e} of it at most")
+
+
+if __name__ == "__main__":
+    main()
