@@ -1,6 +1,6 @@
 """Heart rate variability of five minutes of R peaks, beside neurokit2 (and astropy, for its Lomb-Scargle power).
 
-    taskset -c 1 python benchmarks/bench_hrv.py       # a record, in us; all on one thread; and how far the values differ
+    taskset -c 1 python benchmarks/bench_hrv.py       # us a record, on one thread, and how far the values differ
 
 neurokit2 is timed on a few of the records, each with hrv_time and hrv_frequency(psd_method="lomb"), as it has no batch.
 """
