@@ -25,6 +25,7 @@ CALLS = {
     "detect_rpeaks": (lambda x: pc.detect_rpeaks(x, FS), (ONE_LEAD,)),
     "delineate": (lambda x, r: pc.delineate(x, FS, r), (ONE_LEAD, NO_PEAKS)),
     "physio_features": (lambda x, r: pc.physio_features(x, FS, r), (TWELVE, NO_PEAKS)),
+    "hrv": (lambda r: pc.hrv(r, FS), (NO_PEAKS,)),
     "physio_similarity": (lambda a: pc.physio_similarity(a), (ROWS,)),
     "physio_neighbors": (lambda a: pc.physio_neighbors(a, k=1), (ROWS,)),
     "shuffle_beats": (lambda x, r: pc.shuffle_beats(x, r, seed=0), (TWELVE, NO_PEAKS)),

@@ -89,6 +89,17 @@ struct FeaturesCall {
   PHYSIOCLR_FIELDS(ecg, leads, rpeaks, segment, segments, bazett, taps, out, paced)
 };
 
+// Heart rate variability of every record (core/hrv_math.h): values (hrv::kValues, records), NaN where undefined;
+// ectopic (records, beats), whether a beat is a candidate. exclude: without the intervals on either side of one.
+struct HrvCall {
+  Matrix<const int32_t> rpeaks;  // (records, beats), rising, padded with -1
+  double fs;
+  bool exclude;
+  float* values;
+  bool* ectopic;
+  PHYSIOCLR_FIELDS(rpeaks, fs, exclude, values, ectopic)
+};
+
 // Sum of squared errors over the windows [r - half, r + half] around the R peaks (their union), all leads, per record:
 // sum[b], count[b]. T is float or double. A sample where x is not finite is left out. rpeaks: (records, P), rising,
 // padded with -1. False if an R peak is outside the record or out of order; CUDA does not look, and passes over it.
@@ -190,6 +201,7 @@ const char* archs() noexcept;  // CMAKE_CUDA_ARCHITECTURES of the build, "" with
 #define PHYSIOCLR_SIGNAL_CALLS(X)                                 \
   X(detect_rpeaks_float32, RpeaksCall<float>)                     \
   X(detect_rpeaks_int16, RpeaksCall<int16_t>)                     \
+  X(hrv, HrvCall)                                                 \
   X(peak_reconstruction_loss_fwd_float32, PeakLossCall<float>)    \
   X(peak_reconstruction_loss_fwd_float64, PeakLossCall<double>)   \
   X(peak_reconstruction_loss_bwd_float32, PeakLossBwdCall<float>) \

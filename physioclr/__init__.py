@@ -27,7 +27,7 @@ except ImportError as _e:
 
 from .info import info, set_num_threads
 from .ops._arrays import set_result_pool
-from .ops._types import Delineation, Intervals, Neighbors, RPeaks
+from .ops._types import HRV, Delineation, Intervals, Neighbors, RPeaks
 from .ops.augment import augment, shuffle_beats, view_seed
 from .ops.augment.plan import (
     AmplitudeScale,
@@ -51,6 +51,7 @@ from .ops.delineate import delineate
 from .ops.feature_space import FeatureSpace
 from .ops.feature_table import FeatureInfo, feature_frame, feature_table
 from .ops.features import FEATURE_NAMES, physio_features
+from .ops.hrv import hrv
 from .ops.neighbors import physio_neighbors
 from .ops.reconstruction import peak_reconstruction_loss
 from .ops.rpeaks import detect_rpeaks
@@ -67,6 +68,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FEATURE_NAMES",
+    "HRV",
     "AmplitudeScale",
     "Augment",
     "BaselineWander",
@@ -94,6 +96,7 @@ __all__ = [
     "detect_rpeaks",
     "feature_frame",
     "feature_table",
+    "hrv",
     "hybrid_contrastive_loss",
     "info",
     "info_nce",

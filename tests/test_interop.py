@@ -133,6 +133,7 @@ def test_jax(inputs):
         (pc.detect_rpeaks(ecg, 500), pc.detect_rpeaks(inputs.ecg, 500)),
         (pc.delineate(ecg, 500, peaks), pc.delineate(inputs.ecg, 500, inputs.rpeaks)),
         (pc.physio_features(ecg, 500, return_paced=True), pc.physio_features(inputs.ecg, 500, return_paced=True)),
+        (pc.hrv(peaks, 500), pc.hrv(inputs.rpeaks, 500)),
         ((pc.physio_similarity(features),), (pc.physio_similarity(inputs.features),)),
         ((pc.physio_similarity(features, threshold=0.2),), (pc.physio_similarity(inputs.features, threshold=0.2),)),
         (pc.physio_neighbors(features, k=3), pc.physio_neighbors(inputs.features, k=3)),

@@ -132,6 +132,11 @@ def eager_pairs(n: int, threshold: float | None = None) -> Callable:
     return setup
 
 
+def setup_hrv(device, scale):
+    r = peaks(device, scaled(2048, scale), 300 * 500)
+    return lambda: pc.hrv(r, 500)
+
+
 def setup_neighbors(device, scale):
     x = normal(device, scaled(32768, scale), 50)
     return lambda: pc.physio_neighbors(x, k=10)
@@ -228,6 +233,9 @@ WORKLOADS = [
              lambda s: (2.0 + 4.0) * scaled(2048, s) * 12 * 2500),
     Workload("shuffle_beats 2048 x 12 x 5000", ("shuffle_beats",), setup_shuffle,
              lambda s: 8.0 * scaled(2048, s) * 12 * 5000),
+    # 300 s: 600 frequencies of 375 intervals, a cosine and a sine each
+    Workload("hrv 2048 x 300 s", ("hrv",), setup_hrv, lambda s: scaled(2048, s) * 375 * 5.0,
+             lambda s: scaled(2048, s) * 375 * 540 * 60.0),
     Workload("physio_similarity 16384 x 16384, F 50", ("physio_similarity",), pairs(16384),
              lambda s: 4 * square(16384)(s), lambda s: 100 * square(16384)(s), eager_pairs(16384), True),
     Workload("packed mask 16384 x 16384, F 50", ("physio_similarity",), pairs(16384, threshold=0.25, packed=True),

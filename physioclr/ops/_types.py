@@ -79,6 +79,28 @@ def _milliseconds(start: Any, end: Any, fs: float) -> Any:
     return ms
 
 
+class HRV(NamedTuple):
+    """Heart rate variability of B records, each (B,) float32, NaN where undefined, but for the last field.
+
+    mean_nn: mean of the NN intervals, ms. mean_hr: 60,000 / mean_nn, beats per minute. sdnn: their SD, ms (ddof 1).
+    rmssd: root mean square of the changes from one interval to the next, ms. pnn50: % of the intervals that change by
+    more than 50 ms. cvnn: sdnn / mean_nn. cvsd: rmssd / mean_nn. lf, hf: power of the intervals in 0.04 to 0.15 and
+    0.15 to 0.4 Hz, ms^2. lf_hf: lf / hf. ectopic: (B, P) bool, whether a beat is a candidate for an ectopic one.
+    """
+
+    mean_nn: Any
+    mean_hr: Any
+    sdnn: Any
+    rmssd: Any
+    pnn50: Any
+    cvnn: Any
+    cvsd: Any
+    lf: Any
+    hf: Any
+    lf_hf: Any
+    ectopic: Any
+
+
 class Neighbors(NamedTuple):
     """The k most similar rows of each of N rows, best first.
 

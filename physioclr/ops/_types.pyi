@@ -47,6 +47,19 @@ class Intervals(NamedTuple, Generic[_A]):
     qt: _A
     t: _A
 
+class HRV(NamedTuple, Generic[_A]):
+    mean_nn: _A
+    mean_hr: _A
+    sdnn: _A
+    rmssd: _A
+    pnn50: _A
+    cvnn: _A
+    cvsd: _A
+    lf: _A
+    hf: _A
+    lf_hf: _A
+    ectopic: _A
+
 class Neighbors(NamedTuple, Generic[_A]):
     index: _A  # type: ignore[assignment]
     similarity: _A

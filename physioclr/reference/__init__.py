@@ -7,6 +7,7 @@ from .augment import augment, shuffle_beats
 from .contrastive import hybrid_contrastive_loss, info_nce, nt_xent, soft_contrast, supcon, y_aware_info_nce
 from .delineate import delineate
 from .features import physio_features
+from .hrv import hrv
 from .neighbors import physio_neighbors
 from .reconstruction import peak_reconstruction_loss
 from .rpeaks import detect_rpeaks
@@ -16,6 +17,7 @@ __all__ = [
     "augment",
     "delineate",
     "detect_rpeaks",
+    "hrv",
     "hybrid_contrastive_loss",
     "info_nce",
     "nt_xent",

@@ -150,6 +150,7 @@ CALLS = {
     "detect_rpeaks": lambda x: pc.detect_rpeaks(x, 500.0),
     "delineate": lambda x: pc.delineate(x, 500.0, PEAKS, lead=0),
     "physio_features": lambda x: pc.physio_features(x, 500.0, PEAKS, lead=0),
+    "hrv": lambda x: pc.hrv(x, 500.0),
     "physio_similarity": lambda x: pc.physio_similarity(x),
     "physio_neighbors": lambda x: pc.physio_neighbors(x, k=1),
     "shuffle_beats": lambda x: pc.shuffle_beats(x, PEAKS, seed=0),

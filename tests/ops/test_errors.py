@@ -42,6 +42,13 @@ CASES = {
         (dict(lead=[]), "lead is an empty list; it must name at least one lead"),
         (dict(rpeaks=PEAKS + 900), "rpeaks"),
     ]),
+    "hrv": (pc.hrv, dict(rpeaks=PEAKS, fs=500.0), [
+        (dict(fs="x"), "fs is 'x'; it must be a number"),
+        (dict(fs=5000), "fs is 5000; it must be finite, at least 50 and at most 4000 Hz"),
+        (dict(rpeaks=PEAKS * 1.0), "rpeaks has dtype float64; it must be one of"),
+        (dict(rpeaks=PEAKS[:, ::-1].copy()), r"rpeaks\[0, 1\] is 500; each row must be rising sample indices"),
+        (dict(rpeaks=PEAKS[None]), r"rpeaks has shape \(1, 2, 4\); it must be \(records, beats\)"),
+    ]),
     "physio_similarity": (pc.physio_similarity, dict(a=ROWS), [
         (dict(kernel="dot"), "kernel is 'dot'; it must be one of 'cosine', 'rbf'"),
         (dict(sigma="x", kernel="rbf"), "sigma is 'x'; it must be a number"),

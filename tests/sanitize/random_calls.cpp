@@ -58,6 +58,14 @@ static void waves() {
                         paced.get()});
 }
 
+static void variability() {
+  const int64_t records = length(9), beats = length(200), samples = length(400000);
+  auto r = peaks(records, beats, samples, chance(0.3));
+  Array<float> values(records * 10);
+  Array<bool> ectopic(records * beats);
+  cpu::run(HrvCall{{r.get(), records, beats}, real(50, 4000), chance(0.5), values.get(), ectopic.get()});
+}
+
 template <class T>
 static void peak_loss() {
   const int64_t records = length(4), leads = length(12), samples = length(600), beats = length(9), half = length(60);
@@ -271,6 +279,7 @@ int main(int argc, char** argv) {
     waves();
     testing::limit_simd(static_cast<int>(whole(0, 2)));
     peak_loss<float>(), peak_loss<double>();
+    variability();
     pairs();
     augment();
     contrastive<float>(), contrastive<double>(), contrastive<Half>(), contrastive<BFloat>();

@@ -138,6 +138,7 @@ CASES = [
         lambda x: pc.physio_features(x.ecg, x.fs, x.rpeaks, lead=["II", "mean"], return_paced=True),
         tolerance=1e-4,
     ),
+    Case("hrv", ("hrv",), lambda x: pc.hrv(x.rpeaks, x.fs), tolerance=1e-5),
     Case("shuffle_beats", ("shuffle_beats", "shuffle_beats_bwd"), lambda x: pc.shuffle_beats(x.ecg, x.rpeaks, seed=1),
          grad=("ecg",)),
     Case("shuffle_beats tp", ("shuffle_beats", "shuffle_beats_bwd"),

@@ -44,6 +44,11 @@ assert_type(pc.FEATURE_NAMES, tuple[str, ...])
 assert_type(pc.feature_table(), tuple[pc.FeatureInfo, ...])
 assert_type(pc.feature_table()[0].unit, str)
 
+assert_type(pc.hrv(peaks, 500), pc.HRV[Array])
+assert_type(pc.hrv(peaks.index, 500.0, exclude_ectopic=True).rmssd, Array)
+assert_type(pc.hrv(on_tensor, 500).lf_hf, Tensor)
+assert_type(pc.hrv(on_tensor.index, 500).ectopic, Tensor)
+
 # ---- the space of features, similarity, neighbours
 features = pc.physio_features(ecg, 500)
 pc.feature_frame(features, records=["a"] * 8).attrs["units"]

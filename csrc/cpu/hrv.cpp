@@ -1,0 +1,101 @@
+// hrv on the CPU. The periodogram turns every interval's cosine and sine on by one step of frequency at a time, so that
+// a frequency costs a few products an interval and no call of sin().
+#include <algorithm>
+#include <vector>
+
+#include "core/hrv_math.h"
+#include "core/interrupt.h"
+#include "core/macros.h"
+#include "core/threads.h"
+#include "ops.h"
+
+namespace physioclr::cpu {
+namespace {
+
+using namespace hrv;
+
+constexpr int64_t kFrequencies = 64;  // between two questions whether to stop
+
+// What the normal intervals of a record have, side by side.
+struct Intervals {
+  std::vector<double> t, y, c, s, step_c, step_s;  // s, ms about the mean; cosine, sine and their step
+
+  void start(const Grid& grid) {
+    const size_t n = t.size();
+    for (auto* v : {&c, &s, &step_c, &step_s}) v->resize(n);
+    for (size_t j = 0; j < n; ++j) {
+      const double at = kTwoPi * t[j], first = static_cast<double>(grid.first) * grid.step;
+      c[j] = std::cos(at * first), s[j] = std::sin(at * first);
+      step_c[j] = std::cos(at * grid.step), step_s[j] = std::sin(at * grid.step);
+    }
+  }
+};
+
+// The sums of `count` frequencies, one after the other; c and s are left at the next one.
+PHYSIOCLR_SIMD void turn(const double* y, double* c, double* s, const double* step_c, const double* step_s, int64_t n,
+                         int64_t count, Waves* out) {
+  for (int64_t f = 0; f < count; ++f) {
+    double sum_c = 0, sum_s = 0, cc = 0, cs = 0, yc = 0, ys = 0;
+#pragma omp simd reduction(+ : sum_c, sum_s, cc, cs, yc, ys)
+    for (int64_t j = 0; j < n; ++j) {
+      const double a = c[j], b = s[j];
+      sum_c += a, sum_s += b, cc += a * a, cs += a * b, yc += y[j] * a, ys += y[j] * b;
+      c[j] = a * step_c[j] - b * step_s[j];
+      s[j] = b * step_c[j] + a * step_s[j];
+    }
+    out[f] = {sum_c, sum_s, cc, cs, yc, ys};
+  }
+}
+
+double band_power(Intervals& of, const double band[2], const Interrupt& stop) {
+  const auto n = static_cast<int64_t>(of.t.size());
+  const double span = n > 0 ? of.t.back() - of.t.front() : 0.0;
+  const Grid grid = grid_of(static_cast<double>(n), span, band);
+  if (grid.first > grid.last) return NAN;
+  of.start(grid);
+  Waves waves[kFrequencies];
+  double power = 0;
+  for (int64_t k = grid.first; k <= grid.last && !stop(); k += kFrequencies) {
+    const int64_t count = std::min(kFrequencies, grid.last + 1 - k);
+    turn(of.y.data(), of.c.data(), of.s.data(), of.step_c.data(), of.step_s.data(), n, count, waves);
+    for (int64_t f = 0; f < count; ++f) power += weight(grid, k + f) * density(waves[f], static_cast<double>(n), span);
+  }
+  return power;
+}
+
+void one_record(const HrvCall& call, int64_t b, Intervals& of, const Interrupt& stop) {
+  const int32_t* r = call.rpeaks.row(b);
+  const int64_t columns = call.rpeaks.cols;
+  const Record record{r, count_beats(r, columns), call.fs, call.exclude};
+  for (int64_t k = 0; k < columns; ++k) call.ectopic[b * columns + k] = is_ectopic(r, record.beats, k);
+  Sums sums{};
+  double total = 0;
+  of.t.clear(), of.y.clear();
+  for (int64_t k = 0; k < record.intervals(); ++k) {
+    if (!record.normal(k)) continue;
+    sums.n += 1, total += record.nn(k);
+    of.t.push_back(record.end(k)), of.y.push_back(record.nn(k));
+  }
+  const double mean = sums.n > 0 ? total / sums.n : NAN;
+  for (double& y : of.y) y -= mean;
+  for (int64_t k = 0; k < record.intervals(); ++k) add_deviation(record, k, mean, sums);
+  const double lf = band_power(of, kBands[0], stop), hf = band_power(of, kBands[1], stop);
+  write_values(sums, mean, lf, hf, call.values + b, call.rpeaks.rows);
+}
+
+}  // namespace
+
+bool run(const HrvCall& call) {
+  const int team = call.rpeaks.rows * call.rpeaks.cols < 4096 ? 1 : threads();
+  const Interrupt stop;
+#pragma omp parallel num_threads(team)
+  {
+    Intervals of;
+#pragma omp for schedule(dynamic, 8)
+    for (int64_t b = 0; b < call.rpeaks.rows; ++b)
+      if (!stop()) one_record(call, b, of, stop);
+  }
+  return true;
+}
+
+}  // namespace physioclr::cpu
