@@ -107,8 +107,8 @@ def _rows(seconds: float) -> list[Callable[[], Row]]:
     index = torch.arange(200, 4900, 420, dtype=torch.int32).repeat(32, 1)
     plan = pc.Augment.preserving()
 
-    def row(*what: Any, per: int = 1) -> Callable[[], Row]:
-        return lambda: _compare(*what, per=per, seconds=seconds)
+    def row(name: str, ours: Work, beside: str = "", theirs: Work | None = None, per: int = 1) -> Callable[[], Row]:
+        return lambda: _compare(name, ours, beside, theirs, per=per, seconds=seconds)
 
     return [
         row("R peaks, one lead", lambda: pc.detect_rpeaks(lead, fs), per=16),
@@ -134,8 +134,8 @@ def _peer_rows(seconds: float) -> list[Callable[[], Row]]:
     halves = np.ascontiguousarray(ecg.reshape(-1, 12, 2, 2500).swapaxes(1, 2).reshape(-1, 12, 2500))
     found: list[Callable[[], Row]] = []
 
-    def add(*what: Any, per: int = 1) -> None:
-        found.append(lambda: _compare(*what, per=per, seconds=seconds))
+    def add(name: str, ours: Work, beside: str = "", theirs: Work | None = None, per: int = 1) -> None:
+        found.append(lambda: _compare(name, ours, beside, theirs, per=per, seconds=seconds))
 
     for name, detect in rpeak_detectors().items():
 

@@ -49,6 +49,7 @@ class Operator:
         self.differentiable = None if differentiable is None else tuple(n in differentiable for n in self.names)
         self.constant = tuple(k for k, d in enumerate(self.differentiable or ()) if not d)  # are given no gradient
         self.arrays = tuple(k for k, a in enumerate(parsed) if a["type"].startswith("Tensor"))
+        self.settings = tuple(k for k in range(len(parsed)) if k not in self.arrays)
         self.written = tuple(k for k in self.arrays if "!" in parsed[k]["type"])
         self.defaults = tuple(ast.literal_eval(a["default"]) if a["default"] else None for a in parsed)
         OPERATORS[self.name] = self

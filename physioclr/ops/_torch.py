@@ -113,6 +113,7 @@ def nobody_looks(op: Operator, args: list[Any]) -> bool:
     return (
         args[0].device.type == "cpu"
         and all([type(x) in _PLAIN and x.layout is torch.strided for k in op.arrays if (x := args[k]) is not None])
+        and not any([isinstance(args[k], torch.Tensor) for k in op.settings])  # which the dispatcher makes numbers
         and not (op.written and any([args[k] is not None for k in op.written]))  # the dispatcher notes the change
         and not torch.compiler.is_compiling()
         and not torch._C._len_torch_dispatch_stack()

@@ -68,4 +68,4 @@ def hrv(rpeaks, fs, *, exclude_ectopic=False):
     for b, row in enumerate(rpeaks):
         there = row[row >= 0].astype(np.float64)
         values[:, b], ectopic[b, : len(there)] = hrv_of_one(there, fs, exclude_ectopic)
-    return HRV(*values, ectopic)
+    return HRV._make((*values, ectopic))

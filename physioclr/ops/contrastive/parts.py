@@ -112,7 +112,10 @@ class Parts:
         """sum_j G_ij h_j of the own rows, and the sum of G_ij s_ij over pairs with the queue, which are met once."""
         told = stats, counts
         grad, once = torch.zeros_like(self.own.h), torch.zeros((), dtype=torch.float64)
-        add = lambda *args: self._gradient(grad, told, *args, n_views, used)  # noqa: E731
+
+        def add(other: Table | None, theirs: Any) -> None:
+            self._gradient(grad, told, other, theirs, n_views, used)
+
         add(None, told)
         if self.queue is not None:
             before, m = grad.clone(), len(self.queue.h)
