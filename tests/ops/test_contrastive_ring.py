@@ -65,6 +65,10 @@ def check_errors(group):
     bad = f * float("nan") if dist.get_rank(group) == 0 else f
     with pytest.raises(ValueError, match=r"features contains NaN|process 0 of process_group has wrong arguments"):
         pc.soft_contrast(a, b, bad, process_group=group, ring=True)
+    ends = torch.tensor([-(2**63), 2**63 - 1] * 4)  # no number is left beyond these groups'
+    for travels in (True, False):
+        kept = pc.info_nce(a, b, ends, negatives=QUEUE, process_group=group, ring=travels, return_stats=True)[1]
+        assert kept.negatives[0] == 16 + len(QUEUE)
     loss = pc.info_nce(a, b, process_group=group, ring=True)
     (grad,) = torch.autograd.grad(loss, a, create_graph=True)
     with pytest.raises(RuntimeError, match="contrastive_loss has no second derivative"):

@@ -31,6 +31,13 @@ def table(h: Tensor, ids: Tensor, f: Tensor | None, views: int = 1) -> Table:
     return Table(h.contiguous(), nothing, nothing, ids, nothing, f, None, len(h), views)
 
 
+def _unused(ids: Tensor) -> Tensor:
+    """(1,): the least number from 0 on that is not among them."""
+    free = torch.ones(len(ids) + 1, dtype=torch.bool)
+    free[ids[(ids >= 0) & (ids < len(free))]] = False
+    return free.nonzero()[:1, 0]
+
+
 class Parts:
     """The own rows, and the kernels that let them meet others.
 
@@ -153,8 +160,7 @@ class RingSides(Sides):
         own.first_alone, own.anchors = sides == 1, self.n if sides == 1 else self.rows
         queue = None
         if negatives is not None:
-            taken = ids.min() - 1 if len(ids) else torch.tensor(0)  # a number that no row has
-            queue = table(self.x[self.rows :], taken.repeat(len(negatives)), None)
+            queue = table(self.x[self.rows :], _unused(ids).repeat(len(negatives)), None)
         settings = self.settings | {"delta": float(delta)}
         if form == "labels":
             settings["mode"] = FORMS["labels"]
