@@ -3,7 +3,7 @@
     python benchmarks/bench_prepare.py [FOLDER ...]        folders with WFDB records; by default the shipped sample
 
 Rates are per second of processor time and in ten-second records: a 30 s record counts three times. The first run warms
-up (Numba compiles, files enter the page cache); the table gives the median of the next ones.
+up (files enter the page cache); the table gives the median of the next ones.
 """
 
 from __future__ import annotations

@@ -30,19 +30,39 @@ inline int16_t sample_of_12_bits(int bits) {
 }
 
 #if defined(__GNUC__) && !defined(__clang__)
-typedef uint8_t Bytes __attribute__((vector_size(16)));
-typedef int16_t Words __attribute__((vector_size(16)));
+typedef uint8_t Half __attribute__((vector_size(16)));
+typedef uint8_t Bytes __attribute__((vector_size(32)));
+typedef int16_t Words __attribute__((vector_size(32)));
+typedef int64_t Quarters __attribute__((vector_size(32)));
 
-// Eight samples of the first twelve bytes at raw, of which sixteen are read.
-inline void eight_of_212(const uint8_t* raw, int16_t* x) {
-  Bytes b;
-  std::memcpy(&b, raw, 16);
-  b = __builtin_shuffle(b, Bytes{0, 1, 2, 1, 3, 4, 5, 4, 6, 7, 8, 7, 9, 10, 11, 10});  // odd samples: high byte last
-  const Words w = reinterpret_cast<Words>(b), up = w << 4;
-  const Words even{-1, 0xFF0, -1, 0xFF0, -1, 0xFF0, -1, 0xFF0}, odd{0, -4096, 0, -4096, 0, -4096, 0, -4096};
+// 16 bytes from raw on and 16 from raw + 12 on, put together in registers: by way of memory the load would wait.
+inline Bytes halves_of_212(const uint8_t* raw) {
+#if __GNUC__ >= 12
+  Half low, high;
+  std::memcpy(&low, raw, 16);
+  std::memcpy(&high, raw + 12, 16);
+  return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20,
+                                 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+#else
+  int64_t q[4];
+  std::memcpy(q, raw, 16);
+  std::memcpy(q + 2, raw + 12, 16);
+  return reinterpret_cast<Bytes>(Quarters{q[0], q[1], q[2], q[3]});
+#endif
+}
+
+// Sixteen samples of the first 24 bytes at raw, of which 28 are read; a half has twelve bytes and eight samples, so
+// that no byte crosses over.
+inline void sixteen_of_212(const uint8_t* raw, int16_t* x) {
+  const Bytes order{
+      0,  1,  2,  1,  3,  4,  5,  4,  6,  7,  8,  7,  9,  10, 11, 10,  // of odd samples the high byte last
+      16, 17, 18, 17, 19, 20, 21, 20, 22, 23, 24, 23, 25, 26, 27, 26};
+  const Words even{-1, 0xFF0, -1, 0xFF0, -1, 0xFF0, -1, 0xFF0, -1, 0xFF0, -1, 0xFF0, -1, 0xFF0, -1, 0xFF0};
+  const Words odd{0, -4096, 0, -4096, 0, -4096, 0, -4096, 0, -4096, 0, -4096, 0, -4096, 0, -4096};
+  const Words w = reinterpret_cast<Words>(__builtin_shuffle(halves_of_212(raw), order)), up = w << 4;
   const Words v = (up & even) | (w & odd), missing = v == kMissing;
   const Words y = ((v >> 4) & ~missing) | (missing & kMissing);
-  std::memcpy(x, &y, 16);
+  std::memcpy(x, &y, 32);
 }
 #endif
 
@@ -50,7 +70,7 @@ inline void eight_of_212(const uint8_t* raw, int16_t* x) {
 PHYSIOCLR_SIMD void decode_212(const uint8_t* raw, int64_t n, int16_t* x) {
   int64_t i = 0;
 #if defined(__GNUC__) && !defined(__clang__)
-  for (; i + 12 <= n; i += 8) eight_of_212(raw + i / 2 * 3, x + i);
+  for (; i + 20 <= n; i += 16) sixteen_of_212(raw + i / 2 * 3, x + i);
 #endif
   for (; i < n; i += 2) {
     const uint8_t* p = raw + i / 2 * 3;

@@ -190,8 +190,7 @@ def _check_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
 def _run(plan: PreparePlan, todo: list[int], jobs: int) -> Iterator[Done]:
     """Prepare blocks in any order; what came of each as it is done.
 
-    Processes start only after some seconds of work: importing costs each of them about one, and the first block has
-    compiled the Numba code by then, or every process would.
+    Processes start only after some seconds of work: importing costs each of them about one.
     """
     queue, begun = iter(todo), time.monotonic()
     while jobs == 1 or time.monotonic() - begun < ALONE_SECONDS:
