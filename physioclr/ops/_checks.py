@@ -46,18 +46,29 @@ def check_shape(x: Any, name: str, shape: tuple[int, ...], meaning: str) -> None
         raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be {tuple(shape)} ({meaning})")
 
 
+def shown(value: Any) -> str:
+    """What was given, for the one line of an error."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # an integer of more digits than Python prints
+        text = type(value).__name__
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
 def check_number(value: Any, name: str, low: float, high: float, *, open_low: bool = False, unit: str = "") -> float:
     """A finite float within [low, high], or (low, high] with open_low."""
     try:
         if isinstance(value, str | bytes):  # which float() would read
             raise TypeError
         v = float(value)
+    except OverflowError:  # an integer beyond every float
+        v = math.inf
     except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r}; it must be a number") from None
+        raise TypeError(f"{name} is {shown(value)}; it must be a number") from None
     if not ((v > low if open_low else v >= low) and v <= high and abs(v) < math.inf):  # torch.compile traces this
         sign = "above" if open_low else "at least"
         top = f" and at most {high:g}" if math.isfinite(high) else ""
-        raise ValueError(f"{name} is {value!r}; it must be finite, {sign} {low:g}{top}{unit and ' ' + unit}")
+        raise ValueError(f"{name} is {shown(value)}; it must be finite, {sign} {low:g}{top}{unit and ' ' + unit}")
     return v
 
 
@@ -69,15 +80,15 @@ def check_int(value: Any, name: str, low: int, high: int = 2**63 - 1) -> int:
     try:
         v = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} is {value!r}; it must be an integer") from None
+        raise TypeError(f"{name} is {shown(value)}; it must be an integer") from None
     if not low <= v <= high:
-        raise ValueError(f"{name} is {v}; it must be from {low} to {high}")
+        raise ValueError(f"{name} is {shown(v)}; it must be from {low} to {high}")
     return v
 
 
 def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}")
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} is {shown(value)}; it must be one of {', '.join(map(repr, choices))}")
     return value
 
 
@@ -117,13 +128,15 @@ def check_lead(lead: Any, n_leads: int, *, allow: tuple[str, ...] = ()) -> int |
             return lead
         names = [n.lower() for n in STANDARD_LEADS]
         if lead.lower() not in names:
-            raise ValueError(f"lead is {lead!r}; it must be one of {', '.join(STANDARD_LEADS + allow)}, or an index")
+            raise ValueError(
+                f"lead is {shown(lead)}; it must be one of {', '.join(STANDARD_LEADS + allow)}, or an index"
+            )
         if n_leads != 12:
-            raise ValueError(f"lead is {lead!r}, a name, but ecg has {n_leads} leads; names need the standard 12")
+            raise ValueError(f"lead is {shown(lead)}, a name, but ecg has {n_leads} leads; names need the standard 12")
         return names.index(lead.lower())
     try:
         operator.index(lead)
     except TypeError:
         words = "".join(f", {word!r}" for word in allow)
-        raise TypeError(f"lead is {lead!r}; it must be a lead's name, an index{words}") from None
+        raise TypeError(f"lead is {shown(lead)}; it must be a lead's name, an index{words}") from None
     return check_int(lead, "lead", -n_leads, n_leads - 1) % n_leads

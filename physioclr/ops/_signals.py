@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from ._arrays import Arrays, cuda_memory, host_array, is_jax, is_torch, kind_of
-from ._checks import check_choice, check_lead, check_ndim
+from ._checks import check_choice, check_lead, check_ndim, shown
 
 FORM = "(records, samples) or (records, leads, samples)"
 UNITS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "μV": 1e-3, "V": 1e3, "nV": 1e-6}
@@ -34,7 +34,9 @@ def as_batch(ecg: Any) -> Any:
     if is_torch(ecg) or is_jax(ecg) or isinstance(ecg, np.ndarray) or kind_of(ecg) == "cupy":
         return ecg[None] if ecg.ndim == 1 else ecg
     if isinstance(ecg, str | bytes | os.PathLike):
-        raise TypeError(f"ecg is {ecg!r}; it must be an array, such as physioclr.data.read_record(path).millivolts()")
+        raise TypeError(
+            f"ecg is {shown(ecg)}; it must be an array, such as physioclr.data.read_record(path).millivolts()"
+        )
     if hasattr(ecg, "millivolts"):
         raise TypeError(
             "ecg is a Record; it must be an array: record.millivolts(standard=True)[None], with fs=record.fs"
@@ -136,7 +138,7 @@ def lead_text(lead: Any) -> str:
     try:
         return str(operator.index(lead))
     except TypeError:
-        raise TypeError(f"lead is {lead!r}; it must be a lead's name, an index, 'mean', 'all'") from None
+        raise TypeError(f"lead is {shown(lead)}; it must be a lead's name, an index, 'mean', 'all'") from None
 
 
 def lead_of_text(text: str, n_leads: int, allow: tuple[str, ...]) -> int | str:
@@ -158,7 +160,7 @@ def chosen_lead(ecg: Any, lead: Any, leads: Any) -> Any:
     if len(shape) == 2:
         if shape[0] > 1 and (lead is not None or leads is not None):
             raise ValueError(
-                f"lead is {lead!r}, but ecg has shape {tuple(shape)}, {shape[0]} records of one lead each; it must be "
+                f"lead is {shown(lead)}, but ecg has shape {tuple(shape)}, {shape[0]} records of one lead each; it must be "
                 "left out, or ecg must be (records, leads, samples): ecg[None] if these are the leads of one record"
             )
         return 0
@@ -172,5 +174,5 @@ def chosen_lead(ecg: Any, lead: Any, leads: Any) -> Any:
     found = [names.index(n.lower()) if isinstance(n, str) and n.lower() in names else n for n in many]
     for n in found:
         if isinstance(n, str) and n not in ("mean", "all"):
-            raise ValueError(f"lead is {n!r}; it must be one of leads, {', '.join(map(str, leads))}")
+            raise ValueError(f"lead is {shown(n)}; it must be one of leads, {', '.join(map(str, leads))}")
     return found if isinstance(lead, list | tuple) else found[0]

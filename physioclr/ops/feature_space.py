@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._arrays import arrays_of, host_array, is_jax, is_torch, to_jax
-from ._checks import FLOATS, check_dtype, check_int
+from ._checks import FLOATS, check_dtype, check_int, shown
 from ._estimator import Estimator, check_dense, names_of
 from ._feature_names import BEAT_NAMES, FEATURE_NAMES, SEGMENT_NAMES
 from .similarity import median_distance
@@ -104,7 +104,9 @@ def in_order(features: Any, names: Sequence[str] | None) -> Any:
 def column_weights(weights: Any, columns: tuple[str, ...]) -> np.ndarray:
     if isinstance(weights, str):
         if weights not in ("default", "released"):
-            raise ValueError(f"weights is {weights!r}; it must be 'default', 'released' or one number for each column")
+            raise ValueError(
+                f"weights is {shown(weights)}; it must be 'default', 'released' or one number for each column"
+            )
         return np.array([1.0 if weights == "released" else default_weight(name) for name in columns])
     w = np.asarray(weights, np.float64)
     if w.shape != (len(columns),):

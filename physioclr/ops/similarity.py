@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _core
 from ._arrays import Arrays, jax_in_jax_out
-from ._checks import FLOATS, check_choice, check_dtype, check_ndim, check_number
+from ._checks import FLOATS, check_choice, check_dtype, check_ndim, check_number, shown
 from ._operator import Results, operator
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def _results(a: Any, b: Any, kernel: str, sigma: float | None, threshold: float 
     check_pairs(a, b, kernel)
     if sigma is not None:
         check_number(sigma, "sigma", 0, float("inf"), open_low=True)
+    if not isinstance(packed, bool | np.bool_):
+        raise TypeError(f"packed is {shown(packed)}; it must be True or False")
     if threshold is not None:
         check_number(threshold, "threshold", -float("inf"), float("inf"))
     elif packed:

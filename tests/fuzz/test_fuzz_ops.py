@@ -17,6 +17,13 @@ from op_cases import CASES, flat, inputs_of
 
 EXAMPLES = int(os.environ.get("PHYSIOCLR_FUZZ", "20"))
 ODD = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-20, 1e-40, 0.0, -0.0, 1e19, 1e4], np.float32)
+settings_of = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    derandomize=EXAMPLES == 20,
+)
 LONG_ENOUGH = 60  # samples for the peaks that the inputs come with
 
 examples = st.fixed_dictionaries(
@@ -94,8 +101,7 @@ def bits(v):
 @pytest.mark.filterwarnings("ignore:hybrid_contrastive_loss. all:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
 @pytest.mark.parametrize("case", [c for c in CASES if "one lead" not in c.name], ids=lambda c: c.name)
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None,
-          derandomize=EXAMPLES == 20)  # fmt: skip
+@settings_of
 @given(example=examples)
 def test_any_input(case, example):
     x = inputs(example)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ... import _core
 from .._arrays import arrays_of, is_torch, jax_in_jax_out
-from .._checks import FLOATS, check_int
+from .._checks import FLOATS, check_int, shown
 from .._signals import in_millivolts, takes_one_record
 from .._types import RPeaks, rpeaks_index
 from . import launch
@@ -76,12 +76,12 @@ def _dtype_name(dtype: Any) -> str:
     try:
         return str(np.dtype(dtype))
     except TypeError:
-        raise TypeError(f"dtype is {dtype!r}; it must be one of {', '.join(FLOATS)}") from None
+        raise TypeError(f"dtype is {shown(dtype)}; it must be one of {', '.join(FLOATS)}") from None
 
 
 def _check_plan(plan: Any, rpeaks: Any) -> None:
     if not isinstance(plan, Augment):
-        raise TypeError(f"plan is {plan!r}; it must be an Augment")
+        raise TypeError(f"plan is {shown(plan)}; it must be an Augment")
     if rpeaks is None and plan.needs_rpeaks:
         raise ValueError(
             "rpeaks is None, but the plan looks at R peaks (beat_shuffle, rr_scale, time_mask.away_from_qrs); give them"
@@ -202,7 +202,7 @@ def augment(
         for x, name in ((ecg, "ecg"), (out, "out"), (scale, "scale")):
             _check_no_gradient(x, name, "out is given")
         if dtype and hasattr(out, "dtype") and dtype != _dtype_name(out.dtype):
-            raise ValueError(f"dtype is {dtype!r}, but out has dtype {_dtype_name(out.dtype)}; leave dtype out")
+            raise ValueError(f"dtype is {shown(dtype)}, but out has dtype {_dtype_name(out.dtype)}; leave dtype out")
         index, count = launch.augment_out(ecg, out, *given)
         result = out
     if factor != 1.0 and out is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from .._checks import check_number
+from .._checks import check_number, shown
 
 
 def bounds(value: Any, name: str, low: float, high: float, unit: str = "") -> tuple[float, float]:
@@ -13,10 +13,10 @@ def bounds(value: Any, name: str, low: float, high: float, unit: str = "") -> tu
     try:
         a, b = pair
     except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r}; it must be a number or a pair (low, high)") from None
+        raise TypeError(f"{name} is {shown(value)}; it must be a number or a pair (low, high)") from None
     a, b = (check_number(v, name, low, high, unit=unit) for v in (a, b))
     if a > b:
-        raise ValueError(f"{name} is {value!r}; its low end must not be above its high end")
+        raise ValueError(f"{name} is {shown(value)}; its low end must not be above its high end")
     return a, b
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from .._checks import check_choice, check_int, check_number
+from .._checks import check_choice, check_int, check_number, shown
 from .field import Field, bounds
 from .text import plan_text
 
@@ -368,7 +368,7 @@ class Augment(_Told):
             if value is None:
                 continue
             if not isinstance(value, cls):
-                raise TypeError(f"{name} is {value!r}; it must be {cls.__name__}(...), True or None")
+                raise TypeError(f"{name} is {shown(value)}; it must be {cls.__name__}(...), True or None")
             rows[name] = (value.p, *value._settings())
         object.__setattr__(self, "_text", plan_text(rows))
 

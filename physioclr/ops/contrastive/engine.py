@@ -72,6 +72,8 @@ def _check(a, b, negatives, features, group, temperature, tau, tau_s, form, side
         check_number(delta, "beta", 0, float("inf"), open_low=True)
     if form == "jaccard":
         check_number(delta, "threshold", 0, 1, open_low=True)
+    else:  # which has none; but what was passed must be a number
+        check_number(delta, "threshold" if form == "labels" else "delta", -float("inf"), float("inf"))
     if sides not in (0, 1, 2) or (sides > 0 and b is None):
         raise ValueError(f"sides is {sides}; it must be 0, or with b 1 or 2")
     check_number(tau, "tau", 0, float("inf"), open_low=True)
