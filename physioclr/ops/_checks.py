@@ -119,7 +119,10 @@ def check_lead(lead: Any, n_leads: int, *, allow: tuple[str, ...] = ()) -> int |
         if lead.lower() not in names:
             raise ValueError(f"lead is {lead!r}; it must be one of {', '.join(STANDARD_LEADS + allow)}, or an index")
         if n_leads != 12:
-            raise ValueError(f"lead is {lead!r}, a name, but ecg has {n_leads} leads; names need the standard 12")
+            raise ValueError(
+                f"lead is {lead!r}, a name, but ecg has {n_leads} leads; names need the "
+                "standard 12, or leads=[their names]; an index needs neither"
+            )
         return names.index(lead.lower())
     try:
         operator.index(lead)
