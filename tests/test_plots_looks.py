@@ -60,7 +60,9 @@ def test_pictures_look_as_they_did(name, tmp_path):
     path = tmp_path / f"{name}.png"
     DRAWINGS[name](path)
     small(path)
-    told = compare_images(str(KEPT / path.name), str(path), tol=6.0)  # a moved label or a trace less is above 8
+    told = compare_images(
+        str(KEPT / path.name), str(path), tol=4.0
+    )  # names where they were crossed: 4.5; no waves: 8.3; half gain: 19
     assert told is None, told
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 TUTORIALS = Path(__file__).resolve().parents[1] / "docs" / "tutorials"
-FEWER = {"pretrain_and_probe": {"steps = 60": "steps = 2", "bootstrap=200": "bootstrap=2"}}
+FEWER = {
+    "pretrain_and_probe": {"steps = 60": "steps = 2", "batch_size=32": "batch_size=8", "bootstrap=200": "bootstrap=2"}
+}
 NOTEBOOKS = sorted(TUTORIALS.glob("*.ipynb"))
 
 

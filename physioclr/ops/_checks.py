@@ -132,7 +132,10 @@ def check_lead(lead: Any, n_leads: int, *, allow: tuple[str, ...] = ()) -> int |
                 f"lead is {shown(lead)}; it must be one of {', '.join(STANDARD_LEADS + allow)}, or an index"
             )
         if n_leads != 12:
-            raise ValueError(f"lead is {shown(lead)}, a name, but ecg has {n_leads} leads; names need the standard 12")
+            raise ValueError(
+                f"lead is {shown(lead)}, a name, but ecg has {n_leads} leads; names need the "
+                "standard 12, or leads=[their names]; an index needs neither"
+            )
         return names.index(lead.lower())
     try:
         operator.index(lead)

@@ -5,6 +5,7 @@ On the CPU one kernel, with the delineation inside; on a GPU `_numba.gpu`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
@@ -14,7 +15,17 @@ import numpy as np
 
 from .. import _core
 from ._arrays import NUMPY, Arrays, jax_in_jax_out
-from ._checks import FLOATS, check_choice, check_dtype, check_fs, check_lead, check_number, check_rpeaks, usable_rpeaks
+from ._checks import (
+    FLOATS,
+    STANDARD_LEADS,
+    check_choice,
+    check_dtype,
+    check_fs,
+    check_lead,
+    check_number,
+    check_rpeaks,
+    usable_rpeaks,
+)
 from ._feature_names import FEATURE_NAMES as _NAMES
 from ._feature_names import N_FEATURES
 from ._operator import Results, operator
@@ -151,7 +162,30 @@ def physio_features(
         check_layout(ecg if hasattr(ecg, "ndim") else np.asarray(ecg), check_fs(fs))
     chosen = lead_indices(chosen_lead(ecg, lead, leads), shape[1] if len(shape) == 3 else None)
     features, paced = _features(in_millivolts(ecg, unit), fs, rpeaks_index(rpeaks), chosen, segment, qtc)
+    if lead is None and isinstance(features, np.ndarray) and len(shape) == 3 and features.size:
+        if np.isnan(features.flat[_QRS]):  # nothing measured in the first record: is the lead there at all?
+            warn_of_lead(np.asarray(ecg), chosen[0], leads)
     return (features, paced) if return_paced else features
+
+
+_QRS = _NAMES.index("qrs_median")
+
+
+def warn_of_lead(ecg: np.ndarray, lead: int, leads: Sequence[str] | None) -> None:
+    """Warns where no record has a sample in the lead that is measured unless another is named, and others have some."""
+    if np.isfinite(ecg[:, lead]).any():
+        return
+    there = np.flatnonzero(np.isfinite(ecg).any(axis=(0, 2))).tolist()
+    if not there:
+        return
+    names = leads if leads is not None else STANDARD_LEADS if ecg.shape[1] == len(STANDARD_LEADS) else None
+    told = ", ".join(str(k) if names is None else f"{names[k]!r}" for k in there)
+    warnings.warn(
+        "physio_features: lead II, measured unless another is named, has no sample in any record, so every feature "
+        f"of the waves is NaN. Choose one that has, with lead=: {told}. Names that are not standard, as MLII: "
+        "leads=[names of all leads]",
+        stacklevel=4,
+    )
 
 
 def _results(ecg: Any, fs: float, rpeaks: Any, leads: list[int], segment: float | None, qtc: str) -> Results:

@@ -403,3 +403,18 @@ def test_compiles_in_one_graph(twelve, dynamic):
     compiled = torch.compile(two_leads, fullgraph=True, backend="aot_eager", dynamic=dynamic)
     for n in (5, 3):
         torch.testing.assert_close(compiled(x[:n], r[:n]), two_leads(x[:n], r[:n]), rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_default_lead_without_samples_is_told():
+    """MIT-BIH's MLII and V1 among the standard 12: lead II is missing, and all of the waves would be NaN in silence."""
+    sample = pc.data.sample()
+    ecg = pc.data.read_record(sample.path / sample.record_ids[0]).millivolts(standard=True)[None]
+    there = np.full_like(ecg, np.nan)
+    there[:, 6] = ecg[:, 6]
+    with pytest.warns(UserWarning, match="lead II, measured unless another is named, has no sample .* lead=: 'V1'. Na"):
+        assert np.isnan(pc.physio_features(there, 500)[0, pc.FEATURE_NAMES.index("qrs_median")])
+    pc.physio_features(np.full_like(ecg, np.nan), 500)
+    assert np.isfinite(pc.physio_features(there, 500, lead="V1")).any()  # these warn of nothing
+    pc.physio_features(there, 500, lead="II")
+    pc.physio_features(np.zeros_like(ecg), 500)
+    pc.physio_features(np.concatenate([there, ecg]), 500)
