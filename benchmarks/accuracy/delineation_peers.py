@@ -1,6 +1,6 @@
 """Wave boundaries beside the delineators of others: lead II of LUDB, and the marks of QTDB's first reader (q1c).
 
-    python benchmarks/accuracy/delineation_peers.py DATA [NAME ...]    # with ludb/data/*.hea and qtdb/RECORDS
+    python benchmarks/accuracy/delineation_peers.py DATA      # with ludb/data/*.hea and qtdb/RECORDS
 
 Each is optional, and said to be missing where it is: openecg (its int8 ONNX codec, with onnxruntime), wavedet
 (GPL-2), neurokit2 (wavelets). All see one lead at a time. Per boundary: F1 within Martinez' tolerances (P 50, QRS 40,
@@ -12,7 +12,7 @@ fit_qrs.py cross-validates ours.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 import warnings
 from pathlib import Path
@@ -156,24 +156,27 @@ def qtdb(folder, find):
 
 
 def main():
-    data, names = Path(sys.argv[1]), sys.argv[2:] or list(FINDERS)
-    head = "".join(f"{f:>16s}" for f in EDGES)
-    print(f"{'':12s}{'macro F1':>9s}{'ms':>9s}{head}   (F1, SD ms; Se, SD ms)")
-    for name in names:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--sets", nargs="+", default=["ludb", "qtdb"], choices=["ludb", "qtdb"])
+    parser.add_argument("--peers", nargs="+", default=list(FINDERS), choices=list(FINDERS))
+    options = parser.parse_args()
+    print(f"{'':11s}{'macro F1':>9s}{'ms':>8s}" + "".join(f"{f:>15s}" for f in EDGES) + "   (F1 or Se in %, SD in ms)")
+    for name in options.peers:
         try:
             find = FINDERS[name]()
         except ImportError as missing:
-            print(f"{name:12s} missing: {missing}")
+            print(f"{name:11s} missing: {missing}")
             continue
-        f1, errors, took = ludb(data / "ludb" / "data", find)
-        row = "".join(f"{f1[f]:9.2f} {np.std(errors[f]):6.1f}" for f in EDGES)
-        print(f"{name:12s}{np.mean(list(f1.values())):9.2f}{1000 * took:9.3f}{row}   LUDB, lead II", flush=True)
-        se, errors = qtdb(data / "qtdb", find)
-        row = "".join(f"{se[f]:9.2f} {np.std(errors[f]):6.1f}" for f in EDGES)
-        print(f"{name:12s}{'':18s}{row}   QTDB, q1c", flush=True)
+        if "ludb" in options.sets:
+            f1, errors, took = ludb(options.data / "ludb" / "data", find)
+            row = "".join(f"{f1[f]:9.2f}{np.std(errors[f]):6.1f}" for f in EDGES)
+            print(f"{name:11s}{np.mean(list(f1.values())):9.2f}{1000 * took:8.3f}{row}   LUDB, lead II", flush=True)
+        if "qtdb" in options.sets:
+            se, errors = qtdb(options.data / "qtdb", find)
+            row = "".join(f"{se[f]:9.2f}{np.std(errors[f]):6.1f}" for f in EDGES)
+            print(f"{name:11s}{'':17s}{row}   QTDB, q1c", flush=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
     main()
