@@ -128,7 +128,7 @@ class Batch:
 
     def part(self, rows: slice) -> Batch:
         """Some rows, from an even one on and an even number of them, so that each has its partner among them."""
-        fields = {k: v[rows] for k, v in vars(self).items() if isinstance(v, (Tensor, np.ndarray))}
+        fields: dict[str, Any] = {k: v[rows] for k, v in vars(self).items() if isinstance(v, (Tensor, np.ndarray))}
         fields["pair"] = fields["pair"] - rows.start
         resident = self.resident and dataclasses.replace(self.resident, rows=self.resident.rows[rows])
         return type(self)(**fields, resident=resident)

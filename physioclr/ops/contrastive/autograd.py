@@ -40,9 +40,9 @@ def _row_results(anchor, views, features, group, *settings):
     _row_results,
 )
 def contrastive_rows(xp, out, anchor, views, features, group, *settings):
-    *settings, row_offset, measure = settings
+    *given, row_offset, measure = settings
     out = out if measure else out[:2]
-    _version(xp).contrastive_rows(xp, out, anchor, views, features, group, tuple(settings), row_offset)
+    _version(xp).contrastive_rows(xp, out, anchor, views, features, group, tuple(given), row_offset)
 
 
 def _gradient_results(grad_loss, anchor, views, features, group, stats, counts, *settings):
