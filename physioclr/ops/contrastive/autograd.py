@@ -40,9 +40,9 @@ def _row_results(anchor, views, features, group, *settings):
     _row_results,
 )
 def contrastive_rows(xp, out, anchor, views, features, group, *settings):
-    settings, (row_offset, measure) = settings[:-2], settings[-2:]
+    *given, row_offset, measure = settings
     out = out if measure else out[:2]
-    _version(xp).contrastive_rows(xp, out, anchor, views, features, group, settings, row_offset)
+    _version(xp).contrastive_rows(xp, out, anchor, views, features, group, tuple(given), row_offset)
 
 
 def _gradient_results(grad_loss, anchor, views, features, group, stats, counts, *settings):
@@ -71,7 +71,7 @@ def contrastive_backward(xp, out, grad_loss, anchor, views, features, group, sta
     _version(xp).contrastive_backward(xp, (*grads, out[2]), *inputs, settings, row_offset)
     for x, grad in zip(out, grads, strict=False):
         if grad is not x:
-            x[...] = grad
+            x.copy_(grad)
 
 
 def _loss_results(anchor, views, features, group, *settings):

@@ -151,7 +151,10 @@ class Parts:
 class RingSides(Sides):
     """contrastive_loss of the own rows of a ring."""
 
-    def __init__(self, a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta, first, total):
+    def __init__(
+        self, a: Tensor, b: Any, negatives: Any, features: Any, group: Any, temperature: Any, tau: float, tau_s: float,
+        form: str, sides: int, delta: float, first: int, total: int,
+    ):  # fmt: skip
         super().__init__(TorchArrays(a), a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta)
         copies = self.n_views + 1
         ids = torch.arange(self.n) + first if group is None else group.to(torch.int64)
@@ -197,7 +200,7 @@ class RingSides(Sides):
 class RingHybrid(Tiles):
     """hybrid_contrastive_loss of the own rows of a ring."""
 
-    def __init__(self, anchor, views, features, group, settings, first):
+    def __init__(self, anchor: Tensor, views: Tensor, features: Tensor, group: Any, settings: Any, first: int):
         super().__init__(TorchArrays(anchor), anchor, views, features, group, settings, 0)
         ids = torch.arange(self.n) + first if group is None else group.to(torch.int64)
         self.parts = Parts(table(self.h, ids, self.features), self.settings, KINDS["cosine"], 0)
