@@ -79,55 +79,55 @@ PHYSIOCLR_SIMD void decode_212(const uint8_t* raw, int64_t n, int16_t* x) {
   }
 }
 
-// Every kFrame-th element. With a stride that is known the compiler shuffles vectors.
-template <class T, int64_t kFrame>
-inline void gather_every(const T* x, int64_t frames, T* out) {
-  for (int64_t f = 0; f < frames; ++f) out[f] = x[f * kFrame];
-}
-
-template <class T>
-inline void gather_one(const T* x, int64_t frame, int64_t frames, T* out) {
-  switch (frame) {
-    case 2: return gather_every<T, 2>(x, frames, out);
-    case 3: return gather_every<T, 3>(x, frames, out);
-    case 4: return gather_every<T, 4>(x, frames, out);
-    case 8: return gather_every<T, 8>(x, frames, out);
-    case 12: return gather_every<T, 12>(x, frames, out);
+// Every kFrame-th element, wherever it lies. With a stride that is known the compiler shuffles vectors.
+template <class Element, int64_t kFrame>
+inline void gather_every(const uint8_t* x, int64_t frames, uint8_t* out) {
+  for (int64_t f = 0; f < frames; ++f) {
+    Element e;
+    std::memcpy(&e, x + f * kFrame * sizeof e, sizeof e);
+    std::memcpy(out + f * sizeof e, &e, sizeof e);
   }
-  for (int64_t f = 0; f < frames; ++f) out[f] = x[f * frame];
 }
 
-// Two or four samples as one element, wherever they lie.
-#if defined(__GNUC__)
-#define PHYSIOCLR_UNALIGNED(T) __attribute__((may_alias, aligned(alignof(T))))
+template <class Element>
+inline void gather_one(const void* from, int64_t frame, int64_t frames, void* to) {
+  const auto* x = static_cast<const uint8_t*>(from);
+  auto* const out = static_cast<uint8_t*>(to);
+  switch (frame) {
+    case 2: return gather_every<Element, 2>(x, frames, out);
+    case 3: return gather_every<Element, 3>(x, frames, out);
+    case 4: return gather_every<Element, 4>(x, frames, out);
+    case 8: return gather_every<Element, 8>(x, frames, out);
+    case 12: return gather_every<Element, 12>(x, frames, out);
+  }
+  for (int64_t f = 0; f < frames; ++f)
+    std::memcpy(out + f * sizeof(Element), x + f * frame * sizeof(Element), sizeof(Element));
+}
+
+// Two or four samples as one element.
 template <class T>
 struct Wide;
 template <>
 struct Wide<uint8_t> {
-  typedef uint16_t Two PHYSIOCLR_UNALIGNED(uint8_t);
-  typedef uint32_t Four PHYSIOCLR_UNALIGNED(uint8_t);
+  using Two = uint16_t;
+  using Four = uint32_t;
 };
 template <>
 struct Wide<int16_t> {
-  typedef uint32_t Two PHYSIOCLR_UNALIGNED(int16_t);
-  typedef uint64_t Four PHYSIOCLR_UNALIGNED(int16_t);
+  using Two = uint32_t;
+  using Four = uint64_t;
 };
-#endif
 
 template <class T>
 inline void gather_samples(const T* x, int64_t frame, int64_t frames, int64_t count, T* out) {
   if (count == frame) {
     std::memcpy(out, x, static_cast<size_t>(frames * frame) * sizeof(T));
   } else if (count == 1) {
-    gather_one(x, frame, frames, out);
-#if defined(__GNUC__)
+    gather_one<T>(x, frame, frames, out);
   } else if (count == 2 && frame % 2 == 0) {
-    using Two = typename Wide<T>::Two;
-    gather_one(reinterpret_cast<const Two*>(x), frame / 2, frames, reinterpret_cast<Two*>(out));
+    gather_one<typename Wide<T>::Two>(x, frame / 2, frames, out);
   } else if (count == 4 && frame % 4 == 0) {
-    using Four = typename Wide<T>::Four;
-    gather_one(reinterpret_cast<const Four*>(x), frame / 4, frames, reinterpret_cast<Four*>(out));
-#endif
+    gather_one<typename Wide<T>::Four>(x, frame / 4, frames, out);
   } else {
     for (int64_t f = 0; f < frames; ++f)
       std::memcpy(out + f * count, x + f * frame, static_cast<size_t>(count) * sizeof(T));
