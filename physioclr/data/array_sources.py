@@ -311,7 +311,7 @@ class _ParquetRows:
         self.keys = list(self._row)
         if len(self.keys) < sum(v is not None for v in values):
             raise ValueError(f"{path} names a record more than once in its column {ids}")
-        self._files = values if files is None or ids == files or self.signal else self._column(files)
+        self._files = values if ids == files or self.signal or files is None else self._column(files)
         groups = [self._file.metadata.row_group(g).num_rows for g in range(self._file.num_row_groups)]
         self._ends = np.cumsum(groups).tolist()
         self._held: tuple[int, Any] = (-1, None)

@@ -159,10 +159,10 @@ def chosen_lead(ecg: Any, lead: Any, leads: Any) -> Any:
     shape = getattr(ecg, "shape", None) or np.shape(ecg)
     if len(shape) == 2:
         if shape[0] > 1 and (lead is not None or leads is not None):
+            given = shown(lead)
             raise ValueError(
-                f"lead is {shown(lead)}, but ecg has shape {tuple(shape)}, {shape[0]} records of one lead each; it "
-                "must be left out, or ecg must be (records, leads, samples): ecg[None] if these are the leads of one "
-                "record"
+                f"lead is {given}, but ecg has shape {tuple(shape)}, {shape[0]} records of one lead each; it must be "
+                "left out, or ecg must be (records, leads, samples): ecg[None] if these are the leads of one record"
             )
         return 0
     lead = "II" if lead is None else lead

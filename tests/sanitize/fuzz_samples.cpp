@@ -1,6 +1,6 @@
 // Coverage-guided fuzzing (libFuzzer) of what reads the bytes of a signal file: decoding in memory and from a file, the
 // scan and the scaling, each against its definition, one sample after the other.
-//   fuzz_samples -runs=1000000 -max_len=4096 WORK
+//   fuzz_samples -runs=1000000 -max_len=200 WORK tests/fuzz/corpus/samples
 #include <unistd.h>
 
 #include <cmath>

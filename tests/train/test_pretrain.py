@@ -14,8 +14,10 @@ from safetensors.torch import load_file
 from training_store import FS, FakeStore, one_thread
 
 import physioclr as pc
+from physioclr._files import file_entry
 from physioclr.train import Config, TrainingDiverged, checkpoint, embed, open_run, pretrain
 from physioclr.train.dataset import Segments, network_signal
+from physioclr.train.files import json_text
 from physioclr.train.methods import PhysioCLR, SimCLR
 from physioclr.train.metrics import read_metrics
 from physioclr.train.run import build_encoder, build_model
@@ -160,6 +162,9 @@ def test_nan_stops_with_step_records_and_checkpoint(store, tmp_path):
     from safetensors.torch import save_file
 
     save_file({k: v * 1e30 if k.startswith("projection") else v for k, v in good.items()}, state / checkpoint.WEIGHTS)
+    fields = json.loads((state / checkpoint.STATE).read_text())
+    fields["files"][checkpoint.WEIGHTS] = file_entry(state / checkpoint.WEIGHTS)
+    (state / checkpoint.STATE).write_text(json_text({k: v for k, v in fields.items() if k != "crc32"}))
     with pytest.raises(TrainingDiverged) as caught:
         pretrain(store, out, config, resume=True)
     message = str(caught.value)
