@@ -175,8 +175,8 @@ def warn_of_lead(ecg: np.ndarray, lead: int, leads: Sequence[str] | None) -> Non
     """Warns where no record has a sample in the lead that is measured unless another is named, and others have some."""
     if np.isfinite(ecg[:, lead]).any():
         return
-    there = np.flatnonzero(np.isfinite(ecg).any(axis=(0, 2)))
-    if not len(there):
+    there: list[int] = np.flatnonzero(np.isfinite(ecg).any(axis=(0, 2))).tolist()
+    if not there:
         return
     names = leads if leads is not None else STANDARD_LEADS if ecg.shape[1] == len(STANDARD_LEADS) else None
     told = ", ".join(str(k) if names is None else f"{names[k]!r}" for k in there)

@@ -68,7 +68,8 @@ def plot_augmentations(
     if not 0 <= lead < len(x):
         raise ValueError(f"lead is {lead}; it must be from 0 to {len(x) - 1}")
     names = [f.name for f in dataclasses.fields(Augment)]
-    plan = Augment(**dict.fromkeys(names, True)) if plan is None else plan
+    everything: dict[str, Any] = dict.fromkeys(names, True)
+    plan = Augment(**everything) if plan is None else plan
     fields = [getattr(plan, name) for name in names if getattr(plan, name) is not None]
     if not fields:
         raise ValueError("plan has no fields; there is nothing to draw")
