@@ -55,7 +55,7 @@ def in_turns(works: list[Work], seconds: float) -> list[float]:
 
 
 def _compare(
-    name: str, ours: Work, beside: str = "", theirs: Work | None = None, per: int = 1, seconds: float = 1.0
+    name: str, ours: Work, beside: str = "", theirs: Work | None = None, *, per: int = 1, seconds: float = 1.0
 ) -> Row:
     """Row of one comparison; the times are of one of `per` records."""
     taken = in_turns([ours] if theirs is None else [ours, theirs], seconds)
