@@ -8,6 +8,7 @@ far the marks themselves scatter within a record, about their mean distance from
 algorithm involved, what the readers leave open. Only what lies between the first and the last marked QRS of a lead
 counts, because LUDB leaves the edges unmarked. QTDB, both leads at once: the mark is compared with the nearer of the
 two leads, as is usual there; QTDB marks only some beats, so there is no predictive value.
+Beside others: delineation_peers.py.
 """
 
 from __future__ import annotations

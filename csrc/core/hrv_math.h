@@ -10,9 +10,14 @@ namespace physioclr::hrv {
 // Rows of the results, in the order of HRV in Python.
 enum Value : int { kMeanNn, kMeanHr, kSdnn, kRmssd, kPnn50, kCvnn, kCvsd, kLf, kHf, kLfHf, kValues };
 
-constexpr double kBands[2][2] = {{0.04, 0.15}, {0.15, 0.4}};  // LF, HF, Hz
 constexpr double kLeastPeriods = 2, kOversampling = 5, kPremature = 0.8, kTwoPi = 6.283185307179586;
 constexpr int64_t kLeastIntervals = 4;
+
+// Hz. A function, as device code reads no array of the host.
+struct Band {
+  double low, high;
+};
+PHYSIOCLR_HD Band band(int k) { return k == 0 ? Band{0.04, 0.15} : Band{0.15, 0.4}; }  // LF, HF
 
 // Beats up to the first that does not rise.
 PHYSIOCLR_HD int64_t count_beats(const int32_t* r, int64_t columns) {
@@ -78,12 +83,12 @@ struct Grid {
 };
 
 // n: intervals; span: from the end of the first to that of the last, s.
-PHYSIOCLR_HD Grid grid_of(double n, double span, const double band[2]) {
-  if (n < kLeastIntervals || !(span >= kLeastPeriods / band[0])) return {0, 1, 0};
+PHYSIOCLR_HD Grid grid_of(double n, double span, const Band& band) {
+  if (n < kLeastIntervals || !(span >= kLeastPeriods / band.low)) return {0, 1, 0};
   const double step = 1.0 / (kOversampling * span);
-  auto first = static_cast<int64_t>(band[0] / step), last = static_cast<int64_t>(band[1] / step) + 1;
-  while (static_cast<double>(first) * step < band[0]) ++first;
-  while (static_cast<double>(last) * step >= band[1]) --last;
+  auto first = static_cast<int64_t>(band.low / step), last = static_cast<int64_t>(band.high / step) + 1;
+  while (static_cast<double>(first) * step < band.low) ++first;
+  while (static_cast<double>(last) * step >= band.high) --last;
   return {step, first, last};
 }
 

@@ -47,10 +47,10 @@ PHYSIOCLR_SIMD void turn(const double* y, double* c, double* s, const double* st
   }
 }
 
-double band_power(Intervals& of, const double band[2], const Interrupt& stop) {
+double band_power(Intervals& of, const Band& in, const Interrupt& stop) {
   const auto n = static_cast<int64_t>(of.t.size());
   const double span = n > 0 ? of.t.back() - of.t.front() : 0.0;
-  const Grid grid = grid_of(static_cast<double>(n), span, band);
+  const Grid grid = grid_of(static_cast<double>(n), span, in);
   if (grid.first > grid.last) return NAN;
   of.start(grid);
   Waves waves[kFrequencies];
@@ -79,7 +79,7 @@ void one_record(const HrvCall& call, int64_t b, Intervals& of, const Interrupt& 
   const double mean = sums.n > 0 ? total / sums.n : NAN;
   for (double& y : of.y) y -= mean;
   for (int64_t k = 0; k < record.intervals(); ++k) add_deviation(record, k, mean, sums);
-  const double lf = band_power(of, kBands[0], stop), hf = band_power(of, kBands[1], stop);
+  const double lf = band_power(of, band(0), stop), hf = band_power(of, band(1), stop);
   write_values(sums, mean, lf, hf, call.values + b, call.rpeaks.rows);
 }
 

@@ -39,21 +39,21 @@ __global__ void hrv_kernel(const int32_t* rpeaks, int64_t records, int64_t colum
   sums.above_50 = block_sum(mine.above_50, part);
   const double span = first < intervals ? record.end(last) - record.end(first) : 0.0;
   double power[2];
-  for (int band = 0; band < 2; ++band) {
-    const Grid grid = grid_of(sums.n, span, kBands[band]);
+  for (int k = 0; k < 2; ++k) {
+    const Grid grid = grid_of(sums.n, span, band(k));
     double sum = 0;
     for (int64_t f = grid.first + tid; f <= grid.last; f += threads) {
       const double turn = kTwoPi * static_cast<double>(f) * grid.step;
       Waves w{};
-      for (int64_t k = first; k <= last; ++k) {
-        if (!record.normal(k)) continue;
-        const double c = cos(turn * record.end(k)), s = sin(turn * record.end(k)), y = record.nn(k) - mean;
+      for (int64_t j = first; j <= last; ++j) {
+        if (!record.normal(j)) continue;
+        const double c = cos(turn * record.end(j)), s = sin(turn * record.end(j)), y = record.nn(j) - mean;
         w.c += c, w.s += s, w.cc += c * c, w.cs += c * s, w.yc += y * c, w.ys += y * s;
       }
       sum += weight(grid, f) * density(w, sums.n, span);
     }
-    power[band] = block_sum(sum, part);
-    if (grid.first > grid.last) power[band] = NAN;
+    power[k] = block_sum(sum, part);
+    if (grid.first > grid.last) power[k] = NAN;
   }
   if (tid == 0) write_values(sums, mean, power[0], power[1], values + b, records);
 }
