@@ -42,12 +42,13 @@ def twice(f, *args, **kwargs):
 
 def test_every_public_name_is_fuzzed():
     """Where each is: the ops in `op_cases`, the others here; what takes nothing or is of torch aside."""
-    ops = {"augment", "delineate", "detect_rpeaks", "hybrid_contrastive_loss", "info_nce", "nt_xent", "physio_features",
-           "peak_reconstruction_loss", "physio_neighbors", "physio_similarity", "shuffle_beats", "soft_contrast",
+    ops = {"augment", "delineate", "detect_rpeaks", "hrv", "hybrid_contrastive_loss", "info_nce", "nt_xent",
+           "physio_features", "peak_reconstruction_loss", "physio_neighbors", "physio_similarity", "shuffle_beats", "soft_contrast",
            "supcon", "view_seed", "y_aware_info_nce"}  # fmt: skip
     assert len(CASES) > 30
-    here = {c.__name__ for c in FIELDS} | {"Augment", "FeatureSpace", "Delineation", "RPeaks", "set_num_threads"}
-    results = {"ContrastiveStats", "PairStats", "Intervals", "Neighbors"}  # of the ops
+    helpers = {"feature_frame", "set_num_threads", "set_result_pool"}
+    here = {c.__name__ for c in FIELDS} | {"Augment", "FeatureSpace", "Delineation", "RPeaks"} | helpers
+    results = {"HRV", "ContrastiveStats", "PairStats", "Intervals", "Neighbors"}  # of the ops
     without_input = {"FEATURE_NAMES", "FeatureInfo", "feature_table", "info"}
     elsewhere = {"data", "nn", "load_pretrained"}  # files: fuzz_*.py, test_damaged_files.py; nn: modules around the ops
     assert set(pc.__all__) == ops | here | results | without_input | elsewhere
@@ -129,6 +130,22 @@ def test_number_of_threads(n):
         assert pc.info()["threads"] >= 1
     finally:
         pc.set_num_threads(before)
+
+
+@settings_of
+@given(nbytes=values)
+def test_size_of_the_result_pool(nbytes):
+    try:
+        twice(pc.set_result_pool, nbytes)
+    finally:
+        pc.set_result_pool(0)
+
+
+@settings_of
+@given(rows=st.integers(0, 3), width=st.sampled_from([0, 1, 159, 318]), records=values, leads=values)
+def test_feature_frames(rows, width, records, leads):
+    pytest.importorskip("pandas")
+    twice(pc.feature_frame, np.ones((rows, width), np.float32), records=records, leads=leads)
 
 
 @pytest.mark.parametrize("name", ["supcon", "info_nce", "nt_xent", "soft_contrast", "y_aware_info_nce"])

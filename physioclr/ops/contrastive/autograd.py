@@ -71,7 +71,7 @@ def contrastive_backward(xp, out, grad_loss, anchor, views, features, group, sta
     _version(xp).contrastive_backward(xp, (*grads, out[2]), *inputs, settings, row_offset)
     for x, grad in zip(out, grads, strict=False):
         if grad is not x:
-            x.copy_(grad)
+            x[...] = grad
 
 
 def _loss_results(anchor, views, features, group, *settings):
