@@ -412,7 +412,7 @@ def host_array(x: Any, name: str) -> np.ndarray:
                 return x.to_numpy(dtype=np.float64, na_value=np.nan)
         return a
     except ValueError as e:
-        shapes = sorted({np.shape(item) for item in x}) if isinstance(x, list | tuple) and _all_arrays(x) else []
+        shapes = sorted({np.shape(item) for item in x}) if isinstance(x, (list, tuple)) and _all_arrays(x) else []
         if len(shapes) > 1:
             raise ValueError(
                 f"{name} is a list of arrays of shapes {', '.join(map(str, shapes))}; it must be one array: records of "

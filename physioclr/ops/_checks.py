@@ -58,7 +58,7 @@ def shown(value: Any) -> str:
 def check_number(value: Any, name: str, low: float, high: float, *, open_low: bool = False, unit: str = "") -> float:
     """A finite float within [low, high], or (low, high] with open_low."""
     try:
-        if isinstance(value, str | bytes):  # which float() would read
+        if isinstance(value, (str, bytes)):  # which float() would read
             raise TypeError
         v = float(value)
     except OverflowError:  # an integer beyond every float

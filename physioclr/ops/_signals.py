@@ -33,7 +33,7 @@ def as_batch(ecg: Any) -> Any:
     """
     if is_torch(ecg) or is_jax(ecg) or isinstance(ecg, np.ndarray) or kind_of(ecg) == "cupy":
         return ecg[None] if ecg.ndim == 1 else ecg
-    if isinstance(ecg, str | bytes | os.PathLike):
+    if isinstance(ecg, (str, bytes, os.PathLike)):
         raise TypeError(
             f"ecg is {shown(ecg)}; it must be an array, such as physioclr.data.read_record(path).millivolts()"
         )
@@ -171,9 +171,9 @@ def chosen_lead(ecg: Any, lead: Any, leads: Any) -> Any:
     names = [str(n).lower() for n in leads]
     if len(names) != shape[1]:
         raise ValueError(f"leads has {len(names)} names; it must have {shape[1]}, as ecg has leads")
-    many = lead if isinstance(lead, list | tuple) else [lead]
+    many = lead if isinstance(lead, (list, tuple)) else [lead]
     found = [names.index(n.lower()) if isinstance(n, str) and n.lower() in names else n for n in many]
     for n in found:
         if isinstance(n, str) and n not in ("mean", "all"):
             raise ValueError(f"lead is {shown(n)}; it must be one of leads, {', '.join(map(str, leads))}")
-    return found if isinstance(lead, list | tuple) else found[0]
+    return found if isinstance(lead, (list, tuple)) else found[0]

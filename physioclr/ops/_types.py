@@ -119,7 +119,7 @@ def rpeaks_index(rpeaks: Any) -> Any:
         return rpeaks.index
     if getattr(rpeaks, "ndim", None) == 1 and hasattr(rpeaks, "__getitem__") and not hasattr(rpeaks, "iloc"):
         return rpeaks[None]
-    if isinstance(rpeaks, list | tuple) and rpeaks and all(isinstance(r, int | np.integer) for r in rpeaks):
+    if isinstance(rpeaks, (list, tuple)) and rpeaks and all(isinstance(r, (int, np.integer)) for r in rpeaks):
         return [rpeaks]
     return rpeaks
 

@@ -75,7 +75,7 @@ where there is no P. SD has ddof 0; IQR interpolates linearly. Then one number f
 
 def lead_indices(lead: Any, n_leads: int | None) -> list[int]:
     """`lead` of the public function as a list of indices, -1 for the mean; n_leads None: a (B, T) input, one lead."""
-    many = list(lead) if isinstance(lead, list | tuple) else [lead]
+    many = list(lead) if isinstance(lead, (list, tuple)) else [lead]
     if not many:
         raise ValueError("lead is an empty list; it must name at least one lead")
     if n_leads is None:

@@ -39,7 +39,7 @@ def _results(a: Any, b: Any, kernel: str, sigma: float | None, threshold: float 
     check_pairs(a, b, kernel)
     if sigma is not None:
         check_number(sigma, "sigma", 0, float("inf"), open_low=True)
-    if not isinstance(packed, bool | np.bool_):
+    if not isinstance(packed, (bool, np.bool_)):
         raise TypeError(f"packed is {shown(packed)}; it must be True or False")
     if threshold is not None:
         check_number(threshold, "threshold", -float("inf"), float("inf"))

@@ -43,8 +43,8 @@ def twice(f, *args, **kwargs):
 def test_every_public_name_is_fuzzed():
     """Where each is: the ops in `op_cases`, the others here; what takes nothing or is of torch aside."""
     ops = {"augment", "delineate", "detect_rpeaks", "hrv", "hybrid_contrastive_loss", "info_nce", "nt_xent",
-           "physio_features", "peak_reconstruction_loss", "physio_neighbors", "physio_similarity", "shuffle_beats", "soft_contrast",
-           "supcon", "view_seed", "y_aware_info_nce"}  # fmt: skip
+           "physio_features", "peak_reconstruction_loss", "physio_neighbors", "physio_similarity", "shuffle_beats",
+           "soft_contrast", "supcon", "view_seed", "y_aware_info_nce"}  # fmt: skip
     assert len(CASES) > 30
     helpers = {"feature_frame", "set_num_threads", "set_result_pool"}
     here = {c.__name__ for c in FIELDS} | {"Augment", "FeatureSpace", "Delineation", "RPeaks"} | helpers
