@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from . import train as train
     from .train.hub import load_pretrained
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "FEATURE_NAMES",
