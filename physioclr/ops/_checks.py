@@ -17,12 +17,13 @@ FLOATS = ("float32", "float64", "float16", "bfloat16")
 INTEGERS = ("int64", "int32", "int16", "uint8")  # of R peaks, record ids and the like
 # Making them costs NumPy a microsecond. Nothing is added while an op runs: torch.compile guards the keys.
 DTYPE_NAMES: dict[Any, str] = {np.dtype(n): n for n in ("float16", "float32", "float64", *INTEGERS)}
+TORCH_DTYPE_NAMES: dict[Any, str] = {}  # apart: torch.compile of 2.6 guards no dict with NumPy's. `_torch` fills it
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
 def dtype_name(x: Any) -> str:
     """The dtype of an array of any library, as NumPy names it ("bfloat16" where it has no name)."""
-    return DTYPE_NAMES.get(x.dtype) or str(x.dtype).removeprefix("torch.")
+    return TORCH_DTYPE_NAMES.get(x.dtype) or DTYPE_NAMES.get(x.dtype) or str(x.dtype).removeprefix("torch.")
 
 
 def check_ndim(x: Any, name: str, ndims: tuple[int, ...], shape: str) -> None:

@@ -14,11 +14,11 @@ import torch
 from torch.autograd import forward_ad
 
 from ._arrays import NUMPY, TorchArrays, torch_arrays
-from ._checks import DTYPE_NAMES, FLOATS, INTEGERS
+from ._checks import FLOATS, INTEGERS, TORCH_DTYPE_NAMES
 from ._operator import OPERATORS, Operator
 from ._traced_seeds import register as register_traced_seeds
 
-DTYPE_NAMES.update({getattr(torch, n): n for n in (*FLOATS, *INTEGERS)})
+TORCH_DTYPE_NAMES.update({getattr(torch, n): n for n in (*FLOATS, *INTEGERS)})
 LIB = torch.library.Library("physioclr", "DEF")  # operators die with this object, so the module keeps it
 
 

@@ -5,6 +5,7 @@ On the CPU one kernel, with the delineation inside; on a GPU `_numba.gpu`.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from fractions import Fraction
@@ -202,7 +203,7 @@ def _results(ecg: Any, fs: float, rpeaks: Any, leads: list[int], segment: float 
     if segment is None:
         return ((n, k * N_FEATURES), "float32"), ((n,), "bool")
     check_number(segment, "segment", 1.0, 86400.0, unit="s")
-    segments = int(samples / fs / segment + 1e-9)
+    segments = math.floor(samples / fs / segment + 1e-9)
     if segments == 0:
         raise ValueError(f"segment is {segment:g} s; it must be at most the {samples / fs:g} s of a record")
     return ((n, segments, k * N_FEATURES), "float32"), ((n, segments), "bool")
