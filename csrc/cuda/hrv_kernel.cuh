@@ -10,6 +10,7 @@ namespace physioclr::cuda {
 constexpr int kHrvThreads = 128;
 
 // One block per record: its threads share the intervals, then the frequencies. values: (kValues, records).
+// ptxas-allow hrv_kernel: 40 bytes of stack, because sin and cos of large doubles are reduced with a table of digits.
 __global__ void hrv_kernel(const int32_t* rpeaks, int64_t records, int64_t columns, double fs, bool exclude,
                            float* values, bool* ectopic) {
   using namespace hrv;
