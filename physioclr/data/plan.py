@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
@@ -80,6 +81,7 @@ def make_plan(recipe: Recipe, dest: Path) -> PreparePlan:
         and any(p.name[0] != "." and p.name not in begun_here for p in dest.iterdir())
     ):
         raise ValueError(f"dest is {str(dest)!r}, which holds other files; it must be new, empty or a store begun here")
+    new = not dest.exists()
     dest.mkdir(parents=True, exist_ok=True)
     listing = dest / f".plan.{os.getpid()}"
     n, crc = 0, 0
@@ -110,6 +112,12 @@ def make_plan(recipe: Recipe, dest: Path) -> PreparePlan:
         else:
             os.replace(listing, dest / "plan.txt")
             write_json(file, plan)
+    except ValueError:
+        listing.unlink(missing_ok=True)
+        if new:
+            with contextlib.suppress(OSError):  # another process has begun there
+                dest.rmdir()
+        raise
     finally:
         listing.unlink(missing_ok=True)
     starts = []

@@ -11,7 +11,7 @@ import functools
 import inspect
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -412,19 +412,20 @@ def host_array(x: Any, name: str) -> np.ndarray:
                 return x.to_numpy(dtype=np.float64, na_value=np.nan)
         return a
     except ValueError as e:
-        shapes = sorted({np.shape(item) for item in x}) if isinstance(x, (list, tuple)) and _all_arrays(x) else []
+        shapes = sorted(set(map(_shape, x))) if isinstance(x, (list, tuple)) else []
         if len(shapes) > 1:
             raise ValueError(
-                f"{name} is a list of arrays of shapes {', '.join(map(str, shapes))}; it must be one array: records of "
-                "different lengths go one by one, or padded to one length with NaN, which is missing"
+                f"{name} is a list of records of shapes {', '.join(map(str, shapes))}; it must be one array: records "
+                "of different lengths go one by one, or padded to one length with NaN, which is missing"
             ) from None
         raise ValueError(f"{name} cannot be read as an array: {e}") from None
     except (BufferError, RuntimeError) as e:  # DLPack: a dtype that NumPy does not have
         raise TypeError(f"{name} cannot be read as a NumPy array: {e}") from None
 
 
-def _all_arrays(items: Sequence[Any]) -> bool:
-    return all(hasattr(item, "shape") for item in items)
+def _shape(item: Any) -> tuple[int, ...]:
+    """Of an array, or of a list of numbers."""
+    return tuple(getattr(item, "shape", (len(item),) if isinstance(item, (list, tuple)) else ()))
 
 
 def missing_peaks(x: Any, name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,14 @@ INTEGERS = ("int64", "int32", "int16", "uint8")  # of R peaks, record ids and th
 DTYPE_NAMES: dict[Any, str] = {np.dtype(n): n for n in ("float16", "float32", "float64", *INTEGERS)}
 TORCH_DTYPE_NAMES: dict[Any, str] = {}  # apart: torch.compile of 2.6 guards no dict with NumPy's. `_torch` fills it
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+
+def stack_level() -> int:
+    """For warnings.warn, of the function that calls this: the first line outside this library and torch."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("physioclr", "torch"):
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 def dtype_name(x: Any) -> str:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from ._arrays import Arrays, cuda_memory, host_array, is_jax, is_torch, kind_of
-from ._checks import check_choice, check_lead, check_ndim, shown
+from ._checks import check_choice, check_lead, check_ndim, shown, stack_level
 
 FORM = "(records, samples) or (records, leads, samples)"
 UNITS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "μV": 1e-3, "V": 1e3, "nV": 1e-6}
@@ -128,7 +128,9 @@ def warn_of_unit(xp: Arrays, ecg: Any, fs: float, op: str, scale: float = 1.0) -
     said = unlikely_unit(height)
     if said is not None:
         likely = said.rpartition(" ")[2]
-        warnings.warn(f"{op}: ecg has {said}. Pass unit={likely!r}, or ecg * {UNITS[likely]:g}", stacklevel=4)
+        warnings.warn(
+            f"{op}: ecg has {said}. Pass unit={likely!r}, or ecg * {UNITS[likely]:g}", stacklevel=stack_level()
+        )
 
 
 def lead_text(lead: Any) -> str:
@@ -142,10 +144,7 @@ def lead_text(lead: Any) -> str:
 
 
 def lead_of_text(text: str, n_leads: int, allow: tuple[str, ...]) -> int | str:
-    try:
-        lead: int | str = int(text)
-    except ValueError:
-        lead = text
+    lead: int | str = int(text) if text.removeprefix("-").isdecimal() else text
     return check_lead(lead, n_leads, allow=allow)
 
 

@@ -25,6 +25,7 @@ from ._checks import (
     check_lead,
     check_number,
     check_rpeaks,
+    stack_level,
     usable_rpeaks,
 )
 from ._feature_names import FEATURE_NAMES as _NAMES
@@ -185,7 +186,7 @@ def warn_of_lead(ecg: np.ndarray, lead: int, leads: Sequence[str] | None) -> Non
         "physio_features: lead II, measured unless another is named, has no sample in any record, so every feature "
         f"of the waves is NaN. Choose one that has, with lead=: {told}. Names that are not standard, as MLII: "
         "leads=[names of all leads]",
-        stacklevel=4,
+        stacklevel=stack_level(),
     )
 
 

@@ -163,6 +163,7 @@ def test_bad_arguments(tmp_path, rng, setting, error, match):
     with pytest.raises(error, match=match):
         pc.data.prepare(**arguments)
     assert (tmp_path / "foreign" / "file").read_text() == "x"
+    assert not (tmp_path / "store").exists()  # what is refused leaves nothing
 
 
 # ---- rates ---------------------------------------------------------------------------------------------------------

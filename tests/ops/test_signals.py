@@ -97,5 +97,7 @@ def test_twelve_rows_are_not_twelve_leads():
 
 
 def test_records_of_different_lengths_are_told():
-    with pytest.raises(ValueError, match=r"ecg is a list of arrays of shapes \(12, 400\), \(12, 500\); .* one by one"):
+    with pytest.raises(ValueError, match=r"ecg is a list of records of shapes \(12, 400\), \(12, 500\); .* one by one"):
         pc.detect_rpeaks([np.zeros((12, 500)), np.zeros((12, 400))], 500)
+    with pytest.raises(ValueError, match=r"ecg is a list of records of shapes \(2,\), \(3,\); it must be one array"):
+        pc.detect_rpeaks([[1.0, 2, 3], [1.0, 2]], 500)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import Arrays
-from .._checks import check_choice
+from .._checks import check_choice, stack_level
 from .._signals import UNITS, warn_of_unit
 from .text import has_noise
 
@@ -45,7 +45,7 @@ def warn_of_same_numbers(op: str, records: int, sample_id: Any, seeds: Sequence[
     warnings.warn(
         f"{op}: seed {key[0]} comes again with a batch of one and no sample_id in a worker of a DataLoader: every "
         "record is record 0 and draws the same numbers. Pass sample_id=[index of the record], or a seed for each",
-        stacklevel=5,
+        stacklevel=stack_level(),
     )
 
 

@@ -6,13 +6,12 @@ row_offset .. row_offset + n - 1 of the others: one process owns all (n = N), se
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Any
 
 from ... import _core
 from .._arrays import Arrays
-from .._checks import FLOATS, check_choice, check_dtype, check_ndim, check_number, check_shape, dtype_name
+from .._checks import FLOATS, check_choice, check_dtype, check_ndim, check_number, check_shape, dtype_name, stack_level
 
 MODES: dict[str, int] = _core.CONTRAST_MODES
 REDUCTIONS = ("sum", "mean")
@@ -134,14 +133,11 @@ def warn_all_skipped(counts: Any, n_views: int, delta: float, mode: str) -> None
         why = f"there are neither views nor positives (features at least delta = {delta:g} alike)"
     else:
         why = f"there are no negatives (the features of all pairs are at least delta = {delta:g} alike)"
-    frame, depth = sys._getframe(), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("physioclr", "torch"):
-        frame, depth = frame.f_back, depth + 1
     warnings.warn(
         f"hybrid_contrastive_loss: all {len(counts)} rows skipped, so the loss is 0 and gives no gradient: {why}; "
         "are features FeatureSpace-transformed, and is group the record or patient?",
         RuntimeWarning,
-        stacklevel=depth,
+        stacklevel=stack_level(),
     )
 
 
