@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cpu/wfdb_frames.h"
+#include "cpu/wfdb_units.h"
 
 using namespace physioclr;
 
@@ -20,6 +21,8 @@ constexpr int16_t kMissing = -32768;
 void must(bool good) {
   if (!good) std::abort();
 }
+
+cpu::WfdbOut as_samples(std::vector<int16_t>& x) { return {x.data(), nullptr, nullptr, nullptr}; }
 
 // The input, from its beginning; zeros after its end.
 struct Bytes {
@@ -109,13 +112,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     to += count * total;
   }
   const auto n = static_cast<int64_t>(columns.size());
-  cpu::wfdb_frames(raw.data(), format, frame, frames, columns.data(), n, out.data(), first, total);
+  cpu::wfdb_frames(raw.data(), format, frame, frames, columns.data(), n, as_samples(out), first, total);
   must(out == want);
 
   const int64_t kept = cut < static_cast<int64_t>(raw.size()) ? static_cast<int64_t>(raw.size()) - cut : 0;
   must(ftruncate(file, 0) == 0 && pwrite(file, raw.data(), static_cast<size_t>(kept), offset) == kept);
   const int64_t rest =
-      cpu::wfdb_read(file, offset, format, frame, frames, columns.data(), n, again.data(), first, total);
+      cpu::wfdb_read(file, offset, format, frame, frames, columns.data(), n, as_samples(again), first, total);
   must(rest == static_cast<int64_t>(raw.size()) - kept && (rest || again == want));
   rows_of(out, in.next(1, 4), in);
   return 0;
