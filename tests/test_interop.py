@@ -113,7 +113,7 @@ SAMPLE = pc.data.sample()
     "wrong, message",
     [
         (["a", "b"], "ecg has dtype <U1; it must be one of"),
-        ([[1.0], [1.0, 2.0]], "ecg cannot be read as an array"),
+        ([[1.0], [1.0, 2.0]], r"ecg is a list of records of shapes \(1,\), \(2,\); it must be one array"),
         (3.0, r"ecg has shape \(\); it must be \(records, samples\)"),
         ("rec.hea", r"ecg is 'rec.hea'; it must be an array, such as physioclr.data.read_record\(path\)"),
         (SAMPLE.path / SAMPLE.record_ids[0], "ecg is PosixPath.*; it must be an array"),

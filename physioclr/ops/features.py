@@ -175,7 +175,7 @@ _QRS = _NAMES.index("qrs_median")
 
 def warn_of_lead(ecg: np.ndarray, lead: int, leads: Sequence[str] | None) -> None:
     """Warns where no record has a sample in the lead that is measured unless another is named, and others have some."""
-    if np.isfinite(ecg[:, lead]).any():
+    if (ecg.size and math.isfinite(ecg[0, lead, 0])) or np.isfinite(ecg[:, lead]).any():  # the first: most often
         return
     there = np.flatnonzero(np.isfinite(ecg).any(axis=(0, 2))).tolist()
     if not there:
