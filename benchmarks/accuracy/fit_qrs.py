@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import wfdb
 from delineation import marks, parts
+from descent import descend
 
 import physioclr as pc
 from physioclr.ops._numba import constants as C
@@ -103,15 +104,7 @@ def fit(averages, beats, seed=0):
     weight = torch.tensor(weight, dtype=torch.float32)[:, None]
     torch.manual_seed(seed)
     net = torch.nn.Sequential(torch.nn.Linear(x.shape[1], HIDDEN), torch.nn.Softsign(), torch.nn.Linear(HIDDEN, 2))
-    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * -(-len(x) // BATCH))
-    for _ in range(EPOCHS):
-        for rows in torch.randperm(len(x)).split(BATCH):
-            error = torch.nn.functional.smooth_l1_loss(net(x[rows]), wanted[rows], reduction="none")
-            optimizer.zero_grad()
-            (weight[rows] * error).mean().backward()
-            optimizer.step()
-            schedule.step()
+    descend(net, x, wanted, lambda rows: weight[rows], epochs=EPOCHS, batch=BATCH, rate=RATE, decay=DECAY)
     first, _, last = net
     return [p.detach().double().numpy() for p in (first.weight, first.bias, last.weight * UNIT, last.bias * UNIT)]
 

@@ -21,6 +21,7 @@ import torch
 import wfdb
 from delineation import TOLERANCE, marks
 from delineation_peers import MARTINEZ, inside
+from descent import descend
 
 import physioclr as pc
 
@@ -158,15 +159,7 @@ def fit(x, wanted, size, seed=0):
     )
     there = torch.isfinite(wanted)
     wanted = torch.nan_to_num(wanted) / UNIT
-    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * -(-len(x) // BATCH))
-    for _ in range(EPOCHS):
-        for rows in torch.randperm(len(x)).split(BATCH):
-            error = torch.nn.functional.smooth_l1_loss(net(x[rows]), wanted[rows], reduction="none")
-            optimizer.zero_grad()
-            (error * there[rows]).mean().backward()
-            optimizer.step()
-            schedule.step()
+    descend(net, x, wanted, lambda rows: there[rows], epochs=EPOCHS, batch=BATCH, rate=RATE, decay=DECAY)
     return lambda x: np.clip(UNIT * net(x).detach().numpy(), -LIMIT, LIMIT)
 
 
