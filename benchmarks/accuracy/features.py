@@ -113,7 +113,7 @@ def main() -> None:
     data = folder = parser.parse_args().data
     folder = folder if (folder / "ptbxl_database.csv").exists() else folder / "ptbxl"
     x, rows = load(folder)
-    classes = [row["labels"]["ptbxl_superclass"] for row in rows]
+    classes = [row["labels"].get("ptbxl_superclass", []) for row in rows]  # no key: not labelled
     fold = np.array([row["fold"] for row in rows])
     known = np.array([len(c) > 0 for c in classes])
     y = np.array([[s in c for s in SUPERCLASSES] for c in classes], int)
