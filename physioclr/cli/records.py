@@ -33,6 +33,9 @@ def prepare(
     zero_seconds: Annotated[
         float, typer.Option(help="Exact zeros on all leads for so long are missing samples; 0: never.")
     ] = 0.2,
+    feature_leads: Annotated[
+        list[str] | None, typer.Option(help="Leads whose features are kept; default II, V1 and V5.")
+    ] = None,
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Enter links to folders, also outside SRC.")
     ] = False,
@@ -46,6 +49,7 @@ def prepare(
 ) -> None:
     """Convert recordings into a store. Records that cannot be used are listed with the reason; all: status 1."""
     from ..data import prepare as convert
+    from ..data.recipe import FEATURE_LEADS
 
     part = None
     if shard is not None:
@@ -62,7 +66,7 @@ def prepare(
         report = convert(
             src, dest, fs=fs, jobs=jobs, shard=part, progress=show, table=table, label_columns=label_columns or None,
             zero_seconds=zero_seconds, follow_links=follow_links, format=format, source_fs=source_fs, unit=unit,
-            leads=leads or None,
+            leads=leads or None, feature_leads=feature_leads or FEATURE_LEADS,
         )  # fmt: skip
     tell(dataclasses.asdict(report), str(report), as_json)
     if report.kept_nothing:

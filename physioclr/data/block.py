@@ -12,11 +12,10 @@ from ..ops._signals import LEAST_MV, MOST_MV, unit_is_told, unlikely_unit
 from ..ops.features import physio_features
 from ..ops.rpeaks import detect_rpeaks
 from .recipe import SEGMENT, Recipe
+from .store_files import FEATURES_PER_LEAD
 from .store_writer import ShardWriter, finished_shard
 from .wfdb_source import RecordError, millivolts, scan
 
-FEATURE_LEADS = ("II", "V1", "V5")
-N_FEATURES = 159 * len(FEATURE_LEADS)
 BATCH = 32  # records that the ops take at once
 PENDING_BYTES = 64 << 20  # samples held before they are written
 
@@ -25,7 +24,7 @@ class Physiology(NamedTuple):
     """What `prepare` computes of a record."""
 
     rpeaks: np.ndarray  # (P,) int32
-    features: np.ndarray  # (S, N_FEATURES) float32
+    features: np.ndarray  # (S, 159 * feature leads) float32
     quality: float
     paced: bool
 
@@ -57,7 +56,7 @@ def prepare_block(recipe: Recipe, dest: Path, name: str, records: Sequence[str])
     if before is not None and before.get("described") == recipe.crc(records):
         if all(_reason(recipe, record_id) == reason for record_id, reason in before["skipped"]):
             return Done(before["n_records"], len(before["skipped"]), False)
-    writer = ShardWriter(dest, name, N_FEATURES)
+    writer = ShardWriter(dest, name, FEATURES_PER_LEAD * len(recipe.feature_leads))
     pending: list[_Pending] = []
     size = 0
     try:
@@ -70,9 +69,9 @@ def prepare_block(recipe: Recipe, dest: Path, name: str, records: Sequence[str])
                 pending.append(_Pending(record_id, signal, scale, row))
                 size += signal.nbytes
             if size > PENDING_BYTES:
-                _write(writer, pending, recipe.fs)
+                _write(writer, pending, recipe.fs, recipe.feature_leads)
                 pending, size = [], 0
-        _write(writer, pending, recipe.fs)
+        _write(writer, pending, recipe.fs, recipe.feature_leads)
         return Done(*writer.commit({"described": recipe.crc(records)}, replace=before is not None))
     except BaseException:
         writer.discard()
@@ -92,7 +91,7 @@ def one_line(e: RecordError) -> str:
     return " ".join(str(e).split())
 
 
-def _write(writer: ShardWriter, pending: list[_Pending], fs: float) -> None:
+def _write(writer: ShardWriter, pending: list[_Pending], fs: float, leads: Sequence[str]) -> None:
     """Compute and add records in their order, computing those of one length together."""
     results: dict[int, Physiology] = {}
     lengths: dict[int, list[int]] = {}
@@ -102,9 +101,11 @@ def _write(writer: ShardWriter, pending: list[_Pending], fs: float) -> None:
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
             try:
-                found = physiology([pending[j] for j in batch], fs)
+                found = physiology([pending[j] for j in batch], fs, leads)
             except Exception as e:
-                e.add_note(f"while computing R peaks and features of {_culprit([pending[j] for j in batch], fs)}")
+                e.add_note(
+                    f"while computing R peaks and features of {_culprit([pending[j] for j in batch], fs, leads)}"
+                )
                 raise
             results |= dict(zip(batch, found, strict=True))
     for j, p in enumerate(pending):
@@ -129,25 +130,25 @@ def amplitude_remark(signal: np.ndarray, scale: np.ndarray) -> str | None:
     return None if said is None else f"it has {said}"
 
 
-def _culprit(batch: list[_Pending], fs: float) -> str:
+def _culprit(batch: list[_Pending], fs: float, leads: Sequence[str]) -> str:
     """Which record of a batch it was that the ops failed on, for the error that ends the run."""
     for p in batch:
         try:
-            physiology([p], fs)
+            physiology([p], fs, leads)
         except Exception:
             return f"the record {p.record_id}"
     return f"the records {batch[0].record_id} to {batch[-1].record_id}"
 
 
-def physiology(records: list[_Pending], fs: float) -> list[Physiology]:
-    """Of records of one length: R peaks of the whole record, and the features of its 5 s segments."""
+def physiology(records: list[_Pending], fs: float, leads: Sequence[str]) -> list[Physiology]:
+    """Of records of one length: R peaks of the whole record, and the features of these leads in its 5 s segments."""
     x = np.empty((len(records), *records[0].signal.shape), np.float32)
     zero = np.zeros(x.shape[1])
     for y, p in zip(x, records, strict=True):
         millivolts(p.signal, zero, p.scale, y)
     with unit_is_told():
         peaks = detect_rpeaks(x, fs)
-        features, paced = physio_features(x, fs, peaks, lead=list(FEATURE_LEADS), segment=SEGMENT, return_paced=True)
+        features, paced = physio_features(x, fs, peaks, lead=list(leads), segment=SEGMENT, return_paced=True)
     return [
         Physiology(peaks.index[k, : peaks.count[k]], features[k], float(peaks.quality[k]), bool(paced[k].any()))
         for k in range(len(records))

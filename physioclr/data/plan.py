@@ -12,8 +12,7 @@ from typing import Any
 
 from .._files import DamagedFile
 from .._files import lock as lock  # `prepare` takes it from here, with the plan
-from .block import FEATURE_LEADS
-from .recipe import SEGMENT, Recipe
+from .recipe import Recipe
 from .store_files import MANIFEST, PLAN, crc32_of_file, read_manifest
 from .store_writer import json_text, write_json
 
@@ -91,7 +90,7 @@ def make_plan(recipe: Recipe, dest: Path) -> PreparePlan:
             f.write(line)
             n, crc = n + 1, zlib.crc32(line, crc)
     plan = {"format": "physioclr-plan", "version": 1, "library": version(), "fs": fs, "n_records": n, "crc32": crc}
-    plan |= {"segment": SEGMENT, "feature_leads": list(FEATURE_LEADS), **recipe.settings()}
+    plan |= recipe.settings()
     plan["block"] = block = min(max(-(-n // 64), BLOCK_SIZES[0]), BLOCK_SIZES[1])
     try:
         if not n:

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from .._process import end_with_parent
 from ..ops._checks import check_fs, check_int, check_number
-from .block import FEATURE_LEADS, Done, prepare_block
+from .block import Done, prepare_block
 from .plan import PreparePlan, lock, make_plan, shard_name, version
-from .recipe import SEGMENT, Describe, Recipe
+from .recipe import FEATURE_LEADS, SEGMENT, Describe, Recipe, check_feature_leads
 from .record_table import RecordTable
 from .report import Report, remarks_on
 from .sources import open_source
@@ -50,6 +50,7 @@ def prepare(
     label_columns: Iterable[str] | None = None,
     describe: Describe | None = None,
     zero_seconds: float = ZERO_SECONDS,
+    feature_leads: Sequence[str] = FEATURE_LEADS,
     follow_links: bool = False,
     format: str | None = None,
     source_fs: float | None = None,
@@ -84,6 +85,7 @@ def prepare(
             labelled}). With several jobs a function of a module, not a lambda.
         zero_seconds: a stretch of exact zeros over all standard leads is missing if it is this long (see
             `zeros_as_missing`). 0 leaves zeros as they are.
+        feature_leads: the leads whose 159 features are kept, any of the standard 12, in the order of their columns.
         follow_links: enter links to folders, also to some outside src (WFDB).
         format: wfdb, hdf5, npy, parquet, edf or dicom; by default what src has.
         source_fs, unit, leads: of bare arrays (hdf5, npy, parquet): the sampling rate in Hz where the files do not
@@ -100,6 +102,7 @@ def prepare(
     src, dest, fs, jobs = Path(src), Path(dest), check_fs(fs), check_int(jobs, "jobs", 1, 1024)
     part, parts = _check_shard(shard)
     zero_seconds = check_number(zero_seconds, "zero_seconds", 0.0, 3600.0, unit="s")
+    feature_leads = check_feature_leads(feature_leads)
     source = open_source(
         src,
         format=format,
@@ -114,7 +117,7 @@ def prepare(
         if label_columns is not None and own is None:
             raise ValueError("label_columns is given without a table")
         rows = RecordTable(Path(own), label_columns, named=bool(table), rates=source.bare) if own else None
-        plan = make_plan(Recipe(source, fs, zero_seconds, rows, describe), dest)
+        plan = make_plan(Recipe(source, fs, zero_seconds, rows, describe, feature_leads), dest)
         n_new, damaged = _prepare(plan, part, parts, jobs, progress)
     finally:
         source.close()
@@ -263,5 +266,6 @@ def _complete(plan: PreparePlan) -> None:
                     return
         for left in (*plan.dest.glob(".index.[0-9]*"), *plan.dest.glob(f".{MANIFEST}.*")):  # by a killed run
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-        settings = {"library": version(), "fs": plan.fs, "segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
+        settings = {"library": version(), "fs": plan.fs, "segment": SEGMENT}
+        settings["feature_leads"] = list(plan.recipe.feature_leads)
         write_index(plan.dest, names, settings, classes)

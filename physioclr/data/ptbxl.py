@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ STATEMENTS = "scp_statements.csv"
 _NEEDED = ("patient_id", "age", "sex", "scp_codes", "strat_fold")
 _FILENAMES = ("filename_hr", "filename_lr")
 _LEVELS_ABOVE = 3  # records500/00000/00001_hr
+_OWN_PATH = re.compile(r"(?:.*/)?records(?:100|500)/(\d{5}/\d{5})_(?:lr|hr)")
 
 
 class _PtbXl(NamedTuple):
@@ -36,6 +38,12 @@ def row_of(path: str) -> dict[str, Any] | str | None:
     if entry is None and prefix.startswith(("records500/", "records100/")):
         return _without_row()
     return entry
+
+
+def without_rate(record_id: str) -> str:
+    """One name for a recording of PTB-XL, which has a file at 500 and one at 100 Hz; other ids stay as they are."""
+    own = _OWN_PATH.fullmatch(record_id)
+    return f"ptbxl {own[1]}" if own else record_id
 
 
 def damage_below(src: Path) -> list[str]:

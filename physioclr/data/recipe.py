@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..ops._checks import STANDARD_LEADS
 from .labels import CLASSES
 from .metadata import parse_sex
 from .record_table import RecordTable, check_scheme
@@ -18,6 +19,7 @@ from .wfdb_source import RecordError, scan
 from .zeros import mark_zeros
 
 SEGMENT = 5.0  # s
+FEATURE_LEADS = ("II", "V1", "V5")  # by default: rhythm and P waves, the right heart, the left
 
 Describe = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
 
@@ -25,6 +27,16 @@ Describe = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
 _OF_THE_FILE = frozenset((None, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG))
 _OF_THE_FILE |= {errno.EINVAL, errno.ESPIPE}  # a seek to where a damaged header sends it
 _ROW = ("source", "patient_id", "age", "sex", "fold", "split", "dx", "labels")
+
+
+def check_feature_leads(leads: Any) -> tuple[str, ...]:
+    """Which of the standard leads, each once."""
+    found = () if isinstance(leads, str) else tuple(map(str, leads))
+    if not found or len(set(found)) != len(found) or not set(found) <= set(STANDARD_LEADS):
+        raise ValueError(
+            f"feature_leads is {leads!r}; it must name one or more of {', '.join(STANDARD_LEADS)}, each once"
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -36,12 +48,16 @@ class Recipe:
     zero_seconds: float
     table: RecordTable | None = None
     describe: Describe | None = None
+    feature_leads: tuple[str, ...] = FEATURE_LEADS
 
     def settings(self) -> dict[str, Any]:
         """What the plan remembers."""
         describe = None if self.describe is None else getattr(self.describe, "__qualname__", repr(type(self.describe)))
         table = None if self.table is None else self.table.path.name
-        return {"zero_seconds": self.zero_seconds, "table": table, "describe": describe, **self.source.settings()}
+        return {
+            "segment": SEGMENT, "feature_leads": list(self.feature_leads), "zero_seconds": self.zero_seconds,
+            "table": table, "describe": describe, **self.source.settings(),
+        }  # fmt: skip
 
     def classes(self) -> dict[str, tuple[str, ...]]:
         """Scheme -> class names, as far as they are known before the records are read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ import numpy as np
 
 from ..ops._checks import STANDARD_LEADS, check_fs, check_number
 from .array_sources import array_record
-from .block import FEATURE_LEADS, N_FEATURES, PENDING_BYTES, _Pending, _write, one_line
+from .block import PENDING_BYTES, _Pending, _write, one_line
 from .labels import CLASSES
 from .plan import BLOCK_SIZES, lock, shard_name, version
-from .recipe import SEGMENT, check_row, merge
+from .recipe import FEATURE_LEADS, SEGMENT, check_feature_leads, check_row, merge
 from .record_table import check_scheme
 from .report import Report, remarks_on
 from .sources import bare_row, mv_per_unit
 from .standard import origin, standardise
+from .store_files import FEATURES_PER_LEAD
 from .store_writer import ShardWriter, write_index
 from .wfdb_source import RecordError
 from .zeros import ZERO_SECONDS, mark_zeros
@@ -34,6 +35,7 @@ def write_store(
     *,
     fs: float = 500.0,
     zero_seconds: float = ZERO_SECONDS,
+    feature_leads: Sequence[str] = FEATURE_LEADS,
     classes: Mapping[str, Iterable[str]] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Report:
@@ -50,7 +52,7 @@ def write_store(
             sex, fold, split, dx (list of codes) and labels: {scheme: classes that apply, or {class: 0 or 1}, or None:
             not labelled}.
         fs: sampling rate of the store, Hz; records of other rates are resampled.
-        zero_seconds: as of `prepare`.
+        zero_seconds, feature_leads: as of `prepare`.
         classes: {scheme: its classes in their order}, where a class may have no record; by default those that occur,
             sorted. The library's own schemes (`CLASSES`) are known.
         progress: called as progress(records done) after each shard.
@@ -66,12 +68,13 @@ def write_store(
     begun = time.monotonic()
     dest, fs = Path(path), check_fs(fs)
     zero_seconds = check_number(zero_seconds, "zero_seconds", 0.0, 3600.0, unit="s")
+    feature_leads = check_feature_leads(feature_leads)
     known = dict(CLASSES) | {check_scheme(s): tuple(map(str, names)) for s, names in (classes or {}).items()}
     if dest.exists() and (not dest.is_dir() or any(p.name[0] != "." for p in dest.iterdir())):
         raise ValueError(f"path is {str(dest)!r}, which holds other files; it must be new or empty")
     dest.mkdir(parents=True, exist_ok=True)
     with lock(dest, "write"):
-        store = _Writer(dest, fs, zero_seconds, known, progress)
+        store = _Writer(dest, fs, zero_seconds, feature_leads, known, progress)
         try:
             for item in records:
                 store.add(item)
@@ -82,8 +85,10 @@ def write_store(
 
 
 class _Writer:
-    def __init__(self, dest: Path, fs: float, zero_seconds: float, classes: dict[str, tuple[str, ...]], progress: Any):
+    def __init__(self, dest: Path, fs: float, zero_seconds: float, feature_leads: tuple[str, ...],
+                 classes: dict[str, tuple[str, ...]], progress: Any):  # fmt: skip
         self.dest, self.fs, self.zero_seconds, self.classes, self.progress = dest, fs, zero_seconds, classes, progress
+        self.feature_leads = feature_leads
         self.n = self.kept = self.left_out = 0
         self.unlabelled: dict[str, int] = {}
         self._ids: set[str] = set()
@@ -126,7 +131,7 @@ class _Writer:
             raise ValueError(f"the array of {who} is {x.dtype} {x.shape}; it must be numbers, {what}")
         if self._shard is None:
             self._names.append(shard_name(len(self._names)))
-            self._shard = ShardWriter(self.dest, self._names[-1], N_FEATURES)
+            self._shard = ShardWriter(self.dest, self._names[-1], FEATURES_PER_LEAD * len(self.feature_leads))
         try:
             record = mark_zeros(array_record(x, rate, unit, leads, turn=False), self.zero_seconds)
             signal, scale = standardise(record, self.fs, SEGMENT)
@@ -147,7 +152,7 @@ class _Writer:
 
     def _flush(self) -> None:
         assert self._shard is not None
-        _write(self._shard, self._pending, self.fs)
+        _write(self._shard, self._pending, self.fs, self.feature_leads)
         self._pending, self._bytes = [], 0
 
     def _commit(self) -> None:
@@ -165,7 +170,8 @@ class _Writer:
             self._commit()
         if not self.n:
             raise ValueError("records is empty; it must give at least one (array, fs, metadata)")
-        settings = {"library": version(), "fs": self.fs, "segment": SEGMENT, "feature_leads": list(FEATURE_LEADS)}
+        settings = {"library": version(), "fs": self.fs, "segment": SEGMENT}
+        settings["feature_leads"] = list(self.feature_leads)
         write_index(self.dest, self._names, settings, self.classes)
         seconds = time.monotonic() - begun
         counts = (self.n, self.kept, self.left_out, self.n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..data.resample import resample
 from ..nn.model import size_of
 from .dataset import feature_columns, filtered_records, network_input, network_signal
 from .run import Run, choose_device, open_run
@@ -17,11 +19,20 @@ if TYPE_CHECKING:
     from ..data import Store
 
 
+def run_signal(ecg: np.ndarray, fs: float, run: Run) -> np.ndarray:
+    """(12, T) mV of a whole record at any rate that holds the network's -> (12, T') as that run's network sees it."""
+    if fs != run.info["fs"]:
+        ecg = resample(ecg, fs, run.info["fs"])
+    return network_signal(ecg, run.info["fs"], run.config.highpass, run.config.decimate)
+
+
 def record_segments(store: Any, i: int, run: Run) -> np.ndarray:
     """(S, 12, samples) mV as the network sees it, NaN where missing. Shorter records are padded with NaN."""
-    x = filtered_records(store, run.config).get(i)  # the training may have left it there
+    fs = float(store.fs)
+    # the training may have left it there; what it left of a store at another rate is at that rate
+    x = filtered_records(store, run.config).get(i) if fs == run.info["fs"] else None
     if x is None:
-        x = network_signal(store.read(i), float(store.fs), run.config.highpass, run.config.decimate)
+        x = run_signal(store.read(i), fs, run)
     width = run.info["samples"]
     n = max(1, x.shape[1] // width)
     if x.shape[1] < width:
@@ -29,10 +40,16 @@ def record_segments(store: Any, i: int, run: Run) -> np.ndarray:
     return np.moveaxis(x[:, : n * width].reshape(len(x), n, width), 0, 1)
 
 
+def check_rate(fs: float, run: Run, what: str) -> None:
+    """A lower rate than the network's lacks a part of what it was trained on."""
+    least = run.info["fs"] / run.config.decimate
+    if not least <= fs < math.inf:
+        raise ValueError(f"{what} {fs:g} Hz; the network's rate is {least:g} Hz, and it must be at least that")
+
+
 def check_fits(store: Any, run: Run) -> None:
-    """The store must have the sampling rate and leads that the run was trained with."""
-    if float(store.fs) != run.info["fs"]:
-        raise ValueError(f"the store is sampled at {store.fs:g} Hz; the run was trained at {run.info['fs']:g} Hz")
+    """The store must have the leads that the run was trained with, at the network's rate or above."""
+    check_rate(float(store.fs), run, "the store is sampled at")
     if list(store.leads) != run.info["leads"]:
         raise ValueError(f"the store has the leads {', '.join(store.leads)}; the run {', '.join(run.info['leads'])}")
 
@@ -51,13 +68,16 @@ def embed(
 
     Args:
         run: a run folder (its newest checkpoint), an open run, or "pretrained", the encoder shipped with the package.
-        store: an open store, or the path of one.
+        store: an open store, or the path of one. At another rate than the run's its records are resampled on the way.
         records: indices; all if None. batch_size: segments in one pass of the encoder.
         progress: called with (records done, records in all).
 
     Returns:
         (n_records, width) float32: the mean of the record's segments; time without any recorded sample counts nothing.
         Of a "features" run, the mean of its segments in the run's feature space.
+
+    Raises:
+        ValueError: other leads than the run's; a rate below that of its network.
     """
     run = open_run(run)
     if isinstance(store, str | Path):

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from . import checkpoint
-from .dataset import network_input, network_signal
+from .dataset import network_input
+from .embed import check_rate, run_signal
 from .run import Run, open_run
 
 NAMES = {"resnet1d_ptbxl434": "pretrained"}  # name -> folder of the package
@@ -23,7 +24,7 @@ class Pretrained(torch.nn.Module):
     """An encoder with its weights. Called with what `preprocess` makes of an ECG, it gives embeddings (N, width).
 
     name, revision: which weights; the revision is the beginning of the SHA-256 of their file.
-    pretrained_cfg: name, revision, fs (Hz of what goes into `preprocess`), input_fs and samples (of what goes into the
+    pretrained_cfg: name, revision, fs (Hz of its training set), input_fs and samples (of what goes into the
         network), leads, highpass (Hz), input_sd (mV), width, records (trained on), card (a Markdown file: data,
         licence, scores, limits; None for a run of your own).
     encoder: the network alone, from network units to tokens and embedding. run: what `embed` and `probe` take.
@@ -53,8 +54,11 @@ class Pretrained(torch.nn.Module):
         High-passed, and at the network's rate; NaN stays where samples are missing. The leads are those of
         pretrained_cfg, in their order.
 
+        Args:
+            fs: Hz of ecg, pretrained_cfg["input_fs"] or more; resampled where it is not pretrained_cfg["fs"].
+
         Raises:
-            ValueError: another number of leads, or another rate than pretrained_cfg["fs"]: resample it first.
+            ValueError: another number of leads, or a rate below that of the network.
         """
         cfg = self.pretrained_cfg
         x = np.asarray(ecg, np.float32)
@@ -63,11 +67,10 @@ class Pretrained(torch.nn.Module):
             raise ValueError(
                 f"ecg has shape {np.shape(ecg)}; it must be (12, T) or (N, 12, T), {', '.join(cfg['leads'])}"
             )
-        if float(fs) != cfg["fs"]:
-            raise ValueError(f"fs is {fs:g}; {self.name} was trained at {cfg['fs']:g} Hz: resample the recording first")
+        check_rate(float(fs), self.run, "fs is")
         if not x.shape[2]:
             raise ValueError("ecg has no samples")
-        out = [network_signal(one, float(fs), cfg["highpass"], self.run.config.decimate) for one in x]
+        out = [run_signal(one, float(fs), self.run) for one in x]
         return torch.from_numpy(np.stack(out))
 
     def forward(self, x: Tensor) -> Tensor:

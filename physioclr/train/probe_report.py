@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.ptbxl import without_rate
 from .compare import ProbeScores
 from .files import write_atomically
 from .judge import ALL_SEEDS, MACRO, Task
@@ -103,8 +104,8 @@ def reader_notes(
     notes = [
         f"at {f:g} of the labels too rare and left out: {', '.join(names)}" for f, names in left_out.items() if names
     ]
-    trained = run.record_ids
-    seen = sum(str(i) in trained for i in np.asarray(store.table["record_id"])[tested])
+    trained = {without_rate(i) for i in run.record_ids}
+    seen = sum(without_rate(str(i)) in trained for i in np.asarray(store.table["record_id"])[tested])
     if seen:
         notes.append(f"{seen} of the {len(tested)} scored records were in the pretraining (without their labels)")
     return notes

@@ -25,9 +25,9 @@ block_py = sys.modules["physioclr.data.block"]
 def no_ops(monkeypatch):
     """Without R peaks and features, for tests of what happens around them."""
 
-    def nothing(records, fs):
+    def nothing(records, fs, leads):
         n = int(records[0].signal.shape[1] / fs / 5)
-        empty = block_py.Physiology(np.empty(0, np.int32), np.zeros((n, 477), np.float32), 0.0, False)
+        empty = block_py.Physiology(np.empty(0, np.int32), np.zeros((n, 159 * len(leads)), np.float32), 0.0, False)
         return [empty for _ in records]
 
     monkeypatch.setattr(block_py, "physiology", nothing)

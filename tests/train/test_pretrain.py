@@ -397,7 +397,7 @@ def test_embed(store, straight):
     np.testing.assert_allclose(embed(straight, store, records=[3, 1, 2], batch_size=2), whole[[3, 1, 2]], atol=1e-5)
     other = FakeStore(10)
     other.fs = 250.0
-    with pytest.raises(ValueError, match="the store is sampled at 250 Hz; the run was trained at 500 Hz"):
+    with pytest.raises(ValueError, match="the store is sampled at 250 Hz; the network's rate is 500 Hz"):
         embed(straight, other)
 
 

@@ -195,6 +195,17 @@ def test_inputs(run, store, tmp_path):
         probe(run, store, out=tmp_path, inputs=("pixels",))
 
 
+def test_records_of_the_pretraining_are_told_of_at_either_rate(tmp_path):
+    """PTB-XL has each recording twice, at 500 and at 100 Hz."""
+    seen, other = FakeStore(20), FakeStore(20)
+    seen.table["record_id"] = np.array([f"records500/00000/{i:05d}_hr" for i in range(20)])
+    config = Config(channels=[8, 8], batch_size=8, steps=2, feature_components=10, decimate=4)
+    made = pretrain(seen, tmp_path / "run", config).path
+    other.table["record_id"] = np.array([f"ptbxl/records100/00000/{i:05d}_lr" for i in range(10, 30)])
+    result = probe(made, other, out=tmp_path, fractions=(1.0,), folds=4, bootstrap=10)
+    assert "10 of the 20 scored records were in the pretraining (without their labels)" in result.notes
+
+
 def test_finetune(run, store, tmp_path):
     before = {k: v.clone() for k, v in run.encoder.state_dict().items()}
     result = probe(run, store, out=tmp_path, fractions=(1.0,), seeds=1, folds=2, bootstrap=10, finetune=True, epochs=40)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.signal import butter, resample_poly, sosfiltfilt
 from training_store import FakeStore, one_thread
 from typer.testing import CliRunner
 
@@ -59,6 +60,36 @@ def test_a_run_of_your_own_by_its_folder(store, run):
     assert model(model.preprocess(batch, 500)).shape == (2, 8)
 
 
+@pytest.mark.parametrize("rate", [250, 360, 1000])
+def test_a_recording_at_another_rate_is_resampled_on_the_way(store, run, rate):
+    """The same heart at another rate is the same embedding, but for what a filter leaves of the noise above 50 Hz."""
+    model = load_pretrained(run)
+    original, other = FakeStore(12), FakeStore(12)
+    low_pass = butter(6, 45, "lowpass", fs=500, output="sos")
+    for i in range(len(original)):
+        original._ecg[i] = sosfiltfilt(low_pass, np.nan_to_num(store.read(i))).astype(np.float32)
+        other._ecg[i] = resample_poly(original._ecg[i], rate, 500, axis=1, padtype="line").astype(np.float32)
+    other.fs = float(rate)
+    want, got = embed(run, original), embed(run, other)
+    np.testing.assert_allclose(got, want, atol=0.02 * np.abs(want).max())
+    x, y = model.preprocess(original.read(0), 500), model.preprocess(other.read(0), rate)
+    assert x.shape == y.shape
+    np.testing.assert_allclose(y[0, :, 20:-20], x[0, :, 20:-20], atol=0.01 * float(x.abs().max()))
+
+
+def test_what_training_left_in_memory_is_not_taken_for_another_rate(run, tmp_path):
+    """A run at 100 Hz reads a store at 500 Hz that is being trained on as it is, undecimated."""
+    slow, fast = FakeStore(10), FakeStore(10)
+    for i in range(len(slow)):
+        slow._ecg[i] = np.ascontiguousarray(resample_poly(fast._ecg[i], 1, 5, axis=1).astype(np.float32))
+        slow._rpeaks[i] = slow._rpeaks[i] // 5
+    slow.fs, slow.table["n_samples"] = 100.0, slow.table["n_samples"] // 5
+    made = pretrain(slow, tmp_path / "slow", SMALL.replace(decimate=1)).path
+    before = embed(made, fast)
+    pretrain(fast, tmp_path / "fast", SMALL.replace(decimate=1))
+    np.testing.assert_array_equal(embed(made, fast), before)
+
+
 def test_errors_of_load_pretrained(run, store):
     with pytest.raises(ValueError, match="name is 'resnet999'; it must be one of 'resnet1d_ptbxl434'"):
         load_pretrained("resnet999")
@@ -69,8 +100,9 @@ def test_errors_of_load_pretrained(run, store):
     model = load_pretrained(run)
     with pytest.raises(ValueError, match=r"ecg has shape \(3, 100\); it must be \(12, T\)"):
         model.preprocess(np.zeros((3, 100), np.float32), 500)
-    with pytest.raises(ValueError, match="fs is 100; run was trained at 500 Hz"):
-        model.preprocess(store.read(0), 100)
+    for fs in (100, np.nan, np.inf, -500):  # the network runs at 125 Hz
+        with pytest.raises(ValueError, match=f"fs is {fs:g} Hz; the network's rate is 125 Hz"):
+            model.preprocess(store.read(0), fs)
     with pytest.raises(ValueError, match="ecg has no samples"):
         model.preprocess(np.zeros((12, 0), np.float32), 500)
 
