@@ -114,6 +114,9 @@ def xqrs() -> Callable:
 def neurokit(method: str) -> Callable:
     import neurokit2
 
+    if method == "koka2022":
+        import ts2vg  # noqa: F401  which neurokit2 asks for only when it is called
+
     def detect(x: np.ndarray, fs: int) -> np.ndarray:
         try:
             x = neurokit2.ecg_clean(x, sampling_rate=fs, method=method)
