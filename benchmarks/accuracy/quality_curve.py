@@ -29,12 +29,12 @@ from scipy.signal import resample_poly
 
 import physioclr as pc
 
-EDGES = np.linspace(0.5, 1, 11)  # of the expected F1; what lies below 0.5 counts to the first bin
+EDGES = np.linspace(0.5, 1, 11)  # of the expected F1; 0, where no beat is found, counts to the first bin
 SECONDS, MARGIN, END = 10, 0.5, 1.01
 
 
 def pieces(records):
-    """(quality, matched, (found + marked) / 2, half) of every piece of every record, an array (n, 4)."""
+    """(quality, matched, (found + marked) / 2, half, any found) of every piece of every record, an array (n, 5)."""
     rows = []
     for r in records:
         n = SECONDS * r.fs
@@ -54,7 +54,8 @@ def pieces(records):
             # Paired with all, counted where either lies inside.
             hit_beats = rpeaks.matched(beats[inner[0]], marks, 0.150 * r.fs)
             hit_marks = rpeaks.matched(beats, marks[inner[1]], 0.150 * r.fs)
-            rows.append((found.quality[k], (hit_beats + hit_marks) / 2, (inner[0].sum() + inner[1].sum()) / 2, half))
+            beats_and_marks = (inner[0].sum() + inner[1].sum()) / 2
+            rows.append((found.quality[k], (hit_beats + hit_marks) / 2, beats_and_marks, half, found.count[k] > 0))
     rows = np.array(rows)
     return rows[rows[:, 2] > 0]
 
@@ -80,6 +81,7 @@ def terms(quality):
 
 def fit(sets):
     """Coefficients of `terms`, by Newton's method; every one of `sets` has the same weight."""
+    sets = [rows[rows[:, 4] > 0] for rows in sets]
     x = terms(np.concatenate([rows[:, 0] for rows in sets]))
     f1 = np.concatenate([rows[:, 1] / rows[:, 2] for rows in sets])
     weight = np.concatenate([rows[:, 2] / rows[:, 2].sum() for rows in sets])
@@ -90,8 +92,8 @@ def fit(sets):
     return c
 
 
-def expected(c, quality):
-    return 1 / (1 + np.exp(-terms(quality) @ c))
+def expected(c, rows):
+    return rows[:, 4] / (1 + np.exp(-terms(rows[:, 0]) @ c))
 
 
 def curve(rows, guess):
@@ -115,10 +117,10 @@ def main() -> None:
     of_half = [fit([part for rows in sets.values() if len(part := rows[rows[:, 3] != h])]) for h in (0, 1)]
     for name, c in (("tested on half 0", of_half[0]), ("tested on half 1", of_half[1]), ("all", fit(sets.values()))):
         print(f"map, {name:16s}: 1 / (1 + {np.exp(-c[0]):.3f} * ({END} - quality) ** {c[1]:.3f})")
-    sets["twelve"] = pieces(twelve(data))
     sets["all"] = np.concatenate(list(sets.values()))
+    sets["twelve"] = pieces(twelve(data))
     for name, rows in sets.items():
-        guess = np.where(rows[:, 3] == 0, expected(of_half[0], rows[:, 0]), expected(of_half[1], rows[:, 0]))
+        guess = np.where(rows[:, 3] == 0, expected(of_half[0], rows), expected(of_half[1], rows))
         line, error = curve(rows, guess)
         f1, mean = rows[:, 1].sum() / rows[:, 2].sum(), np.average(guess, weights=rows[:, 2])
         print(f"{name:6s} F1 {100 * f1:.2f}, expected {100 * mean:.2f}, calibration error {error:.2f}\n       {line}")

@@ -14,9 +14,9 @@ def peaks_of(quality, count, to=np.asarray):
 
 
 def test_by_hand():
-    """1 / (1 + 0.817 (1.01 - q)^2.687) by logarithms; without a beat nothing has been found."""
+    """1 / (1 + 0.816 (1.01 - q)^2.685) by logarithms; without a beat nothing has been found."""
     got = peaks_of([0, 0.5, 0.9, 1, 0, 1], [9, 9, 9, 9, 0, 0]).expected_f1()
-    want = [1 / (1 + 0.817 * np.exp(2.687 * np.log(1.01 - q))) for q in (0, 0.5, 0.9, 1)]
+    want = [1 / (1 + 0.816 * np.exp(2.685 * np.log(1.01 - q))) for q in (0, 0.5, 0.9, 1)]
     assert got.dtype == np.float32 and got.shape == (6,)
     np.testing.assert_allclose(got, [*want, 0, 0], atol=1e-6)
     assert want[0] == pytest.approx(0.544, abs=5e-4) and want[2] == pytest.approx(0.9978, abs=5e-5)
