@@ -7,8 +7,8 @@ except within ventricular flutter ("[" to "]"), where neither marks nor detectio
 against the .atr beats. ludb: lead II against its QRS marks, from 0.2 s before the first to 0.2 s after the last,
 because the outer beats of these records are unmarked. ludb12: all leads fused, against the same marks (ours only), and
 how many records one of their leads alone, chosen with the marks at hand, would have done better on.
-A detector that raises has found nothing. --records lists each record's missed and false beats at 150 ms, and those
-that are only wrong at 50 ms.
+A detector that raises has found nothing; one that is not installed gets a line that says so. --records lists each
+record's missed and false beats at 150 ms, and those that are only wrong at 50 ms.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,6 +114,9 @@ def xqrs() -> Callable:
 def neurokit(method: str) -> Callable:
     import neurokit2
 
+    if method == "koka2022":
+        import ts2vg  # noqa: F401  which neurokit2 asks for only when it is called
+
     def detect(x: np.ndarray, fs: int) -> np.ndarray:
         try:
             x = neurokit2.ecg_clean(x, sampling_rate=fs, method=method)
@@ -140,6 +145,51 @@ def physio() -> Callable:
     return lambda x, fs: physio.compute_ecg(x, fs, parameter_preset="human_ecg")[1]["peak_index"]
 
 
+def pan_tompkins() -> Callable:
+    from pantompkins import pan_tompkins
+
+    return lambda x, fs: pan_tompkins(x, fs, gr=False)[1]
+
+
+def torch_ecg(method: str) -> Callable:
+    """On the signal filtered by the same package, in the band that its documentation calls typical."""
+    from torch_ecg._preprocessors import preprocess_single_lead_signal
+    from torch_ecg.utils import rpeaks as detectors
+
+    detect = getattr(detectors, f"{method}_detect")
+    return lambda x, fs: detect(preprocess_single_lead_signal(x, fs, band_fs=[0.5, 45]), fs)
+
+
+def openecg_qrs() -> Callable:
+    from openecg import detect_qrs
+
+    return detect_qrs
+
+
+def openecg_codec() -> Callable:
+    """Its network names spans of QRS complexes: the R peak is where they are farthest from the line of their ends."""
+    from delineation_peers import openecg
+
+    find = openecg()
+
+    def detect(x: np.ndarray, fs: int) -> np.ndarray:
+        found = find(x.astype(np.float32), fs)
+        spans = zip(found["qrs_on"], found["qrs_off"], strict=True)
+        return np.array([a + np.abs(x[a : b + 1] - np.linspace(x[a], x[b], b - a + 1)).argmax() for a, b in spans])
+
+    return detect
+
+
+def wavedet() -> Callable:
+    from wavedet import delineate
+
+    def detect(x: np.ndarray, fs: int) -> np.ndarray:
+        beats = np.asarray(delineate(x, fs).qrs, float)
+        return beats[np.isfinite(beats)]
+
+    return detect
+
+
 DETECTORS: dict[str, Callable[[], Callable]] = {
     "ours": ours,
     "anusamalgorithm": anusam,
@@ -150,7 +200,18 @@ DETECTORS: dict[str, Callable[[], Callable]] = {
     "neurokit2 koka2022": lambda: neurokit("koka2022"),
     "physio": physio,
     "wfdb xqrs": xqrs,
+    "pantompkins": pan_tompkins,
+    **{f"torch-ecg {m}": partial(torch_ecg, m) for m in ("xqrs", "gqrs", "hamilton", "christov", "engzee")},
+    "openecg": openecg_qrs,
+    "openecg codec": openecg_codec,
+    "wavedet": wavedet,
 }
+
+
+def label(detector: str) -> str:
+    """Package, its version, and the method if it has several."""
+    package, *method = detector.replace("ours", "physioclr").split()
+    return " ".join([package, version(package), *method])
 
 
 def evaluate(detect: Callable, of: Iterable[Record], list_records: bool) -> str:
@@ -195,12 +256,12 @@ def hindsight(detect: Callable, data: Path) -> str:
 def installed(names: Iterable[str]) -> Iterator[tuple[str, Callable]]:
     """Begins the table; then each detector that can be imported, by name. One that cannot gets a line that says so."""
     warnings.filterwarnings("ignore")  # the peers' own
-    print(f"{'detector':25s} {'set':7s} |   150 ms: Se PPV F1   |   50 ms: Se PPV F1")
+    print(f"{'detector':32s} {'set':7s} |   150 ms: Se PPV F1   |   50 ms: Se PPV F1")
     for detector in names:
         try:
             detect = DETECTORS[detector]()
         except ImportError as e:
-            print(f"{detector:25s} left out: {e}")
+            print(f"{detector:32s} left out: {e}")
             continue
         yield detector, detect
 
@@ -216,9 +277,12 @@ def main() -> None:
         for name in args.sets:
             if name == "ludb12" and detector != "ours":
                 continue
-            print(f"{detector:25s} {name:7s} | {evaluate(detect, records(args.data, name), args.records)}", flush=True)
+            print(
+                f"{label(detector):32s} {name:7s} | {evaluate(detect, records(args.data, name), args.records)}",
+                flush=True,
+            )
             if name == "ludb12":
-                print(f"{detector:25s} {name:7s} | {hindsight(detect, args.data)}", flush=True)
+                print(f"{label(detector):32s} {name:7s} | {hindsight(detect, args.data)}", flush=True)
 
 
 if __name__ == "__main__":

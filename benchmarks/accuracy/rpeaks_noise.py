@@ -118,7 +118,7 @@ def main() -> None:
     made = {name: list(SETS[name](args.data)) for name in args.sets}
     for detector, detect in rpeaks.installed(args.detectors):
         for name, records in made.items():
-            print(f"{detector:25s} {name:7s} | {rpeaks.evaluate(detect, records, False)}", flush=True)
+            print(f"{rpeaks.label(detector):32s} {name:7s} | {rpeaks.evaluate(detect, records, False)}", flush=True)
 
 
 if __name__ == "__main__":

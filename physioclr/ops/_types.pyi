@@ -28,6 +28,7 @@ class RPeaks(NamedTuple, Generic[_A]):
     count: _A  # type: ignore[assignment]
     quality: _A
     def lists(self) -> list[npt.NDArray[np.int64]]: ...
+    def expected_f1(self) -> _A: ...
 
 class Delineation(NamedTuple, Generic[_A]):
     p_on: _A
