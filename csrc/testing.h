@@ -14,6 +14,8 @@ void normals(const uint32_t* words, int64_t n, float* out);
 int limit_simd(int level);
 // The same for waves and features.
 int limit_waves(int level);
+// Whether the contrastive losses may multiply bfloat16 embeddings as such; returns whether they now do.
+bool limit_bf16(bool on);
 // Like physio_features, of the first lead, with boundaries (8, records, beats) and pacing (records, beats) given.
 void features_of_waves(const FeaturesCall& call, int32_t* waves, const uint8_t* paced);
 

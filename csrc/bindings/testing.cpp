@@ -25,6 +25,7 @@ void bind_testing(py::module_& core) {
   });
   m.def("limit_simd", &testing::limit_simd);
   m.def("limit_waves", &testing::limit_waves);
+  m.def("limit_bf16", &testing::limit_bf16);
   m.def("features_of_waves",
         [](const Given<float>& ecg, const Given<int32_t>& rpeaks, Given<int32_t> waves, const Given<uint8_t>& paced,
            double segment, int64_t segments, bool bazett, const Given<float>& taps) {

@@ -120,15 +120,15 @@ struct ContrastiveLossBwdCall {
 
 // Both in one, for a gradient that is known to be wanted: rows are made ready once, and the cosines that fit in a
 // constant amount of memory are not computed again. grad_a, grad_b and grad_tau for a *grad_loss of 1.
-template <class T>
+template <class E>
 struct ContrastiveStepCall {
-  ContrastiveSides<T> sides;
+  ContrastiveSides<E> sides;
   double* stats;
   int64_t* counts;
-  T* loss;
+  ContrastNumber<E>* loss;
   int64_t* skipped;
   double* measures;
-  T *grad_a, *grad_b;
+  ContrastNumber<E>*grad_a, *grad_b;
   double* grad_tau;
   PHYSIOCLR_FIELDS(sides, stats, counts, loss, skipped, measures, grad_a, grad_b, grad_tau)
 };
@@ -336,6 +336,7 @@ struct ContrastiveFusedGradientCall {
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss, ContrastiveLossCall)            \
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_loss_bwd, ContrastiveLossBwdCall)     \
   PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_step, ContrastiveStepCall)          \
+  X(contrastive_step_bfloat16, ContrastiveStepCall<BFloat>)                      \
   PHYSIOCLR_CONTRAST_STORED(X, contrastive_backward, ContrastiveBackwardCall)    \
   PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_part_sums, ContrastivePartSumsCall) \
   PHYSIOCLR_CONTRAST_COMPUTED(X, contrastive_part_gradient, ContrastivePartGradientCall)

@@ -232,11 +232,22 @@ void find_loss(const ContrastiveLossCall<E>& call, const Sides<E>& sides, KeptTi
   finish_loss(call, sides);
 }
 
+// What ContrastiveLossBwdCall and ContrastiveStepCall have of the gradient; it is stored as G.
+template <class E, class G>
+struct Wanted {
+  double grad_loss;
+  const ContrastiveSides<E>& sides;
+  const double* stats;
+  const int64_t* counts;
+  G *grad_a, *grad_b;
+  double* grad_tau;
+};
+
 // The gradient over pairs, not yet begun.
-template <class E, class T>
-OwnedGradient<T> over_pairs(const ContrastiveLossBwdCall<E>& call, const Sides<E>& sides, int64_t used) {
+template <class E, class G, class T = ContrastNumber<E>>
+OwnedGradient<T> over_pairs(const Wanted<E, G>& call, const Sides<E>& sides, int64_t used) {
   return OwnedGradient<T>(sides.pb, call.sides.settings, used, [&](int64_t r) -> T* {
-    if constexpr (std::is_same_v<T, E>) {
+    if constexpr (std::is_same_v<T, G>) {
       const int64_t d = sides.pb.d;
       return r < sides.n ? call.grad_a + r * d : call.grad_b + (r - sides.n) * d;
     } else {
@@ -246,8 +257,8 @@ OwnedGradient<T> over_pairs(const ContrastiveLossBwdCall<E>& call, const Sides<E
 }
 
 // Partners, and the way back through the normalisation, when the pairs are done.
-template <class E, class T>
-void finish_gradient(const ContrastiveLossBwdCall<E>& call, const Sides<E>& sides, const OwnedGradient<T>& grad) {
+template <class E, class G, class T = ContrastNumber<E>>
+void finish_gradient(const Wanted<E, G>& call, const Sides<E>& sides, const OwnedGradient<T>& grad) {
   const Problem<T>& pb = sides.pb;
   const ContrastSettings& set = call.sides.settings;
   const int64_t n = sides.n, d = pb.d, n_views = sides.n_views();
@@ -275,38 +286,38 @@ void finish_gradient(const ContrastiveLossBwdCall<E>& call, const Sides<E>& side
         }
         double along, gg;
         dot(h.data(), g.data(), d, &along, &gg);
-        E* const out = r < n ? call.grad_a + r * d : call.grad_b + (r - n) * d;
+        G* const out = r < n ? call.grad_a + r * d : call.grad_b + (r - n) * d;
         for (int64_t k = 0; k < d; ++k)
-          from_compute(static_cast<T>(*call.grad_loss * (g[k] - along * h[k]) * hi), out[k]);
+          from_compute(static_cast<T>(call.grad_loss * (g[k] - along * h[k]) * hi), out[k]);
       }
     }
   }
-  *call.grad_tau = slope_by_tau(slopes, *call.grad_loss, set);
+  *call.grad_tau = slope_by_tau(slopes, call.grad_loss, set);
 }
 
-template <class E, class T>
-void find_gradient(const ContrastiveLossBwdCall<E>& call, const Sides<E>& sides, const KeptTiles<T>* kept) {
+template <class E, class G, class T = ContrastNumber<E>>
+void find_gradient(const Wanted<E, G>& call, const Sides<E>& sides, const KeptTiles<T>* kept) {
   const int64_t used = rows_that_count(call.counts, sides.rows, sides.n_views(), call.sides.settings.mode);
-  OwnedGradient<T> grad = over_pairs<E, T>(call, sides, used);
+  OwnedGradient<T> grad = over_pairs(call, sides, used);
   grad.weigh_all(call.stats, call.counts, sides.rows, sides.n_views());
   grad.add_all(kept);
-  finish_gradient<E, T>(call, sides, grad);
+  finish_gradient(call, sides, grad);
 }
 
 // One-sided and without features, so that every row of a counts: loss and gradient in one pass.
-template <class T>
-void find_both(const ContrastiveLossCall<T>& loss, const ContrastiveLossBwdCall<T>& gradient, const Sides<T>& sides) {
+template <class E, class T = ContrastNumber<E>>
+void find_both(const ContrastiveLossCall<E>& loss, const Wanted<E, T>& gradient, const Sides<E>& sides) {
   const int64_t n = sides.n;
   OwnedSums<T> sums(sides.pb, loss.sides.settings, loss.measures != nullptr, false);
-  OwnedGradient<T> grad = over_pairs<T, T>(gradient, sides, n);
+  OwnedGradient<T> grad = over_pairs(gradient, sides, n);
   one_sided_pass(sides.pb, loss.sides.settings, sums, grad, [&](int64_t p) {
     if (p >= n) return;  // padding
-    tell<T, T>(loss, sides, sums, p, sides.partner_cosine(p));
+    tell<E, T>(loss, sides, sums, p, sides.partner_cosine(p));
     grad.weigh(p, loss.stats + 3 * p, loss.counts + 2 * p, sides.n_views());
   });
   for (int64_t r = n; r < sides.rows; ++r) tell_nothing(loss, r);
   finish_loss(loss, sides);
-  finish_gradient<T, T>(gradient, sides, grad);
+  finish_gradient(gradient, sides, grad);
 }
 
 template <class E>
@@ -320,25 +331,27 @@ bool compute(const ContrastiveLossCall<E>& call) {
 template <class E>
 bool compute(const ContrastiveLossBwdCall<E>& call) {
   const Sides<E> sides(call.sides);
-  find_gradient<E, ContrastNumber<E>>(call, sides, nullptr);
+  const KeptTiles<ContrastNumber<E>>* const none = nullptr;
+  find_gradient(
+      Wanted<E, E>{*call.grad_loss, call.sides, call.stats, call.counts, call.grad_a, call.grad_b, call.grad_tau},
+      sides, none);
   return true;
 }
 
-template <class T>
-bool compute(const ContrastiveStepCall<T>& call) {
-  const Sides<T> sides(call.sides);
+template <class E>
+bool compute(const ContrastiveStepCall<E>& call) {
+  using T = ContrastNumber<E>;
+  const Sides<E> sides(call.sides);
   if (!sides.pb.finite) return false;
-  const double one = 1;
-  const ContrastiveLossCall<T> loss{call.sides, call.stats, call.counts, call.loss, call.skipped, call.measures};
-  const ContrastiveLossBwdCall<T> gradient{&one,        call.sides,  call.stats,   call.counts,
-                                           call.grad_a, call.grad_b, call.grad_tau};
+  const ContrastiveLossCall<E> loss{call.sides, call.stats, call.counts, call.loss, call.skipped, call.measures};
+  const Wanted<E, T> gradient{1, call.sides, call.stats, call.counts, call.grad_a, call.grad_b, call.grad_tau};
   if (call.sides.sides == 1 && sides.pb.kind == PairFeatures::kNone && sides.n > 0) {
     find_both(loss, gradient, sides);
     return true;
   }
   KeptTiles<T> kept(sides.pb);
-  find_loss<T, T>(loss, sides, &kept);
-  find_gradient<T, T>(gradient, sides, &kept);
+  find_loss<E, T>(loss, sides, &kept);
+  find_gradient(gradient, sides, &kept);
   return true;
 }
 

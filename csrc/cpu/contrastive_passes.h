@@ -67,8 +67,8 @@ struct OwnedSums {
         mode_(set.mode) {}
 
   void add_all(const Problem<T>& pb, const ContrastSettings& set, KeptTiles<T>* kept = nullptr) {
-    pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
-      add(pb.load(i0, ni, j0, nj, set, kept ? kept->put(i0, j0, s) : s, sim), i0, j0, both);
+    pb.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim, const Ahead& ahead) {
+      add(pb.load(i0, ni, j0, nj, set, kept ? kept->put(i0, j0, s) : s, sim, ahead), i0, j0, both);
     });
   }
   // The pairs of a tile, of rows i0.. and, if both, of rows j0.. too; owned: j0.. are owned rows.
@@ -167,17 +167,23 @@ struct OwnedGradient {
         safe_(needs_maxima<T>(set)),
         wa_(pb.total),
         wb_(pb.total),
-        by_column_(pb.total * wide) {
+        by_column_(pb.low ? 0 : pb.total * wide),
+        pairs_by_column_(pb.low ? pb.total / 2 * wide : 0) {
     const double none[3] = {};
     const int64_t nobody[2] = {-1, 0};
     for (int64_t p = 0; p < pb.total; ++p) weigh(p, none, nobody, 0);
-    // The normalised rows once more, as panels of 32 columns, the operand of the products with G.
+    // The rows once more, each block as panels of 32 columns, the operand of the products with G.
 #pragma omp parallel for num_threads(pb.team) schedule(static)
-    for (int64_t p = 0; p < pb.total; ++p) {
-      const T* h = pb.h.get() + p / kPanel * kPanel * pb.d + p % kPanel;
-      for (int64_t k = 0; k < wide; ++k)
-        by_column_.get()[(k / kPanel * pb.total + p) * kPanel + k % kPanel] = k < pb.d ? h[k * kPanel] : T(0);
-      if (p < pb.owned_pad) std::fill_n(grad.row(p), wide, T(0));
+    for (int64_t panel = 0; panel < pb.total; panel += kPanel) {
+      const bool owned = panel < pb.owned_pad;
+      const int64_t from = owned ? 0 : pb.owned_pad, end = owned ? pb.owned_pad : pb.total;
+      const int64_t p0 = from + (panel - from) / pb.tile * pb.tile, n = std::min(pb.tile, end - p0);  // its block
+      if (pb.low) turn_pairs(panel, p0, n);
+      for (int64_t p = panel; p < panel + kPanel; ++p) {
+        for (int64_t k = 0; k < wide && !pb.low; ++k)
+          column(k / kPanel, p0, n)[(p - p0) * kPanel + k % kPanel] = k < pb.d ? pb.unit(p, k) : T(0);
+        if (owned) std::fill_n(grad.row(p), wide, T(0));
+      }
     }
   }
 
@@ -193,11 +199,12 @@ struct OwnedGradient {
       if (const int64_t r = pb_.row_of[p]; r >= 0 && r < rows) weigh(p, stats + 3 * r, counts + 2 * r, n_views);
   }
   void add_all(const KeptTiles<T>* kept = nullptr) {
-    pb_.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim) {
+    pb_.for_each_tile([&](int64_t i0, int64_t ni, int64_t j0, int64_t nj, bool both, T* s, T* sim, const Ahead& ahead) {
       T* const made = kept ? kept->get(i0, j0) : nullptr;
-      coefficients(pb_.load(i0, ni, j0, nj, set_, made ? made : s, sim, made != nullptr), i0, j0);
-      to_rows(made ? made : s, i0, ni, j0, nj);
-      if (both) to_columns(made ? made : s, i0, ni, j0, nj);
+      coefficients(pb_.load(i0, ni, j0, nj, set_, made ? made : s, sim, side_ahead(j0, nj, i0, ni), made != nullptr),
+                   i0, j0);
+      to_rows(made ? made : s, i0, ni, j0, nj, both ? side_ahead(i0, ni, j0, nj) : ahead);
+      if (both) to_columns(made ? made : s, i0, ni, j0, nj, ahead);
       else leave_outside(i0, ni);  // these come first, so the last of them leaves what they gave together
     });
   }
@@ -205,34 +212,73 @@ struct OwnedGradient {
   void coefficients(const PairTile<T>& tile, int64_t i0, int64_t j0) const {
     tile_coefficients(tile, set_.mode, safe_, &wa_[i0], &wb_[i0], &wa_[j0], &wb_[j0]);
   }
-  void to_rows(const T* g, int64_t i0, int64_t ni, int64_t j0, int64_t nj) const {
-    for (int64_t q = 0; q < wide / kPanel; ++q)
-      for (int64_t p = 0; p < ni; p += kPanel)
-        gemm_add(g + p * kMaxTile, kMaxTile, 1, column(q, j0), nj, kPanel, grad.row(i0 + p) + q * kPanel, wide);
+  // To the gradient of rows i0.., of columns j0..; ahead: what is read after this.
+  void to_rows(const T* g, int64_t i0, int64_t ni, int64_t j0, int64_t nj, const Ahead& ahead) const {
+    add_product(g, false, j0, nj, i0, ni, ahead);
   }
-  void to_columns(const T* g, int64_t i0, int64_t ni, int64_t j0, int64_t nj) const {
-    for (int64_t q = 0; q < wide / kPanel; ++q)
-      for (int64_t p = 0; p < nj; p += kPanel)
-        gemm_add(g + p, 1, kMaxTile, column(q, i0), ni, kPanel, grad.row(j0 + p) + q * kPanel, wide);
+  void to_columns(const T* g, int64_t i0, int64_t ni, int64_t j0, int64_t nj, const Ahead& ahead) const {
+    add_product(g, true, i0, ni, j0, nj, ahead);
+  }
+  // What the next product reads, of the rows from k0 on, and adds to, the gradient of the rows from p0 on.
+  Ahead side_ahead(int64_t k0, int64_t nk, int64_t p0, int64_t np) const {
+    const Ahead rows = operand_ahead(k0, nk);
+    return {rows.first, rows.first_bytes, grad.row(p0), np * wide * static_cast<int64_t>(sizeof(T))};
+  }
+  Ahead operand_ahead(int64_t k0, int64_t nk) const {
+    if (pb_.low) return {pairs_by_column_.get() + k0 / 2 * wide, nk * wide * 2};
+    return {by_column_.get() + k0 * wide, nk * wide * static_cast<int64_t>(sizeof(T))};
   }
   void leave_outside(int64_t i0, int64_t ni) {
     for (int64_t p = i0; p < i0 + ni; ++p) outside[p] = along(p);
   }
   double along(int64_t p) const {  // h . grad = sum of G_ij s_ij
-    const T* h = pb_.h.get() + p / kPanel * kPanel * pb_.d + p % kPanel;
     double sum = 0;
-    for (int64_t k = 0; k < pb_.d; ++k) sum += static_cast<double>(h[k * kPanel]) * grad.row(p)[k];
+    for (int64_t k = 0; k < pb_.d; ++k) sum += static_cast<double>(pb_.unit(p, k)) * grad.row(p)[k];
     return sum;
   }
 
  private:
-  const T* column(int64_t q, int64_t p) const { return by_column_.get() + (q * pb_.total + p) * kPanel; }
+  // Columns 32 q.. of the block of n rows from p0 on.
+  T* column(int64_t q, int64_t p0, int64_t n) const { return by_column_.get() + p0 * wide + q * n * kPanel; }
+  uint32_t* pair_column(int64_t q, int64_t p0, int64_t n) const {
+    return pairs_by_column_.get() + (p0 * wide + q * n * kPanel) / 2;
+  }
+  void turn_pairs(int64_t panel, int64_t p0, int64_t n) const {  // of 32 rows, from neighbours in a row to in a column
+    for (int64_t k = 0; k < wide; ++k)
+      for (int64_t p = panel; p < panel + kPanel; p += 2)
+        pair_column(k / kPanel, p0, n)[(p - p0) / 2 * kPanel + k % kPanel] = k < pb_.d ? pb_.turned(p, k) : 0;
+  }
+  // sum_k G_pk h_k of rows k0.. to the gradient of rows p0..; columns: G is given as G_kp.
+  void add_product(const T* g, bool columns, int64_t k0, int64_t nk, int64_t p0, int64_t np, const Ahead& ahead) const {
+    if constexpr (std::is_same_v<T, float>)
+      if (pb_.low) return add_low_product(g, columns, k0, nk, p0, np, ahead);
+    const int64_t rs = columns ? 1 : kMaxTile, ks = columns ? kMaxTile : 1;
+    int64_t fetched = 0;
+    for (int64_t q = 0; q < wide / kPanel; ++q)
+      for (int64_t p = 0; p < np; p += kPanel, fetched += fetched_ahead<T>(nk))
+        gemm_add(g + p * rs, rs, ks, column(q, k0, nk), nk, kPanel, grad.row(p0 + p) + q * kPanel, wide,
+                 ahead.at(fetched));
+  }
+  void add_low_product(const float* g, bool columns, int64_t k0, int64_t nk, int64_t p0, int64_t np,
+                       const Ahead& ahead) const {
+    alignas(64) uint32_t made[kMaxTile * kMaxTile / 2];
+    const float* const scale = &pb_.unit_scale[k0];
+    if (columns) bf16_pairs_along_columns(g, kMaxTile, nk, np, scale, made);
+    else bf16_pairs_along_rows(g, kMaxTile, np, nk, scale, made);
+    const int64_t rs = columns ? 1 : nk / 2, ks = columns ? np : 1;
+    int64_t fetched = 0;
+    for (int64_t q = 0; q < wide / kPanel; ++q)
+      for (int64_t p = 0; p < np; p += kPanel, fetched += bf16_fetched_ahead(nk / 2))
+        bf16_add(made + p * rs, rs, ks, pair_column(q, k0, nk), nk / 2, grad.row(p0 + p) + q * kPanel, wide,
+                 ahead.at(fetched));
+  }
 
   const Problem<T>& pb_;
   ContrastSettings set_;
   bool safe_;
   std::vector<T> wa_, wb_;
   AlignedBuffer<T> by_column_;
+  AlignedBuffer<uint32_t> pairs_by_column_;
 };
 
 inline int64_t rows_that_count(const int64_t* counts, int64_t rows, int64_t n_views, Contrast mode) {
@@ -269,24 +315,30 @@ void one_sided_pass(const Problem<T>& pb, const ContrastSettings& set, OwnedSums
       return m < met - blocks ? pb.owned_pad + m * tile : pb.half + (m - met + blocks) * tile;
     };
     const auto width = [&](int64_t m) { return m < met - blocks ? std::min(tile, pb.total - place(m)) : tile; };
+    const auto next_ahead = [&](int64_t m) {  // kept cosines, and the rows that the next product reads
+      if (m + 1 == met) return Ahead{};
+      const Ahead rows = grad.operand_ahead(place(m + 1), width(m + 1));
+      return Ahead{strip + (m + 1) * size, size * static_cast<int64_t>(sizeof(T)), rows.first, rows.first_bytes};
+    };
     for (int64_t i = next++; i < blocks; i = next++) {
       const int64_t i0 = i * tile;
       const bool stopped = stop();
       for (int64_t m = 0; m < met && !stopped; ++m)
-        sums.add(pb.load(i0, tile, place(m), width(m), set, strip + m * size, nullptr), i0, place(m), false,
-                 m >= met - blocks);
+        sums.add(pb.load(i0, tile, place(m), width(m), set, strip + m * size, nullptr,
+                         pb.rows_ahead(pb.total, place(m + 1))),
+                 i0, place(m), false, m >= met - blocks);
       for (int64_t p = i0; p < i0 + tile && !stopped; ++p) tell(p);
       for (int64_t m = 0; m < met; ++m) {
         T* const s = strip + m * size;
         const int64_t j0 = place(m), nj = width(m), j = m - (met - blocks);
         if (!stopped) {
-          grad.coefficients(pb.load(i0, tile, j0, nj, set, s, nullptr, true), i0, j0);
-          grad.to_rows(s, i0, tile, j0, nj);
+          grad.coefficients(pb.load(i0, tile, j0, nj, set, s, nullptr, {}, true), i0, j0);
+          grad.to_rows(s, i0, tile, j0, nj, j < 0 ? next_ahead(m) : grad.side_ahead(i0, tile, j0, nj));
           if (j == -1) grad.leave_outside(i0, tile);
         }
         if (j < 0) continue;
         while (served[j].load(std::memory_order_acquire) < i) std::this_thread::yield();
-        if (!stopped) grad.to_columns(s, i0, tile, j0, nj);
+        if (!stopped) grad.to_columns(s, i0, tile, j0, nj, next_ahead(m));
         served[j].store(i + 1, std::memory_order_release);
       }
     }

@@ -18,6 +18,7 @@
 #include "core/elements.h"
 #include "core/interrupt.h"
 #include "core/threads.h"
+#include "cpu/contrastive_bf16.h"
 #include "cpu/contrastive_pairs.h"
 #include "cpu/panels.h"
 #include "ops.h"
@@ -68,6 +69,11 @@ struct Problem : Places {
   std::vector<Id<T>> group;      // by position, dense numbers; -1: padding
   std::vector<int64_t> others;   // by position: the rows that it forms pairs with, by groups and features alone
   AlignedBuffer<T> h, features;  // panels of the normalised rows
+  // bfloat16 rows that are multiplied as they are: then h is empty, `pairs` are panels of pairs of the rows scaled by a
+  // power of 2, and unit_scale, by position, makes unit rows of them.
+  bool low;
+  AlignedBuffer<uint32_t> pairs;
+  std::vector<float> unit_scale;
   bool finite = true;
 
   // row(r): the embedding of row r; record(r): its row of `feat` and of the groups g (null: each record its own), -1
@@ -86,8 +92,12 @@ struct Problem : Places {
         valid(total),
         half_square(kind >= PairFeatures::kDistance ? total : 0),
         others(total),
-        h(total * d),
-        features(total * f) {
+        h(0),
+        features(total * f),
+        low(std::is_same_v<decltype(row(0)), const BFloat*> && multiplies_bf16()),
+        pairs(low ? total * pair_depth() : 0),
+        unit_scale(low ? total : 0) {
+    if (!low) h = AlignedBuffer<T>(total * d);
     int bad = 0;
 #pragma omp parallel for num_threads(team) schedule(static) reduction(+ : bad)
     for (int64_t p0 = 0; p0 < total; p0 += kPanel) bad += pack(feat, p0, row, record);
@@ -99,12 +109,14 @@ struct Problem : Places {
   int pack(Matrix<const T> feat, int64_t p0, Row of_row, Record record) {
     std::vector<T> buffer;
     int bad = 0;
-    T *hp = h.get() + p0 * d, *fp = features.get() + p0 * f;
+    T *hp = low ? nullptr : h.get() + p0 * d, *fp = features.get() + p0 * f;
     for (int64_t q = 0; q < kPanel; ++q) {
       const int64_t row = row_of[p0 + q];
       const T* x = row < 0 ? nullptr : widen(of_row(row), d, buffer);
       const double hi = row < 0 ? 0 : inverse_norm(x, d);
-      for (int64_t k = 0; k < d; ++k) hp[k * kPanel + q] = row < 0 ? T(0) : static_cast<T>(x[k] * hi);
+      if (low) pack_pairs(p0 + q, x, hi);
+      else
+        for (int64_t k = 0; k < d; ++k) hp[k * kPanel + q] = row < 0 ? T(0) : static_cast<T>(x[k] * hi);
       inv_norm[p0 + q] = hi;
       valid[p0 + q] = row >= 0;
       if (kind == PairFeatures::kNone) continue;
@@ -122,6 +134,32 @@ struct Problem : Places {
       valid[p0 + q] = fi > 0;
     }
     return bad;
+  }
+
+  int64_t pair_depth() const { return (d + 1) / 2; }
+
+  // Row x (null: padding) of inverse norm hi at position p. Scaled by a power of 2 to a length from 1 to 2 it keeps its
+  // bits. An infinite value, of which hi is 0, leaves NaN as it does in a unit row.
+  void pack_pairs(int64_t p, const T* x, double hi) {
+    const bool usual = hi > 0 && std::isfinite(hi);
+    const double scale = usual ? std::exp2(std::floor(std::log2(hi)) + 1) : hi == 0 ? 0 : 1;
+    uint32_t* const out = pairs.get() + p / kPanel * kPanel * pair_depth() + p % kPanel;
+    for (int64_t k = 0; k < d; k += 2)
+      out[k / 2 * kPanel] =
+          x ? bf16_pair(static_cast<float>(x[k] * scale), k + 1 < d ? static_cast<float>(x[k + 1] * scale) : 0.0f) : 0;
+    unit_scale[p] = static_cast<float>(usual ? hi / scale : hi);
+  }
+  // Number k of the unit row at position p.
+  T unit(int64_t p, int64_t k) const {
+    const int64_t panel = p / kPanel * kPanel, q = p % kPanel;
+    if (!low) return h.get()[panel * d + k * kPanel + q];
+    return bf16_of_pair(pairs.get()[panel * pair_depth() + k / 2 * kPanel + q], k) * unit_scale[p];
+  }
+
+  // Numbers k of the rows at positions p, an even one, and p + 1, as they are multiplied.
+  uint32_t turned(int64_t p, int64_t k) const {
+    const uint32_t* const x = pairs.get() + p / kPanel * kPanel * pair_depth() + k / 2 * kPanel + p % kPanel;
+    return k % 2 ? (x[0] >> 16) | (x[1] & 0xffff0000u) : (x[0] & 0xffffu) | (x[1] << 16);
   }
 
   template <class Record>
@@ -151,10 +189,10 @@ struct Problem : Places {
       if (valid[p]) others[p] = labels ? all - !apart : (all - none - size[group[p]]) / side + none;
   }
 
-  // The tile of cosines of blocks i0 and j0 into s (made: they are there) and S into f.
+  // The tile of cosines of blocks i0 and j0 into s (made: they are there) and S into f. ahead: what is read next.
   PairTile<T> load(int64_t i0, int64_t ni, int64_t j0, int64_t nj, const ContrastSettings& set, T* s, T* sim,
-                   bool made = false) const {
-    if (!made) gemm_panels(h.get() + i0 * d, h.get() + j0 * d, d, ni, nj, s, kMaxTile);
+                   const Ahead& ahead, bool made = false) const {
+    if (!made) cosines(i0, ni, j0, nj, s, ahead);
     if (kind != PairFeatures::kNone)
       gemm_panels(features.get() + i0 * f, features.get() + j0 * f, f, ni, nj, sim, kMaxTile);
     if (kind == PairFeatures::kDistance)
@@ -181,8 +219,26 @@ struct Problem : Places {
             static_cast<T>(kind == PairFeatures::kJaccard ? 0.5 : set.delta)};
   }
 
-  // visit(i0, ni, j0, nj, both, s, f): every pair of blocks with an owned block I, once. `both`: J is owned too, and
-  // the visit also serves the rows of J.
+  void cosines(int64_t i0, int64_t ni, int64_t j0, int64_t nj, T* s, const Ahead& ahead) const {
+    if constexpr (std::is_same_v<T, float>) {
+      if (low) {
+        const int64_t k = pair_depth();
+        return bf16_panels(pairs.get() + i0 * k, pairs.get() + j0 * k, k, ni, nj, &unit_scale[i0], &unit_scale[j0], s,
+                           kMaxTile, ahead);
+      }
+    }
+    gemm_panels(h.get() + i0 * d, h.get() + j0 * d, d, ni, nj, s, kMaxTile, ahead);
+  }
+  // The rows of the blocks at two positions, one of which may lie past the end: of the tile that comes next.
+  Ahead rows_ahead(int64_t i0, int64_t j0) const {
+    const int64_t row = low ? pair_depth() * 4 : d * static_cast<int64_t>(sizeof(T));
+    const char* const rows = low ? reinterpret_cast<const char*>(pairs.get()) : reinterpret_cast<const char*>(h.get());
+    const auto bytes = [&](int64_t p0) { return std::max<int64_t>(std::min(tile, total - p0), 0) * row; };
+    return {rows + std::min(i0, total) * row, bytes(i0), rows + std::min(j0, total) * row, bytes(j0)};
+  }
+
+  // visit(i0, ni, j0, nj, both, s, f, ahead): every pair of blocks with an owned block I, once. `both`: J is owned too,
+  // and the visit also serves the rows of J. ahead: the rows that this thread will probably meet next.
   template <class Visit>
   void for_each_tile(Visit visit) const {
     const int64_t blocks = (owned_pad + tile - 1) / tile, players = blocks + blocks % 2, side = half / tile;
@@ -195,6 +251,12 @@ struct Problem : Places {
     std::vector<std::atomic<int64_t>> played(players);  // games that a block has behind it
     for (auto& p : played) p = 0;
     const auto size = [this](int64_t p0, int64_t end) { return std::min(tile, end - p0); };
+    const auto pair_of = [&](int64_t game) {
+      const int64_t round = (game - blocks) / games, k = (game - blocks) % games, m = players - 1;
+      const int64_t i = half ? k : k == 0 ? m : (round + k) % m;
+      const int64_t j = half ? side + (round + k) % side : (round - k + m) % m;
+      return std::pair<int64_t, int64_t>(std::min(i, j), std::max(i, j));
+    };
     const Interrupt stop;
 #pragma omp parallel num_threads(team)
     {
@@ -209,18 +271,19 @@ struct Problem : Places {
           const int64_t i0 = game * tile, ni = size(i0, owned_pad);
           if (!one_sided || i0 < half)
             for (int64_t j0 = owned_pad; j0 < total && !stop(); j0 += tile)
-              visit(i0, ni, j0, size(j0, total), false, s, sim);
-          if (!half && !apart) visit(i0, ni, i0, ni, true, s, sim);
+              visit(i0, ni, j0, size(j0, total), false, s, sim, rows_ahead(i0, j0 + tile));
+          if (!half && !apart) visit(i0, ni, i0, ni, true, s, sim, Ahead{});
           played[game].store(1, std::memory_order_release);
           continue;
         }
-        const int64_t round = (game - blocks) / games, k = (game - blocks) % games, m = players - 1;
-        int64_t i = half ? k : k == 0 ? m : (round + k) % m, j = half ? side + (round + k) % side : (round - k + m) % m;
-        if (i > j) std::swap(i, j);
+        const int64_t round = (game - blocks) / games;
+        const auto [i, j] = pair_of(game);
+        const auto [i1, j1] = pair_of(std::min(game + team, all - 1));
         // Games are handed out in order, so the ones waited for are already being played by other threads.
         for (const int64_t p : {i, j})
           while (p < blocks && played[p].load(std::memory_order_acquire) <= round) std::this_thread::yield();
-        if (j < blocks && !stop()) visit(i * tile, tile, j * tile, size(j * tile, owned_pad), true, s, sim);
+        if (j < blocks && !stop())
+          visit(i * tile, tile, j * tile, size(j * tile, owned_pad), true, s, sim, rows_ahead(i1 * tile, j1 * tile));
         for (const int64_t p : {i, j}) played[p].store(round + 2, std::memory_order_release);
       }
     }

@@ -22,6 +22,7 @@ struct Args {
   T* c;
   int64_t ldc;
   bool add;
+  const char* ahead;  // null: nothing to fetch
 };
 
 // Loaded and stored by memcpy, one unaligned instruction: clang may take an alias of lesser alignment as aligned.
@@ -35,12 +36,21 @@ PHYSIOCLR_INLINE void panel(const Args<T>& g) {
   using V = typename Vec<T, W>::type;
   constexpr int kLanes = W / sizeof(T), kCols = NV * kLanes;
   static_assert(kPanel % kCols == 0 && kPanel % MR == 0, "shapes must divide a panel");
+  // One line is fetched in this many steps, so that a panel of rows fetches what fetched_ahead says, at any shape.
+  constexpr int kSteps = kPanel / kCols * (kPanel / MR) * 4 / static_cast<int>(sizeof(T));
+  const char* ahead = g.ahead;
   for (int64_t q = 0; q < kPanel; q += kCols)
     for (int64_t r0 = 0; r0 < g.ni; r0 += MR) {
       V acc[MR][NV] = {};
       const T* a = g.a + r0 * g.rs;
       const T* b = g.b + q;
-      for (int64_t k = 0; k < g.k; ++k, a += g.ks, b += kPanel) {
+      T* const c = g.c + r0 * g.ldc + q;
+      if (g.add)  // needed when the sums are done; until then there is time to fetch it
+#pragma GCC unroll 8
+        for (int r = 0; r < MR; ++r)
+#pragma GCC unroll 8
+          for (int v = 0; v < NV; ++v) __builtin_prefetch(c + r * g.ldc + v * kLanes, 1);
+      const auto step = [&]() __attribute__((always_inline)) {
         V x[NV];
 #pragma GCC unroll 8
         for (int v = 0; v < NV; ++v) std::memcpy(&x[v], b + v * kLanes, W);
@@ -48,8 +58,16 @@ PHYSIOCLR_INLINE void panel(const Args<T>& g) {
         for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 8
           for (int v = 0; v < NV; ++v) acc[r][v] += a[r * g.rs] * x[v];
-      }
-      T* c = g.c + r0 * g.ldc + q;
+        a += g.ks;
+        b += kPanel;
+      };
+      int64_t k = 0;
+      if (ahead)
+        for (; k + kSteps <= g.k; k += kSteps, ahead += kLine) {
+          __builtin_prefetch(ahead, 0, 2);  // into the second level
+          for (int e = 0; e < kSteps; ++e) step();
+        }
+      for (; k < g.k; ++k) step();
 #pragma GCC unroll 8
       for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 8
@@ -97,25 +115,30 @@ void run(const Args<T>& g) {
 }
 
 template <class T>
-void panels(const T* a, const T* b, int64_t k, int64_t ni, int64_t nj, T* c, int64_t ldc) {
+void panels(const T* a, const T* b, int64_t k, int64_t ni, int64_t nj, T* c, int64_t ldc, const Ahead& ahead) {
+  int64_t fetched = 0;
   for (int64_t j = 0; j < nj; j += kPanel)
-    for (int64_t i = 0; i < ni; i += kPanel)
-      run(Args<T>{a + i * k, 1, kPanel, b + j * k, k, kPanel, c + i * ldc + j, ldc, false});
+    for (int64_t i = 0; i < ni; i += kPanel, fetched += fetched_ahead<T>(k))
+      run(Args<T>{a + i * k, 1, kPanel, b + j * k, k, kPanel, c + i * ldc + j, ldc, false, ahead.at(fetched)});
 }
 
 }  // namespace
 
-void gemm_panels(const float* a, const float* b, int64_t k, int64_t ni, int64_t nj, float* c, int64_t ldc) {
-  panels(a, b, k, ni, nj, c, ldc);
+void gemm_panels(const float* a, const float* b, int64_t k, int64_t ni, int64_t nj, float* c, int64_t ldc,
+                 const Ahead& ahead) {
+  panels(a, b, k, ni, nj, c, ldc, ahead);
 }
-void gemm_panels(const double* a, const double* b, int64_t k, int64_t ni, int64_t nj, double* c, int64_t ldc) {
-  panels(a, b, k, ni, nj, c, ldc);
+void gemm_panels(const double* a, const double* b, int64_t k, int64_t ni, int64_t nj, double* c, int64_t ldc,
+                 const Ahead& ahead) {
+  panels(a, b, k, ni, nj, c, ldc, ahead);
 }
-void gemm_add(const float* a, int64_t rs, int64_t ks, const float* b, int64_t k, int64_t ni, float* c, int64_t ldc) {
-  run(Args<float>{a, rs, ks, b, k, ni, c, ldc, true});
+void gemm_add(const float* a, int64_t rs, int64_t ks, const float* b, int64_t k, int64_t ni, float* c, int64_t ldc,
+              const char* ahead) {
+  run(Args<float>{a, rs, ks, b, k, ni, c, ldc, true, ahead});
 }
-void gemm_add(const double* a, int64_t rs, int64_t ks, const double* b, int64_t k, int64_t ni, double* c, int64_t ldc) {
-  run(Args<double>{a, rs, ks, b, k, ni, c, ldc, true});
+void gemm_add(const double* a, int64_t rs, int64_t ks, const double* b, int64_t k, int64_t ni, double* c, int64_t ldc,
+              const char* ahead) {
+  run(Args<double>{a, rs, ks, b, k, ni, c, ldc, true, ahead});
 }
 
 }  // namespace physioclr::cpu

@@ -6,13 +6,38 @@
 namespace physioclr::cpu {
 
 constexpr int64_t kPanel = 32;
+constexpr int64_t kLine = 64;  // bytes of a cache line
+
+// Two stretches of memory that the caller reads next. Products fetch them into the cache beside their arithmetic, which
+// leaves the ports of memory idle; of tiles that come from the third level or from memory that hides the way.
+struct Ahead {
+  const void* first = nullptr;
+  int64_t first_bytes = 0;
+  const void* second = nullptr;
+  int64_t second_bytes = 0;
+  const char* at(int64_t offset) const {  // of both, one behind the other; null: past the end
+    if (offset < first_bytes) return static_cast<const char*>(first) + offset;
+    return offset < first_bytes + second_bytes ? static_cast<const char*>(second) + (offset - first_bytes) : nullptr;
+  }
+};
+// The bytes that one product of 32 rows and 32 columns over a depth of k fetches: a tile of 128 rows fetches two blocks
+// of its operands.
+template <class T>
+constexpr int64_t fetched_ahead(int64_t k) {
+  return 16 * k * static_cast<int64_t>(sizeof(T));
+}
 
 // c[r][j] (row length ldc) = sum_k a[r][k] b[j][k] for r < ni, j < nj, both multiples of 32. a and b are panels.
-void gemm_panels(const float* a, const float* b, int64_t k, int64_t ni, int64_t nj, float* c, int64_t ldc);
-void gemm_panels(const double* a, const double* b, int64_t k, int64_t ni, int64_t nj, double* c, int64_t ldc);
+void gemm_panels(const float* a, const float* b, int64_t k, int64_t ni, int64_t nj, float* c, int64_t ldc,
+                 const Ahead& ahead = {});
+void gemm_panels(const double* a, const double* b, int64_t k, int64_t ni, int64_t nj, double* c, int64_t ldc,
+                 const Ahead& ahead = {});
 
-// c[r][q] (row length ldc) += sum_k a[r * rs + k * ks] b[k * 32 + q] for r < ni (a multiple of 32), q < 32.
-void gemm_add(const float* a, int64_t rs, int64_t ks, const float* b, int64_t k, int64_t ni, float* c, int64_t ldc);
-void gemm_add(const double* a, int64_t rs, int64_t ks, const double* b, int64_t k, int64_t ni, double* c, int64_t ldc);
+// c[r][q] (row length ldc) += sum_k a[r * rs + k * ks] b[k * 32 + q] for r < ni (a multiple of 32), q < 32. ahead:
+// fetched_ahead(k) bytes, or null.
+void gemm_add(const float* a, int64_t rs, int64_t ks, const float* b, int64_t k, int64_t ni, float* c, int64_t ldc,
+              const char* ahead = nullptr);
+void gemm_add(const double* a, int64_t rs, int64_t ks, const double* b, int64_t k, int64_t ni, double* c, int64_t ldc,
+              const char* ahead = nullptr);
 
 }  // namespace physioclr::cpu

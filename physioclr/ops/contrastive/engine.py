@@ -249,7 +249,7 @@ def _step_results(a, b, *rest):
     _step_results,
 )
 def contrastive_step(xp, out, *args):
-    """contrastive_loss and its gradient, of float32 or float64 embeddings."""
+    """contrastive_loss and its gradient, of float32, float64 or bfloat16 embeddings; of the last in float32."""
     if xp.device >= 0:
         from . import tiles
 

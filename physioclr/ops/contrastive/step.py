@@ -61,8 +61,10 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx, a, b, temperature, *rest):
         negatives, features, group, *settings = rest
-        wide = engine.computed(a, b, negatives)
-        rows = [None if x is None else x.to(wide) for x in (a, b, negatives)]
+        rows = [a, b, negatives]
+        if any(x is not None and x.dtype != torch.bfloat16 for x in rows):  # which the kernel reads as they are
+            wide = engine.computed(*rows)
+            rows = [None if x is None else x.to(wide) for x in rows]
         loss, _, counts, skipped, measures, *grads = engine.contrastive_step.run(
             TorchArrays(a), *rows, features, group, temperature, *settings
         )
