@@ -5,7 +5,7 @@
 
 A U-Net sees a window of 1.28 s about each beat (wave_windows.py) and gives, for each of the eight fields of
 `pc.Delineation`, logits over bins of 8 ms, and one for each wave that it is absent. The wave is absent where that has
-most of the probability (no threshold is chosen); a boundary is the mean over the 40 ms about the most probable bin. It
+most of the probability (no threshold is chosen); a boundary is the mean about the most probable bin. It
 is fitted by cross entropy to the reader's mark with a Gaussian of 10 ms about it. Copies of the records changed by
 `physioclr.augment` (noise, wander, gain, warp; the marks move with the map) are seen in training alone.
 
@@ -30,11 +30,13 @@ from delineation import TOLERANCE, marks, pair
 from delineation_peers import EDGES, MARTINEZ, inside
 from torch import nn
 from torch.nn import functional as F
-from wave_windows import FIELDS, LENGTH, WAVE, collect
+from wave_windows import BEFORE, FIELDS, LENGTH, WAVE, collect
 
 BINS, BIN = LENGTH // 2, 2  # of 8 ms
 SPREAD = 1.25  # bins
-REACH = 2  # bins on either side of the most probable one
+REACH = {f: 2 if f in ("t_peak", "t_off") else 6 for f in FIELDS}  # bins on either side of the most probable one
+SHARED = 0.5
+INVERTED, STRETCH = 0.3, 0.1  # share of the batches; SD of the logarithm
 GROWTH = (1, 1.5, 2, 3, 4)
 BATCH, RATE, DECAY = 96, 4e-3, 0.05
 WAVES = ("p", "qrs", "t")
@@ -45,12 +47,12 @@ def block(a, b, k=5):
 
 
 class UNet(nn.Module):
-    """(B, 3, LENGTH) -> (B, 8, BINS + 1) logits, the last one: absent."""
+    """(B, 4, LENGTH) -> (B, 8, BINS + 1) logits, the last one: absent."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         c = [round(width * g) for g in GROWTH]
-        self.stem = nn.Sequential(nn.Conv1d(3, c[0], 7, 2, 3, bias=False), nn.BatchNorm1d(c[0]), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(nn.Conv1d(4, c[0], 7, 2, 3, bias=False), nn.BatchNorm1d(c[0]), nn.ReLU(inplace=True))
         self.enc = nn.ModuleList([block(c[0], c[0])] + [block(a, b) for a, b in itertools.pairwise(c)])
         self.mid = block(c[-1], c[-1])
         self.dec = nn.ModuleList([block(a + b, b) for a, b in zip(c[:0:-1], c[-2::-1], strict=True)])
@@ -62,7 +64,7 @@ class UNet(nn.Module):
         for i, enc in enumerate(self.enc):
             x = enc(F.max_pool1d(x, 2) if i else x)
             skips.append(x)
-        x = x + self.mid(x)
+        x = F.dropout(x + self.mid(x), 0.1, self.training)
         absent = self.absent(torch.cat([x.mean(-1), x.amax(-1)], 1))[:, [WAVES.index(WAVE[f]) for f in FIELDS]]
         for dec, skip in zip(self.dec, skips[-2::-1], strict=True):
             x = dec(torch.cat([F.interpolate(x, size=skip.shape[-1]), skip], 1))
@@ -77,7 +79,7 @@ def size_of(net):
         for m in net.modules()
         if isinstance(m, nn.Conv1d | nn.Linear)
     ]
-    net.eval()(torch.zeros(1, 3, LENGTH))
+    net.eval()(torch.zeros(1, 4, LENGTH))
     for h in hooks:
         h.remove()
     return sum(p.numel() for p in net.parameters()), sum(macs)
@@ -93,20 +95,40 @@ def targets(wanted):
     return torch.cat([near * ~gone[..., None], gone[..., None].float()], -1), ~torch.isnan(place)
 
 
-def train(x, wanted, weight, width, steps, seed=0):
+def with_database(x, ludb):
+    """The rows, and one that says by whose custom the boundaries are to be drawn, LUDB's (1) or QTDB's (0)."""
+    return torch.cat([x, ludb.float()[:, None, None].expand(-1, 1, LENGTH)], 1)
+
+
+def stretched(x, wanted):
+    """The windows moved, stretched and some turned upside down, and their marks."""
+    factor = float(torch.exp(STRETCH * torch.randn(())))
+    at = BEFORE + 8 * (2 * float(torch.rand(())) - 1)
+    source = BEFORE + (torch.arange(LENGTH) - at) / factor
+    source = source.clamp(0, LENGTH - 1.001)
+    low = source.floor().long()
+    part = source - low
+    y = x[:, :, low] * (1 - part) + x[:, :, low + 1] * part
+    if torch.rand(()) < INVERTED:
+        y[:, :2] *= -1
+    moved = (wanted - BEFORE) * factor + at
+    out = ~torch.isinf(moved) & ((moved < 2) | (moved > LENGTH - 3))
+    return y, torch.where(out, torch.nan, moved)
+
+
+def train(x, wanted, ludb, weight, width, steps, seed=0):
     """weight: of each window, how often it is drawn."""
     torch.manual_seed(seed)
     net = UNet(width).train()
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.2)
     drawn = torch.multinomial(torch.as_tensor(weight, dtype=torch.float64), steps * BATCH, replacement=True)
-    x, wanted = torch.as_tensor(x), torch.as_tensor(wanted, dtype=torch.float32)
+    x, wanted, ludb = torch.as_tensor(x), torch.as_tensor(wanted, dtype=torch.float32), torch.as_tensor(ludb)
     for rows in drawn.split(BATCH):
-        shift = int(torch.randint(-4, 5, ())) * BIN
-        seen = torch.roll(x[rows], shift, 2)
-        goal, known = targets(wanted[rows] + shift)
+        seen, moved = stretched(x[rows], wanted[rows])
+        goal, known = targets(moved)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = net(seen)
+            logits = net(with_database(seen, ludb[rows]))
         loss = -(goal * F.log_softmax(logits.float(), -1)).sum(-1)[known].mean()
         optimizer.zero_grad()
         loss.backward()
@@ -116,18 +138,38 @@ def train(x, wanted, weight, width, steps, seed=0):
 
 
 @torch.no_grad()
-def place(net, x):
+def chances(net, x, ludb):
+    """(n, 8, BINS + 1) logarithms of probabilities; ludb: of the boundaries as LUDB's readers draw them."""
+    parts = torch.as_tensor(x).split(512)
+    return torch.cat([F.log_softmax(net(with_database(p, torch.full((len(p),), ludb))), -1) for p in parts])
+
+
+def shared(chance, x, signal):
+    """Half of each beat and half of the mean over those alike among the twenty around it; signal: (n,) its lead."""
+    middle = x[:, 0, BEFORE - 20 : BEFORE + 21]
+    middle = middle - middle.mean(axis=1, keepdims=True)
+    middle /= np.sqrt((middle**2).sum(axis=1, keepdims=True)) + 1e-9
+    out = chance.clone()
+    for s in np.unique(signal):
+        here = np.flatnonzero(signal == s)
+        far = np.abs(np.subtract.outer(range(len(here)), range(len(here)))) > 10
+        alike = (middle[here] @ middle[here].T > 0.9) & ~far
+        np.fill_diagonal(alike, True)
+        weight = torch.as_tensor(alike / alike.sum(axis=1, keepdims=True), dtype=torch.float32)
+        out[here] = (1 - SHARED) * chance[here] + SHARED * torch.einsum("ij,jkl->ikl", weight, chance[here])
+    return out
+
+
+def place(chance):
     """(n, 8) boundaries in samples of the window, NaN where absent."""
-    out = []
-    for part in torch.as_tensor(x).split(512):
-        p = torch.softmax(net(part), -1)
-        gone, p = p[..., -1] > 0.5, p[..., :-1]
-        best = p.argmax(-1).clamp(REACH, BINS - 1 - REACH)
-        near = best[..., None] + torch.arange(-REACH, REACH + 1)
-        share = torch.gather(p, 2, near)
-        at = (share * near).sum(-1) / share.sum(-1) * BIN + 0.5
-        out.append(torch.where(gone, torch.nan, at))
-    return torch.cat(out).numpy()
+    p, reach, most = torch.softmax(chance, -1), torch.tensor([REACH[f] for f in FIELDS]), max(REACH.values())
+    gone, p = p[..., -1] > 0.5, p[..., :-1]
+    line = torch.arange(-most, most + 1)
+    near = p.argmax(-1)[..., None] + line
+    counted = (near >= 0) & (near < BINS) & (line.abs() <= reach[:, None])
+    share = torch.gather(p, 2, near.clamp(0, BINS - 1)) * counted
+    at = (share * near).sum(-1) / share.sum(-1) * BIN + 0.5
+    return torch.where(gone, torch.nan, at).numpy()
 
 
 def spell(data, test, left):
@@ -176,14 +218,6 @@ def score_qtdb(folder, found):
     return dict(marked=marked, errors=errors)
 
 
-def cells(widths, folds):
-    for width in widths:
-        for fold in range(folds):
-            yield width, str(fold)
-        yield width, "qtdb"  # fitted on LUDB
-        yield width, "ludb"  # fitted on QTDB
-
-
 def run(data, folder, out, width, part, folds, steps):
     """Trains and scores one cell."""
     original = data["copy"] == 0
@@ -195,18 +229,19 @@ def run(data, folder, out, width, part, folds, steps):
     else:
         order = np.random.default_rng(0).permutation(np.unique(data["record"][data["ludb"]]))
         aside = np.isin(data["record"], order[int(part) :: folds])
-        fitted, test = data["ludb"] & ~aside, lead_ii & aside
+        fitted, test = ~aside, lead_ii & aside
     assert not (fitted & test).any()
     known = fitted & ~np.isnan(data["wanted"]).all(axis=1)
     _, which, often = np.unique(data["record"][known], return_inverse=True, return_counts=True)
-    weight = (1 / np.sqrt(often))[which]
+    weight = np.where(data["ludb"][known] | (part == "ludb"), 1.0, 0.5) / np.sqrt(often)[which]
     start = time.process_time()
-    net, loss = train(data["x"][known], data["wanted"][known], weight, width, steps)
+    net, loss = train(data["x"][known], data["wanted"][known], data["ludb"][known], weight, width, steps)
     took = time.process_time() - start
     torch.save(net.state_dict(), out / f"{width}_{part}.pt")
     begin = time.process_time()
-    left = place(net, data["x"][test])
-    each = (time.process_time() - begin) / len(left)
+    own = chances(net, data["x"][test], part != "ludb")
+    each = (time.process_time() - begin) / len(own)
+    left = place(shared(own, data["x"][test], 100 * data["record"][test] + data["lead"][test]))
     found = spell(data, test, left)
     scored = score_qtdb(folder / "qtdb", found) if part == "qtdb" else score_ludb(folder / "ludb" / "data", found)
     weights, macs = size_of(net)
@@ -257,6 +292,7 @@ def main():
     parser.add_argument("--widths", type=int, nargs="+", default=[4, 8, 16, 32])
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--parts", nargs="+", help="folds by number, 'qtdb' (fitted on LUDB), 'ludb' (on QTDB); all")
     parser.add_argument("--copies", type=int, default=2)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
@@ -264,7 +300,8 @@ def main():
         torch.set_num_threads(1)
         options.out.mkdir(parents=True, exist_ok=True)
         data = collect(options.data, options.copies, options.out / f"windows{options.copies}.npz")
-        for width, part in cells(options.widths, options.folds):
+        parts = options.parts or [*map(str, range(options.folds)), "qtdb", "ludb"]
+        for width, part in itertools.product(options.widths, parts):
             if not any((r["width"], r["part"]) == (width, part) for r in done(options.out)):
                 run(data, options.data, options.out, width, part, options.folds, options.steps)
     table(options.out)
