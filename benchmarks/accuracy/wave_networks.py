@@ -3,16 +3,15 @@
     nice python benchmarks/accuracy/wave_networks.py DATA OUT [--widths 4 8 16 32] [--folds 5] [--steps 1200]
     python benchmarks/accuracy/wave_networks.py DATA OUT --table [--picture FILE]
 
-A U-Net sees a window of 1.28 s about each beat (wave_windows.py) and gives, for each of the eight fields of
-`pc.Delineation`, logits over bins of 8 ms, and one for each wave that it is absent. The wave is absent where that has
-most of the probability (no threshold is chosen); a boundary is the mean about the most probable bin. It
-is fitted by cross entropy to the reader's mark with a Gaussian of 10 ms about it. Copies of the records changed by
-`physioclr.augment` (noise, wander, gain, warp; the marks move with the map) are seen in training alone.
+The network (wave_unet.py) sees a window of 1.28 s about each beat (wave_windows.py), and its own idea of a boundary is
+averaged with that of the alike beats. Copies of the records changed by `physioclr.augment` (noise, wander, gain, warp;
+the marks move with the map) are seen in training alone.
 
-Cells: each width by each fold of LUDB's records (the others, all twelve leads, train; lead II of the fold scores), and
-each width fitted on all of LUDB for QTDB and the other way round. A cell that is done lies in OUT/cells.jsonl and its
-boundaries in OUT, so that the command can be stopped and started again. Scored as in delineation_peers.py. One
-thread of a CPU; nothing is written elsewhere: the kernel has no such network (docs/notes/delineate.md).
+Cells: each width by each fold of LUDB's records (its other records, all leads, and QTDB train; lead II of the fold
+scores), and each width fitted on LUDB alone for QTDB ("qtdb") and on QTDB alone for LUDB ("ludb"). A cell that is done
+is a line of OUT/cells.jsonl, its network a file beside it, so the command can be stopped and started again. Scored as in
+delineation_peers.py: F1 within Martinez' tolerances, mean and SD within 150 ms. One thread of a CPU. The kernel has no
+such network: docs/notes/delineate.md.
 """
 
 from __future__ import annotations
@@ -28,148 +27,8 @@ import torch
 import wfdb
 from delineation import TOLERANCE, marks, pair
 from delineation_peers import EDGES, MARTINEZ, inside
-from torch import nn
-from torch.nn import functional as F
-from wave_windows import BEFORE, FIELDS, LENGTH, WAVE, collect
-
-BINS, BIN = LENGTH // 2, 2  # of 8 ms
-SPREAD = 1.25  # bins
-REACH = {f: 2 if f in ("t_peak", "t_off") else 6 for f in FIELDS}  # bins on either side of the most probable one
-SHARED = 0.5
-INVERTED, STRETCH = 0.3, 0.1  # share of the batches; SD of the logarithm
-GROWTH = (1, 1.5, 2, 3, 4)
-BATCH, RATE, DECAY = 96, 4e-3, 0.05
-WAVES = ("p", "qrs", "t")
-
-
-def block(a, b, k=5):
-    return nn.Sequential(nn.Conv1d(a, b, k, padding=k // 2, bias=False), nn.BatchNorm1d(b), nn.ReLU(inplace=True))
-
-
-class UNet(nn.Module):
-    """(B, 4, LENGTH) -> (B, 8, BINS + 1) logits, the last one: absent."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        c = [round(width * g) for g in GROWTH]
-        self.stem = nn.Sequential(nn.Conv1d(4, c[0], 7, 2, 3, bias=False), nn.BatchNorm1d(c[0]), nn.ReLU(inplace=True))
-        self.enc = nn.ModuleList([block(c[0], c[0])] + [block(a, b) for a, b in itertools.pairwise(c)])
-        self.mid = block(c[-1], c[-1])
-        self.dec = nn.ModuleList([block(a + b, b) for a, b in zip(c[:0:-1], c[-2::-1], strict=True)])
-        self.head = nn.Conv1d(c[0], len(FIELDS), 5, padding=2)
-        self.absent = nn.Linear(2 * c[-1], len(WAVES))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x, skips = self.stem(x), []
-        for i, enc in enumerate(self.enc):
-            x = enc(F.max_pool1d(x, 2) if i else x)
-            skips.append(x)
-        x = F.dropout(x + self.mid(x), 0.1, self.training)
-        absent = self.absent(torch.cat([x.mean(-1), x.amax(-1)], 1))[:, [WAVES.index(WAVE[f]) for f in FIELDS]]
-        for dec, skip in zip(self.dec, skips[-2::-1], strict=True):
-            x = dec(torch.cat([F.interpolate(x, size=skip.shape[-1]), skip], 1))
-        return torch.cat([self.head(x), absent[:, :, None]], 2)
-
-
-def size_of(net):
-    """Weights, and multiplications a window."""
-    macs = []
-    hooks = [
-        m.register_forward_hook(lambda m, _, y: macs.append(m.weight.numel() * (y.shape[-1] if y.dim() == 3 else 1)))
-        for m in net.modules()
-        if isinstance(m, nn.Conv1d | nn.Linear)
-    ]
-    net.eval()(torch.zeros(1, 4, LENGTH))
-    for h in hooks:
-        h.remove()
-    return sum(p.numel() for p in net.parameters()), sum(macs)
-
-
-def targets(wanted):
-    """(n, 8, BINS + 1) probabilities and (n, 8) whether they are known, of marks in samples of the window."""
-    place = (wanted - 0.5) / BIN
-    line = torch.arange(BINS, dtype=torch.float32)
-    near = torch.exp(-0.5 * ((line - torch.nan_to_num(place, 0, 0, 0)[..., None]) / SPREAD) ** 2)
-    near = near / near.sum(-1, keepdim=True)
-    gone = torch.isinf(place)
-    return torch.cat([near * ~gone[..., None], gone[..., None].float()], -1), ~torch.isnan(place)
-
-
-def with_database(x, ludb):
-    """The rows, and one that says by whose custom the boundaries are to be drawn, LUDB's (1) or QTDB's (0)."""
-    return torch.cat([x, ludb.float()[:, None, None].expand(-1, 1, LENGTH)], 1)
-
-
-def stretched(x, wanted):
-    """The windows moved, stretched and some turned upside down, and their marks."""
-    factor = float(torch.exp(STRETCH * torch.randn(())))
-    at = BEFORE + 8 * (2 * float(torch.rand(())) - 1)
-    source = BEFORE + (torch.arange(LENGTH) - at) / factor
-    source = source.clamp(0, LENGTH - 1.001)
-    low = source.floor().long()
-    part = source - low
-    y = x[:, :, low] * (1 - part) + x[:, :, low + 1] * part
-    if torch.rand(()) < INVERTED:
-        y[:, :2] *= -1
-    moved = (wanted - BEFORE) * factor + at
-    out = ~torch.isinf(moved) & ((moved < 2) | (moved > LENGTH - 3))
-    return y, torch.where(out, torch.nan, moved)
-
-
-def train(x, wanted, ludb, weight, width, steps, seed=0):
-    """weight: of each window, how often it is drawn."""
-    torch.manual_seed(seed)
-    net = UNet(width).train()
-    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.2)
-    drawn = torch.multinomial(torch.as_tensor(weight, dtype=torch.float64), steps * BATCH, replacement=True)
-    x, wanted, ludb = torch.as_tensor(x), torch.as_tensor(wanted, dtype=torch.float32), torch.as_tensor(ludb)
-    for rows in drawn.split(BATCH):
-        seen, moved = stretched(x[rows], wanted[rows])
-        goal, known = targets(moved)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = net(with_database(seen, ludb[rows]))
-        loss = -(goal * F.log_softmax(logits.float(), -1)).sum(-1)[known].mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return net.eval(), loss.item()
-
-
-@torch.no_grad()
-def chances(net, x, ludb):
-    """(n, 8, BINS + 1) logarithms of probabilities; ludb: of the boundaries as LUDB's readers draw them."""
-    parts = torch.as_tensor(x).split(512)
-    return torch.cat([F.log_softmax(net(with_database(p, torch.full((len(p),), ludb))), -1) for p in parts])
-
-
-def shared(chance, x, signal):
-    """Half of each beat and half of the mean over those alike among the twenty around it; signal: (n,) its lead."""
-    middle = x[:, 0, BEFORE - 20 : BEFORE + 21]
-    middle = middle - middle.mean(axis=1, keepdims=True)
-    middle /= np.sqrt((middle**2).sum(axis=1, keepdims=True)) + 1e-9
-    out = chance.clone()
-    for s in np.unique(signal):
-        here = np.flatnonzero(signal == s)
-        far = np.abs(np.subtract.outer(range(len(here)), range(len(here)))) > 10
-        alike = (middle[here] @ middle[here].T > 0.9) & ~far
-        np.fill_diagonal(alike, True)
-        weight = torch.as_tensor(alike / alike.sum(axis=1, keepdims=True), dtype=torch.float32)
-        out[here] = (1 - SHARED) * chance[here] + SHARED * torch.einsum("ij,jkl->ikl", weight, chance[here])
-    return out
-
-
-def place(chance):
-    """(n, 8) boundaries in samples of the window, NaN where absent."""
-    p, reach, most = torch.softmax(chance, -1), torch.tensor([REACH[f] for f in FIELDS]), max(REACH.values())
-    gone, p = p[..., -1] > 0.5, p[..., :-1]
-    line = torch.arange(-most, most + 1)
-    near = p.argmax(-1)[..., None] + line
-    counted = (near >= 0) & (near < BINS) & (line.abs() <= reach[:, None])
-    share = torch.gather(p, 2, near.clamp(0, BINS - 1)) * counted
-    at = (share * near).sum(-1) / share.sum(-1) * BIN + 0.5
-    return torch.where(gone, torch.nan, at).numpy()
+from wave_unet import chances, place, shared, size_of, train
+from wave_windows import FIELDS, collect
 
 
 def spell(data, test, left):
@@ -256,33 +115,62 @@ def done(out):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def table(out):
-    rows = done(out)
+PARTS = {"LUDB II by record": None, "LUDB II fitted on QTDB": "ludb", "QTDB fitted on LUDB": "qtdb"}
+
+
+def summary(rows, width, part):
+    """Over the folds: F1 (of QTDB the sensitivity) in %, mean and SD in ms for each boundary, and what is said of P."""
+    mine = [r for r in rows if r["width"] == width and (r["part"] == part if part else r["part"].isdigit())]
+    if not mine:
+        return None
+    out = dict(mine[0], folds_done=len(mine), us_a_beat=np.median([r["us_a_beat"] for r in mine]))
+    errors = {f: np.concatenate([r["errors"][f] for r in mine]) for f in EDGES}
+    if part == "qtdb":
+        out["share"] = {f: 100 * len(errors[f]) / mine[0]["marked"][f] for f in EDGES}
+    else:
+        counts = {f: np.sum([r["counts"][f] for r in mine], axis=0) for f in EDGES}
+        out["share"] = {f: 200 * n / (found + marked) for f, (n, found, marked) in counts.items()}
+        out["macro"] = np.mean(list(out["share"].values()))
+        near, found, marked = np.sum([r["p_waves"] for r in mine], axis=0)
+        out["p_se"], out["p_ppv"] = 100 * near / marked, 100 * near / found
+    return dict(out, mean={f: e.mean() for f, e in errors.items()}, sd={f: e.std() for f, e in errors.items()})
+
+
+def table(rows):
     print(f"{'':34s}{'macro F1':>9s}" + "".join(f"{f:>21s}" for f in EDGES) + "  (F1 or Se in %, mean and SD in ms)")
     for width in sorted({r["width"] for r in rows}):
-        for title, chosen in (
-            ("LUDB II by record", lambda r: r["part"] not in ("qtdb", "ludb")),
-            ("LUDB II fitted on QTDB", lambda r: r["part"] == "ludb"),
-            ("QTDB fitted on LUDB", lambda r: r["part"] == "qtdb"),
-        ):
-            mine = [r for r in rows if r["width"] == width and chosen(r)]
-            if not mine:
+        for title, part in PARTS.items():
+            s = summary(rows, width, part)
+            if s is None:
                 continue
-            errors = {f: np.concatenate([r["errors"][f] for r in mine]) for f in EDGES}
-            name = f"{mine[0]['weights']:8d} {title}"
-            if "counts" in mine[0]:
-                counts = {f: np.sum([r["counts"][f] for r in mine], axis=0) for f in EDGES}
-                share = {f: 200 * n / (found + marked) for f, (n, found, marked) in counts.items()}
-                head = f"{np.mean(list(share.values())):9.2f}"
-                tp, found, marked = np.sum([r["p_waves"] for r in mine], axis=0)
-                tail = f"  P Se {100 * tp / marked:.2f} PPV {100 * tp / found:.2f}"
-                tail += f"  {mine[0]['macs'] / 1e6:.2f} M, {np.median([r['us_a_beat'] for r in mine]):.0f} us a beat"
-                tail += f"  {len(mine)} of {mine[0]['folds']} folds" if "record" in title else ""
-            else:
-                share = {f: 100 * len(errors[f]) / sum(r["marked"][f] for r in mine) for f in EDGES}
-                head, tail = 9 * " ", ""
-            cells = "".join(f"{share[f]:8.2f}{errors[f].mean():+6.1f}{errors[f].std():7.1f}" for f in EDGES)
-            print(f"{name:34s}{head}{cells}{tail}")
+            line = f"{s['weights']:8d} {title:25s}" + (f"{s['macro']:9.2f}" if "macro" in s else 9 * " ")
+            line += "".join(f"{s['share'][f]:8.2f}{s['mean'][f]:+6.1f}{s['sd'][f]:7.1f}" for f in EDGES)
+            if "macro" in s:
+                line += f"  P Se {s['p_se']:.2f} PPV {s['p_ppv']:.2f}"
+                line += f"  {s['macs'] / 1e6:.2f} M, {s['us_a_beat']:.0f} us a beat"
+            print(line + (f"  {s['folds_done']} of {s['folds']} folds" if part is None else ""))
+
+
+def picture(rows, path):
+    """Weights against macro F1 and the SD of each boundary, by record."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    every = [summary(rows, w, None) for w in sorted({r["width"] for r in rows})]
+    every = [s for s in every if s is not None]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    weights = [s["weights"] for s in every]
+    left.semilogx(weights, [s["macro"] for s in every], "o-", color="k")
+    left.set(xlabel="weights", ylabel="macro F1, %")
+    for f in EDGES:
+        right.loglog(weights, [s["sd"][f] for s in every], "o-", label=f)
+    right.set(xlabel="weights", ylabel="SD, ms")
+    right.yaxis.set_major_formatter("{x:g}")
+    right.yaxis.set_minor_formatter("{x:g}")
+    right.legend(fontsize=7, ncols=2)
+    figure.savefig(path, dpi=80)
 
 
 def main():
@@ -294,7 +182,8 @@ def main():
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--parts", nargs="+", help="folds by number, 'qtdb' (fitted on LUDB), 'ludb' (on QTDB); all")
     parser.add_argument("--copies", type=int, default=2)
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--table", action="store_true", help="print what is done, train nothing")
+    parser.add_argument("--picture", type=Path, help="a PNG of the curve")
     options = parser.parse_args()
     if not options.table:
         torch.set_num_threads(1)
@@ -304,7 +193,9 @@ def main():
         for width, part in itertools.product(options.widths, parts):
             if not any((r["width"], r["part"]) == (width, part) for r in done(options.out)):
                 run(data, options.data, options.out, width, part, options.folds, options.steps)
-    table(options.out)
+    table(done(options.out))
+    if options.picture:
+        picture(done(options.out), options.picture)
 
 
 if __name__ == "__main__":
