@@ -3,15 +3,16 @@
     nice python benchmarks/accuracy/wave_networks.py DATA OUT [--widths 4 8 16 32] [--folds 5] [--steps 1200]
     python benchmarks/accuracy/wave_networks.py DATA OUT --table [--picture FILE]
 
-The network (wave_unet.py) sees a window of 1.28 s about each beat (wave_windows.py), and its own idea of a boundary is
-averaged with that of the alike beats. Copies of the records changed by `physioclr.augment` (noise, wander, gain, warp;
-the marks move with the map) are seen in training alone.
+The network (wave_unet.py) sees a window of 1.28 s about each beat (wave_windows.py), and its probabilities are
+averaged with those of the alike beats. Copies of the records changed by `physioclr.augment` (noise, wander, gain,
+warp; the marks move with the map) are seen in training alone.
 
 Cells: each width by each fold of LUDB's records (its other records, all leads, and QTDB train; lead II of the fold
 scores), and each width fitted on LUDB alone for QTDB ("qtdb") and on QTDB alone for LUDB ("ludb"). A cell that is done
-is a line of OUT/cells.jsonl, its network a file beside it, so the command can be stopped and started again. Scored as in
-delineation_peers.py: F1 within Martinez' tolerances, mean and SD within 150 ms. One thread of a CPU. The kernel has no
-such network: docs/notes/delineate.md.
+is a line of OUT/cells.jsonl, its network a file beside it, so the command can be stopped and started again. Scored as
+in delineation_peers.py: F1 within Martinez' tolerances, mean and SD within 150 ms. One thread of a CPU. The kernel has
+no such network: docs/notes/delineate.md. With --rules the network also sees which P and T waves `pc.delineate` has
+found.
 """
 
 from __future__ import annotations
@@ -182,13 +183,14 @@ def main():
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--parts", nargs="+", help="folds by number, 'qtdb' (fitted on LUDB), 'ludb' (on QTDB); all")
     parser.add_argument("--copies", type=int, default=2)
+    parser.add_argument("--rules", action="store_true", help="with an OUT of its own")
     parser.add_argument("--table", action="store_true", help="print what is done, train nothing")
     parser.add_argument("--picture", type=Path, help="a PNG of the curve")
     options = parser.parse_args()
     if not options.table:
         torch.set_num_threads(1)
         options.out.mkdir(parents=True, exist_ok=True)
-        data = collect(options.data, options.copies, options.out / f"windows{options.copies}.npz")
+        data = collect(options.data, options.copies, options.rules, options.out / f"windows{options.copies}.npz")
         parts = options.parts or [*map(str, range(options.folds)), "qtdb", "ludb"]
         for width, part in itertools.product(options.widths, parts):
             if not any((r["width"], r["part"]) == (width, part) for r in done(options.out)):

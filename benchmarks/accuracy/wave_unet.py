@@ -1,9 +1,9 @@
 """The network of wave_networks.py: a small U-Net over a window about a beat, its training and how it is read.
 
 For each of the eight fields of `pc.Delineation` it gives logits over bins of 8 ms, and one that the wave is absent. It
-is fitted by cross entropy to the reader's mark with a Gaussian of 10 ms about it; windows are moved, stretched and turned
-upside down in training. A wave is absent where that has most of the probability: no threshold is chosen. A boundary is
-the mean of the bins about the most probable one.
+is fitted by cross entropy to the reader's mark with a Gaussian of 10 ms about it; windows are moved, stretched and
+turned upside down in training. A wave is absent where that has most of the probability: no threshold is chosen. A
+boundary is the mean of the bins about the most probable one.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ def block(a, b, k=5):
 
 
 class UNet(nn.Module):
-    """(B, 4, LENGTH) -> (B, 8, BINS + 1) logits, the last one: absent."""
+    """(B, rows, LENGTH) -> (B, 8, BINS + 1) logits, the last one: absent."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, rows: int) -> None:
         super().__init__()
         c = [round(width * g) for g in GROWTH]
-        self.stem = nn.Sequential(nn.Conv1d(4, c[0], 7, 2, 3, bias=False), nn.BatchNorm1d(c[0]), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(
+            nn.Conv1d(rows, c[0], 7, 2, 3, bias=False), nn.BatchNorm1d(c[0]), nn.ReLU(inplace=True)
+        )
         self.enc = nn.ModuleList([block(c[0], c[0])] + [block(a, b) for a, b in itertools.pairwise(c)])
         self.mid = block(c[-1], c[-1])
         self.dec = nn.ModuleList([block(a + b, b) for a, b in zip(c[:0:-1], c[-2::-1], strict=True)])
@@ -63,7 +65,7 @@ def size_of(net):
         for m in net.modules()
         if isinstance(m, nn.Conv1d | nn.Linear)
     ]
-    net.eval()(torch.zeros(1, 4, LENGTH))
+    net.eval()(torch.zeros(1, net.stem[0].in_channels, LENGTH))
     for h in hooks:
         h.remove()
     return sum(p.numel() for p in net.parameters()), sum(macs)
@@ -103,7 +105,7 @@ def stretched(x, wanted):
 def train(x, wanted, ludb, weight, width, steps, seed=0):
     """weight: of each window, how often it is drawn."""
     torch.manual_seed(seed)
-    net = UNet(width).train()
+    net = UNet(width, x.shape[1] + 1).train()
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.2)
     drawn = torch.multinomial(torch.as_tensor(weight, dtype=torch.float64), steps * BATCH, replacement=True)
