@@ -4,7 +4,8 @@ pytest benchmarks/bench_contrastive.py                    times (pytest-benchmar
 python benchmarks/bench_contrastive.py [N ...]            time and peak memory of each method, one process each, and
                                                           CPU seconds (all threads) where other programs run too
     --loss hybrid info_nce nt_xent supcon ...             of these losses
-    --scale                                               N = 65,536, physioclr alone: all losses, memory and time
+    --scale                                               N = 65,536, physioclr alone: all losses, memory and time;
+                                                          what eager PyTorch would need is computed, not run
     --only WORD ...                                       the methods whose names contain one of the words
     --json FILE                                           the table as a list of objects
 python benchmarks/bench_contrastive.py --small [N ...]    usual batches (128, 256, 512) in one process, the methods in
@@ -266,6 +267,11 @@ def fits(loss, method, n):
     return rows <= (DENSE_LIMIT if "metric" not in method else DENSE_LIMIT // 4)  # SupConLoss: masks of 10 GB more
 
 
+def eager_bytes(loss, n):
+    """At least: the similarities, which the backward pass needs, and their gradient, float32."""
+    return 2 * 4 * (n * (2 if loss == "nt_xent" else 1)) ** 2
+
+
 def set_threads(threads):
     torch.set_num_threads(threads)
     pc.set_num_threads(threads)
@@ -370,13 +376,15 @@ def main():
         same_loss(loss)
         names = [m for m in METHODS[loss] if fits(loss, m, n) and not missing(m) and any(w in m for w in args.only)]
         names = ["physioclr"] if args.scale else names
-        print(f"{NAMES[loss]}, forward + backward, N = {n}, D = {D}, {THREADS} threads")
+        print(f"{NAMES[loss]}, forward + backward, N = {n}, D = {D}, {THREADS} threads", flush=True)
+        if args.scale:
+            print(f"  {'eager PyTorch, computed':44s} at least {eager_bytes(loss, n) / 1e9:5.0f} GB")
         table = small(loss, n, names, args.rounds) if args.small else large(loss, n, names)
         floor, eager = (table.get(m, (float("nan"),))[0] for m in (next(iter(METHODS[loss])), "eager PyTorch"))
         for method, (seconds, cpu, megabytes) in table.items():
             memory = "" if megabytes is None else f"  {megabytes:6.0f} MB beyond the inputs"
-            print(f"  {method:44s} {1e3 * seconds:9.2f} ms  {seconds / floor:5.2f} of the floor  "
-                  f"{seconds / eager:5.2f} of eager  {cpu:8.3f} CPU s{memory}", flush=True)  # fmt: skip
+            ratios = "" if args.scale else f"  {seconds / floor:5.2f} of the floor  {seconds / eager:5.2f} of eager"
+            print(f"  {method:44s} {1e3 * seconds:9.2f} ms{ratios}  {cpu:8.3f} CPU s{memory}", flush=True)
             rows.append({"loss": loss, "n": n, "method": method, "seconds": seconds, "cpu_seconds": cpu,
                          "of_floor": seconds / floor, "of_eager": seconds / eager, "megabytes": megabytes})  # fmt: skip
     if args.json:

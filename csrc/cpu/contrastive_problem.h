@@ -87,14 +87,15 @@ struct Problem : Places {
         f(kind_ == PairFeatures::kNone ? 0 : std::max<int64_t>(feat.cols, 1)),  // one column for the NaN, if need be
         kind(kind_),
         // below about 0.1 ms of arithmetic a team of threads costs more than it saves
-        team(owned_pad * total * (d + f) < 4'000'000 ? 1 : threads()),
+        team(brief() ? 1 : threads()),
         inv_norm(total),
         valid(total),
         half_square(kind >= PairFeatures::kDistance ? total : 0),
         others(total),
         h(0),
         features(total * f),
-        low(std::is_same_v<decltype(row(0)), const BFloat*> && multiplies_bf16()),
+        // of few pairs there is little to gain, and the rounding of their coefficients does not average out
+        low(std::is_same_v<decltype(row(0)), const BFloat*> && multiplies_bf16() && !brief()),
         pairs(low ? total * pair_depth() : 0),
         unit_scale(low ? total : 0) {
     if (!low) h = AlignedBuffer<T>(total * d);
@@ -136,6 +137,7 @@ struct Problem : Places {
     return bad;
   }
 
+  bool brief() const { return owned_pad * total * (d + f) < 4'000'000; }
   int64_t pair_depth() const { return (d + 1) / 2; }
 
   // Row x (null: padding) of inverse norm hi at position p. Scaled by a power of 2 to a length from 1 to 2 it keeps its

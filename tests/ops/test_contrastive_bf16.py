@@ -1,12 +1,13 @@
-"""bfloat16 embeddings on the CPU: multiplied as they are by processors that can, otherwise widened to float32."""
+"""bfloat16 embeddings on the CPU: multiplied as they are by processors that can, otherwise, and where pairs are few,
+widened to float32."""
 
 import pytest
 import torch
+from test_contrastive_losses import FORMS, every_form, loss_of, rows
 from torch.nn.functional import cross_entropy, normalize
 
 import physioclr as pc
 from physioclr import _core
-from test_contrastive_losses import FORMS, every_form, loss_of, rows
 
 
 @pytest.fixture(params=["bfloat16", "float32"], autouse=True)
@@ -32,7 +33,7 @@ def distance(x, y):
 
 
 @every_form
-@pytest.mark.parametrize("n, d, tau", [(100, 33, 0.1), (257, 64, 0.1), (700, 5, 0.2), (40, 1, 0.5), (129, 64, 0.02)])
+@pytest.mark.parametrize("n, d, tau", [(40, 33, 0.1), (257, 64, 0.1), (900, 5, 0.2), (1500, 1, 0.5), (300, 64, 0.02)])
 def test_loss_is_of_float32_and_gradient_within_its_own_rounding(form, n, d, tau):
     a, b, f, g = rows(n, d, torch.bfloat16)
 
@@ -87,7 +88,7 @@ def test_the_operator_gives_the_bits_of_the_step(form):
 
 
 def test_the_hybrid_loss():
-    for n in (100, 300):
+    for n in (100, 500):
         a, b, f, g = rows(n, 40, torch.bfloat16)
         for mode in ("ratio", "supcon", "soft"):
 
@@ -112,7 +113,7 @@ def test_temperature_learns(products):
 
 @pytest.mark.parametrize("scale", [2.0**-100, 2.0**100])
 def test_length_of_rows_does_not_count(scale):
-    a, b, _, _ = rows(200, 33, torch.bfloat16)
+    a, b, _, _ = rows(500, 33, torch.bfloat16)
     want = pc.info_nce(a, b)
     (grad,) = torch.autograd.grad(want, a)
     moved = (a.detach() * scale).requires_grad_()
@@ -123,10 +124,10 @@ def test_length_of_rows_does_not_count(scale):
 
 
 def test_rows_of_zeros_count_as_in_float64_and_nan_is_seen():
-    a, b, _, _ = rows(150, 33, torch.bfloat16)
+    a, b, _, _ = rows(500, 33, torch.bfloat16)
     with torch.no_grad():
         a[3] = 0
-        b[140] = 0
+        b[440] = 0
     loss, truth = pc.info_nce(a, b), of_float64(pc.info_nce, a, b)
     assert loss.item() == pytest.approx(truth[0].item(), rel=1e-5)
     for got, want in zip(torch.autograd.grad(loss, (a, b)), truth[1:], strict=True):

@@ -77,8 +77,9 @@ def hybrid_contrastive_loss(
 
     Each unordered pair is computed once in the forward and once in the backward pass, tile by tile. Embeddings need not
     be normalised; an all-zero embedding stays zero and gets no gradient. float16 and bfloat16 are computed in float32,
-    float64 in float64. Derivatives in reverse and forward mode (torch.func.grad, torch.func.jvp; with process_group in
-    reverse mode alone); not twice differentiable.
+    float64 in float64; of bfloat16 a CPU with avx512_bf16 rounds the coefficients of the gradient to that dtype, while
+    the loss keeps its accuracy. Derivatives in reverse and forward mode (torch.func.grad, torch.func.jvp; with
+    process_group in reverse mode alone); not twice differentiable.
 
     On a CUDA device nothing waits for the device, and the same inputs give the same bits. With D up to 256 and F up to
     64 all dtypes but float64 run on tensor cores (compute capability 8.0 or newer; float32 with D above 128: 9.0).

@@ -154,7 +154,8 @@ def info_nce(
 
     Args:
         a, b: (N, D) torch tensors, the embeddings, need not be normalised. Gradient. float16 and bfloat16 are computed
-            in float32, float64 in float64. On a CUDA device the float32 products follow torch's TF32 switch.
+            in float32, float64 in float64; for bfloat16 a CPU with avx512_bf16 rounds the coefficients of the gradient
+            to it (the loss keeps its accuracy). On a CUDA device the float32 products follow torch's TF32 switch.
         group: (N,) integers; rows of the same group are no negatives of each other. None: all are.
         tau: temperature, above 0: a number, or a 0-d floating tensor, which gets its exact gradient.
         symmetric: False: the rows of a alone are anchors.
