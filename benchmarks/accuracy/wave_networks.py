@@ -175,7 +175,10 @@ def picture(rows, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    widths = sorted({r["width"] for r in rows if r["part"].isdigit()})
+    rows = [r for r in rows if r["part"].isdigit()]
+    widths = sorted({r["width"] for r in rows})
+    folds = set.intersection(*({r["part"] for r in rows if r["width"] == w} for w in widths))
+    rows = [r for r in rows if r["part"] in folds]  # the same records for each size
     every = [summary(rows, w, None, "alone") for w in widths]
     chosen = [summary(rows, w, None, "rules") for w in widths]
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
