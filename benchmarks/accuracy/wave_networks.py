@@ -200,7 +200,7 @@ def picture(rows, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="a folder; for other folds, steps or copies another one")
     parser.add_argument("--widths", type=int, nargs="+", default=[4, 8, 16, 32])
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1200)
