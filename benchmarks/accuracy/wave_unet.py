@@ -19,7 +19,7 @@ from wave_windows import BEFORE, FIELDS, LENGTH, WAVE
 BINS, BIN = LENGTH // 2, 2  # of 8 ms
 SPREAD = 1.25  # bins
 REACH = {f: 2 if f in ("t_peak", "t_off") else 6 for f in FIELDS}  # bins on either side of the most probable one
-SHARED = 0.5
+SHARED, NEAR = 0.5, 5
 INVERTED, STRETCH = 0.3, 0.1  # share of the batches; SD of the logarithm
 GROWTH = (1, 1.5, 2, 3, 4)
 BATCH, RATE, DECAY = 96, 4e-3, 0.05
@@ -144,6 +144,16 @@ def shared(chance, x, signal):
         weight = torch.as_tensor(alike / alike.sum(axis=1, keepdims=True), dtype=torch.float32)
         out[here] = (1 - SHARED) * chance[here] + SHARED * torch.einsum("ij,jkl->ikl", weight, chance[here])
     return out
+
+
+def near_rules(chance, found):
+    """The chances with P and T present or absent as found, and within 40 ms of there; found: as `place` gives it."""
+    at = (torch.as_tensor(found) - 0.5) / BIN
+    gone = torch.isnan(at)
+    far = ((torch.arange(BINS) - at[..., None]).abs() > NEAR) & ~gone[..., None]
+    out = torch.cat([torch.where(far, -1e3, chance[..., :-1]), torch.where(gone, 1e4, -1e4)[..., None]], -1)
+    qrs = torch.tensor([WAVE[f] == "qrs" for f in FIELDS])[:, None]
+    return torch.where(qrs, chance, out.float())
 
 
 def place(chance):

@@ -2,9 +2,8 @@
 
 A window has 320 samples at 250 Hz, the QRS complex's centre of gravity (of its squared slope) at sample 120, in three
 rows: the beat, the average of the beats that are alike among the twenty around it, and where the other R peaks are.
-Nothing in it comes from `pc.delineate`, whose constants were fitted to the same records; on demand there is a fourth
-row: where that found P (1) and T (-1). Voltages are compressed, asinh(v / 0.05 mV), so that P waves and R waves have
-the same order of magnitude.
+Nothing in it comes from `pc.delineate`, whose constants were fitted to the same records. Voltages are compressed,
+asinh(v / 0.05 mV), so that P waves and R waves have the same order of magnitude.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ WAVE = {f: f.split("_")[0] for f in FIELDS}
 SCALE = 0.05  # mV
 
 
-def inputs(x, fs, rpeaks, rules=False):
-    """(n, 3 or 4, LENGTH) windows and (n,) their first samples, in samples of x; None where there are too few beats."""
+def inputs(x, fs, rpeaks):
+    """(n, 3, LENGTH) windows and (n,) their first samples, in samples of x; None where there are too few beats."""
     r = rpeaks[rpeaks >= 0]
     q = max(1, round(fs / FI))
     if len(r) < 2:
@@ -57,14 +56,6 @@ def inputs(x, fs, rpeaks, rules=False):
         d = np.arange(LENGTH) - (BEFORE + at[there[ok]] - at[here[ok]])[:, None]
         others[here[ok]] += np.exp(-0.5 * (d / 8.0) ** 2)
     rows = np.stack([np.arcsinh(windows / SCALE), np.arcsinh(mean / SCALE), others], axis=1)
-    if rules:
-        found = pc.delineate(x[None], fs, rpeaks[None])
-        waves = np.zeros(len(y))
-        for wave, sign in (("p", 1), ("t", -1)):
-            for on, off in zip(getattr(found, wave + "_on")[0], getattr(found, wave + "_off")[0], strict=True):
-                if on >= 0 and off >= 0:
-                    waves[round(on / q) + LENGTH : round(off / q) + LENGTH + 1] = sign
-        rows = np.append(rows, waves[at[:, None] - BEFORE + np.arange(LENGTH)][:, None], axis=1)
     return rows.astype(np.float32), q * (at - BEFORE - LENGTH) + 0.5 * (q - 1)
 
 
@@ -96,9 +87,9 @@ def wanted(first, r, truth, fs):
     return np.where(inside, out, np.nan)
 
 
-def append(rows, x, fs, truth, where, rules, known_only):
+def append(rows, x, fs, truth, where, known_only):
     rpeaks = pc.detect_rpeaks(x[None], fs).index[0]
-    made = inputs(x, fs, rpeaks, rules)
+    made = inputs(x, fs, rpeaks)
     if made is None:
         return
     windows, first = made
@@ -113,37 +104,49 @@ def arrays(rows):
     return {n: np.array([r[i] for r in rows]) for i, n in enumerate(names)}
 
 
-def collect(data: Path, copies: int, rules: bool, kept: Path):
-    """All windows as a dict of arrays; kept: the file where they are left for the next time."""
-    if kept.exists():
-        return dict(np.load(kept))
-    rows: list[tuple] = []
+def signals(data: Path):
+    """Whether of LUDB, the record's number, the lead's, its samples, their rate, the marks, for each marked lead."""
     for header in sorted((data / "ludb" / "data").glob("*.hea")):
         record = wfdb.rdrecord(str(header.with_suffix("")))
         for lead, name in enumerate(n.lower() for n in record.sig_name):
             truth = marks(header.with_suffix(""), name)
-            if not len(truth["r"]):
-                continue
-            x, number = record.p_signal[:, lead].astype(np.float32), int(header.stem)
-            append(rows, x, record.fs, truth, (True, number, lead, 0), rules, False)
-            for copy in range(1, copies + 1):
-                z, moved = changed(x, record.fs, truth, 1000 * number + 20 * lead + copy)
-                if z is not None:
-                    append(rows, z, record.fs, moved, (True, number, lead, copy), rules, True)
+            if len(truth["r"]):
+                yield True, int(header.stem), lead, record.p_signal[:, lead].astype(np.float32), record.fs, truth
     for number, name in enumerate((data / "qtdb" / "RECORDS").read_text().split()):
-        if not (data / "qtdb" / f"{name}.q1c").exists():
-            continue
-        record, truth = wfdb.rdrecord(str(data / "qtdb" / name)), marks(data / "qtdb" / name, "q1c")
-        fs, every = record.fs, np.concatenate([truth[f] for f in FIELDS])
-        begin = int(max(0, every.min() - 30 * fs))
-        own = {f: v - begin for f, v in truth.items()}
-        for lead in range(record.p_signal.shape[1]):
-            x = np.ascontiguousarray(record.p_signal[begin : int(every.max() + 30 * fs), lead], np.float32)
-            append(rows, x, fs, own, (False, 1000 + number, lead, 0), rules, False)
-            for copy in range(1, copies + 1):
-                z, moved = changed(x, fs, own, 7000 * (number + 1) + 2 * copy + lead)
-                if z is not None:
-                    append(rows, z, fs, moved, (False, 1000 + number, lead, copy), rules, True)
+        if (data / "qtdb" / f"{name}.q1c").exists():
+            record, truth = wfdb.rdrecord(str(data / "qtdb" / name)), marks(data / "qtdb" / name, "q1c")
+            every = np.concatenate([truth[f] for f in FIELDS])
+            begin = int(max(0, every.min() - 30 * record.fs))
+            x = record.p_signal[begin : int(every.max() + 30 * record.fs)].astype(np.float32)
+            for lead in range(x.shape[1]):
+                own = {f: v - begin for f, v in truth.items()}
+                yield False, 1000 + number, lead, np.ascontiguousarray(x[:, lead]), record.fs, own
+
+
+def collect(data: Path, copies: int, kept: Path):
+    """All windows as a dict of arrays; kept: the file where they are left for the next time."""
+    if kept.exists():
+        return dict(np.load(kept))
+    rows: list[tuple] = []
+    for ludb, number, lead, x, fs, truth in signals(data):
+        append(rows, x, fs, truth, (ludb, number, lead, 0), False)
+        for copy in range(1, copies + 1):
+            z, moved = changed(x, fs, truth, 1000 * number + 20 * lead + copy)
+            if z is not None:
+                append(rows, z, fs, moved, (ludb, number, lead, copy), True)
     found = arrays(rows)
     np.savez(kept, **found)
     return found
+
+
+def by_rules(data: Path, kept: Path):
+    """(record, lead) -> (n, 8) what `pc.delineate` finds, of LUDB's lead II and QTDB, in samples of the record."""
+    if not kept.exists():
+        out = {}
+        for ludb, number, lead, x, fs, _ in signals(data):
+            if lead == 1 or not ludb:
+                r = pc.detect_rpeaks(x[None], fs)
+                found = np.stack([v[0] for v in pc.delineate(x[None], fs, r)], axis=1)
+                out[f"{number} {lead}"] = found[: (r.index[0] >= 0).sum()]
+        np.savez(kept, **out)
+    return {tuple(map(int, k.split())): v for k, v in np.load(kept).items()}

@@ -93,3 +93,19 @@ def test_what_alike_beats_share_stays_within_their_signal():
     torch.testing.assert_close(out[0], 0.5 * chance[0] + 0.5 * chance[:3].mean(0))
     torch.testing.assert_close(out[3], 0.5 * chance[3] + 0.5 * chance[3:5].mean(0))
     torch.testing.assert_close(out[5], chance[5])
+
+
+def test_near_the_rules_p_and_t_are_there_as_found_and_no_further_than_40_ms():
+    generator = torch.Generator().manual_seed(0)
+    chance = 3 * torch.randn(50, 8, wave_unet.BINS + 1, generator=generator)
+    chance[:25, :, -1] = 20.0  # all waves absent, had the network its way
+    found = np.tile([60.0, 75, 90, 105, 135, 170, 200, 230], (50, 1))
+    found[::2, :3] = np.nan
+    left = wave_unet.place(wave_unet.near_rules(chance, found))
+    alone = wave_unet.place(chance)
+    np.testing.assert_array_equal(left[:, 3:5], alone[:, 3:5])
+    waves = [0, 1, 2, 5, 6, 7]
+    np.testing.assert_array_equal(np.isnan(left[:, waves]), np.isnan(found[:, waves]))
+    away = np.abs(left - found)[:, waves]
+    assert np.nanmax(away) <= 10.01  # samples of 4 ms
+    assert np.nanmax(away) > 5
