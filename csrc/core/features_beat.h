@@ -10,9 +10,9 @@
 #include "core/waves_math.h"
 #include "core/waves_order.h"
 
-namespace physioclr::features::PHYSIOCLR_WAVES_ISA {
+namespace physioclr::features::PHYSIOCLR_ISA {
 
-namespace waves = physioclr::waves::PHYSIOCLR_WAVES_ISA;
+namespace waves = physioclr::waves::PHYSIOCLR_ISA;
 
 using waves::Floats;
 using waves::lane_sum_of;
@@ -182,4 +182,4 @@ inline float beat_correlation(const float* x, int64_t a, int64_t b, const Moment
   return static_cast<float>(smaller(larger(static_cast<double>(product) / scale, -1.0), 1.0));
 }
 
-}  // namespace physioclr::features::PHYSIOCLR_WAVES_ISA
+}  // namespace physioclr::features::PHYSIOCLR_ISA
