@@ -32,7 +32,7 @@ def parse(text: str, file: str) -> list[Symbol]:
 
 def is_of_set(name: str) -> bool:
     """Whether a mangled name has a part of its own that is a set: 4avx2, 6avx512."""
-    return bool(re.search(r"(?<!\d)(4avx2|6avx512)(?!\d)", name))
+    return bool(re.search(r"(?<!\d)(4avx2|6avx512)", name))
 
 
 def problems(symbols: list[Symbol]) -> list[str]:
