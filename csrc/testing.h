@@ -1,5 +1,5 @@
 #pragma once
-// What only the tests call: parts of augment (csrc/cpu/augment.cpp) and of the features (csrc/cpu/waves.cpp).
+// What only the tests call: parts of augment (core/philox.h, core/normal.h) and of the features (csrc/cpu/waves.cpp).
 #include <cstdint>
 
 #include "ops.h"
@@ -10,10 +10,8 @@ namespace physioclr::testing {
 void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words);
 // The normal of each word.
 void normals(const uint32_t* words, int64_t n, float* out);
-// Makes augment use at most this level of vector code (0 plain, 1 AVX2, 2 AVX-512); returns the level now in use.
-int limit_simd(int level);
-// The same for waves and features.
-int limit_waves(int level);
+// Uses at most this set of instructions (isa::Set) from now on; returns the one in use.
+int limit_isa(int level);
 // Whether the contrastive losses may multiply bfloat16 embeddings as such; returns whether they now do.
 bool limit_bf16(bool on);
 // Like physio_features, of the first lead, with boundaries (8, records, beats) and pacing (records, beats) given.

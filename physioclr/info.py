@@ -10,7 +10,7 @@ import struct
 import sys
 from pathlib import Path
 
-from . import _core
+from . import _core, _isa
 
 _LIBRARIES = ("numpy", "scipy", "numba", "torch", "wfdb", "scikit-learn", "cupy-cuda13x", "numba-cuda")
 
@@ -101,6 +101,7 @@ def info() -> dict[str, str | int]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu_name(),
+        "instructions": _isa.described(),
         "threads": _core.num_threads(),
         "cuda": _cuda(),
         "numba cache": _numba_cache(),

@@ -1,6 +1,7 @@
 #include "bindings/bind.h"
 #include "core/philox.h"
 #include "core/threads.h"
+#include "cpu/isa.h"
 #include "ops.h"
 
 namespace physioclr {
@@ -49,6 +50,10 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("cuda_driver_version", &cuda::driver_version);
   m.def("cuda_device_name", &cuda::device_name);
   m.def("view_seed", &view_seed);
+  m.def("isa", [] {
+    const auto name = [](isa::Set set) { return isa::kNames[static_cast<int>(set)]; };
+    return py::make_tuple(name(isa::current()), name(isa::highest()));
+  });
   m.def("num_threads", &threads);
   m.def("set_num_threads", &set_threads);
   threads();  // registers the fork handler before anybody can fork

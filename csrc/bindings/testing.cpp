@@ -23,8 +23,7 @@ void bind_testing(py::module_& core) {
     testing::normals(words.data(), words.size(), out.mutable_data());
     return out;
   });
-  m.def("limit_simd", &testing::limit_simd);
-  m.def("limit_waves", &testing::limit_waves);
+  m.def("limit_isa", &testing::limit_isa);
   m.def("limit_bf16", &testing::limit_bf16);
   m.def("features_of_waves",
         [](const Given<float>& ecg, const Given<int32_t>& rpeaks, Given<int32_t> waves, const Given<uint8_t>& paced,

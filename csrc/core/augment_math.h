@@ -239,6 +239,11 @@ PHYSIOCLR_HD RecordParams draw_record(const AugmentPlan& plan, const Draws& draw
   return r;
 }
 
+PHYSIOCLR_HD uint32_t dropout_draw(const Draws& draws, int64_t lead) {
+  const auto i = static_cast<uint32_t>(lead);
+  return draws.block(kLeadDropout + kPurposes, i >> 2).w[i & 3] >> 9;
+}
+
 // Which leads are dropped: each with the drawn probability, but never more than keeps `min_kept` leads nor more than
 // `max_dropped` (those with the smallest draws go first).
 PHYSIOCLR_HD bool lead_dropped(const AugmentPlan& plan, const RecordParams& r, const Draws& draws, int64_t lead,
@@ -247,15 +252,11 @@ PHYSIOCLR_HD bool lead_dropped(const AugmentPlan& plan, const RecordParams& r, c
   const double* s = plan.v[kLeadDropout];
   const int64_t by_kept = leads - static_cast<int64_t>(s[2]), most = static_cast<int64_t>(s[3]);
   const int64_t limit = by_kept < most ? by_kept : most;
-  auto draw = [&](int64_t l) {
-    const auto i = static_cast<uint32_t>(l);
-    return draws.block(kLeadDropout + kPurposes, i >> 2).w[i & 3] >> 9;
-  };
-  const uint32_t own = draw(lead);
+  const uint32_t own = dropout_draw(draws, lead);
   if (!((static_cast<double>(own) + 0.5) * (1.0 / 8388608.0) < r.dropout)) return false;
   int64_t rank = 0;
   for (int64_t l = 0; l < leads; ++l) {
-    const uint32_t other = draw(l);
+    const uint32_t other = dropout_draw(draws, l);
     rank += other < own || (other == own && l < lead);
   }
   return rank < limit;

@@ -53,13 +53,23 @@ PHYSIOCLR_HD float millivolts(int16_t x, float scale) {
   return x == -32768 ? float_of_bits(0x7fc00000u) : static_cast<float>(x) * scale;
 }
 PHYSIOCLR_HD float to_compute(BFloat x) { return float_of_bits(static_cast<uint32_t>(x.bits) << 16); }
+#if defined(__aarch64__) && defined(__ARM_FP16_FORMAT_IEEE) && !defined(__CUDACC__)
+#define PHYSIOCLR_FP16 1  // the processor converts; what it makes of NaN is made the same as below
+#endif
 PHYSIOCLR_HD float to_compute(Half x) {
+#if PHYSIOCLR_FP16
+  __fp16 h;
+  memcpy(&h, &x.bits, sizeof h);
+  const uint32_t given = x.bits, nan = 0x7f800000u | (given & 0x3ffu) << 13 | (given & 0x8000u) << 16;
+  return (given & 0x7fffu) > 0x7c00u ? float_of_bits(nan) : static_cast<float>(h);
+#else
   // The exponent moves up by 127 - 15 in one product, which also makes denormal halves normal; 31 stands for Inf and
   // NaN.
   const uint32_t magnitude = static_cast<uint32_t>(x.bits & 0x7fff) << 13;
   const float scaled = float_of_bits(magnitude) * 5.192296858534828e33f;  // 2^112
   const uint32_t special = magnitude >= (31u << 23) ? 0x7f800000u : 0u;
   return float_of_bits(bits_of_float(scaled) | special | static_cast<uint32_t>(x.bits & 0x8000) << 16);
+#endif
 }
 
 // To nearest, ties to even.
@@ -71,6 +81,12 @@ PHYSIOCLR_HD void from_compute(float x, BFloat& y) {
   y.bits = static_cast<uint16_t>(nan ? 0x7fc0u : rounded);
 }
 PHYSIOCLR_HD void from_compute(float x, Half& y) {
+#if PHYSIOCLR_FP16
+  const __fp16 h = static_cast<__fp16>(x);
+  uint16_t rounded;
+  memcpy(&rounded, &h, sizeof rounded);
+  y.bits = x == x ? rounded : static_cast<uint16_t>((bits_of_float(x) >> 16 & 0x8000u) | 0x7e00u);
+#else
   const uint32_t bits = bits_of_float(x), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
   // Normal halves: round in the 13 bits that go. Denormal ones: adding 1/2 leaves their bits at the end of the sum.
   const uint32_t normal = (magnitude - (112u << 23) + 0xfffu + (magnitude >> 13 & 1u)) >> 13;
@@ -78,6 +94,7 @@ PHYSIOCLR_HD void from_compute(float x, Half& y) {
   const uint32_t finite = magnitude < (113u << 23) ? small : normal;
   const uint32_t special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
   y.bits = static_cast<uint16_t>(sign | (magnitude >= 0x477ff000u ? special : finite));  // 65520 rounds to infinity
+#endif
 }
 
 }  // namespace physioclr

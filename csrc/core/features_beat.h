@@ -10,9 +10,9 @@
 #include "core/waves_math.h"
 #include "core/waves_order.h"
 
-namespace physioclr::features::PHYSIOCLR_WAVES_ISA {
+namespace physioclr::features::PHYSIOCLR_ISA {
 
-namespace waves = physioclr::waves::PHYSIOCLR_WAVES_ISA;
+namespace waves = physioclr::waves::PHYSIOCLR_ISA;
 
 using waves::Floats;
 using waves::lane_sum_of;
@@ -32,6 +32,11 @@ struct Rows {
 
 // ---- statistics of a few numbers ----
 
+// A type of this set, so that std::sort by it is of this set too.
+struct Rising {
+  bool operator()(float a, float b) const { return a < b; }
+};
+
 // Copies the finite values[first:last] to the head of `out`, sorted; how many there are. `out` has room for all.
 inline int64_t sort_valid(const float* values, int64_t first, int64_t last, float* out) {
   int64_t n = 0;
@@ -41,7 +46,7 @@ inline int64_t sort_valid(const float* values, int64_t first, int64_t last, floa
   }
   if (n <= 8) waves::sort_few(out, n);
   else if (n <= waves::kShortLanes) waves::sort_by_rank(out, n);
-  else std::sort(out, out + n);
+  else std::sort(out, out + n, Rising{});
   return n;
 }
 
@@ -182,4 +187,4 @@ inline float beat_correlation(const float* x, int64_t a, int64_t b, const Moment
   return static_cast<float>(smaller(larger(static_cast<double>(product) / scale, -1.0), 1.0));
 }
 
-}  // namespace physioclr::features::PHYSIOCLR_WAVES_ISA
+}  // namespace physioclr::features::PHYSIOCLR_ISA

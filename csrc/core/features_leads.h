@@ -4,9 +4,9 @@
 #include "core/views.h"
 #include "core/waves_math.h"
 
-namespace physioclr::features::PHYSIOCLR_WAVES_ISA {
+namespace physioclr::features::PHYSIOCLR_ISA {
 
-namespace waves = physioclr::waves::PHYSIOCLR_WAVES_ISA;
+namespace waves = physioclr::waves::PHYSIOCLR_ISA;
 
 using waves::larger;
 using waves::smaller;
@@ -67,4 +67,4 @@ inline void mean_lead(const Matrix<const float>& record, float* out) {
   }
 }
 
-}  // namespace physioclr::features::PHYSIOCLR_WAVES_ISA
+}  // namespace physioclr::features::PHYSIOCLR_ISA

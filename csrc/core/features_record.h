@@ -4,9 +4,9 @@
 #include "core/features_beat.h"
 #include "core/views.h"
 
-namespace physioclr::features::PHYSIOCLR_WAVES_ISA {
+namespace physioclr::features::PHYSIOCLR_ISA {
 
-namespace waves = physioclr::waves::PHYSIOCLR_WAVES_ISA;
+namespace waves = physioclr::waves::PHYSIOCLR_ISA;
 
 // Mean and SD (ddof 0) of ordered[:n].
 inline void mean_sd(const float* ordered, int64_t n, float* out) {
@@ -175,4 +175,4 @@ inline void paced_segments(const int32_t* r, const uint8_t* paced, int64_t beats
   }
 }
 
-}  // namespace physioclr::features::PHYSIOCLR_WAVES_ISA
+}  // namespace physioclr::features::PHYSIOCLR_ISA

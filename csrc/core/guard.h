@@ -16,20 +16,21 @@ namespace physioclr {
 
 class Guard {
  public:
+  Guard() noexcept;
+  ~Guard();
   template <class F>
   void operator()(F&& f) noexcept {
     if (failed_.load(std::memory_order_relaxed)) return;
     try {
       f();
     } catch (...) {
-      if (!failed_.exchange(true)) error_ = std::current_exception();
+      keep();
     }
   }
-  void raise() const {
-    if (error_) std::rethrow_exception(error_);
-  }
+  void raise() const;
 
  private:
+  void keep() noexcept;  // the exception that is being handled
   std::atomic<bool> failed_{false};
   std::exception_ptr error_;
 };

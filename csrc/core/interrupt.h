@@ -8,6 +8,8 @@
 #include <atomic>
 #include <chrono>
 
+#include "core/macros.h"
+
 namespace physioclr {
 
 // Set by the binding around a call, for its thread: whether the interpreter has a signal to raise. Null: nobody to ask.
@@ -19,12 +21,12 @@ inline thread_local InterruptPoll* interrupt_poll = nullptr;
 
 class Interrupt {
  public:
-  Interrupt() : poll_(interrupt_poll), next_(Clock::now() + kEvery) {}
+  PHYSIOCLR_INLINE Interrupt() : poll_(interrupt_poll), next_(Clock::now() + kEvery) {}
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
 
   // Whether to give up. Cheap enough for every tile of some microseconds.
-  bool operator()() const {
+  PHYSIOCLR_INLINE bool operator()() const {
     if (!poll_) return false;
     if (poll_->stopped.load(std::memory_order_relaxed)) return true;
     if (interrupt_poll != poll_) return false;  // a helper thread: only the caller's asks

@@ -3,6 +3,8 @@
 
 #if defined(__CUDACC__)
 #define PHYSIOCLR_HD __host__ __device__ __forceinline__
+#elif defined(PHYSIOCLR_ISA)  // a hot file: see PHYSIOCLR_INLINE
+#define PHYSIOCLR_HD inline __attribute__((always_inline))
 #else
 #define PHYSIOCLR_HD inline
 #endif
@@ -15,14 +17,17 @@
   T* const name = reinterpret_cast<T*>(physioclr_shared)
 #endif
 
-// Put before a hot CPU function: the compiler emits it for the baseline, x86-64-v3 (AVX2) and x86-64-v4 (AVX-512),
-// and the loader picks one, so that one binary also runs where there is no AVX2. Three rules: everything such a
-// function calls must be inlined into it (`flatten` does that, for functions visible in the same file); an OpenMP
-// region is outlined and would lose the target, so the parallel loop lives in an ordinary function that calls the
-// cloned one; and it must not be a template itself. PHYSIOCLR_NO_CLONES is for sanitizer builds (they dislike ifunc).
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__) && \
-    !defined(PHYSIOCLR_NO_CLONES)
-#define PHYSIOCLR_SIMD __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4"), flatten))
+// Host functions of classes that hot files share with others (cpu/isa.h): inlined, so that no file of wider
+// instructions has one for the linker to choose.
+#if defined(__GNUC__)
+#define PHYSIOCLR_INLINE inline __attribute__((always_inline))
 #else
-#define PHYSIOCLR_SIMD
+#define PHYSIOCLR_INLINE inline
+#endif
+
+// Before a function of a hot file's table: all that it calls and the compiler sees is inlined into it.
+#if defined(__GNUC__)
+#define PHYSIOCLR_FLAT __attribute__((flatten))
+#else
+#define PHYSIOCLR_FLAT
 #endif

@@ -53,11 +53,19 @@ PHYSIOCLR_HD float sum_of_step(Sample sample, int64_t step) {
   return sum;
 }
 
+// The samples of a working sample that begins at `first`. (No lambda: a hot file would leave its function to the
+// linker.)
+template <class T>
+struct DespikedSamples {
+  const T* x;
+  int64_t samples, first, w;
+  PHYSIOCLR_HD float operator()(int64_t j) const { return despiked(x, samples, first + j, w); }
+};
+
 // Working sample i: the mean of `step` samples without spikes. Missing if one of them is.
 template <class T>
 PHYSIOCLR_HD float mean_of_step(const T* x, int64_t samples, int64_t i, int64_t step, int64_t w) {
-  const auto sample = [=](int64_t j) { return despiked(x, samples, i * step + j, w); };
-  return sum_of_step(sample, step) * (1.0f / static_cast<float>(step));
+  return sum_of_step(DespikedSamples<T>{x, samples, i * step, w}, step) * (1.0f / static_cast<float>(step));
 }
 
 // The R wave before the dominant dip of an RS complex, see kRS: its maximum, or -1. y: n working samples at fw; lo:

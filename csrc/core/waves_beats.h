@@ -4,7 +4,7 @@
 
 #include "core/waves_measure.h"
 
-namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
+namespace physioclr::waves::PHYSIOCLR_ISA {
 
 // Rows of the scratch of one lead: boundaries of each beat, in the order of the results, then what is known of its QRS.
 enum Row : int { kPOn, kPPeak, kPOff, kOn, kOff, kTOn, kTPeak, kTOff, kCentre, kLabel, kRr, kRows };
@@ -204,4 +204,4 @@ inline double block_rhythm(const Beats& wave, int64_t b0, int64_t b1, double* rr
   return typical;
 }
 
-}  // namespace physioclr::waves::PHYSIOCLR_WAVES_ISA
+}  // namespace physioclr::waves::PHYSIOCLR_ISA

@@ -3,7 +3,7 @@
 #include "core/waves_beats.h"
 #include "core/waves_qrs.h"
 
-namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
+namespace physioclr::waves::PHYSIOCLR_ISA {
 
 // Of a block: whether its average shows a QRS complex, that one's onset and offset from the centre, and the corrections
 // of the two.
@@ -224,4 +224,4 @@ inline void block_p(const Lead& lead, const Beats& wave, const Block& block, con
   }
 }
 
-}  // namespace physioclr::waves::PHYSIOCLR_WAVES_ISA
+}  // namespace physioclr::waves::PHYSIOCLR_ISA

@@ -11,7 +11,7 @@
 #include "core/waves_blocks.h"
 #include "core/waves_order.h"
 
-namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
+namespace physioclr::waves::PHYSIOCLR_ISA {
 
 // What the scratch of a lead of `samples` samples and `beats` R peaks at the rate fs depends on.
 struct LeadShape {
@@ -151,4 +151,4 @@ inline void delineate_lead(const float* x, int64_t samples, double fs, const int
   else delineate_beats(x, samples, fs, rpeaks, out, scratch, wave, no_spikes, fi);
 }
 
-}  // namespace physioclr::waves::PHYSIOCLR_WAVES_ISA
+}  // namespace physioclr::waves::PHYSIOCLR_ISA

@@ -9,7 +9,7 @@
 #include "core/features_constants.h"
 #include "core/waves_vectors.h"
 
-namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
+namespace physioclr::waves::PHYSIOCLR_ISA {
 
 // As the comparisons say it, which for NaN is neither std::max nor fmax: b.
 template <class T>
@@ -95,4 +95,4 @@ inline int32_t spikes(const float* w, int64_t n, int64_t h) {
   return hits;
 }
 
-}  // namespace physioclr::waves::PHYSIOCLR_WAVES_ISA
+}  // namespace physioclr::waves::PHYSIOCLR_ISA

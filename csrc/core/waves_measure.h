@@ -2,7 +2,7 @@
 // One wave: the edges of a QRS complex, the hump of a P or T wave, its feet.
 #include "core/waves_signal.h"
 
-namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
+namespace physioclr::waves::PHYSIOCLR_ISA {
 
 enum Kind : int { kPWave, kTWave, kTWide };  // the last: a T wave, its peak by slopes over a longer time
 
@@ -208,4 +208,4 @@ inline void add_second_phase(const double* ms, int64_t n, Kind kind, int64_t fir
   }
 }
 
-}  // namespace physioclr::waves::PHYSIOCLR_WAVES_ISA
+}  // namespace physioclr::waves::PHYSIOCLR_ISA

@@ -2,7 +2,7 @@
 // The order of the waves of a lead, and the consensus of several leads.
 #include "core/waves_beats.h"
 
-namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
+namespace physioclr::waves::PHYSIOCLR_ISA {
 
 // The boundaries of a lead, a row for each of the kFields.
 struct Boundaries {
@@ -124,4 +124,4 @@ inline void consensus(const Boundaries& first, int64_t rows, double* v) {
   order(last, last[kOff], last[kOn], 2147483647);
 }
 
-}  // namespace physioclr::waves::PHYSIOCLR_WAVES_ISA
+}  // namespace physioclr::waves::PHYSIOCLR_ISA

@@ -7,7 +7,7 @@
 #include "core/qrs_weights.h"
 #include "core/waves_signal.h"
 
-namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
+namespace physioclr::waves::PHYSIOCLR_ISA {
 
 constexpr int kHiddenUnits = 16;
 
@@ -76,4 +76,4 @@ inline void qrs_correction(const double* y, const double* s, int64_t n, int64_t 
   }
 }
 
-}  // namespace physioclr::waves::PHYSIOCLR_WAVES_ISA
+}  // namespace physioclr::waves::PHYSIOCLR_ISA

@@ -5,7 +5,7 @@
 #include "core/delineate_constants.h"
 #include "core/waves_math.h"
 
-namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
+namespace physioclr::waves::PHYSIOCLR_ISA {
 
 // q input samples are averaged into one, or u samples are interpolated between two.
 struct Internal {
@@ -171,4 +171,4 @@ inline Lead prepare(const float* x, int64_t samples, const int32_t* rpeaks, int6
   return {y, s, flat ? 0 : n, !all, bad};
 }
 
-}  // namespace physioclr::waves::PHYSIOCLR_WAVES_ISA
+}  // namespace physioclr::waves::PHYSIOCLR_ISA

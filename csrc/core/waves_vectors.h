@@ -8,7 +8,7 @@
 #include <immintrin.h>
 #endif
 
-namespace physioclr::waves::PHYSIOCLR_WAVES_ISA {
+namespace physioclr::waves::PHYSIOCLR_ISA {
 
 constexpr int kLanes = 8, kShortLanes = 32, kFloats = 16;  // of the sums of double, of float; of a vector of float
 using Doubles = double __attribute__((vector_size(64)));
@@ -246,4 +246,4 @@ inline double largest_of(const double* v, int64_t n) {
   return largest_lane(top);
 }
 
-}  // namespace physioclr::waves::PHYSIOCLR_WAVES_ISA
+}  // namespace physioclr::waves::PHYSIOCLR_ISA

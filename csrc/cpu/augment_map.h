@@ -1,9 +1,8 @@
 #pragma once
-// The time map of a record on the CPU, and reading through it. Included by augment.cpp alone.
+// The time map of a record on the CPU, and reading through it. Included by hot/augment.cpp alone.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <vector>
 
 #include "core/macros.h"
 #include "core/augment_record.h"
@@ -11,12 +10,13 @@
 #include "cpu/augment_noise.h"
 
 namespace physioclr::cpu {
+namespace {
 
 struct TimeMap {
-  std::vector<Piece> pieces;
-  std::vector<Corner> corners;        // of rr_scale; empty: none
-  std::vector<int32_t> peaks, order;  // the R peaks in the output
-  std::vector<double> at;
+  Vector<Piece> pieces;
+  Vector<Corner> corners;        // of rr_scale; empty: none
+  Vector<int32_t> peaks, order;  // the R peaks in the output
+  Vector<double> at;
   int64_t begin = 0, end = 0, shift = 0;  // output samples begin .. end read u = t + shift; the others are padding
   bool smooth = false;                    // reads between samples
   alignas(kLine) double step_sin[kWarps][kGroup], step_cos[kWarps][kGroup];
@@ -28,7 +28,7 @@ struct TimeMap {
 };
 
 // position[i0 .. i1), rising, through the piecewise linear map: v to a.in + (v - a.out) slope from corner a on.
-inline void through_corners(const std::vector<Corner>& corners, int64_t i0, int64_t i1, double* position) {
+inline void through_corners(const Vector<Corner>& corners, int64_t i0, int64_t i1, double* position) {
   int64_t i = i0;
   while (i < i1 && position[i] < corners[0].out) ++i;
   for (size_t k = 0; k < corners.size() && i < i1; ++k) {
@@ -40,7 +40,7 @@ inline void through_corners(const std::vector<Corner>& corners, int64_t i0, int6
   }
 }
 
-PHYSIOCLR_SIMD inline void warp_sincos(int k, int64_t u0, int step, int64_t n, int64_t samples, double* sines,
+PHYSIOCLR_FLAT inline void warp_sincos(int k, int64_t u0, int step, int64_t n, int64_t samples, double* sines,
                                        double* cosines) {
   const auto start = static_cast<double>(u0);
   for (int i = 0; i < static_cast<int>(n); ++i)
@@ -72,7 +72,7 @@ inline void time_map(const RecordParams& p, const Draws& draws, const AugmentPas
 }
 
 // position[0 .. n): where the output samples t0 .. t0 + n read in the shuffled record. t0 is a multiple of kGroup.
-PHYSIOCLR_SIMD inline void warp_tile(const RecordParams& p, int64_t t0, int64_t n, int64_t samples, TimeMap& m) {
+PHYSIOCLR_FLAT inline void warp_tile(const RecordParams& p, int64_t t0, int64_t n, int64_t samples, TimeMap& m) {
   const double last = static_cast<double>(samples - 1);
   double s0[kWarps][kGroups], c0[kWarps][kGroups];
   for (int k = 0; k < kWarps; ++k)
@@ -92,7 +92,7 @@ PHYSIOCLR_SIMD inline void warp_tile(const RecordParams& p, int64_t t0, int64_t 
   }
 }
 
-PHYSIOCLR_SIMD inline void weights_tile(int64_t i0, int64_t i1, TimeMap& m) {
+PHYSIOCLR_FLAT inline void weights_tile(int64_t i0, int64_t i1, TimeMap& m) {
   const double first = floor(m.position[i0]);
   m.lo = static_cast<int64_t>(first) - 1;
   m.hi = static_cast<int64_t>(floor(m.position[i1 - 1])) + 2;
@@ -146,13 +146,13 @@ struct Row {
   float scale;
 };
 
-PHYSIOCLR_SIMD inline void copy_in(Row<int16_t> r, int64_t from, int64_t n, float* out) {
+PHYSIOCLR_FLAT inline void copy_in(Row<int16_t> r, int64_t from, int64_t n, float* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = millivolts(r.x[from + i], r.scale);
 }
-PHYSIOCLR_SIMD inline void copy_in(Row<Half> r, int64_t from, int64_t n, float* out) {
+PHYSIOCLR_FLAT inline void copy_in(Row<Half> r, int64_t from, int64_t n, float* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = to_compute(r.x[from + i]);
 }
-PHYSIOCLR_SIMD inline void copy_in(Row<BFloat> r, int64_t from, int64_t n, float* out) {
+PHYSIOCLR_FLAT inline void copy_in(Row<BFloat> r, int64_t from, int64_t n, float* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = to_compute(r.x[from + i]);
 }
 template <class T>
@@ -162,7 +162,7 @@ void copy_in(Row<T> r, int64_t from, int64_t n, T* out) {
 
 // The cross-fades within [t0, t1) of the shuffled record; out[0] is its sample t0.
 template <class In, class T>
-void blend_joints(Row<In> row, const std::vector<Piece>& pieces, int64_t samples, int64_t t0, int64_t t1, T* out) {
+void blend_joints(Row<In> row, const Vector<Piece>& pieces, int64_t samples, int64_t t0, int64_t t1, T* out) {
   for (size_t k = 1; k < pieces.size(); ++k)
     if (pieces[k].half > 0)
       for_fade(pieces[k - 1], pieces[k], samples, t0, t1, [&](int64_t t, int64_t a, double wa, int64_t b, double wb) {
@@ -175,7 +175,7 @@ void blend_joints(Row<In> row, const std::vector<Piece>& pieces, int64_t samples
 
 // out[0 .. n) = samples t0 .. t0 + n of the shuffled record; beyond its ends the first and the last sample go on.
 template <class In, class T>
-void read_pieces(Row<In> row, const std::vector<Piece>& pieces, int64_t samples, int64_t t0, int64_t n, T* out) {
+void read_pieces(Row<In> row, const Vector<Piece>& pieces, int64_t samples, int64_t t0, int64_t n, T* out) {
   const int64_t t1 = t0 + n;
   for (const Piece& p : pieces) {
     const int64_t from = std::max(p.dst, t0), to = std::min(p.dst + p.length, t1);
@@ -198,7 +198,7 @@ inline const float* in_place(Row<BFloat>) { return nullptr; }
 // out[0 .. n) = the time-mapped tile of one lead; z is scratch.
 template <class In, class T>
 void read_tile(Row<In> row, const TimeMap& m, int64_t samples, int64_t t0, int64_t n, int64_t i0, int64_t i1,
-               Lines<T>& z, T* out) {
+               Vector<T>& z, T* out) {
   std::fill(out, out + i0, T(0));
   std::fill(out + i1, out + n, T(0));
   if (i0 >= i1) return;
@@ -236,7 +236,7 @@ void scatter_tile(const TimeMap& m, int64_t samples, int64_t t0, int64_t i0, int
 }
 
 template <class T>
-void scatter_pieces(const std::vector<Piece>& pieces, int64_t samples, T* gz, T* gx) {
+void scatter_pieces(const Vector<Piece>& pieces, int64_t samples, T* gz, T* gx) {
   for (size_t k = 1; k < pieces.size(); ++k)
     if (pieces[k].half > 0)
       for_fade(pieces[k - 1], pieces[k], samples, 0, samples,
@@ -249,4 +249,5 @@ void scatter_pieces(const std::vector<Piece>& pieces, int64_t samples, T* gz, T*
     for (int64_t i = 0; i < q.length; ++i) gx[q.src + i] += gz[q.dst + i];
 }
 
+}  // namespace
 }  // namespace physioclr::cpu

@@ -1,21 +1,21 @@
 #pragma once
 // The additive noise of a tile on the CPU: per channel (electrode, or lead where there are not twelve), then mixed.
-// Included by augment.cpp alone, so that everything can be inlined.
+// Included by hot/augment.cpp alone, so that everything can be inlined.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <vector>
 
 #include "core/augment_math.h"
 #include "core/macros.h"
 #include "cpu/augment_simd.h"
 
 namespace physioclr::cpu {
+namespace {
 
 struct NoiseTables {
-  std::vector<float> a, b;                                              // (channels, kTones) amplitudes of the tones
-  std::vector<float> share;                                             // (channels) of the muscle noise
-  Lines<float> out;                                                     // (channels, kTile)
+  Vector<float> a, b;                                                   // (channels, kTones) amplitudes of the tones
+  Vector<float> share;                                                  // (channels) of the muscle noise
+  Vector<float> out;                                                    // (channels, kTile)
   alignas(kLine) float cosines[kTones][kGroup], sines[kTones][kGroup];  // of the first 64 samples
   float start_cos[kTones][kGroups], start_sin[kTones][kGroups];         // of the groups of this tile
   alignas(kLine) float carrier_cos[kGroup], carrier_sin[kGroup];
@@ -26,11 +26,11 @@ struct NoiseTables {
 };
 
 // out[i] = sd * the normal of words[i], as if it were not in a tail.
-PHYSIOCLR_SIMD inline void normals_bulk(const uint32_t* words, int64_t n, float sd, float* out) {
+PHYSIOCLR_FLAT inline void normals_bulk(const uint32_t* words, int64_t n, float sd, float* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = normal_bulk(words[i]) * sd;
 }
 
-PHYSIOCLR_SIMD inline void normals_tail(const uint32_t* words, int64_t n, float sd, float* out) {
+PHYSIOCLR_FLAT inline void normals_tail(const uint32_t* words, int64_t n, float sd, float* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = normal_tail(words[i]) * sd;
 }
 
@@ -57,7 +57,7 @@ inline void white_tile(const Draws& d, uint32_t purpose, int64_t t0, int64_t n, 
 }
 
 // sines[i], cosines[i] of 2 pi frequency (t0 + step i)
-PHYSIOCLR_SIMD inline void sincos_steps(double frequency, int64_t t0, int step, int64_t n, float* sines,
+PHYSIOCLR_FLAT inline void sincos_steps(double frequency, int64_t t0, int step, int64_t n, float* sines,
                                         float* cosines) {
   const auto start = static_cast<double>(t0);
   for (int i = 0; i < static_cast<int>(n); ++i) {
@@ -89,7 +89,7 @@ inline void noise_record(const RecordParams& p, const Draws& draws, int64_t lead
   if (p.muscle > 0) sincos_steps(p.muscle_centre, 0, 1, kGroup, s.carrier_sin, s.carrier_cos);
 }
 
-PHYSIOCLR_SIMD inline void carrier_tile(const RecordParams& p, int64_t t0, int64_t n, NoiseTables& s) {
+PHYSIOCLR_FLAT inline void carrier_tile(const RecordParams& p, int64_t t0, int64_t n, NoiseTables& s) {
   alignas(kLine) double bump[kTile] = {};
   for (int k = 0; k < p.bursts; ++k)
     for (int64_t i = 0; i < n; ++i) {
@@ -153,13 +153,13 @@ inline void tones_tile(const NoiseTables& s, int channel, int64_t n, float* out)
   }
 }
 
-PHYSIOCLR_SIMD inline void add_tones(const RecordParams& p, const NoiseTables& s, int channel, int64_t n, float* out) {
+PHYSIOCLR_FLAT inline void add_tones(const RecordParams& p, const NoiseTables& s, int channel, int64_t n, float* out) {
   if (p.tones.first > 0) tones_tile<kWanderTones, kTones>(s, channel, n, out);
   else if (p.tones.last < kTones) tones_tile<0, kWanderTones>(s, channel, n, out);
   else tones_tile<0, kTones>(s, channel, n, out);
 }
 
-PHYSIOCLR_SIMD inline void add_carrier(const NoiseTables& s, float share, const float* a, const float* b, int64_t n,
+PHYSIOCLR_FLAT inline void add_carrier(const NoiseTables& s, float share, const float* a, const float* b, int64_t n,
                                        float* out) {
   for (int64_t i = 0; i < n; ++i) out[i] += share * (a[i] * s.in_phase[i] + b[i] * s.quadrature[i]);
 }
@@ -187,4 +187,5 @@ inline void noise_tile(const RecordParams& p, const Draws& draws, int64_t leads,
   }
 }
 
+}  // namespace
 }  // namespace physioclr::cpu

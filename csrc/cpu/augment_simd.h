@@ -1,44 +1,27 @@
 #pragma once
 // The two inner loops of augment that compilers do not vectorise well: Philox over consecutive blocks, and the four-tap
-// interpolation. Each exists in plain C++ and, on x86, in AVX2 or SSE and AVX-512, chosen once when the library is
-// loaded. All versions give the same bits. Included by augment.cpp alone.
+// interpolation. Each exists in plain C++ and, on x86, in AVX2 or SSE and AVX-512. All versions give the same bits.
+// Included by hot/augment.cpp alone.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <new>
-#include <vector>
 
 #include "core/augment_math.h"
 #include "core/time_map.h"
-#if defined(__x86_64__) && defined(__GNUC__)
-#define PHYSIOCLR_X86 1
+#include "cpu/hot_vector.h"
+#if defined(__SSE2__)
+#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarms inside the headers of GCC 12
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 #include <immintrin.h>
-#else
-#define PHYSIOCLR_X86 0
 #endif
 
 namespace physioclr::cpu {
+namespace {
 
 constexpr int kTile = 8 * kGroup, kGroups = kTile / kGroup;  // samples worked on at a time
-constexpr size_t kLine =
-    64;  // bytes of a cache line and of the widest register: what does not straddle lines is faster
-
-template <class T>
-struct LineAllocator {
-  using value_type = T;
-  LineAllocator() = default;
-  template <class U>
-  LineAllocator(const LineAllocator<U>&) {}
-  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(kLine))); }
-  void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t(kLine)); }
-  bool operator==(const LineAllocator&) const { return true; }
-  bool operator!=(const LineAllocator&) const { return false; }
-};
-template <class T>
-using Lines = std::vector<T, LineAllocator<T>>;
 
 inline int lowest_bit(uint64_t bits) {  // bits is not 0
 #if defined(__GNUC__)
@@ -54,25 +37,10 @@ inline int lowest_bit(uint64_t bits) {  // bits is not 0
 // words[0 .. 64 groups): of blocks block .. block + 16 groups - 1, in the order of white_noise (core/augment_math.h);
 // bit i of tails[g]: word 64 g + i lies in a tail of the normal distribution.
 
-inline void philox_groups_plain(uint32_t block, uint32_t purpose, const Draws& d, int64_t groups, uint32_t* words,
-                                uint64_t* tails) {
-  for (int64_t g = 0; g < groups; ++g) {
-    tails[g] = 0;
-    for (uint32_t j = 0; j < kLanes; ++j) {
-      const Words w = d.block(purpose, block + static_cast<uint32_t>(g) * kLanes + j);
-      for (uint32_t k = 0; k < 4; ++k) {
-        words[g * kGroup + k * kLanes + j] = w.w[k];
-        tails[g] |= static_cast<uint64_t>(is_tail(w.w[k])) << (k * kLanes + j);
-      }
-    }
-  }
-}
-
-#if PHYSIOCLR_X86
-
+#if defined(__AVX512F__)
 // 64-bit lanes, of which the lower half counts: _mm*_mul_epu32 reads no more, so nothing is ever masked.
-__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw"))) inline void philox_groups_avx512(
-    uint32_t block, uint32_t purpose, const Draws& d, int64_t groups, uint32_t* words, uint64_t* tails) {
+inline void philox_groups(uint32_t block, uint32_t purpose, const Draws& d, int64_t groups, uint32_t* words,
+                          uint64_t* tails) {
   const __m512i m0 = _mm512_set1_epi64(kPhiloxM0), m1 = _mm512_set1_epi64(kPhiloxM1);
   const __m512i step = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
   const __m512i low = _mm512_set1_epi32(kBulkLow), span = _mm512_set1_epi32(kBulkHigh - kBulkLow);
@@ -110,9 +78,10 @@ __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw"))) inline void philox
     tails[g] = tail;
   }
 }
-
-__attribute__((target("avx2"))) inline void philox_groups_avx2(uint32_t block, uint32_t purpose, const Draws& d,
-                                                               int64_t groups, uint32_t* words, uint64_t* tails) {
+#elif defined(__AVX2__)
+// Lanes of 64 bits, of which only the lower half counts.
+inline void philox_groups(uint32_t block, uint32_t purpose, const Draws& d, int64_t groups, uint32_t* words,
+                          uint64_t* tails) {
   const __m256i m0 = _mm256_set1_epi64x(kPhiloxM0), m1 = _mm256_set1_epi64x(kPhiloxM1);
   const __m256i step = _mm256_setr_epi64x(0, 1, 2, 3), even = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
   const __m256i low = _mm256_set1_epi32(kBulkLow), last = _mm256_set1_epi32(kBulkHigh - kBulkLow - 1);
@@ -153,11 +122,27 @@ __attribute__((target("avx2"))) inline void philox_groups_avx2(uint32_t block, u
     tails[g] = tail;
   }
 }
+#else
+inline void philox_groups(uint32_t block, uint32_t purpose, const Draws& d, int64_t groups, uint32_t* words,
+                          uint64_t* tails) {
+  for (int64_t g = 0; g < groups; ++g) {
+    tails[g] = 0;
+    for (uint32_t j = 0; j < kLanes; ++j) {
+      const Words w = d.block(purpose, block + static_cast<uint32_t>(g) * kLanes + j);
+      for (uint32_t k = 0; k < 4; ++k) {
+        words[g * kGroup + k * kLanes + j] = w.w[k];
+        tails[g] |= static_cast<uint64_t>(is_tail(w.w[k])) << (k * kLanes + j);
+      }
+    }
+  }
+}
+#endif
 
 // ---- interpolation ------------------------------------------------------------------------------------------------
 // out[i] = four_taps(z + index[i], weights of i); weight k of sample i is w[k * kTile + i]. False where a result is not
 // finite.
 
+#if defined(__SSE2__)
 inline bool interpolate_sse(const float* z, const int32_t* index, const float* w, int64_t n, float* out) {
   __m128 bad = _mm_setzero_ps();
   int64_t i = 0;
@@ -180,13 +165,12 @@ inline bool interpolate_sse(const float* z, const int32_t* index, const float* w
   }
   return good;
 }
+#endif
 
+#if defined(__AVX512F__)
 // Sixteen samples read at most 32 neighbours where time runs at less than 1.8 times its speed: two registers, of which
 // each tap is a permutation. Rising indices are taken for granted.
-__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw"))) inline bool interpolate_avx512(const float* z,
-                                                                                             const int32_t* index,
-                                                                                             const float* w, int64_t n,
-                                                                                             float* out) {
+inline bool interpolate_avx512(const float* z, const int32_t* index, const float* w, int64_t n, float* out) {
   const __m512i one = _mm512_set1_epi32(1);
   __mmask16 bad = 0;
   bool good = true;
@@ -212,40 +196,6 @@ __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw"))) inline bool interp
   }
   return interpolate_sse(z, index + i, w + i, n - i, out + i) && good && bad == 0;
 }
-
-#pragma GCC diagnostic pop
-
-inline int best_simd() {  // 0: plain, 1: AVX2, 2: AVX-512
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")
-             ? 2
-             : __builtin_cpu_supports("avx2") != 0;
-}
-static int simd_level = best_simd();
-
-inline void philox_groups(uint32_t block, uint32_t purpose, const Draws& d, int64_t groups, uint32_t* words,
-                          uint64_t* tails) {
-  switch (simd_level) {
-    case 2: return philox_groups_avx512(block, purpose, d, groups, words, tails);
-    case 1: return philox_groups_avx2(block, purpose, d, groups, words, tails);
-    default: return philox_groups_plain(block, purpose, d, groups, words, tails);
-  }
-}
-
-inline bool interpolate(const float* z, const int32_t* index, const float* w, int64_t n, float* out) {
-  return simd_level == 2 ? interpolate_avx512(z, index, w, n, out) : interpolate_sse(z, index, w, n, out);
-}
-
-#else
-
-inline int best_simd() { return 0; }
-static int simd_level = 0;
-
-inline void philox_groups(uint32_t block, uint32_t purpose, const Draws& d, int64_t groups, uint32_t* words,
-                          uint64_t* tails) {
-  philox_groups_plain(block, purpose, d, groups, words, tails);
-}
-
 #endif
 
 template <class T>
@@ -258,35 +208,43 @@ inline bool interpolate(const T* z, const int32_t* index, const float* w, int64_
   }
   return bad == 0;
 }
+#if defined(__SSE2__)
+inline bool interpolate(const float* z, const int32_t* index, const float* w, int64_t n, float* out) {
+#if defined(__AVX512F__)
+  return interpolate_avx512(z, index, w, n, out);
+#else
+  return interpolate_sse(z, index, w, n, out);
+#endif
+}
+#endif
 
 // ---- writing ------------------------------------------------------------------------------------------------------
 
 // Copies a finished tile past the caches: a large batch would push itself out of them anyway, and a plain store first
 // reads the line it writes to.
-#if PHYSIOCLR_X86
+#if defined(__SSE2__)
 inline int64_t stream_lines(const char* src, char* dst, int64_t bytes) {
   int64_t i = 0;
-  for (; i + 64 <= bytes; i += 64)
+  for (; i + 64 <= bytes; i += 64) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(dst + i), _mm512_loadu_si512(src + i));
+#else
     for (int k = 0; k < 64; k += 16)
       _mm_stream_si128(reinterpret_cast<__m128i*>(dst + i + k),
                        _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + i + k)));
-  return i;
-}
-__attribute__((target("avx512f"))) inline int64_t stream_lines_avx512(const char* src, char* dst, int64_t bytes) {
-  int64_t i = 0;
-  for (; i + 64 <= bytes; i += 64)
-    _mm512_stream_si512(reinterpret_cast<__m512i*>(dst + i), _mm512_loadu_si512(src + i));
+#endif
+  }
   return i;
 }
 #endif
 
 inline void stream_out(const void* from, int64_t bytes, void* to) {
-#if PHYSIOCLR_X86
+#if defined(__SSE2__)
   auto* src = static_cast<const char*>(from);
   auto* dst = static_cast<char*>(to);
   const auto head = std::min<int64_t>(bytes, -reinterpret_cast<uintptr_t>(dst) & 63);
   std::memcpy(dst, src, head);
-  const int64_t body = (simd_level == 2 ? stream_lines_avx512 : stream_lines)(src + head, dst + head, bytes - head);
+  const int64_t body = stream_lines(src + head, dst + head, bytes - head);
   std::memcpy(dst + head + body, src + head + body, bytes - head - body);
 #else
   std::memcpy(to, from, bytes);
@@ -294,9 +252,14 @@ inline void stream_out(const void* from, int64_t bytes, void* to) {
 }
 
 inline void stream_fence() {
-#if PHYSIOCLR_X86
+#if defined(__SSE2__)
   _mm_sfence();
 #endif
 }
 
+#if defined(__GNUC__) && !defined(__clang__) && defined(__SSE2__)
+#pragma GCC diagnostic pop
+#endif
+
+}  // namespace
 }  // namespace physioclr::cpu

@@ -2,6 +2,7 @@
 #include <atomic>
 
 #include "cpu/contrastive_bf16.h"
+#include "cpu/isa.h"
 #include "testing.h"
 
 namespace physioclr {
@@ -22,7 +23,9 @@ std::atomic<bool>& allowed() noexcept {
 
 }  // namespace
 
-bool cpu::multiplies_bf16() noexcept { return allowed().load(std::memory_order_relaxed); }
+bool cpu::multiplies_bf16() noexcept {
+  return isa::current() == isa::Set::kAvx512 && allowed().load(std::memory_order_relaxed);
+}
 
 bool testing::limit_bf16(bool on) {
   allowed().store(on && possible(), std::memory_order_relaxed);

@@ -5,8 +5,8 @@
 
 #include "core/hrv_math.h"
 #include "core/interrupt.h"
-#include "core/macros.h"
 #include "core/threads.h"
+#include "cpu/hrv_turns.h"
 #include "ops.h"
 
 namespace physioclr::cpu {
@@ -31,22 +31,6 @@ struct Intervals {
   }
 };
 
-// The sums of `count` frequencies, one after the other; c and s are left at the next one.
-PHYSIOCLR_SIMD void turn(const double* y, double* c, double* s, const double* step_c, const double* step_s, int64_t n,
-                         int64_t count, Waves* out) {
-  for (int64_t f = 0; f < count; ++f) {
-    double sum_c = 0, sum_s = 0, cc = 0, cs = 0, yc = 0, ys = 0;
-#pragma omp simd reduction(+ : sum_c, sum_s, cc, cs, yc, ys)
-    for (int64_t j = 0; j < n; ++j) {
-      const double a = c[j], b = s[j];
-      sum_c += a, sum_s += b, cc += a * a, cs += a * b, yc += y[j] * a, ys += y[j] * b;
-      c[j] = a * step_c[j] - b * step_s[j];
-      s[j] = b * step_c[j] + a * step_s[j];
-    }
-    out[f] = {sum_c, sum_s, cc, cs, yc, ys};
-  }
-}
-
 double band_power(Intervals& of, const Band& in, const Interrupt& stop) {
   const auto n = static_cast<int64_t>(of.t.size());
   const double span = n > 0 ? of.t.back() - of.t.front() : 0.0;
@@ -57,7 +41,7 @@ double band_power(Intervals& of, const Band& in, const Interrupt& stop) {
   double power = 0;
   for (int64_t k = grid.first; k <= grid.last && !stop(); k += kFrequencies) {
     const int64_t count = std::min(kFrequencies, grid.last + 1 - k);
-    turn(of.y.data(), of.c.data(), of.s.data(), of.step_c.data(), of.step_s.data(), n, count, waves);
+    turns().turn(of.y.data(), of.c.data(), of.s.data(), of.step_c.data(), of.step_s.data(), n, count, waves);
     for (int64_t f = 0; f < count; ++f) power += weight(grid, k + f) * density(waves[f], static_cast<double>(n), span);
   }
   return power;

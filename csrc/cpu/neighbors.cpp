@@ -24,13 +24,6 @@ struct Candidate {
 };
 bool better(const Candidate& x, const Candidate& y) { return x.key > y.key || (x.key == y.key && x.index < y.index); }
 
-PHYSIOCLR_SIMD bool any_above(const float* s, int64_t n, float bound) {
-  int any = 0;
-#pragma omp simd reduction(| : any)
-  for (int64_t c = 0; c < n; ++c) any |= s[c] > bound;
-  return any != 0;
-}
-
 }  // namespace
 
 bool run(const NeighborsCall& call) {
@@ -46,6 +39,7 @@ bool run(const NeighborsCall& call) {
   const int team = a.rows * b.rows * a.cols < 1'000'000 ? 1 : threads();
   std::vector<std::vector<Candidate>> heaps(a.rows);
 
+  const PairKernels& kernels = pair_kernels();
   const Interrupt stop;
 #pragma omp parallel num_threads(team)
   {
@@ -58,12 +52,12 @@ bool run(const NeighborsCall& call) {
         gemm_panels(pa.panel(i0), right.panel(j0), a.cols, padded(ni), padded(nj), tile.get(), kCols);
         const PairTile pairs{tile.get(),      ni,           padded(nj),     a.cols, pa.panel(i0),
                              right.panel(j0), pa.norms(i0), right.norms(j0)};
-        cosine ? to_cosine(pairs) : to_exponent(pairs, call.inv_width);
+        cosine ? kernels.to_cosine(pairs) : kernels.to_exponent(pairs, call.inv_width);
         for (int64_t i = i0; i < i0 + ni; ++i) {
           float* s = tile.get() + (i - i0) * kCols;
           auto& heap = heaps[i];
           // Columns come in rising order, so one that only equals the k-th best loses the tie.
-          if (static_cast<int64_t>(heap.size()) == keep && !any_above(s, nj, heap.front().key)) continue;
+          if (static_cast<int64_t>(heap.size()) == keep && !kernels.any_above(s, nj, heap.front().key)) continue;
           for (int64_t c = 0; c < nj; ++c) {
             const int64_t j = j0 + c;
             const bool full = static_cast<int64_t>(heap.size()) == keep;

@@ -53,25 +53,6 @@ struct AlignedBuffer {  // aligned for whole-vector loads, not initialised
 
 inline int64_t padded(int64_t n) { return (n + kPanel - 1) / kPanel * kPanel; }
 
-// x . y and y . y in double
-template <class T>
-inline void dots(const T* x, const T* y, int64_t n, double* xy, double* yy) {
-  double a = 0, b = 0;
-#pragma omp simd reduction(+ : a, b)
-  for (int64_t k = 0; k < n; ++k) {
-    a += static_cast<double>(x[k]) * y[k];
-    b += static_cast<double>(y[k]) * y[k];
-  }
-  *xy = a;
-  *yy = b;
-}
-PHYSIOCLR_SIMD static inline void dot(const float* x, const float* y, int64_t n, double* xy, double* yy) {
-  dots(x, y, n, xy, yy);
-}
-PHYSIOCLR_SIMD static inline void dot(const double* x, const double* y, int64_t n, double* xy, double* yy) {
-  dots(x, y, n, xy, yy);
-}
-
 template <class T>
 double squared_norm(const T* x, int64_t n) {
   double ss, same;

@@ -1,8 +1,9 @@
 #pragma once
 // The front end of detect_rpeaks.cpp: the stages that go over all samples of a lead and over the blocks of all leads.
-// rpeaks_front.cpp has them for each instruction set; all sets give the same bits.
+// hot/rpeaks_front.cpp has them for each instruction set; all sets give the same bits.
 #include <cstdint>
 
+#include "core/macros.h"
 #include "core/rpeaks_plan.h"
 
 namespace physioclr::cpu {
@@ -13,15 +14,17 @@ constexpr int64_t kSomeBlocks = 64;         // what a thread takes at a time of 
 constexpr uint32_t kMissing = 0x7f800000u;  // bits of the magnitude of infinity
 
 // Values for each block and row (lead and band), the rows of a block next to each other.
-inline int64_t row_stride(int64_t leads) { return (leads * rpeaks::kBands + kRowLanes - 1) / kRowLanes * kRowLanes; }
+PHYSIOCLR_INLINE int64_t row_stride(int64_t leads) {
+  return (leads * rpeaks::kBands + kRowLanes - 1) / kRowLanes * kRowLanes;
+}
 
 // Memory that is wanted soon: each call of `some` asks for a share of it, so that requests neither come in a burst nor
 // late.
 class Ahead {
  public:
-  Ahead(const void* begin, const void* end)
+  PHYSIOCLR_INLINE Ahead(const void* begin, const void* end)
       : at_(static_cast<const char*>(begin)), end_(static_cast<const char*>(end)) {}
-  void some(int lines) {
+  PHYSIOCLR_INLINE void some(int lines) {
     for (int i = 0; i < lines && at_ < end_; ++i, at_ += 64) __builtin_prefetch(at_, 0, 2);
   }
 
@@ -57,7 +60,8 @@ struct RpeaksFront {
                  float* noise);
 };
 
-// That of this processor.
-const RpeaksFront& rpeaks_front();
+namespace PHYSIOCLR_ISA {
+extern const RpeaksFront rpeaks_front;
+}
 
 }  // namespace physioclr::cpu

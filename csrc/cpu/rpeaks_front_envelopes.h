@@ -1,4 +1,4 @@
-// Part of rpeaks_front_body.h: envelopes of both bands, maximum and mean of each block.
+// Part of hot/rpeaks_front.cpp: envelopes of both bands, maximum and mean of each block.
 
 // The sums of kTileVectors vectors: of even and odd taps, for both bands.
 struct Sums {

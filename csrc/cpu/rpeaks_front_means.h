@@ -1,4 +1,4 @@
-// Part of rpeaks_front_body.h: from the samples of a lead to means of p.step samples without spikes.
+// Part of hot/rpeaks_front.cpp: from the samples of a lead to means of p.step samples without spikes.
 
 // kV samples from x on without spikes. They are added to *all, which is finite only if each of them is.
 INLINE Vf clean(const float* x, int64_t w, Vf* all) {

@@ -1,4 +1,4 @@
-// Part of rpeaks_front_body.h: vectors of kBytes bytes.
+// Part of hot/rpeaks_front.cpp: vectors of kBytes bytes.
 
 constexpr int kV = kBytes / 4;
 constexpr int kTile = kTileVectors * kV;   // envelope samples
@@ -22,7 +22,7 @@ INLINE Vs load(const int16_t* x) { return copied<Vs>(x); }
 // The same, and not again at each use: loads are what the envelope has most of.
 INLINE Vf loaded(const float* x) {
   Vf v = load(x);
-#if PHYSIOCLR_ISA >= 3
+#if defined(__AVX2__)
   asm("" : "+v"(v));
 #endif
   return v;
@@ -39,15 +39,18 @@ template <class V>
 INLINE V most(V a, V b) {
   return a < b ? b : a;
 }
-#if PHYSIOCLR_ISA >= 3  // GCC makes a comparison and a choice of some
+#if defined(__AVX2__)  // GCC makes a comparison and a choice of some
 INLINE Vf least(Vf a, Vf b) { return _mm256_min_ps(a, b); }
 INLINE Vf most(Vf a, Vf b) { return _mm256_max_ps(b, a); }
 #endif
 
 // a * b + c, rounded once.
 INLINE Vf fused_multiply_add(Vf a, Vf b, Vf c) {
-#if PHYSIOCLR_ISA >= 3
+#if defined(__AVX2__)
   return _mm256_fmadd_ps(a, b, c);
+#elif defined(__aarch64__)
+  return reinterpret_cast<Vf>(
+      vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a), reinterpret_cast<float32x4_t>(b)));
 #elif defined(__FP_FAST_FMAF)
   Vf out;
   for (int l = 0; l < kV; ++l) out[l] = __builtin_fmaf(a[l], b[l], c[l]);
@@ -66,10 +69,12 @@ INLINE Vf fused_multiply_add(Vf a, Vf b, Vf c) {
 }
 
 INLINE Vf square_root(Vf x) {
-#if PHYSIOCLR_ISA >= 3
+#if defined(__AVX2__)
   return _mm256_sqrt_ps(x);
 #elif defined(__SSE2__)
   return _mm_sqrt_ps(x);
+#elif defined(__aarch64__)
+  return reinterpret_cast<Vf>(vsqrtq_f32(reinterpret_cast<float32x4_t>(x)));
 #else
   for (int l = 0; l < kV; ++l) x[l] = __builtin_sqrtf(x[l]);
   return x;

@@ -1,4 +1,4 @@
-// Part of rpeaks_front_body.h: weights of the rows of each block, the sum of the envelopes, and its levels.
+// Part of hot/rpeaks_front.cpp: weights of the rows of each block, the sum of the envelopes, and its levels.
 
 INLINE void exchange(Vf* a, int i, int j) {
   const Vf x = a[i], y = a[j];

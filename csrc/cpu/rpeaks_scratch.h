@@ -24,7 +24,7 @@ constexpr int64_t kSomeSamples = 1 << 14, kSomeCandidates = 256;
 
 struct Scratch {  // of one record, reused for the next
   int team = 0;   // threads that work on it together
-  std::vector<Local> local;
+  Vector<Local> local;
   GrowingBuffer<float> slow, env;          // (leads, n) at the working rate, (leads, bands, m)
   int64_t stride = 0;                      // rows, rounded up
   GrowingBuffer<float> weight, row_level;  // (blocks, rows): a row is a lead and band

@@ -18,6 +18,7 @@
 #include "core/rpeaks_math.h"
 #include "core/rpeaks_place.h"
 #include "core/rpeaks_plan.h"
+#include "cpu/hot_vector.h"
 #include "cpu/rpeaks_front.h"
 
 namespace physioclr::cpu {
@@ -98,17 +99,17 @@ inline bool add_samples(const T* x, int64_t samples, int64_t begin, int64_t n, i
   }
   return valid;
 }
-PHYSIOCLR_SIMD bool add_lead(const float* x, int64_t samples, int64_t begin, int64_t n, int64_t spike, float origin,
-                             float gain, float weight, bool only, float* clean, float* sum) {
+bool add_lead(const float* x, int64_t samples, int64_t begin, int64_t n, int64_t spike, float origin, float gain,
+              float weight, bool only, float* clean, float* sum) {
   return add_samples(x, samples, begin, n, spike, origin, gain, weight, only, clean, sum);
 }
-PHYSIOCLR_SIMD bool add_lead(const int16_t* x, int64_t samples, int64_t begin, int64_t n, int64_t spike, float origin,
-                             float gain, float weight, bool only, float* clean, float* sum) {
+bool add_lead(const int16_t* x, int64_t samples, int64_t begin, int64_t n, int64_t spike, float origin, float gain,
+              float weight, bool only, float* clean, float* sum) {
   return add_samples(x, samples, begin, n, spike, origin, gain, weight, only, clean, sum);
 }
 
 // y -= origin; returns the largest magnitude of the results.
-PHYSIOCLR_SIMD float subtract(float* y, int64_t n, float origin) {
+float subtract(float* y, int64_t n, float origin) {
   uint32_t largest = 0;  // as bits, which rise with the magnitude
   for (int64_t i = 0; i < n; ++i) {
     y[i] -= origin;
@@ -146,7 +147,7 @@ inline float bridge(float* y, int64_t n, uint8_t* missing, float* origin) {
   return subtract(y, n, 0.0f);
 }
 
-PHYSIOCLR_SIMD void split(const float* y, int64_t hop, int64_t n, float* out) {
+void split(const float* y, int64_t hop, int64_t n, float* out) {
   if (hop == 2)
     for (int64_t i = 0; i < n; ++i) out[i] = y[2 * i];
   else std::memcpy(out, y, n * sizeof(float));
@@ -172,7 +173,7 @@ inline void continue_ends(const float* y, const WorkPlan& p, int64_t h, float* o
 
 // flag[i]: whether e[i] > 0 is the largest within +-sep (of equals the first), for i in 0..n. window[0..n + 2 sep]: e
 // from -sep on, -1 outside the record; becomes the maxima of sep values, the first at the place of each.
-PHYSIOCLR_SIMD void separate_maxima(const float* e, int64_t n, int64_t sep, float* window, uint8_t* flag) {
+void separate_maxima(const float* e, int64_t n, int64_t sep, float* window, uint8_t* flag) {
   int64_t width = 1, last = n + 2 * sep;
   for (; 2 * width <= sep; width *= 2) {
     last -= width;

@@ -3,13 +3,15 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/macros.h"
+
 namespace physioclr::cpu {
 
 // exp(x) for x <= 88 (709): x = n ln 2 + r, |r| <= ln 2 / 2, and the Taylor polynomial of e^r, whose first dropped term
 // is below half an ulp. n comes from adding 1.5 * 2^23 (2^52), which leaves the rounded integer in the low bits. Where
 // the result would not be normal it is exactly 0: x is held where 2^n has the bits of 0. NaN stays NaN. One select and
 // no more: GCC threads jumps through several, and then no longer vectorises the loop around them.
-inline float exp_simd(float x) {
+PHYSIOCLR_INLINE float exp_simd(float x) {
   constexpr float kMagic = 12582912.0f, kLow = -88.0f;
   const float y = x < kLow ? kLow : x;
   const float shifted = y * 1.44269504f + kMagic, n = shifted - kMagic;
@@ -30,7 +32,7 @@ inline float exp_simd(float x) {
   return p * scale;
 }
 
-inline double exp_simd(double x) {
+PHYSIOCLR_INLINE double exp_simd(double x) {
   constexpr double kMagic = 6755399441055744.0, kLow = -709.0;
   const double y = x < kLow ? kLow : x;
   const double shifted = y * 1.4426950408889634 + kMagic, n = shifted - kMagic;

@@ -34,11 +34,8 @@ struct Job {
   float threshold;
   void* out;
   bool stream;
+  const PairKernels& kernels;
 };
-
-PHYSIOCLR_SIMD void at_least(const float* s, float threshold, uint8_t* mask) {
-  for (int64_t c = 0; c < kTile; ++c) mask[c] = s[c] >= threshold;
-}
 
 // Eight bytes of 0 or 1 to one byte, the first to its highest bit.
 inline uint8_t pack_bits(const uint8_t* mask) {
@@ -99,7 +96,7 @@ void emit(const Job& job, const float* tile, int64_t i0, int64_t j0, int64_t row
       job.stream ? stream_copy(o, s, nc * sizeof(float)) : void(std::memcpy(o, s, nc * sizeof(float)));
       continue;
     }
-    at_least(s, job.threshold, mask);
+    job.kernels.at_least(s, job.threshold, mask);
     if (job.form == SimilarityOut::kMask) {
       std::memcpy(static_cast<uint8_t*>(job.out) + (i0 + r) * cols + j0, mask, nc);
       continue;
@@ -124,7 +121,8 @@ bool run(const SimilarityCall& call) {
                                                        : (b.rows + 7) / 8;
   const bool stream = a.rows * width >= kStreamBytes;
   if (stream) advise_huge(call.out, a.rows * width);
-  const Job job{a, b, form, call.threshold, call.out, stream};
+  const PairKernels& kernels = pair_kernels();
+  const Job job{a, b, form, call.threshold, call.out, stream, kernels};
 
   const int64_t ti = (a.rows + kTile - 1) / kTile, tj = (b.rows + kTile - 1) / kTile;
   const int team = a.rows * b.rows * a.cols < 1'000'000 ? 1 : threads();
@@ -139,7 +137,7 @@ bool run(const SimilarityCall& call) {
         const int64_t ni = std::min(kTile, pa.total - i0), nj = std::min(kTile, right.total - j0);
         gemm_panels(pa.panel(i0), right.panel(j0), a.cols, ni, nj, tile.get(), kTile);
         const PairTile pairs{tile.get(), ni, nj, a.cols, pa.panel(i0), right.panel(j0), pa.norms(i0), right.norms(j0)};
-        cosine ? to_cosine(pairs) : to_rbf(pairs, call.inv_width);
+        cosine ? kernels.to_cosine(pairs) : kernels.to_rbf(pairs, call.inv_width);
         emit(job, tile.get(), i0, j0, a.rows, b.rows);
         if (same && p != q) {
           transpose(tile.get(), turned.get());

@@ -1,5 +1,7 @@
 #include "core/threads.h"
 
+#include "core/guard.h"
+
 #include <atomic>
 #if defined(_OPENMP)
 #include <omp.h>
@@ -35,6 +37,15 @@ std::atomic<int>& count() noexcept {
 }
 
 }  // namespace
+
+Guard::Guard() noexcept = default;
+Guard::~Guard() = default;
+void Guard::keep() noexcept {
+  if (!failed_.exchange(true)) error_ = std::current_exception();
+}
+void Guard::raise() const {
+  if (error_) std::rethrow_exception(error_);
+}
 
 int threads() noexcept { return count().load(std::memory_order_relaxed); }
 void set_threads(int n) noexcept {

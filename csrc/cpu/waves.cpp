@@ -1,8 +1,6 @@
 // delineate and physio_features on the CPU: one record after the other on each thread.
 #include "cpu/waves.h"
 
-#include <atomic>
-
 #include "core/guard.h"
 #include "core/interrupt.h"
 #include "core/threads.h"
@@ -11,27 +9,10 @@
 namespace physioclr::cpu {
 namespace {
 
-// 0: what every processor has, 1: AVX2, 2: AVX-512.
-int highest_level() {
-#if PHYSIOCLR_WAVES_X86
-  const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                  __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                  __builtin_cpu_supports("avx512cd");
-  if (v4) return 2;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
-#endif
-  return 0;
-}
-
-std::atomic<int> level{highest_level()};
-
-const WavesKernels& kernels() {
-#if PHYSIOCLR_WAVES_X86
-  const WavesKernels* const of[] = {&kWavesBase, &kWavesV3, &kWavesV4};
-  return *of[level.load(std::memory_order_relaxed)];
-#else
-  return kWavesBase;
-#endif
+template <class T>
+T* fitted(std::vector<T>& v, int64_t n) {
+  if (v.size() < static_cast<size_t>(n)) v.resize(static_cast<size_t>(n));
+  return v.data();
 }
 
 constexpr size_t kKept = 1 << 20;  // bytes of scratch that stay with a thread for its next call
@@ -55,24 +36,28 @@ void each_record(int64_t records, F f) {
 
 }  // namespace
 
+double* WavesScratch::fit_numbers(int64_t n) { return fitted(numbers, n); }
+float* WavesScratch::fit_samples(int64_t n) { return fitted(samples, n); }
+int32_t* WavesScratch::fit_counts(int64_t n) { return fitted(counts, n); }
+uint8_t* WavesScratch::fit_marks(int64_t n) { return fitted(marks, n); }
+size_t WavesScratch::bytes() const {
+  return numbers.size() * sizeof numbers[0] + samples.size() * sizeof samples[0] + counts.size() * sizeof counts[0] +
+         marks.size();
+}
+
 bool run(const DelineateCall& call) {
-  each_record(call.ecg.records, [&](int64_t b, WavesScratch& scratch) { kernels().delineate(call, b, scratch); });
+  each_record(call.ecg.records, [&](int64_t b, WavesScratch& scratch) { waves_kernels().delineate(call, b, scratch); });
   return true;
 }
 
 bool run(const FeaturesCall& call) {
-  each_record(call.ecg.records, [&](int64_t b, WavesScratch& scratch) { kernels().features(call, b, scratch); });
+  each_record(call.ecg.records, [&](int64_t b, WavesScratch& scratch) { waves_kernels().features(call, b, scratch); });
   return true;
 }
 
 }  // namespace physioclr::cpu
 
-int physioclr::testing::limit_waves(int level) {
-  cpu::level = level < cpu::highest_level() ? level : cpu::highest_level();
-  return cpu::level;
-}
-
 void physioclr::testing::features_of_waves(const FeaturesCall& call, int32_t* waves, const uint8_t* paced) {
   cpu::WavesScratch scratch;
-  for (int64_t b = 0; b < call.ecg.records; ++b) cpu::kernels().features_of_waves(call, b, waves, paced, scratch);
+  for (int64_t b = 0; b < call.ecg.records; ++b) cpu::waves_kernels().features_of_waves(call, b, waves, paced, scratch);
 }

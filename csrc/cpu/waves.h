@@ -1,5 +1,5 @@
 #pragma once
-// delineate and physio_features of one record, for each instruction set (waves_base.cpp, waves_v3.cpp, waves_v4.cpp),
+// delineate and physio_features of one record, for each instruction set (hot/waves.cpp),
 // and the scratch that a thread keeps for the next record.
 #include <cstdint>
 #include <vector>
@@ -7,11 +7,8 @@
 #include "core/delineate_constants.h"
 #include "core/features_constants.h"
 #include "core/interrupt.h"
+#include "cpu/isa.h"
 #include "ops.h"
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(PHYSIOCLR_NO_CLONES)
-#define PHYSIOCLR_WAVES_X86 1
-#endif
 
 namespace physioclr::cpu {
 
@@ -23,10 +20,12 @@ struct WavesScratch {
   std::vector<float> samples;
   std::vector<int32_t> counts;
   std::vector<uint8_t> marks;
-  size_t bytes() const {
-    return numbers.size() * sizeof numbers[0] + samples.size() * sizeof samples[0] + counts.size() * sizeof counts[0] +
-           marks.size();
-  }
+  // At least n elements.
+  double* fit_numbers(int64_t n);
+  float* fit_samples(int64_t n);
+  int32_t* fit_counts(int64_t n);
+  uint8_t* fit_marks(int64_t n);
+  size_t bytes() const;
 };
 
 struct WavesKernels {
@@ -38,6 +37,6 @@ struct WavesKernels {
                             WavesScratch& scratch);
 };
 
-extern const WavesKernels kWavesBase, kWavesV3, kWavesV4;
+PHYSIOCLR_KERNELS(WavesKernels, waves_kernels)
 
 }  // namespace physioclr::cpu

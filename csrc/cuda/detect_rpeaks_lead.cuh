@@ -1,8 +1,8 @@
 #pragma once
 // detect_rpeaks on the device, first kernel: one block a lead makes its working rate, bridges its gaps and computes its
-// envelopes and weights. The method is told at the head of csrc/cpu/detect_rpeaks.cpp, and every decision here is that
-// of core/rpeaks_math.h in the same order of operations, so the beats are the CPU's, index for index (products and sums
-// are fused only where fmaf says so). Bodies only, no launch, so that this file also compiles for the host.
+// envelopes and weights. The method is told at the head of csrc/cpu/hot/detect_rpeaks.cpp, and every decision here is
+// that of core/rpeaks_math.h in the same order of operations, so the beats are the CPU's, index for index (products and
+// sums are fused only where fmaf says so). Bodies only, no launch, so that this file also compiles for the host.
 #include <cstdint>
 
 #include "core/reconstruction_math.h"

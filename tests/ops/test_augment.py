@@ -186,10 +186,10 @@ def test_vector_code_gives_the_same_bits(rng, plan):
     results = []
     try:
         for level in (0, 1, 2):
-            _core.testing.limit_simd(level)
+            _core.testing.limit_isa(level)
             results.append(pc.augment(ecg, PLANS[plan], fs=500, seed=1, rpeaks=index)[0])
     finally:
-        _core.testing.limit_simd(2)
+        _core.testing.limit_isa(2)
     assert results[0].tobytes() == results[1].tobytes() == results[2].tobytes()
 
 

@@ -8,7 +8,7 @@ import pytest
 from feature_kernel import kernel, random_records
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from physioclr._core.testing import limit_waves
+from physioclr._core.testing import limit_isa
 from synthetic import synthetic_ecg
 
 import physioclr as pc
@@ -23,13 +23,13 @@ def same(a, b):
     np.testing.assert_array_equal(a, b.reshape(a.shape))
 
 
-LEVELS = sorted({limit_waves(level) for level in range(3)})  # of vector code that this processor has
+LEVELS = sorted({limit_isa(level) for level in range(3)})  # of vector code that this processor has
 
 
 @pytest.fixture(autouse=True)
 def every_level():
     yield
-    limit_waves(2)
+    limit_isa(2)
 
 
 def check(x, fs, r):
@@ -38,7 +38,7 @@ def check(x, fs, r):
     for lead in (x.shape[1] - 1, "mean", "all"):
         want = numba_waves.delineate(x, fs, r, lead)
         for level in LEVELS:
-            limit_waves(level)
+            limit_isa(level)
             same(np.stack(pc.delineate(x, fs, r, lead=lead)), want)
     if fs == 500:
         check_features(x, r)
@@ -51,7 +51,7 @@ def check_features(x, r):
             continue
         want, beats = numba_waves.physio_features(x, r, [chosen[0], -1], segment=segment, bazett=bool(segment))
         for level in LEVELS:
-            limit_waves(level)
+            limit_isa(level)
             got, paced = pc.physio_features(
                 x, 500, r, lead=chosen, segment=segment, qtc="bazett" if segment else "fridericia", return_paced=True
             )
@@ -167,5 +167,5 @@ def test_features_of_any_boundaries(rng, segment):
             np.ascontiguousarray(np.stack(waves)[None], np.int32), length, False, slope_taps(), want,
         )  # fmt: skip
         for level in LEVELS:
-            limit_waves(level)
+            limit_isa(level)
             same(kernel(x, r, waves, segment=segment, paced=paced), want)

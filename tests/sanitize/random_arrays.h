@@ -2,8 +2,10 @@
 // Arrays of random size and values, each its own allocation of exactly its size, so that one element too far is seen.
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <random>
+#include <type_traits>
 
 #include "ops.h"
 
@@ -17,13 +19,53 @@ static bool chance(double p) { return real(0, 1) < p; }
 // A length: 0, 1 and 2 often.
 static int64_t length(int64_t high) { return chance(0.3) ? whole(0, 2) : whole(0, high); }
 
+#if defined(RANDOM_BITS)
+// For tests/bits: what every array holds at its end, so that two processors can be compared. Any NaN counts as one, for
+// processors differ in the sign of the one that they make.
+static uint64_t digest;
+static void tell(uint64_t bits) { digest = (digest ^ bits) * 0x9E3779B97F4A7C15u, digest ^= digest >> 29; }
+static void tell(float x) { tell(uint64_t{x == x ? bits_of_float(x) : 0x7fc00000u}); }
+static void tell(double x) {
+  uint64_t bits = 0x7ff8000000000000u;
+  if (x == x) std::memcpy(&bits, &x, sizeof bits);
+  tell(bits);
+}
+static void tell(Half x) { tell(to_compute(x)); }
+static void tell(BFloat x) { tell(to_compute(x)); }
+template <class T>
+static void tell(const T* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    if constexpr (std::is_integral_v<T>) tell(static_cast<uint64_t>(x[i]));
+    else tell(x[i]);
+  }
+}
+static void tell(const void* x, int64_t bytes, Element type) {
+  switch (type) {
+    case Element::kFloat: return tell(static_cast<const float*>(x), bytes / 4);
+    case Element::kDouble: return tell(static_cast<const double*>(x), bytes / 8);
+    case Element::kHalf: return tell(static_cast<const Half*>(x), bytes / 2);
+    case Element::kBFloat: return tell(static_cast<const BFloat*>(x), bytes / 2);
+    case Element::kInt16: return tell(static_cast<const int16_t*>(x), bytes / 2);
+  }
+}
+#endif
+
 template <class T>
 struct Array {
   explicit Array(int64_t n) : size(n), data(new T[static_cast<size_t>(n)]()) {}
+#if defined(RANDOM_BITS)
+  Array(Array&&) = default;
+  ~Array() {
+    if (!data) return;
+    if constexpr (std::is_same_v<T, unsigned char>) tell(data.get(), size, type);
+    else tell(data.get(), size);
+  }
+#endif
   T* get() const { return data.get(); }
   T& operator[](int64_t i) { return data[static_cast<size_t>(i)]; }
   int64_t size;
   std::unique_ptr<T[]> data;
+  Element type = Element::kInt16;  // of bytes: what they are
 };
 
 static void set(float& x, double v) { x = static_cast<float>(v); }

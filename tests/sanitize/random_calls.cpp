@@ -99,6 +99,7 @@ static void pairs() {
   Array<unsigned char> out(form == SimilarityOut::kFloat  ? n * m * 4
                            : form == SimilarityOut::kMask ? n * m
                                                           : n * ((m + 7) / 8));
+  if (form == SimilarityOut::kFloat) out.type = Element::kFloat;
   cpu::run(
       SimilarityCall{rows, others, similarity, width, form, static_cast<float>(real(-1, 1)), scale.get(), out.get()});
   cpu::run(NeighborsCall{rows, others, own, similarity, width, own && chance(0.5) ? group.get() : nullptr, k,
@@ -109,6 +110,7 @@ static int64_t bytes_of(Element type) { return type == Element::kDouble ? 8 : ty
 
 static Array<unsigned char> samples_of(Element type, int64_t n, Values kind) {
   Array<unsigned char> out(n * bytes_of(type));
+  out.type = type;
   auto fill = [&](auto x) {
     if (n) std::memcpy(out.get(), x.get(), static_cast<size_t>(n * bytes_of(type)));
   };
@@ -161,6 +163,7 @@ static void augment() {
   }
   for (int64_t v = 0; v < views; ++v) seeds[v] = whole(0, INT64_MAX);
   Array<unsigned char> y(views * records * leads * samples * bytes_of(out));
+  y.type = out;
   Array<int32_t> r_out(views * records * beats), count(views * records);
   AugmentCall call{};
   call.x = {x.get(), in};
@@ -182,6 +185,7 @@ static void augment() {
   auto grad = samples_of(type, views * records * leads * samples, kind_of_values());
   auto r2 = peaks(records, beats, samples, false);
   Array<unsigned char> grad_ecg(records * leads * samples * bytes_of(type));
+  grad_ecg.type = type;
   AugmentPass pass = call.pass;
   pass.rpeaks = {beats ? r2.get() : nullptr, records, beats};
   cpu::run(AugmentBwdCall{{grad.get(), type}, pass, {grad_ecg.get(), type}, nullptr});
@@ -268,26 +272,52 @@ static void records() {
                             {filtered.get(), leads, samples}});
 }
 
+struct Kind {
+  const char* name;
+  void (*call)();
+};
+static const Kind kinds[] = {{"detect_rpeaks float", rpeaks<float>},
+                             {"detect_rpeaks int16", rpeaks<int16_t>},
+                             {"delineate, physio_features", waves},
+                             {"peak_reconstruction_loss float", peak_loss<float>},
+                             {"peak_reconstruction_loss double", peak_loss<double>},
+                             {"hrv", variability},
+                             {"physio_similarity, physio_neighbors", pairs},
+                             {"augment", augment},
+                             {"contrastive float", contrastive<float>},
+                             {"contrastive double", contrastive<double>},
+                             {"contrastive half", contrastive<Half>},
+                             {"contrastive bfloat16", contrastive<BFloat>},
+                             {"two views float", two_views<float>},
+                             {"two views double", two_views<double>},
+                             {"two views half", two_views<Half>},
+                             {"two views bfloat16", two_views<BFloat>},
+                             {"products float", products<float>},
+                             {"products double", products<double>},
+                             {"WFDB samples", frames},
+                             {"decimate, zero_phase float", records<float>},
+                             {"decimate, zero_phase double", records<double>}};
+
 int main(int argc, char** argv) {
   const long rounds = argc > 1 ? std::atol(argv[1]) : 300, seed = argc > 2 ? std::atol(argv[2]) : 1;
   if (argc > 3) set_threads(std::atoi(argv[3]));
+#if defined(RANDOM_BITS)  // by the set of PHYSIOCLR_ISA; each kind of call has random numbers of its own
+  for (const Kind& kind : kinds) {
+    digest = 0;
+    for (long round = 0; round < rounds; ++round) {
+      engine.seed(static_cast<uint64_t>(seed) * 1000003u + static_cast<uint64_t>(round));
+      kind.call();
+    }
+    std::printf("%016llx %s\n", static_cast<unsigned long long>(digest), kind.name);
+  }
+#else
   for (long round = 0; round < rounds; ++round) {
     engine.seed(static_cast<uint64_t>(seed) * 1000003u + static_cast<uint64_t>(round));
-    std::fprintf(stderr, "\rround %ld", round);  // the sanitizer's report comes after it
-    rpeaks<float>(), rpeaks<int16_t>();
-    testing::limit_waves(static_cast<int>(whole(0, 2)));  // as on a processor without the wider vectors
-    waves();
-    testing::limit_simd(static_cast<int>(whole(0, 2)));
-    peak_loss<float>(), peak_loss<double>();
-    variability();
-    pairs();
-    augment();
-    contrastive<float>(), contrastive<double>(), contrastive<Half>(), contrastive<BFloat>();
-    two_views<float>(), two_views<double>(), two_views<Half>(), two_views<BFloat>();
-    products<float>(), products<double>();
-    frames();
-    records<float>(), records<double>();
+    std::fprintf(stderr, "\rround %ld", round);         // the sanitizer's report comes after it
+    testing::limit_isa(static_cast<int>(whole(0, 2)));  // as on a processor without the wider vectors
+    for (const Kind& kind : kinds) kind.call();
   }
-  std::printf("\n%ld rounds of 18 kinds of call, no report\n", rounds);
+  std::printf("\n%ld rounds of %zu kinds of call, no report\n", rounds, sizeof kinds / sizeof kinds[0]);
+#endif
   return 0;
 }

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstring>
 #include <type_traits>
-#include <vector>
 
 #include "core/guard.h"
 #include "core/interrupt.h"
@@ -17,7 +16,6 @@
 #include "cpu/augment_map.h"
 #include "cpu/augment_noise.h"
 #include "ops.h"
-#include "testing.h"
 
 namespace physioclr::cpu {
 namespace {
@@ -33,8 +31,8 @@ struct Scratch {
   TimeMap map;
   NoiseTables noise;
   Rotation rotation;
-  std::vector<Span> masked;
-  std::vector<uint8_t> dropped;  // (leads)
+  Vector<Span> masked;
+  Vector<uint8_t> dropped;  // (leads)
 };
 
 // The masked stretches: the drawn spans without the neighbourhoods of the (mapped) R peaks.
@@ -81,11 +79,11 @@ inline void gain_and_noise_body(const T* x, int64_t n, T gain, const NoiseTables
     for (int64_t i = 0; i < n; ++i) y[i] = x[i] * gain + static_cast<T>(v[i]);
   }
 }
-PHYSIOCLR_SIMD void gain_and_noise(const float* x, int64_t n, float gain, const NoiseTables* s, int lead,
+PHYSIOCLR_FLAT void gain_and_noise(const float* x, int64_t n, float gain, const NoiseTables* s, int lead,
                                    bool electrodes, float* y) {
   gain_and_noise_body(x, n, gain, s, lead, electrodes, y);
 }
-PHYSIOCLR_SIMD void gain_and_noise(const double* x, int64_t n, double gain, const NoiseTables* s, int lead,
+PHYSIOCLR_FLAT void gain_and_noise(const double* x, int64_t n, double gain, const NoiseTables* s, int lead,
                                    bool electrodes, double* y) {
   gain_and_noise_body(x, n, gain, s, lead, electrodes, y);
 }
@@ -113,11 +111,11 @@ inline void rotate_body(const double (*from)[3], const double (*to)[3], bool mis
     }
   }
 }
-PHYSIOCLR_SIMD void rotate(const double (*from)[3], const double (*to)[3], bool missing, float* y, int64_t stride,
+PHYSIOCLR_FLAT void rotate(const double (*from)[3], const double (*to)[3], bool missing, float* y, int64_t stride,
                            int64_t n) {
   rotate_body(from, to, missing, y, stride, n);
 }
-PHYSIOCLR_SIMD void rotate(const double (*from)[3], const double (*to)[3], bool missing, double* y, int64_t stride,
+PHYSIOCLR_FLAT void rotate(const double (*from)[3], const double (*to)[3], bool missing, double* y, int64_t stride,
                            int64_t n) {
   rotate_body(from, to, missing, y, stride, n);
 }
@@ -128,7 +126,7 @@ void mask_tile(T* y, int64_t from, int64_t to) {
   for (int64_t t = from; t < to; ++t) y[t] = y[t] - y[t] == T(0) ? T(0) : y[t];
 }
 
-bool overlaps(const std::vector<Span>& spans, int64_t from, int64_t to) {
+bool overlaps(const Vector<Span>& spans, int64_t from, int64_t to) {
   for (const Span& m : spans)
     if (m.start < to && from < m.end) return true;
   return false;
@@ -178,17 +176,17 @@ RecordParams prepare(const AugmentPass& pass, const Draws& draws, const Place& p
 }
 
 // What is written: a float or double tile, rounded where the result is half or bfloat.
-PHYSIOCLR_SIMD void round_tile(const float* x, int64_t n, BFloat* y) {
+PHYSIOCLR_FLAT void round_tile(const float* x, int64_t n, BFloat* y) {
   for (int64_t i = 0; i < n; ++i) from_compute(x[i], y[i]);
 }
-PHYSIOCLR_SIMD void round_tile(const float* x, int64_t n, Half* y) {
+PHYSIOCLR_FLAT void round_tile(const float* x, int64_t n, Half* y) {
   for (int64_t i = 0; i < n; ++i) from_compute(x[i], y[i]);
 }
 
 int64_t bytes_of(Element type) { return type == Element::kDouble ? 8 : type == Element::kFloat ? 4 : 2; }
 
 template <class In, class T>
-void record(const AugmentCall& call, int64_t view, int64_t b, Scratch& s, Lines<T>& z, Lines<T>& tiles,
+void record(const AugmentCall& call, int64_t view, int64_t b, Scratch& s, Vector<T>& z, Vector<T>& tiles,
             bool past_caches) {
   const Samples<const void> x = call.x;
   const Samples<void> y = call.y;
@@ -277,7 +275,7 @@ void record(const AugmentCall& call, int64_t view, int64_t b, Scratch& s, Lines<
       }
     }
   }
-  const std::vector<int32_t>& peaks = s.map.peaks;
+  const Vector<int32_t>& peaks = s.map.peaks;
   int32_t* r = call.rpeaks_out + number * beats;  // not touched where no peaks came in: beats is 0
   for (int64_t k = 0; k < beats; ++k) r[k] = k < static_cast<int64_t>(peaks.size()) ? peaks[k] : -1;
   call.count_out[number] = static_cast<int32_t>(peaks.size());
@@ -285,7 +283,7 @@ void record(const AugmentCall& call, int64_t view, int64_t b, Scratch& s, Lines<
 
 // grad_ecg += A^T grad of one view.
 template <class T>
-void record_bwd(const AugmentBwdCall& call, int64_t view, int64_t b, Scratch& s, std::vector<T>& g) {
+void record_bwd(const AugmentBwdCall& call, int64_t view, int64_t b, Scratch& s, Vector<T>& g) {
   const int64_t leads = call.pass.leads, samples = call.pass.samples;
   const RecordParams p = prepare(call.pass, draws_for(call.pass, view, b), place_of({}, b, samples), s);
   const T* in = static_cast<const T*>(call.grad.data) + (view * call.pass.records + b) * leads * samples;
@@ -326,7 +324,7 @@ bool augment_all(const AugmentCall& call) {
 #pragma omp parallel num_threads(team_for(call.pass))
   {
     Scratch s;
-    Lines<T> z, tiles;
+    Vector<T> z, tiles;
 #pragma omp for schedule(dynamic)
     for (int64_t k = 0; k < call.pass.records * views; ++k)  // a record's views in turn: it is in the cache then
       if (!stop()) guard([&] { record<In>(call, k % views, k / views, s, z, tiles, past_caches); });
@@ -344,7 +342,7 @@ bool augment_bwd_all(const AugmentBwdCall& call) {
 #pragma omp parallel num_threads(team_for(call.pass))
   {
     Scratch s;
-    std::vector<T> g;
+    Vector<T> g;
 #pragma omp for schedule(dynamic)
     for (int64_t b = 0; b < call.pass.records; ++b) {
       if (stop()) continue;
@@ -357,6 +355,8 @@ bool augment_bwd_all(const AugmentBwdCall& call) {
 }
 
 }  // namespace
+
+namespace PHYSIOCLR_ISA {
 
 bool run(const AugmentCall& call) {
   switch (call.x.type) {
@@ -373,26 +373,6 @@ bool run(const AugmentBwdCall& call) {
   return call.grad.type == Element::kDouble ? augment_bwd_all<double>(call) : augment_bwd_all<float>(call);
 }
 
+}  // namespace PHYSIOCLR_ISA
+
 }  // namespace physioclr::cpu
-
-namespace physioclr::testing {
-
-int limit_simd(int level) {
-  cpu::simd_level = std::min(level, cpu::best_simd());
-  return cpu::simd_level;
-}
-
-void philox(const uint32_t* counters, int64_t n, uint64_t key, uint32_t* words) {
-  for (int64_t i = 0; i < n; ++i) {
-    Words c;
-    std::memcpy(c.w, counters + 4 * i, sizeof c.w);
-    c = philox4x32(c, static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32));
-    std::memcpy(words + 4 * i, c.w, sizeof c.w);
-  }
-}
-
-void normals(const uint32_t* words, int64_t n, float* out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = normal_of(words[i]);
-}
-
-}  // namespace physioclr::testing

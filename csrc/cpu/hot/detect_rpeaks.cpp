@@ -23,8 +23,8 @@ namespace {
 constexpr int64_t kLong = 1 << 18;       // samples of a record that are worth a team of threads
 constexpr int64_t kMostAhead = 1 << 16;  // samples that are fetched ahead
 
-inline auto means_for(const float*) { return rpeaks_front().means_float; }
-inline auto means_for(const int16_t*) { return rpeaks_front().means_int16; }
+inline auto means_for(const float*) { return PHYSIOCLR_ISA::rpeaks_front.means_float; }
+inline auto means_for(const int16_t*) { return PHYSIOCLR_ISA::rpeaks_front.means_int16; }
 
 // The lead at the working rate, less its first valid value, in y, and, where one thread works, also in its two halves.
 // Returns the largest magnitude, 0 if nothing is valid.
@@ -63,7 +63,7 @@ float work_rate(const T* x, int64_t samples, const WorkPlan& p, Scratch& s, floa
 // signal.
 template <class T>
 bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const WorkPlan& p, Scratch& s) {
-  const RpeaksFront& front = rpeaks_front();
+  const RpeaksFront& front = PHYSIOCLR_ISA::rpeaks_front;
   bool any = false;
   for (int64_t l = 0; l < leads; ++l) {
     float* y = s.slow.data() + l * p.n;
@@ -256,7 +256,8 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const W
   if (static_cast<double>(p.n) < kShortest * p.fw || leads == 0 || !fuse(x, end, leads, samples, p, s)) return 0;
   s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local& local) {
     const float *maxima = s.maxima.data() + kExcess, *means = s.means.data() + kExcess;
-    if (p.blocks > 2 * kWide) return rpeaks_front().levels(maxima, means, p.blocks, k0, k1, &s.level[0], &s.noise[0]);
+    if (p.blocks > 2 * kWide)
+      return PHYSIOCLR_ISA::rpeaks_front.levels(maxima, means, p.blocks, k0, k1, &s.level[0], &s.noise[0]);
     for (int64_t k = k0; k < k1; ++k) {
       s.level[k] = block_level(maxima, p.blocks, k, local.near);
       const float mean = block_mean(means, p.blocks, k, local.near);
@@ -319,14 +320,6 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const W
   return static_cast<int32_t>(count);
 }
 
-// The plan of the last call of this thread: most come with records of one form, one at a time, and then the wavelets
-// would cost as much as a short record.
-const WorkPlan& plan_of(int64_t samples, double fs) {
-  thread_local WorkPlan last(0, kWorkRate);
-  if (last.samples != samples || last.fs != fs) last = WorkPlan(samples, fs);
-  return last;
-}
-
 constexpr int64_t kKept = 1 << 16;  // working samples of all leads: scratch of half a megabyte stays with its thread
 
 template <class T>
@@ -366,7 +359,9 @@ bool detect_all(const RpeaksCall<T>& call) {
 
 }  // namespace
 
+namespace PHYSIOCLR_ISA {
 bool run(const RpeaksCall<float>& call) { return detect_all(call); }
 bool run(const RpeaksCall<int16_t>& call) { return detect_all(call); }
+}  // namespace PHYSIOCLR_ISA
 
 }  // namespace physioclr::cpu

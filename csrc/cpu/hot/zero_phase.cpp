@@ -45,7 +45,7 @@ inline void filter_part(const Filter& f, double* y, int64_t step, int64_t n, dou
   std::memcpy(state + kVectors * kLanes, z2, sizeof z2);
 }
 
-PHYSIOCLR_SIMD void filter(const Filter& f, int64_t wide, double* y, int64_t step, int64_t n, double* state) {
+void filter(const Filter& f, int64_t wide, double* y, int64_t step, int64_t n, double* state) {
   switch (wide) {
     case 1: return filter_part<1, double>(f, y, step, n, state);
     case 2: return filter_part<1, Two>(f, y, step, n, state);
@@ -122,7 +122,9 @@ bool zero_phase(const ZeroPhaseCall<T>& c) {
 
 }  // namespace
 
+namespace PHYSIOCLR_ISA {
 bool run(const ZeroPhaseCall<float>& call) { return zero_phase(call); }
 bool run(const ZeroPhaseCall<double>& call) { return zero_phase(call); }
+}  // namespace PHYSIOCLR_ISA
 
 }  // namespace physioclr::cpu

@@ -1,17 +1,21 @@
-// Register-blocked products. One body, instantiated with the register shape of each instruction set: MR rows by NV
-// vectors of W bytes are kept as sums, so each vector of b that is loaded serves MR rows. target_clones would compile
-// one shape for all, and 8 x 2 AVX-512 registers spill on AVX2; hence the table below.
+// Register-blocked products and dot products. MR rows by NV vectors of W bytes are kept as sums, so each vector of b
+// that is loaded serves MR rows; each instruction set has the shape that fits its registers.
 #include "cpu/gemm.h"
 
 #include <cstring>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(PHYSIOCLR_NO_CLONES)
-#define PHYSIOCLR_GEMM_X86 1
-#endif
-#define PHYSIOCLR_INLINE inline __attribute__((always_inline))
+#include "core/macros.h"
 
 namespace physioclr::cpu {
 namespace {
+
+#if defined(__AVX512F__)
+constexpr int kRows = 8, kVectors = 2, kBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kRows = 4, kVectors = 2, kBytes = 32;
+#else
+constexpr int kRows = 4, kVectors = 2, kBytes = 16;
+#endif
 
 template <class T>
 struct Args {
@@ -84,34 +88,8 @@ PHYSIOCLR_INLINE void panel(const Args<T>& g) {
 }
 
 template <class T>
-using Kernel = void (*)(const Args<T>&);
-
-#if PHYSIOCLR_GEMM_X86
-bool has_v4() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
-}
-#define PHYSIOCLR_SHAPES(T)                                                                            \
-  void panel_base(const Args<T>& g) { panel<T, 4, 2, 16>(g); }                                         \
-  __attribute__((target("arch=x86-64-v3"))) void panel_v3(const Args<T>& g) { panel<T, 4, 2, 32>(g); } \
-  __attribute__((target("arch=x86-64-v4"))) void panel_v4(const Args<T>& g) { panel<T, 8, 2, 64>(g); } \
-  Kernel<T> choose(T) {                                                                                \
-    if (has_v4()) return panel_v4;                                                                     \
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return panel_v3;              \
-    return panel_base;                                                                                 \
-  }
-#else
-#define PHYSIOCLR_SHAPES(T)                                    \
-  void panel_base(const Args<T>& g) { panel<T, 4, 2, 16>(g); } \
-  Kernel<T> choose(T) { return panel_base; }
-#endif
-PHYSIOCLR_SHAPES(float)
-PHYSIOCLR_SHAPES(double)
-
-template <class T>
-void run(const Args<T>& g) {
-  static const Kernel<T> kernel = choose(T{});
-  kernel(g);
+PHYSIOCLR_FLAT void run(const Args<T>& g) {
+  panel<T, kRows, kVectors, kBytes>(g);
 }
 
 template <class T>
@@ -122,23 +100,26 @@ void panels(const T* a, const T* b, int64_t k, int64_t ni, int64_t nj, T* c, int
       run(Args<T>{a + i * k, 1, kPanel, b + j * k, k, kPanel, c + i * ldc + j, ldc, false, ahead.at(fetched)});
 }
 
+template <class T>
+void add(const T* a, int64_t rs, int64_t ks, const T* b, int64_t k, int64_t ni, T* c, int64_t ldc, const char* ahead) {
+  run(Args<T>{a, rs, ks, b, k, ni, c, ldc, true, ahead});
+}
+
+template <class T>
+PHYSIOCLR_FLAT void dot_of(const T* x, const T* y, int64_t n, double* xy, double* yy) {
+  double a = 0, b = 0;
+#pragma omp simd reduction(+ : a, b)
+  for (int64_t k = 0; k < n; ++k) {
+    a += static_cast<double>(x[k]) * y[k];
+    b += static_cast<double>(y[k]) * y[k];
+  }
+  *xy = a;
+  *yy = b;
+}
+
 }  // namespace
 
-void gemm_panels(const float* a, const float* b, int64_t k, int64_t ni, int64_t nj, float* c, int64_t ldc,
-                 const Ahead& ahead) {
-  panels(a, b, k, ni, nj, c, ldc, ahead);
-}
-void gemm_panels(const double* a, const double* b, int64_t k, int64_t ni, int64_t nj, double* c, int64_t ldc,
-                 const Ahead& ahead) {
-  panels(a, b, k, ni, nj, c, ldc, ahead);
-}
-void gemm_add(const float* a, int64_t rs, int64_t ks, const float* b, int64_t k, int64_t ni, float* c, int64_t ldc,
-              const char* ahead) {
-  run(Args<float>{a, rs, ks, b, k, ni, c, ldc, true, ahead});
-}
-void gemm_add(const double* a, int64_t rs, int64_t ks, const double* b, int64_t k, int64_t ni, double* c, int64_t ldc,
-              const char* ahead) {
-  run(Args<double>{a, rs, ks, b, k, ni, c, ldc, true, ahead});
-}
+const Products PHYSIOCLR_ISA::products{{panels<float>, add<float>, dot_of<float>},
+                                       {panels<double>, add<double>, dot_of<double>}};
 
 }  // namespace physioclr::cpu

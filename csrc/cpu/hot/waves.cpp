@@ -1,24 +1,23 @@
-// The kernels of waves.h for the instruction set PHYSIOCLR_WAVES_ISA, which the including file has turned on: base, v3
-// or v4. All give the same bits.
+// The kernels of waves.h. All instruction sets give the same bits.
+#include "cpu/waves.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
 #include "core/features_leads.h"
 #include "core/features_record.h"
 #include "core/waves_lead.h"
 
 namespace physioclr::cpu {
 namespace {
-namespace waves = physioclr::waves::PHYSIOCLR_WAVES_ISA;
-namespace features = physioclr::features::PHYSIOCLR_WAVES_ISA;
+namespace waves = physioclr::waves::PHYSIOCLR_ISA;
+namespace features = physioclr::features::PHYSIOCLR_ISA;
 using physioclr::waves::kLeadAll;
 using physioclr::waves::kLeadMean;
 constexpr int64_t kColumns = physioclr::features::kFeatures;
 constexpr double kFeatureRate = 500.0;
-
-// At least n elements.
-template <class T>
-T* fitted(std::vector<T>& v, int64_t n) {
-  if (v.size() < static_cast<size_t>(n)) v.resize(static_cast<size_t>(n));
-  return v.data();
-}
 
 void delineate(const DelineateCall& call, int64_t b, WavesScratch& memory) {
   const Cube<const float>& ecg = call.ecg;
@@ -26,10 +25,10 @@ void delineate(const DelineateCall& call, int64_t b, WavesScratch& memory) {
   const int32_t* const rpeaks = call.rpeaks.row(b);
   const waves::Boundaries out{call.out + b * rows * beats, ecg.records * rows * beats, beats};
   const waves::LeadShape shape(ecg.samples, beats, call.fs);
-  double* const numbers = fitted(memory.numbers, shape.numbers() + ecg.leads);
+  double* const numbers = memory.fit_numbers(shape.numbers() + ecg.leads);
   const bool last = b + 1 == ecg.records;
   waves::Ahead ahead(last || call.lead < 0 ? nullptr : ecg.lead(b + 1, call.lead), ecg.samples * sizeof(float));
-  const waves::LeadScratch scratch(shape, numbers, fitted(memory.counts, shape.counts()), &ahead, memory.stop);
+  const waves::LeadScratch scratch(shape, numbers, memory.fit_counts(shape.counts()), &ahead, memory.stop);
   if (call.lead == kLeadAll) {
     for (int64_t l = 0; l < ecg.leads && !scratch.stopped(); ++l)
       waves::delineate_lead(ecg.lead(b, l), ecg.samples, call.fs, rpeaks, {out.data + l * beats, out.stride, beats},
@@ -39,7 +38,7 @@ void delineate(const DelineateCall& call, int64_t b, WavesScratch& memory) {
   }
   const float* x;
   if (call.lead == kLeadMean) {
-    float* const mean = fitted(memory.samples, ecg.samples);
+    float* const mean = memory.fit_samples(ecg.samples);
     features::mean_lead({ecg.lead(b, 0), ecg.leads, ecg.samples}, mean);
     x = mean;
   } else {
@@ -58,16 +57,16 @@ void measure(const FeaturesCall& call, int64_t b, WavesScratch& memory) {
   const int64_t beats = call.rpeaks.cols, leads = call.leads.size;
   const int32_t* const r = call.rpeaks.row(b);
   const waves::LeadShape shape(ecg.samples, beats, kFeatureRate);
-  int32_t* const counts = fitted(memory.counts, shape.counts() + waves::kFields * beats);
+  int32_t* const counts = memory.fit_counts(shape.counts() + waves::kFields * beats);
   // While one record is worked on, the lead of the next is fetched, and what paced_record looks at.
   const int64_t next = b + 1 < ecg.records ? b + 1 : -1, one = leads == 1 ? call.leads.data[0] : -1;
   waves::Ahead ahead(next < 0 || one < 0 ? nullptr : ecg.lead(next, one), ecg.samples * sizeof(float));
-  const waves::LeadScratch scratch(shape, fitted(memory.numbers, shape.numbers()), counts, &ahead, memory.stop);
+  const waves::LeadScratch scratch(shape, memory.fit_numbers(shape.numbers()), counts, &ahead, memory.stop);
   const waves::Boundaries found{counts + shape.counts(), beats, beats};
   const int64_t width = row_width(call);
-  float* const samples = fitted(memory.samples, ecg.samples + features::kRows * width);
+  float* const samples = memory.fit_samples(ecg.samples + features::kRows * width);
   const features::Rows rows{samples + ecg.samples, width};
-  uint8_t* const paced = fitted(memory.marks, beats);
+  uint8_t* const paced = memory.fit_marks(beats);
   const bool clean = features::paced_record(record, r, beats, paced);
   if (next >= 0) features::fetch_paced({ecg.lead(next, 0), ecg.leads, ecg.samples}, call.rpeaks.row(next), beats);
   const features::Settings settings{call.segment, call.segments, call.bazett, call.taps};
@@ -90,8 +89,11 @@ void measure_waves(const FeaturesCall& call, int64_t b, int32_t* found, const ui
   features::record_features(
       {ecg.lead(b, 0), ecg.leads, ecg.samples}, ecg.lead(b, 0), call.rpeaks.row(b), paced + b * beats,
       {found + b * beats, ecg.records * beats, beats}, {call.segment, call.segments, call.bazett, call.taps},
-      {fitted(memory.samples, features::kRows * width), width}, call.out + b * call.segments * kColumns, kColumns);
+      {memory.fit_samples(features::kRows * width), width}, call.out + b * call.segments * kColumns, kColumns);
 }
 
 }  // namespace
+
+const WavesKernels PHYSIOCLR_ISA::waves_kernels{delineate, measure, measure_waves};
+
 }  // namespace physioclr::cpu

@@ -49,12 +49,10 @@ inline void part(const Phases<T>& p, const T* taps, int64_t n_taps, int64_t firs
   for (; i + kFew <= n; i += kFew) tile<T, 1, 32>(p, taps, n_taps, first + i, out + i);
   for (; i < n; ++i) tile<T, 1, sizeof(T)>(p, taps, n_taps, first + i, out + i);
 }
-PHYSIOCLR_SIMD void part_of(const Phases<float>& p, const float* taps, int64_t n_taps, int64_t i, int64_t n,
-                            float* out) {
+void part_of(const Phases<float>& p, const float* taps, int64_t n_taps, int64_t i, int64_t n, float* out) {
   part(p, taps, n_taps, i, n, out);
 }
-PHYSIOCLR_SIMD void part_of(const Phases<double>& p, const double* taps, int64_t n_taps, int64_t i, int64_t n,
-                            double* out) {
+void part_of(const Phases<double>& p, const double* taps, int64_t n_taps, int64_t i, int64_t n, double* out) {
   part(p, taps, n_taps, i, n, out);
 }
 
@@ -81,7 +79,9 @@ bool decimate(const DecimateCall<T>& c) {
 
 }  // namespace
 
+namespace PHYSIOCLR_ISA {
 bool run(const DecimateCall<float>& call) { return decimate(call); }
 bool run(const DecimateCall<double>& call) { return decimate(call); }
+}  // namespace PHYSIOCLR_ISA
 
 }  // namespace physioclr::cpu
