@@ -37,7 +37,7 @@ SHARED = ("__clang_call_terminate", "_ZN9physioclr14interrupt_pollE")
 
 
 def is_of_set(name: str) -> bool:
-    """Whether a mangled name has a part of its own that is a set, 4avx2, 6avx512, or of those with bfloat16's products."""
+    """Whether a mangled name has a part of its own that is a set, 4avx2, 6avx512, or is a product of bfloat16."""
     return bool(re.search(r"(?<!\d)(4avx2|6avx512)|3cpu\d+bf16_", name))
 
 
