@@ -1,4 +1,4 @@
-"""Make of a finished run what others need of it: the encoder in float16, with all that `open_run` reads beside it.
+"""Make of a finished run what others need of it: the encoder in float16, rounded, and what `open_run` reads beside it.
 
     python benchmarks/representation/ship.py RUN DEST --store "PTB-XL 1.0.3, folds 1 to 6, 100 Hz"
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from physioclr._files import file_entry
 from physioclr.train import load_pretrained, open_run
@@ -21,12 +22,22 @@ from physioclr.train.checkpoint import FOLDER, STATE, WEIGHTS
 from physioclr.train.files import json_text
 from physioclr.train.folder import CONFIG, INFO, RECORDS, SPACE
 
+FRACTION_BITS = 6
+
+
+def rounded(x: Tensor) -> Tensor:
+    """float16 with FRACTION_BITS of its 10 bits of fraction, to the nearest: the zeros behind them compress well."""
+    unit = 1 << (10 - FRACTION_BITS)
+    bits = x.half().view(torch.int16).int()  # sign and magnitude: a carry goes into the exponent, as it should
+    return (((bits & 0x7FFF) + unit // 2) // unit * unit | (bits & -0x8000)).to(torch.int16).view(torch.float16)
+
 
 def ship(run_folder: Path, dest: Path, store: str) -> None:
     run = open_run(run_folder)
     checkpoint = dest / FOLDER / f"step_{run.step:010d}"
     checkpoint.mkdir(parents=True)
-    tensors = {f"encoder.{k}": v.half() if v.is_floating_point() else v for k, v in run.encoder.state_dict().items()}
+    weights = run.encoder.state_dict()
+    tensors = {f"encoder.{k}": rounded(v) if v.ndim > 1 else v for k, v in weights.items()}
     safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, checkpoint / WEIGHTS)
     (checkpoint / STATE).write_text(json_text({"step": run.step, "files": {WEIGHTS: file_entry(checkpoint / WEIGHTS)}}))
     for name in (CONFIG, RECORDS, SPACE):

@@ -34,7 +34,7 @@ def prepare(
         float, typer.Option(help="Exact zeros on all leads for so long are missing samples; 0: never.")
     ] = 0.2,
     feature_leads: Annotated[
-        list[str] | None, typer.Option(help="Leads whose features are kept; default II, V1 and V5.")
+        list[str] | None, typer.Option(help="Leads whose features are kept, or all; default II, V1, V5.")
     ] = None,
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Enter links to folders, also outside SRC.")

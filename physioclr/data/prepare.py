@@ -50,7 +50,7 @@ def prepare(
     label_columns: Iterable[str] | None = None,
     describe: Describe | None = None,
     zero_seconds: float = ZERO_SECONDS,
-    feature_leads: Sequence[str] = FEATURE_LEADS,
+    feature_leads: Sequence[str] | str = FEATURE_LEADS,
     follow_links: bool = False,
     format: str | None = None,
     source_fs: float | None = None,
@@ -85,7 +85,8 @@ def prepare(
             labelled}). With several jobs a function of a module, not a lambda.
         zero_seconds: a stretch of exact zeros over all standard leads is missing if it is this long (see
             `zeros_as_missing`). 0 leaves zeros as they are.
-        feature_leads: the leads whose 159 features are kept, any of the standard 12, in the order of their columns.
+        feature_leads: the leads whose 159 features are kept, any of the standard 12 in the order of their columns;
+            "all": all of them.
         follow_links: enter links to folders, also to some outside src (WFDB).
         format: wfdb, hdf5, npy, parquet, edf or dicom; by default what src has.
         source_fs, unit, leads: of bare arrays (hdf5, npy, parquet): the sampling rate in Hz where the files do not

@@ -30,11 +30,13 @@ _ROW = ("source", "patient_id", "age", "sex", "fold", "split", "dx", "labels")
 
 
 def check_feature_leads(leads: Any) -> tuple[str, ...]:
-    """Which of the standard leads, each once."""
+    """Which of the standard leads, each once; "all": all of them."""
+    if leads in ("all", ["all"]):
+        return STANDARD_LEADS
     found = () if isinstance(leads, str) else tuple(map(str, leads))
     if not found or len(set(found)) != len(found) or not set(found) <= set(STANDARD_LEADS):
         raise ValueError(
-            f"feature_leads is {leads!r}; it must name one or more of {', '.join(STANDARD_LEADS)}, each once"
+            f"feature_leads is {leads!r}; it must name one or more of {', '.join(STANDARD_LEADS)}, each once, or 'all'"
         )
     return found
 

@@ -35,7 +35,7 @@ def write_store(
     *,
     fs: float = 500.0,
     zero_seconds: float = ZERO_SECONDS,
-    feature_leads: Sequence[str] = FEATURE_LEADS,
+    feature_leads: Sequence[str] | str = FEATURE_LEADS,
     classes: Mapping[str, Iterable[str]] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Report:

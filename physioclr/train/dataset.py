@@ -22,6 +22,7 @@ from torch import Tensor
 
 from .. import _core
 from ..data.resample import every
+from ..ops.features import physio_features
 from . import methods
 from .config import Config
 from .labelled import labelled_records
@@ -108,6 +109,17 @@ def feature_columns(store: Any, leads: Sequence[str], feature_set: str) -> np.nd
         start = have.index(lead) * N_FEATURES
         columns.append(np.arange(start + first, start + N_FEATURES))
     return np.concatenate(columns)
+
+
+def record_features(store: Any, i: int, leads: Sequence[str], feature_set: str) -> np.ndarray:
+    """(S, columns) features of record i, NaN where missing: the store's, or computed where it keeps other leads'."""
+    if set(leads) <= set(getattr(store, "feature_leads", ("II", "V1", "V5"))):
+        return store.features(i)[:, feature_columns(store, leads, feature_set)]
+    segment = float(getattr(store, "segment", 5.0))
+    peaks, x = np.asarray(store.rpeaks(i), np.int32)[None], store.read(i)[None].astype(np.float32)
+    found = physio_features(x, float(store.fs), peaks, lead=list(leads), segment=segment)[0]
+    first = FIRST_SEGMENT_FEATURE if feature_set == "segment" else 0
+    return found.reshape(len(found), len(leads), N_FEATURES)[:, :, first:].reshape(len(found), -1)
 
 
 @dataclasses.dataclass

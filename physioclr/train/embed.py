@@ -12,7 +12,7 @@ import torch
 
 from ..data.resample import resample
 from ..nn.model import size_of
-from .dataset import feature_columns, filtered_records, network_input, network_signal
+from .dataset import filtered_records, network_input, network_signal, record_features
 from .run import Run, choose_device, open_run
 
 if TYPE_CHECKING:
@@ -113,11 +113,10 @@ def embed(
 def feature_vectors(run: Run, store: Any, records: Any = None, progress: Any = None) -> np.ndarray:
     """(n_records, components) float32: the mean of each record's segments in the run's feature space; 0 if none."""
     space = run.feature_space()
-    columns = feature_columns(store, run.config.feature_leads, run.config.feature_set)
     records = np.arange(len(store)) if records is None else np.asarray(records)
     out = np.zeros((len(records), space.n_components), np.float32)
     for k, i in enumerate(records):
-        rows = space.transform(store.features(int(i))[:, columns])
+        rows = space.transform(record_features(store, int(i), run.config.feature_leads, run.config.feature_set))
         out[k] = rows.mean(0) if len(rows) else 0.0
         if progress is not None:
             progress(k + 1, len(records))

@@ -13,10 +13,9 @@ from torch import Tensor
 from . import checkpoint
 from .dataset import network_input
 from .embed import check_rate, run_signal
-from .run import Run, open_run
+from .run import DEFAULT, SHIPPED, Run, open_run
 
-NAMES = {"resnet1d_ptbxl434": "pretrained"}  # name -> folder of the package
-DEFAULT = "resnet1d_ptbxl434"
+NAMES = (DEFAULT,)
 REVISION_DIGITS = 12
 
 
@@ -94,7 +93,7 @@ def load_pretrained(name: str | Path = DEFAULT, *, revision: str | None = None) 
     """A pretrained encoder, in evaluation mode, on the CPU; nothing is downloaded.
 
         model = pc.load_pretrained()
-        z = model(model.preprocess(ecg, fs=500))        # (12, T) mV -> (1, 128)
+        z = model(model.preprocess(ecg, fs=500))        # (12, T) mV -> (1, 256)
 
     Args:
         name: one of `physioclr.train.hub.NAMES`, shipped with the package, or the folder of a run of your own.
@@ -103,7 +102,7 @@ def load_pretrained(name: str | Path = DEFAULT, *, revision: str | None = None) 
     Raises:
         ValueError: no such name or run; other weights than the revision says. DamagedFile: a file is damaged.
     """
-    folder = Path(__file__).with_name(NAMES[str(name)]) if str(name) in NAMES else Path(name)
+    folder = SHIPPED / str(name) if str(name) in NAMES else Path(name)
     if str(name) not in NAMES and not folder.is_dir():
         raise ValueError(
             f"name is {str(name)!r}; it must be one of {', '.join(map(repr, NAMES))}, or the folder of a run"

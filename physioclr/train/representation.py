@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .dataset import feature_columns
+from .dataset import FIRST_SEGMENT_FEATURE, N_FEATURES, record_features
 from .embed import embed
 from .run import Run
 from .vectors import GivenEmbeddings
@@ -28,8 +28,9 @@ def represent(
             else:
                 parts.append(embed(run, store, records=records, device=device).astype(np.float64))
         elif name == "features":
-            columns = feature_columns(store, run.config.feature_leads, run.config.feature_set)
-            parts.append(_record_means([store.features(int(i))[:, columns] for i in records], len(columns)))
+            leads, kind = run.config.feature_leads, run.config.feature_set
+            width = len(leads) * (N_FEATURES - FIRST_SEGMENT_FEATURE if kind == "segment" else N_FEATURES)
+            parts.append(_record_means([record_features(store, int(i), leads, kind) for i in records], width))
         else:
             age = np.asarray(store.table["age"])[records].astype(np.float64)
             sex = np.asarray(store.table["sex"])[records].astype(str)

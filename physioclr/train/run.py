@@ -18,7 +18,9 @@ from .methods import Method
 __all__ = ["BEATS", "CONFIG", "INFO", "METRICS", "PICTURE", "RECORDS", "SPACE", "Run", "build_encoder", "build_model",
            "choose_device", "open_run"]  # fmt: skip
 
-PRETRAINED = "pretrained"
+PRETRAINED = "pretrained"  # what commands call the encoder shipped with the package
+SHIPPED = Path(__file__).with_name("pretrained")  # a folder for each; its ORIGIN.md: what it learnt from, its limits
+DEFAULT = "resnet1d_ptbxl13k"
 
 
 def build_encoder(
@@ -128,7 +130,7 @@ class Run:
     @property
     def shipped(self) -> bool:
         """Whether this is the encoder of the package."""
-        return self.path == Path(__file__).with_name(PRETRAINED)
+        return self.path.parent == SHIPPED
 
     @property
     def record_ids(self) -> set[str]:
@@ -151,7 +153,7 @@ def open_run(path: str | Path | Run, *, encoder: torch.nn.Module | None = None) 
         return path
     path = Path(path)
     if str(path) == PRETRAINED and not path.exists():
-        path = Path(__file__).with_name(PRETRAINED)  # PRETRAINED/ORIGIN.md says on what it was trained, and its limits
+        path = SHIPPED / DEFAULT
     newest = checkpoint.latest(path)
     if newest is None and not ((path / INFO).is_file() and (path / CONFIG).is_file()):
         raise ValueError(f"{path} is not a run folder (it has no {INFO} and {CONFIG}); `pretrain` makes one")

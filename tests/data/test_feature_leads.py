@@ -9,6 +9,7 @@ import physioclr as pc
 from physioclr.cli import app
 from physioclr.ops._checks import STANDARD_LEADS
 from physioclr.train import Config, open_run, pretrain
+from physioclr.train.dataset import record_features
 from physioclr.train.embed import feature_vectors
 
 
@@ -59,6 +60,23 @@ def test_arrays_and_the_command_take_them_too(source, tmp_path, rng):
     command = ["prepare", str(source), str(tmp_path / "b"), "--feature-leads", "V3", "--feature-leads", "aVL"]
     assert CliRunner().invoke(app, command).exit_code == 0
     assert pc.data.open_store(tmp_path / "b").feature_leads == ("V3", "aVL")
+    assert (
+        CliRunner().invoke(app, ["prepare", str(source), str(tmp_path / "c"), "--feature-leads", "all"]).exit_code == 0
+    )
+    assert pc.data.open_store(tmp_path / "c").feature_leads == STANDARD_LEADS
+
+
+def test_a_run_with_other_leads_than_the_store_computes_what_it_needs(source, tmp_path):
+    """The shipped encoder was told the features of all leads; most stores keep those of three."""
+    pc.data.prepare(source, tmp_path / "three")
+    pc.data.prepare(source, tmp_path / "all", feature_leads=STANDARD_LEADS)
+    three, every = pc.data.open_store(tmp_path / "three"), pc.data.open_store(tmp_path / "all")
+    for i in range(4):
+        for kind in ("segment", "all"):
+            got = record_features(three, i, STANDARD_LEADS, kind)
+            np.testing.assert_array_equal(got, record_features(every, i, STANDARD_LEADS, kind))
+    np.testing.assert_array_equal(feature_vectors(open_run("pretrained"), three),
+                                  feature_vectors(open_run("pretrained"), every))  # fmt: skip
 
 
 def test_training_uses_those_that_are_there(source, tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from physioclr.ops._checks import STANDARD_LEADS
 from physioclr.train.config import Config, help_text
 
 
@@ -14,7 +15,9 @@ def test_fast_is_the_default():
 def test_beats_is_the_default_with_other_pairs():
     pairs = {"mode": "supcon", "beat_weight": 2.0, "shuffle": False, "alpha": 0.0, "beta": 0.0}
     assert Config.load("beats") == Config(**pairs)
-    assert Config.load("predict") == Config(**pairs, gamma=10.0)
+    wide = pairs | {"channels": [32, 64, 128, 256], "gamma": 10.0}
+    assert Config.load("predict") == Config(**wide)
+    assert Config.load("predict12") == Config(**wide, feature_leads=list(STANDARD_LEADS), feature_components=100)
 
 
 def test_published():

@@ -212,6 +212,7 @@ def test_the_shipped_encoder_damaged(monkeypatch, tmp_path, capsys):
 
     copy = shutil.copytree(open_run("pretrained").path, tmp_path / "broken")
     (copy / "config.yaml").write_text("channels: wide")
-    monkeypatch.setattr(run_py, "PRETRAINED", str(copy))
+    monkeypatch.setattr(run_py, "SHIPPED", tmp_path)
+    monkeypatch.setattr(run_py, "DEFAULT", "broken")
     with pytest.raises(DamagedFile, match=r"config\.yaml is damaged: channels is 'wide'; it must be a list of int"):
         open_run(copy)

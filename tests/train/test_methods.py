@@ -160,7 +160,7 @@ def test_the_shipped_encoder_embeds_real_records(tmp_path):
 
     run = open_run("pretrained")
     size = sum(f.stat().st_size for f in run.path.rglob("*") if f.is_file())
-    assert size < 10e6 and (run.path / "ORIGIN.md").is_file() and len(run.record_ids) == 434
+    assert size < 10e6 and (run.path / "ORIGIN.md").is_file() and len(run.record_ids) == 13_069
     assert "CC BY 4.0" in (run.path / "ORIGIN.md").read_text(encoding="utf-8") and run.shipped
     store = pc.data.sample_store(tmp_path / "sample")
     embeddings = embed("pretrained", store)

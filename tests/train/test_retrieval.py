@@ -39,16 +39,16 @@ def run(store, tmp_path_factory):
 def test_the_shipped_encoder_gives_the_embeddings_of_embed(store):
     model = pc.load_pretrained()
     cfg = model.pretrained_cfg
-    assert cfg["name"] in NAMES and (cfg["fs"], cfg["input_fs"], cfg["samples"]) == (500.0, 125.0, 625)
+    assert cfg["name"] in NAMES and (cfg["fs"], cfg["input_fs"], cfg["samples"]) == (100.0, 100.0, 500)
     assert cfg["leads"] == list(store.leads) and len(cfg["revision"]) == 12 and not model.training
     card = Path(cfg["card"]).read_text(encoding="utf-8")
     assert "CC BY 4.0" in card and f'"{cfg["name"]}")`, revision {cfg["revision"]}.' in card
     wanted = embed("pretrained", store, records=[0, 3])
     for row, i in enumerate((0, 3)):  # record 3 has a gap in one lead
         x = model.preprocess(store.read(i), 500)
-        assert x.shape == (1, 12, 1250)
+        assert x.shape == (1, 12, 1000)
         with torch.no_grad():
-            halves = model(torch.cat((x[..., :625], x[..., 625:])))
+            halves = model(torch.cat((x[..., :500], x[..., 500:])))
         np.testing.assert_allclose(halves.mean(0).numpy(), wanted[row], atol=1e-5)
 
 
@@ -91,9 +91,9 @@ def test_what_training_left_in_memory_is_not_taken_for_another_rate(run, tmp_pat
 
 
 def test_errors_of_load_pretrained(run, store):
-    with pytest.raises(ValueError, match="name is 'resnet999'; it must be one of 'resnet1d_ptbxl434'"):
+    with pytest.raises(ValueError, match="name is 'resnet999'; it must be one of 'resnet1d_ptbxl13k'"):
         load_pretrained("resnet999")
-    with pytest.raises(ValueError, match="revision is 'abc'; the weights of 'resnet1d_ptbxl434' are revision"):
+    with pytest.raises(ValueError, match="revision is 'abc'; the weights of 'resnet1d_ptbxl13k' are revision"):
         load_pretrained(revision="abc")
     with pytest.raises(ValueError, match="revision is ''"):
         load_pretrained(revision="")
