@@ -131,7 +131,7 @@ def test_pretrain_probe_embed(physioclr, store, tmp_path):
     assert status == 0 and embeddings.dtype == np.float32 and embeddings.shape[0] == 12
     assert np.isfinite(embeddings).all() and embeddings.std(0).max() > 0
     status, out, err = physioclr("embed", store, "--out", tmp_path / "shipped.npy")  # by the encoder of the package
-    assert status == 0 and np.load(tmp_path / "shipped.npy").shape == (12, 128), err
+    assert status == 0 and np.load(tmp_path / "shipped.npy").shape == (12, 256), err
     assert physioclr("embed", run, store, run, "--out", tmp_path / "x.npy")[0] == 2
     # the run's own configuration: no --set again, and what contradicts it is named
     status, out, err = physioclr("pretrain", store, "--out", run, "--set", "steps=5", "--resume")
@@ -165,7 +165,7 @@ def test_embeddings_in_every_form_and_back_to_the_probe(physioclr, store, tmp_pa
         assert status == 0 and "12 records" in out, err
     with open(tmp_path / "e.csv", newline="", encoding="utf-8") as f:
         head, *rows = csv.reader(f)
-    assert head == ["record_id", *(f"e{k}" for k in range(128))] and [r[0] for r in rows] == ids
+    assert head == ["record_id", *(f"e{k}" for k in range(256))] and [r[0] for r in rows] == ids
     np.testing.assert_array_equal(np.array([r[1:] for r in rows], np.float32), want)
     (tmp_path / "turned.csv").write_text("\n".join(",".join(r) for r in [head, *rows[::-1]]))
     words = [store, "--fractions", "1", "--scheme", "ptbxl_superclass", "--folds", "2", "--min-positives", "1"]

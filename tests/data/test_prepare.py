@@ -123,10 +123,10 @@ def test_an_op_that_fails_ends_the_run_and_marks_no_record(tmp_path, rng, monkey
     """It is a mistake in the program: the record is kept for the next run, which has the mistake repaired."""
     sound = block_py.physiology
 
-    def failing(records, fs):
+    def failing(records, fs, leads):
         if any(p.record_id == "r2" for p in records):
             raise ArithmeticError("of this record")
-        return sound(records, fs)
+        return sound(records, fs, leads)
 
     for k in range(5):
         write_record(tmp_path / "src", f"r{k}", ecg_like(rng))
@@ -195,8 +195,8 @@ def test_killed_prepare_goes_on(many, tmp_path):
         "import sys, time, physioclr as pc\n"
         "p = sys.modules['physioclr.data.block'] if pc.data else None\n"
         "write = p._write\n"
-        "def slow(writer, pending, fs):\n"
-        "    write(writer, pending, fs)\n"
+        "def slow(writer, pending, fs, leads):\n"
+        "    write(writer, pending, fs, leads)\n"
         "    if writer.final.name.endswith('1'):\n"
         "        print('in block 1', flush=True); time.sleep(60)\n"
         "p._write = slow\n"
@@ -228,10 +228,10 @@ def test_killed_prepare_goes_on(many, tmp_path):
 def test_an_interrupt_keeps_what_is_done(many, tmp_path, monkeypatch, no_ops):
     write = block_py._write
 
-    def interrupted(writer, pending, fs):
+    def interrupted(writer, pending, fs, leads):
         if writer.final.name.endswith("2"):
             raise KeyboardInterrupt
-        write(writer, pending, fs)
+        write(writer, pending, fs, leads)
 
     with monkeypatch.context() as m:
         m.setattr(block_py, "_write", interrupted)
@@ -332,7 +332,7 @@ def test_a_worker_that_dies_ends_the_run(many, tmp_path):
         "import os, signal, sys\n"
         "import physioclr.data\n"
         "sys.modules['physioclr.data.prepare'].ALONE_SECONDS = 0\n"
-        "def write(writer, pending, fs):\n"
+        "def write(writer, pending, fs, leads):\n"
         "    if writer.final.name.endswith('2'):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "if __name__ == '__main__':\n"
@@ -363,7 +363,7 @@ def test_workers_end_when_the_run_is_killed(many, tmp_path, busy):
         "import ctypes, os, pathlib, sys, time\n"
         "import physioclr.data\n"
         "sys.modules['physioclr.data.prepare'].ALONE_SECONDS = 0\n"
-        "def write(writer, pending, fs):\n"
+        "def write(writer, pending, fs, leads):\n"
         "    (pathlib.Path(sys.argv[2]) / f'.pid-{os.getpid()}').touch()\n"
         f"    {busy}\n"
         "if __name__ == '__main__':\n"
