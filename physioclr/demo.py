@@ -93,7 +93,7 @@ def similarity_picture(store: Any, path: Path) -> tuple[Path, float, float]:
     one = one[np.argsort(labels[one].argmax(1), kind="stable")]
     names = [classes[k] for k in labels[one].argmax(1)]
     segments = np.stack([store.features(int(i))[0] for i in one])
-    columns = feature_columns(store, ("II", "V1", "V5"), "segment")
+    columns = feature_columns(store.feature_leads, store.feature_leads, "segment")
     similarity = physio_similarity(FeatureSpace.fit(segments[:, columns]).transform(segments[:, columns]))
     same = np.equal.outer(names, names)
     off = ~np.eye(len(one), dtype=bool)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from .. import _core
+from ..data.recipe import FEATURE_LEADS, SEGMENT
 from ..data.resample import every
 from ..ops.features import physio_features
 from . import methods
@@ -98,9 +99,14 @@ def group_ids(store: Any, records: np.ndarray | None = None) -> np.ndarray:
     return np.unique(key, return_inverse=True)[1].astype(np.int64)
 
 
-def feature_columns(store: Any, leads: Sequence[str], feature_set: str) -> np.ndarray:
-    """The columns of store.features(i) that the configuration asks for, lead by lead."""
-    have = list(getattr(store, "feature_leads", ("II", "V1", "V5")))
+def _held(store: Any) -> list[str]:
+    """The leads whose features a store keeps."""
+    return list(getattr(store, "feature_leads", FEATURE_LEADS))
+
+
+def feature_columns(have: Sequence[str], leads: Sequence[str], feature_set: str) -> np.ndarray:
+    """Where the features that the configuration asks for stand, lead by lead, in rows that hold those of `have`."""
+    have = list(have)
     first = FIRST_SEGMENT_FEATURE if feature_set == "segment" else 0
     columns = []
     for lead in leads:
@@ -113,13 +119,13 @@ def feature_columns(store: Any, leads: Sequence[str], feature_set: str) -> np.nd
 
 def record_features(store: Any, i: int, leads: Sequence[str], feature_set: str) -> np.ndarray:
     """(S, columns) features of record i, NaN where missing: the store's, or computed where it keeps other leads'."""
-    if set(leads) <= set(getattr(store, "feature_leads", ("II", "V1", "V5"))):
-        return store.features(i)[:, feature_columns(store, leads, feature_set)]
-    segment = float(getattr(store, "segment", 5.0))
+    have = _held(store)
+    if set(leads) <= set(have):
+        return store.features(i)[:, feature_columns(have, leads, feature_set)]
+    segment = float(getattr(store, "segment", SEGMENT))
     peaks, x = np.asarray(store.rpeaks(i), np.int32)[None], store.read(i)[None].astype(np.float32)
     found = physio_features(x, float(store.fs), peaks, lead=list(leads), segment=segment)[0]
-    first = FIRST_SEGMENT_FEATURE if feature_set == "segment" else 0
-    return found.reshape(len(found), len(leads), N_FEATURES)[:, :, first:].reshape(len(found), -1)
+    return found[:, feature_columns(leads, leads, feature_set)]
 
 
 @dataclasses.dataclass
@@ -221,7 +227,7 @@ class Segments:
         starts = np.arange(n_pairs.sum()) - np.repeat(np.cumsum(n_pairs) - n_pairs, n_pairs)
         self.pairs = np.stack((np.repeat(self.records, n_pairs), 2 * starts), axis=1)
         self.group = group_ids(store)
-        self.columns = feature_columns(store, config.feature_leads, config.feature_set)
+        self.columns = feature_columns(_held(store), config.feature_leads, config.feature_set)
         self.feature_space: Any = None  # fitted or loaded by the run
         self.scheme, self.labels = "", np.zeros((len(store), 0), np.float32)
         self.classes = ()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .dataset import FIRST_SEGMENT_FEATURE, N_FEATURES, record_features
+from .dataset import feature_columns, record_features
 from .embed import embed
 from .run import Run
 from .vectors import GivenEmbeddings
@@ -29,7 +29,7 @@ def represent(
                 parts.append(embed(run, store, records=records, device=device).astype(np.float64))
         elif name == "features":
             leads, kind = run.config.feature_leads, run.config.feature_set
-            width = len(leads) * (N_FEATURES - FIRST_SEGMENT_FEATURE if kind == "segment" else N_FEATURES)
+            width = len(feature_columns(leads, leads, kind))
             parts.append(_record_means([record_features(store, int(i), leads, kind) for i in records], width))
         else:
             age = np.asarray(store.table["age"])[records].astype(np.float64)

@@ -52,7 +52,7 @@ def test_batch_is_the_segments_of_its_records(store, segments):
     peaks = store.rpeaks(int(i))
     expected = peaks[(peaks >= 2500) & (peaks < 5000)] - 2500
     assert batch.rpeaks[1][batch.rpeaks[1] >= 0].tolist() == expected.tolist()
-    raw = store.features(int(i))[:, feature_columns(store, ["II", "V1", "V5"], "segment")]
+    raw = store.features(int(i))[:, feature_columns(store.feature_leads, ["II", "V1", "V5"], "segment")]
     np.testing.assert_array_equal(batch.features[:2], np.nan_to_num(raw)[:2])
     assert len(set(batch.sample_id.tolist())) == 4
 
@@ -68,10 +68,13 @@ def test_missing_samples_stay_missing(store, segments):
 
 
 def test_feature_columns(store):
-    assert feature_columns(store, ["V1"], "all").tolist() == list(range(159, 318))
-    assert feature_columns(store, ["V5", "II"], "segment").tolist() == [*range(418, 477), *range(100, 159)]
+    assert feature_columns(store.feature_leads, ["V1"], "all").tolist() == list(range(159, 318))
+    assert feature_columns(store.feature_leads, ["V5", "II"], "segment").tolist() == [
+        *range(418, 477),
+        *range(100, 159),
+    ]
     with pytest.raises(ValueError, match="feature_leads has 'V3'; the store holds features of II, V1, V5"):
-        feature_columns(store, ["V3"], "all")
+        feature_columns(store.feature_leads, ["V3"], "all")
 
 
 def test_groups_are_patients_where_known(store):

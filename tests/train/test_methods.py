@@ -121,7 +121,9 @@ def test_features_as_a_method(store, tmp_path):
     assert (result.step, result.status) == (0, "finished")
     values = embed(tmp_path / "run", store)
     run = open_run(tmp_path / "run")
-    rows = run.feature_space().transform(store.features(0)[:, feature_columns(store, ["II", "V1", "V5"], "segment")])
+    rows = run.feature_space().transform(
+        store.features(0)[:, feature_columns(store.feature_leads, ["II", "V1", "V5"], "segment")]
+    )
     assert values.shape == (12, 10)
     np.testing.assert_allclose(values[0], rows.mean(0), rtol=1e-5, atol=1e-6)
 
