@@ -185,7 +185,7 @@ def picture(rows, path):
     weights = [s["weights"] for s in every]
     left.semilogx(weights, [s["macro"] for s in every], "o-", color="k", label="network alone")
     left.semilogx(weights, [s["macro"] for s in chosen], "o--", color="k", label="P and T by the rules")
-    left.legend(fontsize=7)
+    left.legend(fontsize=7, handlelength=4)  # long enough to tell broken lines
     left.set(xlabel="weights", ylabel="macro F1, %")
     for f in EDGES:
         (line,) = right.loglog(weights, [s["sd"][f] for s in every], "o-", label=f)
@@ -194,6 +194,8 @@ def picture(rows, path):
     right.yaxis.set_major_formatter("{x:g}")
     right.yaxis.set_minor_formatter("{x:g}")
     right.legend(fontsize=7, ncols=2)
+    about = f"LUDB, lead II, {len(folds)} of {rows[0]['folds']} folds; broken: P and T chosen by the rules"
+    figure.suptitle(about, fontsize=8)
     figure.savefig(path, dpi=80)
 
 
