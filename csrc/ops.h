@@ -50,16 +50,18 @@ struct NeighborsCall {
 };
 
 // R peaks of every record, fused over its leads: index (records, P), rising, padded with -1; count, quality (records).
-// NaN and Inf samples are missing. T: float or int16_t.
+// NaN and Inf samples are missing. T: float or int16_t. start: of the first sample in a recording of which the records
+// are pieces, or -1, see core/rpeaks_grid.h.
 template <class T>
 struct RpeaksCall {
   Cube<const T> ecg;
   double fs;
+  int64_t start;
   Matrix<int32_t> index;
   int32_t* count;
   float* quality;
   void* scratch;  // for CUDA: detect_rpeaks_workspace bytes, aligned to 256
-  PHYSIOCLR_FIELDS(ecg, fs, index, count, quality, scratch)
+  PHYSIOCLR_FIELDS(ecg, fs, start, index, count, quality, scratch)
 };
 
 // Boundaries of the waves of every beat (core/waves_lead.h): out (8, records, rows, beats), in the order of

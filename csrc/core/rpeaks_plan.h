@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/macros.h"
+#include "core/rpeaks_grid.h"
 #include "core/rpeaks_math.h"
 #include "core/rpeaks_place.h"
 
@@ -17,24 +18,50 @@ struct Wavelet {
   Wavelet(double centre, double fw);
 };
 
-// What depends on (samples, fs) alone.
+// The rates and sizes of one record. With the grid of the first sample they depend on (samples, fs) alone, and no grid
+// has more of anything but blocks.
 struct WorkPlan {
-  int64_t samples, step, n, spike;  // samples per working sample, working samples, samples of a spike
-  int64_t hop, m, blocks;           // working samples per envelope sample, envelope samples, blocks of them
-  double fs, fw, fe;                // the three rates
-  float block;
-  std::vector<Wavelet> bands;
-  std::vector<float> taps;    // even and odd tap of the first band, then of the second (0 beyond its reach), for each k
-  std::vector<int64_t> ramp;  // first sample at or after the centre of each block, then n
-  int pad = 0;
+  int64_t samples, step, spike, hop;  // samples per working sample and of a spike, working samples per envelope sample
+  double fs, fw, fe;                  // the three rates
+  float block;                        // envelope samples, a whole number
+  const float* taps;  // even and odd tap of the first band, then of the second (0 beyond its reach), for each k
+  int reach[kBands], pad;
+  int64_t most_blocks;
+  // The grid, see grid_of.
+  int64_t first, n, m, offset, blocks;
 
-  WorkPlan(int64_t length, double rate);
+  void put(const Grid& g) {
+    first = g.first, n = g.n, m = g.m, offset = g.offset, blocks = g.blocks;
+  }
 
   int64_t separation() const;  // of candidates
 
   PHYSIOCLR_INLINE int64_t block_begin(int64_t k) const {
-    return k == 0 ? 0 : k >= blocks ? m : static_cast<int64_t>(static_cast<float>(k) * block);
+    return k == 0 ? 0 : k >= blocks ? m : k * static_cast<int64_t>(block) - offset;
   }
+  // The part of block k that its maximum and mean are of: of the outer ones what is as long as others.
+  PHYSIOCLR_INLINE int64_t core_begin(int64_t k) const { return k == 0 && blocks > 3 ? -offset : block_begin(k); }
+  PHYSIOCLR_INLINE int64_t core_end(int64_t k) const {
+    return k + 1 == blocks && blocks > 3 ? block_begin(k) + static_cast<int64_t>(block) : block_begin(k + 1);
+  }
+  // From where on envelope samples lie between the centres of block k and the next one; of no block, m.
+  PHYSIOCLR_INLINE int64_t ramp(int64_t k) const {
+    if (k == 0 || k >= blocks) return k == 0 ? 0 : m;
+    const auto before = [&](int64_t t) { return static_cast<float>(t + offset) / block - 0.5f < static_cast<float>(k); };
+    int64_t t = ((2 * k + 1) * static_cast<int64_t>(block) + 1) / 2 - offset;
+    while (t > 0 && !before(t - 1)) --t;  // in a record of days the quotient is rounded, see at_centres
+    while (t < m && before(t)) ++t;
+    return t;
+  }
+};
+
+// The plan of records of one form, with the grid of the first sample, and the wavelets it points to.
+struct WorkPlans {
+  WorkPlan plan;
+  std::vector<Wavelet> bands;
+  std::vector<float> taps;
+
+  WorkPlans(int64_t samples, double fs);
 };
 
 constexpr int kMostReach = 32;    // of a wavelet, at the highest working rate (below 1.5 * kWorkRate)
@@ -55,7 +82,7 @@ struct RpeaksPlan {
   }
 };
 
-RpeaksPlan device_plan(const WorkPlan& p, int64_t samples);
+RpeaksPlan device_plan(const WorkPlans& p, int64_t samples);
 
 // The plan of the last call of this thread: most come with records of one form, one at a time, and then the wavelets
 // would cost as much as a short record.

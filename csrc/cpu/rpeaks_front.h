@@ -33,6 +33,10 @@ class Ahead {
 };
 
 struct RpeaksFront {
+  // The first of x[0..n) that is as steep as counts (steep_enough) of those, of which each is compared with that
+  // `apart` after it; -1 where there is no slope.
+  int64_t (*anchor_float)(const float* x, int64_t n, int64_t apart);
+  int64_t (*anchor_int16)(const int16_t* x, int64_t n, int64_t apart);
   // Working samples begin..end of a lead, begin even: means of p.step samples without spikes, less origin. y: by
   // working sample; half[h]: working sample 2 i + h at i, or null. Returns the largest magnitude, as bits; those of
   // infinity, or above, where a sample is missing: then the results are not valid.

@@ -22,10 +22,10 @@ INLINE void add_tap(const float* after, const float* before, const float* c, Sum
 
 // Taps k = first, first + hop ..., those of both bands before those that only the longer wavelet has.
 INLINE void add_taps(const float* after, const float* before, int first, int hop, const WorkPlan& p, Sums* s) {
-  const float* c = p.taps.data() + 4 * first;
+  const float* c = p.taps + 4 * first;
   int k = first;
-  for (; k <= p.bands[1].reach; k += hop, ++after, --before, c += 4 * hop) add_tap<2>(after, before, c, s);
-  for (; k <= p.bands[0].reach; k += hop, ++after, --before, c += 4 * hop) add_tap<1>(after, before, c, s);
+  for (; k <= p.reach[1]; k += hop, ++after, --before, c += 4 * hop) add_tap<2>(after, before, c, s);
+  for (; k <= p.reach[0]; k += hop, ++after, --before, c += 4 * hop) add_tap<1>(after, before, c, s);
 }
 
 INLINE Vi lane_numbers() {
@@ -114,7 +114,7 @@ void envelopes(const float* const half[2], const WorkPlan& p, int64_t k0, int64_
       if (missing)
         for (int64_t i = begin; i < end; ++i)
           if (missing[i * p.hop]) env[b][i] = 0;
-      maximum_and_mean(env[b] + begin, end - begin, maxima + k * stride + b, means + k * stride + b);
+      maximum_and_mean(env[b] + p.core_begin(k), p.core_end(k) - p.core_begin(k), maxima + k * stride + b, means + k * stride + b);
     }
   }
 }

@@ -143,14 +143,15 @@ void fuse(const float* env, int64_t env_stride, const float* weight, int64_t row
           int64_t k0, int64_t k1, float* fused, float* maxima, float* means) {
   const int64_t begin = p.block_begin(k0), end = p.block_begin(k1);
   const Vi lanes = lane_numbers();
-  for (int64_t k = k0 > 0 ? k0 - 1 : 0; k < p.blocks && p.ramp[k] < end; ++k) {
+  int64_t ramp = p.ramp(k0 > 0 ? k0 - 1 : 0);
+  for (int64_t k = k0 > 0 ? k0 - 1 : 0; k < p.blocks && ramp < end; ++k) {
     const float *w = weight + k * stride, *next = k + 1 < p.blocks ? w + stride : w;
-    const int64_t from = std::max(p.ramp[k], begin), to = std::min(p.ramp[k + 1], end);
+    const int64_t from = std::max(ramp, begin), to = std::min(ramp = p.ramp(k + 1), end);
     for (int64_t i = from; i < to; i += kAtOnce * kV) {
       Vf past[kAtOnce];
 #pragma GCC unroll 8
       for (int v = 0; v < kAtOnce; ++v) {
-        const Vf at = position(i + v * kV, lanes) / p.block - 0.5f;
+        const Vf at = position(p.offset + i + v * kV, lanes) / p.block - 0.5f;
         past[v] = most(at, Vf{}) - static_cast<float>(k);
       }
       float here[kAtOnce * kV];
@@ -161,5 +162,5 @@ void fuse(const float* env, int64_t env_stride, const float* weight, int64_t row
     }
   }
   for (int64_t k = k0; k < k1; ++k)
-    maximum_and_mean(fused + p.block_begin(k), p.block_begin(k + 1) - p.block_begin(k), maxima + k, means + k);
+    maximum_and_mean(fused + p.core_begin(k), p.core_end(k) - p.core_begin(k), maxima + k, means + k);
 }

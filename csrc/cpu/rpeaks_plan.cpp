@@ -30,34 +30,31 @@ Wavelet::Wavelet(double centre, double fw) {
   }
 }
 
-WorkPlan::WorkPlan(int64_t length, double rate) : samples(length), fs(rate) {
-  step = std::max<int64_t>(1, std::llround(fs / kWorkRate));
-  n = samples / step;
-  spike = std::llround(kSpike * fs);
-  fw = fs / static_cast<double>(step);
-  hop = fw >= kHopRate ? 2 : 1;
-  m = (n + hop - 1) / hop;
-  fe = fw / static_cast<double>(hop);
-  block = static_cast<float>(kBlock * fe);
-  blocks = std::max<int64_t>(1, static_cast<int64_t>(static_cast<float>(m) / block));
-  ramp.push_back(0);
-  for (int64_t k = 1; k < blocks; ++k) {
-    int64_t t = std::max<int64_t>(0, static_cast<int64_t>((static_cast<float>(k) + 0.5f) * block) - 4);
-    while (t < m && static_cast<float>(t) / block - 0.5f < static_cast<float>(k)) ++t;
-    ramp.push_back(t);
-  }
-  ramp.push_back(m);
-  for (const double centre : kCentre) bands.emplace_back(centre, fw);
-  for (const Wavelet& w : bands) pad = std::max(pad, w.reach);
+WorkPlans::WorkPlans(int64_t samples, double fs) : plan{} {
+  WorkPlan& p = plan;
+  p.samples = samples, p.fs = fs;
+  p.step = std::max<int64_t>(1, std::llround(fs / kWorkRate));
+  p.spike = std::llround(kSpike * fs);
+  p.fw = fs / static_cast<double>(p.step);
+  p.hop = p.fw >= kHopRate ? 2 : 1;
+  p.fe = p.fw / static_cast<double>(p.hop);
+  const int64_t block = std::max<int64_t>(1, std::llround(kBlock * p.fe));
+  p.block = static_cast<float>(block);
+  p.put(grid_of(0, samples, p.step, p.hop, block));
+  p.most_blocks = p.blocks;
+  for (const double centre : kCentre) bands.emplace_back(centre, p.fw);
   static_assert(kBands == 2 && kCentre[0] <= kCentre[1], "the first wavelet is the longer one");
-  for (int k = 0; k <= pad; ++k)
+  for (int b = 0; b < kBands; ++b) p.pad = std::max(p.pad, p.reach[b] = bands[b].reach);
+  for (int k = 0; k <= p.pad; ++k)
     for (const Wavelet& w : bands)
       for (const std::vector<float>* part : {&w.even, &w.odd}) taps.push_back(k <= w.reach ? (*part)[k] : 0.0f);
+  p.taps = taps.data();
 }
 
 int64_t WorkPlan::separation() const { return std::max<int64_t>(1, std::llround(kSeparation * fe)); }
 
-RpeaksPlan device_plan(const WorkPlan& p, int64_t samples) {
+RpeaksPlan device_plan(const WorkPlans& plans, int64_t samples) {
+  const WorkPlan& p = plans.plan;
   if (samples > int64_t{1} << 30) throw std::runtime_error("detect_rpeaks: more than 2^30 samples in a record");
   RpeaksPlan d{};
   d.samples = static_cast<int>(samples);
@@ -68,20 +65,20 @@ RpeaksPlan device_plan(const WorkPlan& p, int64_t samples) {
   d.fine = static_cast<int>(span_of(kFine, p.fs));
   d.too_short = static_cast<double>(p.n) < kShortest * p.fw;
   d.fw = p.fw, d.fe = static_cast<float>(p.fe), d.block = p.block;
-  if (p.pad > kMostReach || p.bands[0].reach < p.bands[1].reach || 2 * d.fine + 1 > kMostWindow)
+  if (p.pad > kMostReach || p.reach[0] < p.reach[1] || 2 * d.fine + 1 > kMostWindow)
     throw std::logic_error("detect_rpeaks: the plan does not fit the kernels");
   for (int b = 0; b < kBands; ++b) {
-    d.reach[b] = p.bands[b].reach;
-    std::copy(p.bands[b].even.begin(), p.bands[b].even.end(), d.even[b]);
-    std::copy(p.bands[b].odd.begin(), p.bands[b].odd.end(), d.odd[b]);
+    d.reach[b] = p.reach[b];
+    std::copy(plans.bands[b].even.begin(), plans.bands[b].even.end(), d.even[b]);
+    std::copy(plans.bands[b].odd.begin(), plans.bands[b].odd.end(), d.odd[b]);
   }
   return d;
 }
 
 const WorkPlan& plan_of(int64_t samples, double fs) {
-  thread_local WorkPlan last(0, kWorkRate);
-  if (last.samples != samples || last.fs != fs) last = WorkPlan(samples, fs);
-  return last;
+  thread_local WorkPlans last(0, kWorkRate);
+  if (last.plan.samples != samples || last.plan.fs != fs) last = WorkPlans(samples, fs);
+  return last.plan;
 }
 
 }  // namespace physioclr::rpeaks

@@ -42,7 +42,7 @@ struct Scratch {  // of one record, reused for the next
   void fit(const WorkPlan& p, int64_t leads, int size) {
     team = size;
     local.resize(size);
-    const int64_t part = static_cast<int64_t>(static_cast<float>(std::min(kSomeBlocks, p.blocks) + 2) * p.block) + 2;
+    const int64_t part = static_cast<int64_t>(static_cast<float>(std::min(kSomeBlocks, p.most_blocks) + 2) * p.block) + 2;
     const int64_t most = p.m / 2 + 2, length = std::min(p.m, team > 1 ? part : p.m);
     for (Local& l : local) {
       for (auto& half : l.padded) half.fit(length + 2 * p.pad + kExcess);
@@ -56,16 +56,15 @@ struct Scratch {  // of one record, reused for the next
     slow.fit(leads * p.n);
     env.fit(leads * kBands * p.m + kExcess);
     stride = row_stride(leads);
-    for (auto* v : {&weight, &row_level, &row_maxima, &row_means}) v->fit(stride * p.blocks);
-    for (auto* v : {&row_maxima, &row_means}) std::fill_n(v->data(), stride * p.blocks, 0.0f);
+    for (auto* v : {&weight, &row_level, &row_maxima, &row_means}) v->fit(stride * p.most_blocks);
+    for (auto* v : {&row_maxima, &row_means}) std::fill_n(v->data(), stride * p.most_blocks, 0.0f);
     for (auto* v : {&maxima, &means}) {
-      v->fit(p.blocks + 2 * kExcess);
+      v->fit(p.most_blocks + 2 * kExcess);
       std::fill_n(v->data(), kExcess, HUGE_VALF);
-      std::fill_n(v->data() + kExcess + p.blocks, kExcess, HUGE_VALF);
     }
     fused.fit(p.m + kExcess);
     missing.fit(p.n);
-    for (auto* v : {&level, &noise}) v->fit(p.blocks + kExcess);
+    for (auto* v : {&level, &noise}) v->fit(p.most_blocks + kExcess);
     for (auto* v : {&origin, &gain}) v->fit(leads);
     for (auto* v : {&amp, &z, &doubt, &rhythm, &steep}) v->fit(most);
     value.fit(most);

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SIGNALS = (*FLOATS, "int16", "int8", "uint8", "uint16", "int32", "int64")
 
 
-def _results(ecg: Any, fs: float, max_beats: int | None) -> Results:
+def _results(ecg: Any, fs: float, max_beats: int | None, start: int | None) -> Results:
     fs = check_fs(fs)
     check_layout(ecg, fs)
     check_dtype(ecg, "ecg", SIGNALS)
@@ -25,12 +25,18 @@ def _results(ecg: Any, fs: float, max_beats: int | None) -> Results:
         max_beats = default_max_beats(ecg.shape[-1], fs)
     else:
         max_beats = check_int(max_beats, "max_beats", 0, 2**31 - 1)
+    if start is not None:
+        check_int(start, "start", 0, 2**62)
     records = ecg.shape[0]
     return ((records, max_beats), "int32"), ((records,), "int32"), ((records,), "float32")
 
 
-@operator("detect_rpeaks(Tensor ecg, float fs, int? max_beats=None) -> (Tensor, Tensor, Tensor)", _results)
-def _detect(xp: Arrays, out: tuple[Any, ...], ecg: Any, fs: float, max_beats: int | None) -> None:
+@operator(
+    "detect_rpeaks(Tensor ecg, float fs, int? max_beats=None, int? start=None) -> (Tensor, Tensor, Tensor)", _results
+)
+def _detect(
+    xp: Arrays, out: tuple[Any, ...], ecg: Any, fs: float, max_beats: int | None, start: int | None
+) -> None:
     fs = float(fs)
     raw = xp.dtype(ecg) == "int16"
     x = xp.contiguous(ecg, "int16" if raw else "float32")
@@ -41,14 +47,16 @@ def _detect(xp: Arrays, out: tuple[Any, ...], ecg: Any, fs: float, max_beats: in
     index, count, quality = out
     xp.run(
         _core.detect_rpeaks_int16 if raw else _core.detect_rpeaks_float32,
-        ecg=xp.view(x, shape), fs=fs, index=xp.view(index), count=xp.pointer(count),
+        ecg=xp.view(x, shape), fs=fs, start=-1 if start is None else int(start), index=xp.view(index), count=xp.pointer(count),
         quality=xp.pointer(quality), scratch=xp.pointer(scratch),
     )  # fmt: skip
 
 
 @jax_in_jax_out
 @takes_one_record
-def detect_rpeaks(ecg: ArrayT, fs: float, *, max_beats: int | None = None) -> RPeaks[ArrayT]:
+def detect_rpeaks(
+    ecg: ArrayT, fs: float, *, max_beats: int | None = None, start: int | None = None
+) -> RPeaks[ArrayT]:
     """R peaks of every record of a batch.
 
     Each lead, without pulses shorter than 4 ms (pacing spikes), is averaged down to about 125 Hz and turned into
@@ -58,9 +66,11 @@ def detect_rpeaks(ecg: ArrayT, fs: float, *, max_beats: int | None = None) -> RP
     local rhythm, and in noise trusts the rhythm more and the amplitude less. Every beat is then placed on the
     middle of the top of its R wave at full rate; a complex without one is placed on its dominant negative wave.
 
-    A beat depends on the signal near it: levels look 4 s to each side, the local rhythm 3 s. Pieces of a long record
-    that start on even seconds and overlap by 10 s give, each up to the middle of the overlap, the beats of the whole
-    record; where noise exceeds the ECG, one beat in some hundreds differs.
+    A beat depends on the signal near it: levels look 4 s to each side, the local rhythm 3 s. The working rate and the
+    blocks of a second over which levels are taken hang on a steep place of the record, so that samples cut off its
+    front move nothing else. Pieces of a long record have no such place in common: with `start` they share the grid of
+    its first sample, and if they overlap by 10 s give, each up to the middle of the overlap, the beats of the whole
+    record with start 0; where noise exceeds the ECG, one beat in some hundreds differs.
 
     Pacing spikes are not R peaks. That a record is paced is said by `physio_features(..., return_paced=True)`.
 
@@ -71,6 +81,7 @@ def detect_rpeaks(ecg: ArrayT, fs: float, *, max_beats: int | None = None) -> RP
         fs: sampling rate, 50 to 4000 Hz.
         max_beats: P, the columns of the index; ceil(T / (0.2 fs)) + 1 if None. A record with more beats keeps the
             first P.
+        start: for pieces of a recording, the number of the first sample in it, the same for all records of the batch.
 
     Returns:
         RPeaks: index (B, P) int32 samples, rising, padded with -1; count (B,) int32; quality (B,) float32 in 0..1,
@@ -80,7 +91,7 @@ def detect_rpeaks(ecg: ArrayT, fs: float, *, max_beats: int | None = None) -> RP
         summed deflection.
 
     Raises:
-        ValueError: a shape that is neither (B, T) nor (B, L, T), fs or max_beats out of range.
+        ValueError: a shape that is neither (B, T) nor (B, L, T), fs, max_beats or start out of range.
         TypeError: complex, boolean or other dtypes that are no signal.
     """
-    return RPeaks(*_detect(ecg, fs, max_beats))
+    return RPeaks(*_detect(ecg, fs, max_beats, start))

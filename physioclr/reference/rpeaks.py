@@ -14,7 +14,7 @@ C = SimpleNamespace(  # kBroadRS is C.BROAD_RS
 CENTRES = (C.LOW_CENTRE, C.HIGH_CENTRE)
 
 
-def detect_rpeaks(ecg, fs, *, max_beats=None):
+def detect_rpeaks(ecg, fs, *, max_beats=None, start=None):
     """(index, count, quality) of physioclr.detect_rpeaks, in float64."""
     ecg = np.asarray(ecg, dtype=np.float64)
     ecg = ecg[:, None] if ecg.ndim == 2 else ecg
@@ -23,69 +23,117 @@ def detect_rpeaks(ecg, fs, *, max_beats=None):
     index = np.full((len(ecg), max_beats), -1, np.int32)
     count, quality = np.zeros(len(ecg), np.int32), np.zeros(len(ecg), np.float32)
     for b, record in enumerate(ecg):
-        beats, quality[b] = detect_record(record, fs)
+        beats, quality[b] = detect_record(record, fs, start)
         count[b] = min(len(beats), max_beats)
         index[b, : count[b]] = beats[: count[b]]
     return index, count, quality
 
 
-def detect_record(record, fs):
+def detect_record(record, fs, start=None):
     """Sample indices and quality of one record (L, T)."""
     step = max(1, int(np.floor(fs / C.WORK_RATE + 0.5)))
-    fw, n = fs / step, record.shape[1] // step
-    if n < C.SHORTEST * fw:
+    fw = fs / step
+    if record.shape[1] // step < C.SHORTEST * fw:
         return [], 0.0
     hop = 2 if fw >= C.HOP_RATE else 1
     fe = fw / hop  # rate of the envelope
-    block = C.BLOCK * fe
-    leads = [lead for lead in (work_rate(x, fs, step, n) for x in record) if lead is not None]
+    grid = Grid(record, fs, step, hop, max(1, int(np.floor(C.BLOCK * fe + 0.5))), start)
+    rates = [(x, work_rate(x[grid.first :], fs, step, grid.n)) for x in record]
+    leads = [(despiked(x, fs), *rate) for x, rate in rates if rate is not None]
     if not leads:
         return [], 0.0
     slow = [y for _, y, _ in leads]
     env = np.array([envelope(y, ~ok, fw, f)[::hop] for _, y, ok in leads for f in CENTRES])
-    weight = lead_weights(env, block)
-    fused = sum(e * at_centres(w, block, np.arange(env.shape[1])) for e, w in zip(env, weight, strict=True))
+    weight = lead_weights(env, grid)
+    at_centres = grid.at_centres
+    fused = sum(e * at_centres(w, np.arange(env.shape[1])) for e, w in zip(env, weight, strict=True))
     t = candidates(fused, max(1, int(np.floor(C.SEPARATION * fe + 0.5))))
-    level = levels(fused, block, wide=True)
-    noise = np.divide(means(fused, block), level, out=np.zeros_like(level), where=level > 0)
-    z = np.maximum(at_centres(noise, block, t) - C.CALM, 0)
-    level = at_centres(level, block, t)
+    level = levels(fused, grid, wide=True)
+    noise = np.divide(means(fused, grid), level, out=np.zeros_like(level), where=level > 0)
+    z = np.maximum(at_centres(noise, t) - C.CALM, 0)
+    level = at_centres(level, t)
     amp = np.divide(fused[t], level, out=np.ones(len(t)), where=level > 0)
     share = weight.reshape(len(leads), len(CENTRES), -1).sum(axis=1)
-    low, high = (sum(e[t] * at_centres(w, block, t) for e, w in zip(env[b::2], share, strict=True)) for b in (0, 1))
+    low, high = (sum(e[t] * at_centres(w, t) for e, w in zip(env[b::2], share, strict=True)) for b in (0, 1))
     off = doubt(t, amp, z, fe) - sharpness(low, high, z)
     for _ in range(C.TROUNDS + 1):
         beat = amp > C.CLEAR
         for _ in range(2):
             beat, worth = choose(t, amp, z, off, local_rhythm(t, beat, fe), fe)
-        waves = t_waves(slow, share if len(record) > 1 else None, t, amp, z, beat, fw, hop, block)
+        waves = t_waves(slow, share if len(record) > 1 else None, t, amp, z, beat, fw, hop, at_centres)
         if not waves:
             break
         off[waves] += C.TWAVE
     beats: list[tuple[int, float]] = []
     for k in np.flatnonzero(beat):
-        w = np.array([at_centres(v, block, t[k]) for v in share]) if len(record) > 1 else np.ones(1)
-        at = refine([x for x, _, _ in leads], slow, w, hop * t[k], z[k], step, fs, len(record) == 1)
+        w = np.array([at_centres(v, t[k]) for v in share]) if len(record) > 1 else np.ones(1)
+        full = [x for x, _, _ in leads]
+        at = refine(full, slow, w, hop * t[k], z[k], step, fs, len(record) == 1, grid.first)
         if not beats or at > beats[-1]:
             beats.append(at)
     return beats, beat_quality(amp, z, beat, worth)
 
 
-def work_rate(x, fs, step, n):
-    """A lead without spikes and its means of `step` samples, gaps bridged, with where they are valid; None if flat or
-    missing."""
+def anchor_of(record, fs, step):
+    """The first sample as steep as counts of the first piece with a slope of the first lead that has one."""
+    length = record.shape[1]
+    begin, span = min(int(C.ANCHOR_EDGE * fs), length // 8), int(C.ANCHOR_SPAN * fs) + 1
+    for x in record:
+        slope = np.abs(x[step:] - x[:-step])[begin : length - begin - step]
+        slope[~np.isfinite(slope)] = 0
+        for at in range(0, len(slope), span):
+            piece = slope[at : at + span]
+            if piece.max() > 0:
+                return begin + at + int((piece >= C.ANCHOR_SHARE * piece.max()).argmax())
+    return 0
+
+
+class Grid:
+    """Where working samples, envelope samples and blocks of a record lie: the anchor is amid a block, or, of a piece, a
+    block begins with the first sample of its recording."""
+
+    def __init__(self, record, fs, step, hop, block, start):
+        length, self.block, period = record.shape[1], block, step * hop * block
+        begin = -start if start is not None else anchor_of(record, fs, step) + period // 2
+        begin %= period
+        self.first = begin % (step * hop) if length >= begin % (step * hop) + step * hop else 0  # sample
+        self.n = (length - self.first) // step  # working samples
+        self.before = begin // (step * hop)  # envelope samples before the first whole block, which takes them
+        self.m = (self.n + hop - 1) // hop
+        self.blocks = max(1, (self.m - self.before) // block)
+
+    def per_block(self, env, statistic):
+        """A statistic of each block; of the outer ones, where there are others, without what they have more."""
+        edges = self.before + self.block * np.arange(self.blocks + 1)
+        if self.blocks <= 3:
+            edges[0], edges[-1] = 0, len(env)
+        return np.array([statistic(env[a:b]) for a, b in pairwise(edges)])
+
+    def at_centres(self, values, t):
+        """Values of the blocks at envelope sample t, interpolated between their centres."""
+        return np.interp(t, self.before + (np.arange(len(values)) + 0.5) * self.block, values)
+
+
+def despiked(x, fs):
+    """A lead without spikes."""
     clean, w = x.copy(), int(np.floor(C.SPIKE * fs + 0.5))
     if 0 < 2 * w < len(x):  # the median of x[i - w], x[i], x[i + w] takes out narrower pulses
         before, after = x[: -2 * w], x[2 * w :]
         middle = np.clip(x[w:-w], np.minimum(before, after), np.maximum(before, after))
         clean[w:-w] = np.where(np.isfinite(before) & np.isfinite(after), middle, x[w:-w])
-    y = clean[: n * step].reshape(n, step).mean(axis=1)
+    return clean
+
+
+def work_rate(x, fs, step, n):
+    """Means of `step` samples of a lead without spikes, gaps bridged, and where they are valid; None if flat or
+    missing."""
+    y = despiked(x, fs)[: n * step].reshape(n, step).mean(axis=1)
     ok = np.isfinite(y)
     if not ok.any():
         return None
     y = np.interp(np.arange(n), np.flatnonzero(ok), y[ok])  # a straight line, constant at the ends
     y = y - y[0]
-    return (clean, y, ok) if y.any() else None
+    return (y, ok) if y.any() else None
 
 
 def envelope(y, missing, fw, centre):
@@ -103,37 +151,27 @@ def envelope(y, missing, fw, centre):
     return env
 
 
-def per_block(env, block, statistic):
-    blocks = max(1, int(len(env) / block))
-    edges = [int(k * block) for k in range(blocks)] + [len(env)]
-    return np.array([statistic(env[a:b]) for a, b in pairwise(edges)])
-
-
 def neighbours(values, aside):
     """For each block the sorted values of the blocks within `aside`."""
     return [np.sort(values[max(0, k - aside) : k + aside + 1]) for k in range(len(values))]
 
 
-def levels(env, block, *, wide):
-    top = per_block(env, block, np.max)
+def levels(env, grid, *, wide):
+    top = grid.per_block(env, np.max)
     near = [max(np.quantile(v, C.QUANTILE), C.SECOND * v[-2] if len(v) > 1 else 0) for v in neighbours(top, C.ASIDE)]
     if not wide:
         return np.array(near)
     return np.maximum(near, [C.FLOOR * np.quantile(v, C.WIDE_QUANTILE) for v in neighbours(top, C.WIDE)])
 
 
-def means(env, block):
-    return np.array([np.median(v) for v in neighbours(per_block(env, block, np.mean), C.ASIDE)])
+def means(env, grid):
+    return np.array([np.median(v) for v in neighbours(grid.per_block(env, np.mean), C.ASIDE)])
 
 
-def at_centres(values, block, t):
-    return np.interp(t, (np.arange(len(values)) + 0.5) * block, values)
-
-
-def lead_weights(env, block):
+def lead_weights(env, grid):
     """Per lead, band and block: its share by contrast, times the common level over its own."""
-    level = np.array([levels(e, block, wide=False) for e in env])
-    mean = np.array([means(e, block) for e in env])
+    level = np.array([levels(e, grid, wide=False) for e in env])
+    mean = np.array([means(e, grid) for e in env])
     contrast = np.divide(level, mean, out=np.zeros_like(level), where=mean > 0) - C.QUIET
     share = np.where(level > 0, np.maximum(contrast, 0) ** 2 + C.LEAST, 0)
     share = np.divide(share, share.sum(axis=0), out=np.zeros_like(share), where=share.sum(axis=0) > 0)
@@ -173,13 +211,13 @@ def sharpness(low, high, z):
     return C.SHARP * part * np.maximum(np.minimum(d, 2 * C.MOST_SHARP - d), C.LEAST_SHARP)
 
 
-def t_waves(slow, share, t, amp, z, beat, fw, hop, block):
+def t_waves(slow, share, t, amp, z, beat, fw, hop, at_centres):
     """Which of the beats are tall T waves, see kTAfter."""
     fe, at, chosen = fw / hop, hop * t, np.flatnonzero(beat)
     n, reach, wide = len(slow[0]), int(C.TFLANK * fw), int(C.BASELINE * fw)
 
     def weights(i):
-        return np.ones(1) if share is None else np.array([at_centres(v, block, t[i]) for v in share])
+        return np.ones(1) if share is None else np.array([at_centres(v, t[i]) for v in share])
 
     def steepness(i):
         lo, hi = max(0, at[i] - reach), min(n - 1, at[i] + reach)
@@ -251,8 +289,8 @@ def choose(t, amp, z, doubt, rhythm, fe):
     return beat, value.max(initial=0)
 
 
-def refine(leads, slow, weight, t, z, step, fs, single):
-    """The middle of the top of the R wave around working sample t."""
+def refine(leads, slow, weight, t, z, step, fs, single, origin):
+    """The middle of the top of the R wave around working sample t, of the grid from sample `origin` on."""
     half, wide, fw = int(C.REFINE * fs / step), int(C.BASELINE * fs / step), fs / step
     base = [y[max(0, t - wide) : t + wide + 1].mean() for y in slow]
     if single:
@@ -269,7 +307,7 @@ def refine(leads, slow, weight, t, z, step, fs, single):
             if votes.sum() > 0:
                 coarse = at[order][np.searchsorted(votes[order].cumsum(), C.VOTE * votes.sum())]
     height = sum(w * abs(y[coarse] - b) for y, w, b in zip(slow, weight, base, strict=True))
-    centre, fine = coarse * step + step // 2, int(C.FINE * fs + 0.5)
+    centre, fine = origin + coarse * step + step // 2, int(C.FINE * fs + 0.5)
     lo = max(0, centre - fine)
     total = 0.0
     for x, y, w, b in zip(leads, slow, weight, base, strict=True):

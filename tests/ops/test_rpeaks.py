@@ -132,7 +132,7 @@ def test_paced_beats_are_found_and_flagged(rng):
 
 @pytest.mark.parametrize("leads", [1, 12])
 def test_noise_alone_has_few_beats_and_no_quality(rng, leads):
-    noise = rng.normal(size=(50, leads, 5000))
+    noise = rng.normal(size=(200, leads, 5000))
     for x in (noise, noise.cumsum(axis=-1)):
         r = pc.detect_rpeaks(x, 500)
         assert r.count.mean() < 2
@@ -141,7 +141,7 @@ def test_noise_alone_has_few_beats_and_no_quality(rng, leads):
 
 def test_quality_falls_with_the_noise(rng):
     x, _ = beats_at(np.arange(0.5, 29.6, 0.8), 30, 500)
-    noise = rng.normal(size=(40, len(x))) * 0.15
+    noise = rng.normal(size=(1000, len(x))).astype(np.float32) * 0.15
     quality = [pc.detect_rpeaks(x + a * noise, 500).quality.mean() for a in (0, 1, 2, 4)]
     assert (np.diff(quality) < 0).all()
     assert quality[0] > 0.95
@@ -180,17 +180,19 @@ def test_leads_that_peak_apart_vote(rng, leads, early, expected):
 
 
 @pytest.mark.parametrize("fs", [250, 360, 500])
-def test_pieces_give_the_beats_of_the_whole(rng, fs):
+@pytest.mark.parametrize("odd", [0, 1, 77])
+def test_pieces_give_the_beats_of_the_whole(rng, fs, odd):
+    """Wherever they start, as they are told."""
     seconds, piece, overlap = 220, 80, 10
     x, _ = beats_at(np.cumsum(rng.uniform(0.5, 1.1, 240)), seconds, fs)
     x += rng.normal(size=len(x)) * np.repeat(rng.choice([0.02, 0.1, 0.4], seconds // 10), 10 * fs)
+    starts = [0, *(s * fs + odd for s in range(piece - overlap, seconds - piece + 1, piece - overlap))]
+    cuts = [0, *(s + overlap * fs / 2 for s in starts[1:]), len(x)]
     beats = []
-    for start in range(0, seconds - piece + 1, piece - overlap):
-        got = start * fs + found(x[start * fs : (start + piece) * fs], fs)
-        low = start + overlap / 2 if start else 0
-        high = start + piece - overlap / 2 if start + piece < seconds else seconds
-        beats.append(got[(got >= low * fs) & (got < high * fs)])
-    np.testing.assert_array_equal(np.concatenate(beats), found(x, fs))
+    for start, low, high in zip(starts, cuts, cuts[1:], strict=False):
+        got = start + found(x[start : start + piece * fs], fs, start=start)
+        beats.append(got[(got >= low) & (got < high)])
+    np.testing.assert_array_equal(np.concatenate(beats), found(x, fs, start=0))
 
 
 @pytest.mark.parametrize("leads, dtype, gap", [(1, np.float32, 0), (1, np.float32, 9000), (2, np.int16, 0)])

@@ -25,6 +25,20 @@ constexpr int64_t kMostAhead = 1 << 16;  // samples that are fetched ahead
 
 inline auto means_for(const float*) { return PHYSIOCLR_ISA::rpeaks_front.means_float; }
 inline auto means_for(const int16_t*) { return PHYSIOCLR_ISA::rpeaks_front.means_int16; }
+inline auto anchor_for(const float*) { return PHYSIOCLR_ISA::rpeaks_front.anchor_float; }
+inline auto anchor_for(const int16_t*) { return PHYSIOCLR_ISA::rpeaks_front.anchor_int16; }
+
+// The anchor of a record, that of its first lead with a signal; 0 of a flat record.
+template <class T>
+int64_t anchor_of(const T* x, int64_t leads, int64_t samples, const WorkPlan& p) {
+  const AnchorRange r = anchor_range(samples, p.step, p.fs);
+  for (int64_t l = 0; l < leads; ++l)
+    for (int64_t begin = r.begin; begin < r.end; begin += r.span) {
+      const int64_t at = anchor_for(x)(x + l * samples + begin, std::min(r.span, r.end - begin), r.apart);
+      if (at >= 0) return begin + at;
+    }
+  return 0;
+}
 
 // The lead at the working rate, less its first valid value, in y, and, where one thread works, also in its two halves.
 // Returns the largest magnitude, 0 if nothing is valid.
@@ -74,7 +88,7 @@ bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const WorkPl
     // While one thread works on a lead, the next one is fetched.
     const T* next = x + (l + 1) * samples;
     Ahead ahead(next, s.team == 1 && next < end ? std::min(end, next + std::min(samples, kMostAhead)) : next);
-    float largest = work_rate(x + l * samples, samples, p, s, y, &s.origin[l], &gaps, &ahead);
+    float largest = work_rate(x + l * samples + p.first, samples - p.first, p, s, y, &s.origin[l], &gaps, &ahead);
     any = any || largest > 0;
     s.gain[l] = 1;
     bool apart = s.team == 1 && p.hop == 2 && !gaps;
@@ -118,7 +132,7 @@ bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const WorkPl
 // How much lead l counts at envelope sample t.
 inline float share_at(const Scratch& s, const WorkPlan& p, int64_t l, int64_t t) {
   float w = 0;
-  for (int b = 0; b < kBands; ++b) w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, t, s.stride);
+  for (int b = 0; b < kBands; ++b) w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, t + p.offset, s.stride);
   return w;
 }
 
@@ -236,7 +250,7 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const WorkPlan& p, co
       if (d < 0) own.share[l] = -own.share[l];
     }
   }
-  const int64_t centre = coarse * p.step + p.step / 2, fine = span_of(kFine, p.fs);
+  const int64_t centre = p.first + coarse * p.step + p.step / 2, fine = span_of(kFine, p.fs);
   const int64_t from = std::max<int64_t>(0, centre - fine), to = std::min(samples - 1, centre + fine);
   float* sum = own.sum.data();
   std::fill(sum, sum + (to - from + 1), 0.0f);
@@ -250,10 +264,16 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const WorkPlan& p, co
 
 // One record. Returns the number of beats.
 template <class T>
-int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const WorkPlan& p, Scratch& s, int32_t* index,
-               int64_t most, float* quality) {
+int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, WorkPlan p, int64_t start, Scratch& s,
+               int32_t* index, int64_t most, float* quality) {
   *quality = 0;
-  if (static_cast<double>(p.n) < kShortest * p.fw || leads == 0 || !fuse(x, end, leads, samples, p, s)) return 0;
+  if (static_cast<double>(p.n) < kShortest * p.fw || leads == 0) return 0;
+  const int64_t block = static_cast<int64_t>(p.block), period = p.step * p.hop * block;
+  const int64_t begin =
+      start < 0 ? begin_around(anchor_of(x, leads, samples, p), period) : begin_from(start, period);
+  p.put(grid_of(begin, samples, p.step, p.hop, block));
+  for (auto* v : {&s.maxima, &s.means}) std::fill_n(v->data() + kExcess + p.blocks, kExcess, HUGE_VALF);
+  if (!fuse(x, end, leads, samples, p, s)) return 0;
   s.over(p.blocks, kSomeBlocks, [&](int64_t k0, int64_t k1, Local& local) {
     const float *maxima = s.maxima.data() + kExcess, *means = s.means.data() + kExcess;
     if (p.blocks > 2 * kWide)
@@ -278,9 +298,9 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, const W
   const float fe = static_cast<float>(p.fe);
   s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local&) {
     for (int64_t i = begin; i < end; ++i) {
-      const float level = at_centres(s.level.data(), p.blocks, p.block, s.cand[i]);
+      const float level = at_centres(s.level.data(), p.blocks, p.block, s.cand[i] + p.offset);
       s.amp[i] = level > 0 ? s.fused[s.cand[i]] / level : 1.0f;
-      s.z[i] = std::max(at_centres(s.noise.data(), p.blocks, p.block, s.cand[i]) - kCalm, 0.0f);
+      s.z[i] = std::max(at_centres(s.noise.data(), p.blocks, p.block, s.cand[i] + p.offset) - kCalm, 0.0f);
     }
   });
   s.over(n, kSomeCandidates, [&](int64_t begin, int64_t end, Local&) {
@@ -332,8 +352,8 @@ bool detect_all(const RpeaksCall<T>& call) {
   const int64_t records = ecg.records;
   const auto one = [&](int64_t b, Scratch& s) {
     int32_t* row = index.row(b);
-    count[b] = detect(ecg.lead(b, 0), ecg.lead(records, 0), ecg.leads, ecg.samples, plan, s, row, index.cols,
-                      call.quality + b);
+    count[b] = detect(ecg.lead(b, 0), ecg.lead(records, 0), ecg.leads, ecg.samples, plan, call.start, s, row,
+                      index.cols, call.quality + b);
     std::fill(row + count[b], row + index.cols, -1);
   };
   // Few long records: one after the other, all threads on each.

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "core/rpeaks_grid.h"
 #include "core/rpeaks_math.h"
 #include "core/rpeaks_place.h"
 
@@ -34,10 +35,11 @@ constexpr int kBytes = 16, kTileVectors = 4;
 // The parts build on each other in this order.
 #include "cpu/rpeaks_front_vectors.h"
 #include "cpu/rpeaks_front_means.h"
+#include "cpu/rpeaks_front_anchor.h"
 #include "cpu/rpeaks_front_envelopes.h"
 #include "cpu/rpeaks_front_weights.h"
 }  // namespace
 
-const RpeaksFront PHYSIOCLR_ISA::rpeaks_front = {means_float, means_int16, envelopes, weights, fuse, levels};
+const RpeaksFront PHYSIOCLR_ISA::rpeaks_front = {anchor_float, anchor_int16, means_float, means_int16, envelopes, weights, fuse, levels};
 
 }  // namespace physioclr::cpu
