@@ -67,19 +67,35 @@ struct WorkPlans {
 constexpr int kMostReach = 32;    // of a wavelet, at the highest working rate (below 1.5 * kWorkRate)
 constexpr int kMostWindow = 200;  // samples of a refinement, at 4000 Hz
 
-struct RpeaksPlan {
-  int samples, step, n, spike, hop, m, blocks;  // as in WorkPlan
-  int separation;                               // of candidates, envelope samples
-  int refine, baseline, fine;                   // half windows: working samples, and samples at full rate
+// What a CUDA kernel takes of it but the wavelets. The grid is the first sample's until a kernel puts that of its record;
+// no grid has more of anything.
+struct RpeaksShape {
+  int samples, step, spike, hop;   // as in WorkPlan
+  int separation;                  // of candidates, envelope samples
+  int refine, baseline, fine;      // half windows: working samples, and samples at full rate
+  AnchorRange anchor;
   bool too_short;
   double fw;
   float fe, block;
+  int first, n, m, offset, blocks;  // the grid
+
+  PHYSIOCLR_HD int64_t period() const { return static_cast<int64_t>(step) * hop * static_cast<int>(block); }
+  PHYSIOCLR_HD void put(const Grid& g) {
+    first = static_cast<int>(g.first), n = static_cast<int>(g.n), m = static_cast<int>(g.m);
+    offset = static_cast<int>(g.offset), blocks = static_cast<int>(g.blocks);
+  }
+  PHYSIOCLR_HD int block_begin(int k) const {
+    return k == 0 ? 0 : k >= blocks ? m : k * static_cast<int>(block) - offset;
+  }
+  PHYSIOCLR_HD int core_begin(int k) const { return k == 0 && blocks > 3 ? -offset : block_begin(k); }
+  PHYSIOCLR_HD int core_end(int k) const {
+    return k + 1 == blocks && blocks > 3 ? block_begin(k) + static_cast<int>(block) : block_begin(k + 1);
+  }
+};
+
+struct RpeaksPlan : RpeaksShape {
   int reach[kBands];
   float even[kBands][kMostReach + 1], odd[kBands][kMostReach + 1];
-
-  PHYSIOCLR_HD int block_begin(int k) const {
-    return k == 0 ? 0 : k >= blocks ? m : static_cast<int>(static_cast<float>(k) * block);
-  }
 };
 
 RpeaksPlan device_plan(const WorkPlans& p, int64_t samples);

@@ -58,8 +58,9 @@ RpeaksPlan device_plan(const WorkPlans& plans, int64_t samples) {
   if (samples > int64_t{1} << 30) throw std::runtime_error("detect_rpeaks: more than 2^30 samples in a record");
   RpeaksPlan d{};
   d.samples = static_cast<int>(samples);
-  d.step = static_cast<int>(p.step), d.n = static_cast<int>(p.n), d.spike = static_cast<int>(p.spike);
-  d.hop = static_cast<int>(p.hop), d.m = static_cast<int>(p.m), d.blocks = static_cast<int>(p.blocks);
+  d.step = static_cast<int>(p.step), d.spike = static_cast<int>(p.spike), d.hop = static_cast<int>(p.hop);
+  d.put({p.first, p.n, p.m, p.offset, p.blocks});
+  d.anchor = anchor_range(samples, p.step, p.fs);
   d.separation = static_cast<int>(p.separation());
   d.refine = static_cast<int>(kRefine * p.fw), d.baseline = static_cast<int>(kBaseline * p.fw);
   d.fine = static_cast<int>(span_of(kFine, p.fs));

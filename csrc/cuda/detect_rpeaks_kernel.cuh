@@ -1,6 +1,6 @@
 #pragma once
-// detect_rpeaks on the device: two kernels whatever the batch. The first, one block a lead, is in
-// detect_rpeaks_lead.cuh; the second, here, is one block a record: sum of the envelopes, candidates, choice,
+// detect_rpeaks on the device: three kernels whatever the batch. The first two, a block a record and a block a lead, are in
+// detect_rpeaks_lead.cuh; the third, here, is one block a record: sum of the envelopes, candidates, choice,
 // refinement. Bodies only, no launch, so that this file also compiles for the host (tests/host_sim).
 #include <cstdint>
 
@@ -28,7 +28,7 @@ __device__ inline int place_in_order(bool flag, int* count, int* slots) {
 }
 
 // Whether sample i is the largest within the separation, of equals the first.
-__device__ inline bool is_candidate(const float* e, const RpeaksPlan& p, int i) {
+__device__ inline bool is_candidate(const float* e, const RpeaksShape& p, int i) {
   const float v = e[i];
   if (!(v > 0) || (i > 0 && !(e[i - 1] < v)) || (i + 1 < p.m && !(e[i + 1] <= v))) return false;
   for (int j = i - 2; j >= 0 && j >= i - p.separation; --j)
@@ -39,14 +39,14 @@ __device__ inline bool is_candidate(const float* e, const RpeaksPlan& p, int i) 
 }
 
 // As share_at of the CPU. weight: of the lead.
-__device__ inline float share_at(const float* weight, const RpeaksPlan& p, int t) {
+__device__ inline float share_at(const float* weight, const RpeaksShape& p, int t) {
   float w = 0;
-  for (int b = 0; b < kBands; ++b) w += at_centres(weight + static_cast<int64_t>(b) * p.blocks, p.blocks, p.block, t);
+  for (int b = 0; b < kBands; ++b) w += at_centres(weight + static_cast<int64_t>(b) * p.blocks, p.blocks, p.block, t + p.offset);
   return w;
 }
 
 // As sharpness_at of the CPU. weights, env: of the record.
-__device__ inline float sharpness_at(const float* weights, const float* env, int leads, const RpeaksPlan& p, int t,
+__device__ inline float sharpness_at(const float* weights, const float* env, int leads, const RpeaksShape& p, int t,
                                      float z) {
   if (!(z > 0)) return 0;
   float low = 0, high = 0;
@@ -61,7 +61,7 @@ __device__ inline float sharpness_at(const float* weights, const float* env, int
 
 // As drop_t_waves of the CPU, with what that computes when it is asked for made for all candidates. Every thread of the
 // block takes part. weights, slow: of the record; smooth, alone, steep: scratch.
-__device__ inline bool drop_t_waves(const float* weights, const float* slow, int leads, const RpeaksPlan& p,
+__device__ inline bool drop_t_waves(const float* weights, const float* slow, int leads, const RpeaksShape& p,
                                     const int32_t* t, const float* amp, const float* z, const uint8_t* mark, int n,
                                     uint8_t* smooth, uint8_t* alone, float* steep, float* doubts) {
   const auto share = [=, &p](int at) {
@@ -98,7 +98,7 @@ __device__ inline bool drop_t_waves(const float* weights, const float* slow, int
 
 // As vote of the CPU; a lane works on one lead, and lane 0 adds the votes in the order of the leads. sum: of
 // kMostWindow.
-__device__ inline int vote(const float* slow, int leads, const RpeaksPlan& p, int t, int lo, int hi, float z,
+__device__ inline int vote(const float* slow, int leads, const RpeaksShape& p, int t, int lo, int hi, float z,
                            const float* share, float* sum, int otherwise) {
   const unsigned all = 0xffffffffu;
   const int lane = threadIdx.x % 32, span = static_cast<int>(span_of(kBroadRS, p.fw));
@@ -133,11 +133,11 @@ __device__ inline int vote(const float* slow, int leads, const RpeaksPlan& p, in
 
 // As refine of the CPU; a warp works on one beat. base, share: scratch of one float a lead; sum: of kMostWindow.
 template <class T>
-__device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWork& work, int64_t row, int peak,
-                      float z, float* base, float* share, float* sum) {
+__device__ int refine(const T* x, int leads, const RpeaksShape& p, const float* slow, const float* weights,
+                      const float* origin, const float* gain, int peak, float z, float* base, float* share,
+                      float* sum) {
   const unsigned all = 0xffffffffu;
   const int lane = threadIdx.x % 32, t = peak * p.hop;
-  const float* slow = work.slow + row * p.n;
   int coarse = t;
   float height = 0;
   if (leads == 1) {
@@ -150,7 +150,7 @@ __device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWo
   } else {
     const int lo = t > p.refine ? t - p.refine : 0, hi = t + p.refine < p.n ? t + p.refine : p.n - 1;
     for (int l = lane; l < leads; l += 32) {
-      const float w = share[l] = share_at(work.weight + (row + l) * kBands * p.blocks, p, peak);
+      const float w = share[l] = share_at(weights + static_cast<int64_t>(l) * kBands * p.blocks, p, peak);
       if (w > 0)
         base[l] = mean_of(slow + static_cast<int64_t>(l) * p.n, t > p.baseline ? t - p.baseline : 0,
                           t + p.baseline < p.n ? t + p.baseline : p.n - 1);
@@ -181,7 +181,7 @@ __device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWo
   }
   __syncwarp();
   coarse = __shfl_sync(all, coarse, 0);
-  const int centre = coarse * p.step + p.step / 2;
+  const int centre = p.first + coarse * p.step + p.step / 2;
   const int from = centre > p.fine ? centre - p.fine : 0,
             to = centre + p.fine < p.samples ? centre + p.fine : p.samples - 1;
   bool valid = false;
@@ -191,8 +191,8 @@ __device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWo
       const float w = share[l];
       if (w == 0) continue;
       const float d =
-          (despiked(x + static_cast<int64_t>(l) * p.samples, p.samples, i, p.spike) - work.origin[row + l]) *
-          work.gain[row + l];
+          (despiked(x + static_cast<int64_t>(l) * p.samples, p.samples, i, p.spike) - origin[l]) *
+          gain[l];
       if (is_finite(d)) {
         v += w * d;
         valid = true;
@@ -212,7 +212,7 @@ __device__ int refine(const T* x, int leads, const RpeaksPlan& p, const RpeaksWo
 
 template <class T>
 __global__ void __launch_bounds__(kRecordThreads)
-    rpeaks_record_kernel(const T* ecg, int leads, RpeaksPlan p, RpeaksWork work, int32_t* index, int64_t columns,
+    rpeaks_record_kernel(const T* ecg, int leads, RpeaksPlan plan, RpeaksWork work, int32_t* index, int64_t columns,
                          int32_t* count, float* quality) {
   __shared__ float fused_here[kFusedHere];
   __shared__ float sorted[kRhythmThreads][kNeighbours];
@@ -221,12 +221,12 @@ __global__ void __launch_bounds__(kRecordThreads)
   __shared__ int slots[kRecordThreads / 32];
   __shared__ int beats;
   __shared__ double worth;
-  const int64_t b = blockIdx.x, row = b * leads, most = most_candidates(p);
+  const int64_t b = blockIdx.x, row = b * leads, most = most_candidates(plan);
   const int tid = threadIdx.x, threads = kRecordThreads, warp = tid / 32, rows = leads * kBands;
   int32_t* out = index + b * columns;
 
   bool any = false;
-  if (!p.too_short)
+  if (!plan.too_short)
     for (int l = tid; l < leads; l += threads) any = any || work.alive[row + l];
   if (!__syncthreads_or(any)) {
     for (int64_t i = tid; i < columns; i += threads) out[i] = -1;
@@ -237,9 +237,10 @@ __global__ void __launch_bounds__(kRecordThreads)
     return;
   }
 
+  const RpeaksShape p = shape_of(plan, work, b);
   // Shares that add up to 1, times common level over own level.
-  const float* levels = work.level + row * kBands * p.blocks;
-  float* weights = work.weight + row * kBands * p.blocks;
+  const float* levels = work.level + row * kBands * plan.blocks;
+  float* weights = work.weight + row * kBands * plan.blocks;
   for (int k = tid; k < p.blocks; k += threads) {
     float total = 0, common = 0;
     for (int r = 0; r < rows; ++r) {
@@ -254,10 +255,10 @@ __global__ void __launch_bounds__(kRecordThreads)
     }
   }
   __syncthreads();
-  float* fused = p.m <= kFusedHere ? fused_here : work.fused + b * p.m;
-  const float* env = work.env + row * kBands * p.m;
+  float* fused = plan.m <= kFusedHere ? fused_here : work.fused + b * plan.m;
+  const float *env = work.env + row * kBands * plan.m, *slow = work.slow + row * plan.n;
   for (int i = tid; i < p.m; i += threads) {
-    float pos = static_cast<float>(i) / p.block - 0.5f, sum = 0;
+    float pos = static_cast<float>(i + p.offset) / p.block - 0.5f, sum = 0;
     pos = pos < 0 ? 0 : pos;
     int k = static_cast<int>(pos);
     k = k < p.blocks ? k : p.blocks - 1;
@@ -271,8 +272,8 @@ __global__ void __launch_bounds__(kRecordThreads)
   }
   __syncthreads();
 
-  float *tops = work.top + b * p.blocks, *means = work.mean + b * p.blocks;
-  float *heights = work.height + b * p.blocks, *noise = work.noise + b * p.blocks;
+  float *tops = work.top + b * plan.blocks, *means = work.mean + b * plan.blocks;
+  float *heights = work.height + b * plan.blocks, *noise = work.noise + b * plan.blocks;
   block_statistics(fused, 1, p, tops, means);
   __syncthreads();
   if (tid < kRhythmThreads)
@@ -293,9 +294,9 @@ __global__ void __launch_bounds__(kRecordThreads)
   float *rhythm = work.rhythm + b * most, *cost = work.cost + b * most * kLookBack;
   uint8_t *mark = work.mark + b * most, *before = work.before + b * most, *smooth = work.smooth + b * most;
   for (int i = tid; i < n; i += threads) {
-    const float level = at_centres(heights, p.blocks, p.block, cand[i]);
+    const float level = at_centres(heights, p.blocks, p.block, cand[i] + p.offset);
     amp[i] = level > 0 ? fused[cand[i]] / level : 1.0f;
-    const float over = at_centres(noise, p.blocks, p.block, cand[i]) - kCalm;
+    const float over = at_centres(noise, p.blocks, p.block, cand[i] + p.offset) - kCalm;
     z[i] = over < 0.0f ? 0.0f : over;
   }
   __syncthreads();
@@ -325,7 +326,7 @@ __global__ void __launch_bounds__(kRecordThreads)
       if (!__syncthreads_or(differs)) break;  // the next pass would repeat this one
     }
     if (round == kTRounds ||
-        !drop_t_waves(weights, work.slow + row * p.n, leads, p, cand, amp, z, mark, n, smooth, before, rhythm, doubts))
+        !drop_t_waves(weights, slow, leads, p, cand, amp, z, mark, n, smooth, before, rhythm, doubts))
       break;
   }
 
@@ -341,7 +342,8 @@ __global__ void __launch_bounds__(kRecordThreads)
   float* share = work.share + (b * (kRecordThreads / 32) + warp) * leads;
   for (int k = warp; k < found; k += kRecordThreads / 32) {
     const int where =
-        refine(ecg + row * p.samples, leads, p, work, row, cand[chosen[k]], z[chosen[k]], base, share, window[warp]);
+        refine(ecg + row * p.samples, leads, p, slow, weights, work.origin + row, work.gain + row, cand[chosen[k]],
+               z[chosen[k]], base, share, window[warp]);
     if (tid % 32 == 0) at[k] = where;
   }
   __syncthreads();

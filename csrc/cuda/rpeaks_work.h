@@ -15,6 +15,7 @@ inline int64_t rpeaks_work(const RpeaksPlan& p, int64_t records, int64_t leads, 
     used += (count * static_cast<int64_t>(sizeof(*array)) + 255) / 256 * 256;
   };
   const int64_t rows = records * leads, bands = rows * kBands, most = records * most_candidates(p);
+  take(work->begin, records);
   take(work->slow, rows * p.n);
   take(work->env, bands * p.m);
   for (float** a : {&work->maxima, &work->means, &work->level, &work->weight}) take(*a, bands * p.blocks);

@@ -16,21 +16,25 @@ using namespace physioclr;
 
 template <class T>
 static int64_t compare(hostsim::Array<T>& x, int64_t records, int64_t leads, int64_t samples, double fs,
-                       int64_t columns, const char* what) {
-  const rpeaks::RpeaksPlan plan = rpeaks::device_plan(rpeaks::WorkPlan(samples, fs), samples);
+                       int64_t columns, const char* what, int64_t first = -1) {
+  const rpeaks::RpeaksPlan plan = rpeaks::device_plan(rpeaks::WorkPlans(samples, fs), samples);
   cuda::RpeaksWork work;
   hostsim::Array<unsigned char> scratch(cuda::rpeaks_work(plan, records, leads, nullptr, &work) + 256);
   unsigned char* start = scratch.get() + (256 - reinterpret_cast<uintptr_t>(scratch.get()) % 256) % 256;
   cuda::rpeaks_work(plan, records, leads, start, &work);
   hostsim::Array<int32_t> index(records * columns), cpu_index(records * columns), count(records), cpu_count(records);
   hostsim::Array<float> quality(records), cpu_quality(records);
-  if (leads > 0 && !plan.too_short)
+  if (leads > 0 && !plan.too_short) {
+    hostsim::launch(cuda::rpeaks_anchor_kernel<T>, {static_cast<unsigned>(records)}, {cuda::kAnchorThreads}, x.get(),
+                    static_cast<int>(leads), plan, first, work);
     hostsim::launch(cuda::rpeaks_lead_kernel<T>, {static_cast<unsigned>(records * leads)}, {cuda::kLeadThreads},
-                    x.get(), plan, work);
+                    x.get(), static_cast<int>(leads), plan, work);
+  }
   hostsim::launch(cuda::rpeaks_record_kernel<T>, {static_cast<unsigned>(records)}, {cuda::kRecordThreads}, x.get(),
                   static_cast<int>(leads), plan, work, index.get(), columns, count.get(), quality.get());
   cpu::run(RpeaksCall<T>{{x.get(), records, leads, samples},
                          fs,
+                         first,
                          {cpu_index.get(), records, columns},
                          cpu_count.get(),
                          cpu_quality.get(),
@@ -73,6 +77,7 @@ static void made_up(int64_t records, int64_t leads, int64_t samples, double fs, 
   }
   const int64_t found = compare(x, records, leads, samples, fs, columns, "count");
   compare(raw, records, leads, samples, fs, columns, "count of int16");
+  compare(x, records, leads, samples, fs, columns, "count of a piece", 12345);
   std::printf("%lld x %lld x %lld at %g Hz: %lld beats\n", static_cast<long long>(records),
               static_cast<long long>(leads), static_cast<long long>(samples), fs, static_cast<long long>(found));
   std::fflush(stdout);

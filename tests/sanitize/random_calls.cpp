@@ -23,6 +23,7 @@ static void rpeaks() {
   const double rates[] = {50, 100, 250, 257.3, 360, 500, 1000, 4000};
   cpu::run(RpeaksCall<T>{{x.get(), records, leads, samples},
                          rates[whole(0, 7)],
+                         chance(0.5) ? -1 : whole(0, 100000),
                          {index.get(), records, beats},
                          count.get(),
                          quality.get(),
