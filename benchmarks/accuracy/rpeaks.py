@@ -92,8 +92,8 @@ def scored(samples: np.ndarray, record: Record) -> np.ndarray:
 
 
 def ours() -> Callable:
-    def detect(x: np.ndarray, fs: int) -> np.ndarray:
-        found = pc.detect_rpeaks(x[None], fs)
+    def detect(x: np.ndarray, fs: int, start: int | None = None) -> np.ndarray:
+        found = pc.detect_rpeaks(x[None], fs, start=start)
         return found.index[0, : found.count[0]]
 
     return detect

@@ -1,20 +1,21 @@
 """Properties of detect_rpeaks on annotated databases.
 
     python benchmarks/accuracy/rpeaks_properties.py DATA [--quality] [--overlap] [--resample [--sets mitdb ...]]
-        [--shift] [--offset] [--polarity]
+        [--shift] [--crop] [--piece] [--offset] [--polarity]
 
 DATA as for rpeaks.py. --quality: `quality` on nstdb by signal-to-noise ratio. --overlap: how many beats of mitdb and
 nstdb are others when a record is cut into pieces that overlap. --resample: how likely the lead over the other
---detectors is to hold on other records. --shift, --offset, --polarity: how many beats of the 12-lead records of ptbxl,
-cinc2021 and ludb (their first 20 s, fused and lead by lead) move or go when samples are cut off the front (1 to 16), a
-constant is added (10 uV to 10 V), or all leads are reversed; beats within 0.5 s of a cut are left out.
+--detectors is to hold on other records. --shift, --crop, --piece, --offset, --polarity: how many beats of pieces of
+10 s (of all sets that are there, up to six of a record, fused and lead by lead) move or go when samples are cut off the
+front (1 to 16), only a half is there (--piece: and is told where it starts), a constant is added (10 uV to 10 V), or
+all leads are reversed; beats within 0.5 s of a cut are left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def of_pieces(detect: Callable, record: Record, piece: int, overlap: int) -> np.
     fs, samples, beats = record.fs, len(record.ecg), []
     for start in range(0, samples, (piece - overlap) * fs):
         end = start + piece * fs
-        found = start + detect(record.ecg[start:end], fs)
+        found = start + detect(record.ecg[start:end], fs, start=start)
         low, high = start + overlap * fs // 2 if start else 0, end - overlap * fs // 2 if end < samples else samples
         beats.append(found[(found >= low) & (found < high)])
         if end >= samples:
@@ -94,7 +95,7 @@ def show_overlap(data: Path, piece: int = 60, overlaps: tuple[int, ...] = (10, 1
     for name in ("mitdb", "nstdb"):
         totals: dict[str, np.ndarray] = {}
         for record in records(data, name):
-            whole = detect(record.ecg, record.fs)
+            whole = detect(record.ecg, record.fs, start=0)
             cut = [of_pieces(detect, record, piece, o) for o in overlaps]
             row = np.array([len(whole), *(len(np.setxor1d(whole, c)) for c in cut)])
             key = record.name if name == "nstdb" else name
@@ -103,43 +104,83 @@ def show_overlap(data: Path, piece: int = 60, overlaps: tuple[int, ...] = (10, 1
             print(f"{key:16s} | {row[0]:6d} | " + " | ".join(f"{d}" for d in row[1:]))
 
 
-MOVES: dict[str, list] = {"shift": list(range(1, 17)), "offset": [0.01, -0.01, 10.0, -10.0, 1e4], "polarity": [None]}
+SETS = ("mitdb", "qtdb", "nstdb", "ludb", "ptbxl", "cinc2021", "chapman")
+MOVES: dict[str, list] = {
+    "shift": list(range(1, 17)),  # samples
+    "crop": [2.5, 3.137],  # s: where a half begins
+    "piece": [2.5, 3.137],  # the same, with start=
+    "offset": [0.01, -0.01, 10.0, -10.0, 1e4],  # mV
+    "polarity": [None],
+}
 
 
-def all_beats(ecg: np.ndarray, fs: float) -> list[np.ndarray]:
-    found = pc.detect_rpeaks(ecg, fs)
+def all_beats(ecg: np.ndarray, fs: float, start: int | None = None) -> list[np.ndarray]:
+    found = pc.detect_rpeaks(ecg, fs, start=start)
     return [row[:n] for row, n in zip(found.index, found.count, strict=True)]
+
+
+def pieces(folder: Path, most: int = 6, seconds: int = 10) -> Iterable[tuple[np.ndarray, int]]:
+    """(L, T) in mV and the rate of up to `most` pieces of each record."""
+    for path in sorted(folder.rglob("*.hea")):
+        name = str(path.with_suffix(""))
+        header = wfdb.rdheader(name)
+        if not header.n_sig or not header.sig_len:
+            continue
+        for start in range(0, min(header.sig_len, most * seconds * header.fs), seconds * header.fs):
+            end = min(start + seconds * header.fs, header.sig_len)
+            if end - start > 5 * header.fs:
+                yield wfdb.rdrecord(name, sampfrom=start, sampto=end).p_signal.T.astype(np.float32), header.fs
 
 
 def show_moved(data: Path, kind: str) -> None:
     """Beats that a change moves by more than 2 samples at 500 Hz (4 ms), by more than 10 ms, or takes away (150 ms)."""
-    limits, longest = np.array([0.004, 0.010, 0.150]), max(MOVES["shift"])
+    limits = np.array([0.004, 0.010, 0.150])
     print(f"{kind:8s} |         | beats   | % by more than 4 ms, 10 ms, 150 ms or gone")
-    for name in ("ptbxl", "cinc2021", "ludb"):
+    together = np.zeros((2, 4), int)
+    for name in (s for s in SETS if (data / s).is_dir()):
         totals = np.zeros((2, 4), int)
-        for path in sorted((data / name).rglob("*.hea")):
-            record = wfdb.rdrecord(str(path.with_suffix("")))
-            ecg, fs = record.p_signal[: 20 * record.fs].T.astype(np.float32), record.fs
-            length = ecg.shape[1] - (longest if kind == "shift" else 0)
-            edge = 0.5 * fs if kind == "shift" else 0
+        for ecg, fs in pieces(data / name):
             for single, x in enumerate((ecg[None], ecg[:, None])):
-                before = all_beats(x[..., :length], fs)
-                for by in MOVES[kind]:
-                    shift = by if kind == "shift" else 0
-                    changed = x[..., shift : shift + length] if shift else -x if by is None else x + np.float32(by)
-                    for a, b in zip(before, all_beats(changed, fs), strict=True):
-                        a = a[(a >= edge + shift) & (a < length - edge)]
-                        apart = np.abs(a[:, None] - (b + shift)[None]).min(axis=1, initial=length) / fs
+                for before, after, begin, low, high in changed(x, fs, kind):
+                    for a, b in zip(before, after, strict=True):
+                        a = a[(a >= low) & (a < high)]
+                        apart = np.abs(a[:, None] - (b + begin)[None]).min(axis=1, initial=10**9) / fs
                         totals[single] += [len(a), *(apart[:, None] > limits + 1e-9).sum(axis=0)]
-        for row, leads in zip(totals, ("fused", "single"), strict=True):
-            shares = " ".join(f"{100 * n / max(row[0], 1):6.3f}" for n in row[1:])
-            print(f"{name:8s} | {leads:7s} | {row[0]:7d} | {shares}", flush=True)
+        together += totals
+        show_shares(name, totals)
+    show_shares("all", together)
+
+
+def changed(x: np.ndarray, fs: int, kind: str) -> Iterator[tuple[list, list, int, float, float]]:
+    """Beats before and after a change, what begins before the changed one's first sample, and which are counted."""
+    samples = x.shape[-1]
+    if kind == "shift":
+        length = samples - max(MOVES["shift"])
+        before = all_beats(x[..., :length], fs)
+        for by in MOVES["shift"]:
+            yield before, all_beats(x[..., by : by + length], fs), by, 0.5 * fs + by, length - 0.5 * fs
+    elif kind in ("crop", "piece"):
+        before = all_beats(x, fs, 0 if kind == "piece" else None)
+        for begin in (round(by * fs) for by in MOVES[kind]):
+            half = x[..., begin : begin + 5 * fs]
+            after = all_beats(half, fs, begin if kind == "piece" else None)
+            yield before, after, begin, begin + 0.5 * fs, begin + half.shape[-1] - 0.5 * fs
+    else:
+        before = all_beats(x, fs)
+        for by in MOVES[kind]:
+            yield before, all_beats(-x if by is None else x + np.float32(by), fs), 0, 0, samples
+
+
+def show_shares(name: str, totals: np.ndarray) -> None:
+    for row, leads in zip(totals, ("fused", "single"), strict=True):
+        shares = " ".join(f"{100 * n / max(row[0], 1):6.3f}" for n in row[1:])
+        print(f"{name:8s} | {leads:7s} | {row[0]:7d} | {shares}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    for flag in ("--quality", "--overlap", "--resample", "--shift", "--offset", "--polarity"):
+    for flag in ("--quality", "--overlap", "--resample", *(f"--{kind}" for kind in MOVES)):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--sets", nargs="+", default=["mitdb", "qtdb", "ludb", "nstdb"])
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=list(DETECTORS))

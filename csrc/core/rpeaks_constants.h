@@ -21,7 +21,7 @@
   /* The grids of a record hang on its anchor: the first sample of the first kAnchorSpan with kAnchorShare of the
      largest change over one working sample, kAnchorEdge (or an eighth of the record) from its ends. A share below 1,
      and none that digital values hit, since of equal steps rounding, as of another gain, would choose. Seconds. */ \
-  X(double, kAnchorSpan, 5.0) X(double, kAnchorEdge, 0.5) X(float, kAnchorShare, 0.9873f) \
+  X(double, kAnchorSpan, 10.0) X(double, kAnchorEdge, 0.5) X(float, kAnchorShare, 0.9873f) \
   /* A record shorter than this, in seconds, holds no complex with its surroundings. */ \
   X(double, kShortest, 0.4) \
   /* Two maxima closer than this are parts of one complex; 300 beats a minute are one each 200 ms. Seconds. */ \

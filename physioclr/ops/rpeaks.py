@@ -34,9 +34,7 @@ def _results(ecg: Any, fs: float, max_beats: int | None, start: int | None) -> R
 @operator(
     "detect_rpeaks(Tensor ecg, float fs, int? max_beats=None, int? start=None) -> (Tensor, Tensor, Tensor)", _results
 )
-def _detect(
-    xp: Arrays, out: tuple[Any, ...], ecg: Any, fs: float, max_beats: int | None, start: int | None
-) -> None:
+def _detect(xp: Arrays, out: tuple[Any, ...], ecg: Any, fs: float, max_beats: int | None, start: int | None) -> None:
     fs = float(fs)
     raw = xp.dtype(ecg) == "int16"
     x = xp.contiguous(ecg, "int16" if raw else "float32")
@@ -47,16 +45,14 @@ def _detect(
     index, count, quality = out
     xp.run(
         _core.detect_rpeaks_int16 if raw else _core.detect_rpeaks_float32,
-        ecg=xp.view(x, shape), fs=fs, start=-1 if start is None else int(start), index=xp.view(index), count=xp.pointer(count),
-        quality=xp.pointer(quality), scratch=xp.pointer(scratch),
+        ecg=xp.view(x, shape), fs=fs, start=-1 if start is None else int(start),
+        index=xp.view(index), count=xp.pointer(count), quality=xp.pointer(quality), scratch=xp.pointer(scratch),
     )  # fmt: skip
 
 
 @jax_in_jax_out
 @takes_one_record
-def detect_rpeaks(
-    ecg: ArrayT, fs: float, *, max_beats: int | None = None, start: int | None = None
-) -> RPeaks[ArrayT]:
+def detect_rpeaks(ecg: ArrayT, fs: float, *, max_beats: int | None = None, start: int | None = None) -> RPeaks[ArrayT]:
     """R peaks of every record of a batch.
 
     Each lead, without pulses shorter than 4 ms (pacing spikes), is averaged down to about 125 Hz and turned into

@@ -39,7 +39,7 @@ def detect_record(record, fs, start=None):
     fe = fw / hop  # rate of the envelope
     grid = Grid(record, fs, step, hop, max(1, int(np.floor(C.BLOCK * fe + 0.5))), start)
     rates = [(x, work_rate(x[grid.first :], fs, step, grid.n)) for x in record]
-    leads = [(despiked(x, fs), *rate) for x, rate in rates if rate is not None]
+    leads = [(despiked(x, fs) - rate[2], *rate[:2]) for x, rate in rates if rate is not None]
     if not leads:
         return [], 0.0
     slow = [y for _, y, _ in leads]
@@ -125,15 +125,16 @@ def despiked(x, fs):
 
 
 def work_rate(x, fs, step, n):
-    """Means of `step` samples of a lead without spikes, gaps bridged, and where they are valid; None if flat or
-    missing."""
+    """Means of `step` samples of a lead without spikes, gaps bridged, less the first of them, where they are valid, and
+    that first one; None if flat or missing."""
     y = despiked(x, fs)[: n * step].reshape(n, step).mean(axis=1)
     ok = np.isfinite(y)
     if not ok.any():
         return None
     y = np.interp(np.arange(n), np.flatnonzero(ok), y[ok])  # a straight line, constant at the ends
-    y = y - y[0]
-    return (y, ok) if y.any() else None
+    first = y[0]
+    y = y - first
+    return (y, ok, first) if y.any() else None
 
 
 def envelope(y, missing, fw, centre):
@@ -309,13 +310,13 @@ def refine(leads, slow, weight, t, z, step, fs, single, origin):
     height = sum(w * abs(y[coarse] - b) for y, w, b in zip(slow, weight, base, strict=True))
     centre, fine = origin + coarse * step + step // 2, int(C.FINE * fs + 0.5)
     lo = max(0, centre - fine)
-    total = 0.0
+    total, valid = 0.0, False
     for x, y, w, b in zip(leads, slow, weight, base, strict=True):
         upward = positive if single else y[coarse] >= b
         d = x[lo : centre + fine + 1]
-        d = np.where(np.isfinite(d), d, np.nan)
-        total = total + (w if upward else -w) * d
-    if not np.isfinite(total).any():
+        valid |= w != 0 and np.isfinite(d).any()
+        total = total + (w if upward else -w) * np.where(np.isfinite(d), d, np.nan if single else 0)
+    if not valid:
         return min(centre, len(leads[0]) - 1)
     top = int(np.nanargmax(total))
     for drop in (C.TOP * height, C.TOP / 2 * height, C.TOP / 4 * height):  # of a broad wave less of the top fits in
