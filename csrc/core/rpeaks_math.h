@@ -105,15 +105,24 @@ PHYSIOCLR_HD float contrast(float level, float mean) {
   return level > 0 ? (c > 0 ? c * c : 0.0f) + kLeast : 0.0f;
 }
 
-// Linear interpolation between the centres of the blocks, whose values are `stride` apart.
-PHYSIOCLR_HD float at_centres(const float* value, int64_t blocks, float block, int64_t t, int64_t stride = 1) {
+// The blocks whose centres lie around a sample, and how far past the first of them it is; outside, the outer one.
+struct Between {
+  int64_t before, after;
+  float past;
+};
+PHYSIOCLR_HD Between between_centres(int64_t blocks, float block, int64_t t) {
   float pos = static_cast<float>(t) / block - 0.5f;
   if (pos < 0) pos = 0;
   int64_t a = static_cast<int64_t>(pos);
   if (a > blocks - 1) a = blocks - 1;
-  const int64_t b = a + 1 < blocks ? a + 1 : a;
-  const float at = value[a * stride];
-  return at + (pos - static_cast<float>(a)) * (value[b * stride] - at);
+  return {a, a + 1 < blocks ? a + 1 : a, pos - static_cast<float>(a)};
+}
+
+// Linear interpolation between the centres of the blocks, whose values are `stride` apart.
+PHYSIOCLR_HD float at_centres(const float* value, int64_t blocks, float block, int64_t t, int64_t stride = 1) {
+  const Between i = between_centres(blocks, block, t);
+  const float at = value[i.before * stride];
+  return at + i.past * (value[i.after * stride] - at);
 }
 
 PHYSIOCLR_HD float evidence(float amp, float z) {

@@ -30,9 +30,7 @@ struct WorkPlan {
   // The grid, see grid_of.
   int64_t first, n, m, offset, blocks;
 
-  void put(const Grid& g) {
-    first = g.first, n = g.n, m = g.m, offset = g.offset, blocks = g.blocks;
-  }
+  void put(const Grid& g) { first = g.first, n = g.n, m = g.m, offset = g.offset, blocks = g.blocks; }
 
   int64_t separation() const;  // of candidates
 
@@ -47,7 +45,9 @@ struct WorkPlan {
   // From where on envelope samples lie between the centres of block k and the next one; of no block, m.
   PHYSIOCLR_INLINE int64_t ramp(int64_t k) const {
     if (k == 0 || k >= blocks) return k == 0 ? 0 : m;
-    const auto before = [&](int64_t t) { return static_cast<float>(t + offset) / block - 0.5f < static_cast<float>(k); };
+    const auto before = [&](int64_t t) {
+      return static_cast<float>(t + offset) / block - 0.5f < static_cast<float>(k);
+    };
     int64_t t = ((2 * k + 1) * static_cast<int64_t>(block) + 1) / 2 - offset;
     while (t > 0 && !before(t - 1)) --t;  // in a record of days the quotient is rounded, see at_centres
     while (t < m && before(t)) ++t;
@@ -67,12 +67,12 @@ struct WorkPlans {
 constexpr int kMostReach = 32;    // of a wavelet, at the highest working rate (below 1.5 * kWorkRate)
 constexpr int kMostWindow = 200;  // samples of a refinement, at 4000 Hz
 
-// What a CUDA kernel takes of it but the wavelets. The grid is the first sample's until a kernel puts that of its record;
-// no grid has more of anything.
+// What a CUDA kernel takes of it but the wavelets. The grid is the first sample's until a kernel puts that of its
+// record; no grid has more of anything.
 struct RpeaksShape {
-  int samples, step, spike, hop;   // as in WorkPlan
-  int separation;                  // of candidates, envelope samples
-  int refine, baseline, fine;      // half windows: working samples, and samples at full rate
+  int samples, step, spike, hop;  // as in WorkPlan
+  int separation;                 // of candidates, envelope samples
+  int refine, baseline, fine;     // half windows: working samples, and samples at full rate
   AnchorRange anchor;
   bool too_short;
   double fw;

@@ -114,7 +114,8 @@ void envelopes(const float* const half[2], const WorkPlan& p, int64_t k0, int64_
       if (missing)
         for (int64_t i = begin; i < end; ++i)
           if (missing[i * p.hop]) env[b][i] = 0;
-      maximum_and_mean(env[b] + p.core_begin(k), p.core_end(k) - p.core_begin(k), maxima + k * stride + b, means + k * stride + b);
+      maximum_and_mean(env[b] + p.core_begin(k), p.core_end(k) - p.core_begin(k), maxima + k * stride + b,
+                       means + k * stride + b);
     }
   }
 }

@@ -42,7 +42,8 @@ struct Scratch {  // of one record, reused for the next
   void fit(const WorkPlan& p, int64_t leads, int size) {
     team = size;
     local.resize(size);
-    const int64_t part = static_cast<int64_t>(static_cast<float>(std::min(kSomeBlocks, p.most_blocks) + 2) * p.block) + 2;
+    const int64_t part =
+        static_cast<int64_t>(static_cast<float>(std::min(kSomeBlocks, p.most_blocks) + 2) * p.block) + 2;
     const int64_t most = p.m / 2 + 2, length = std::min(p.m, team > 1 ? part : p.m);
     for (Local& l : local) {
       for (auto& half : l.padded) half.fit(length + 2 * p.pad + kExcess);

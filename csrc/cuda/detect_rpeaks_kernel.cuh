@@ -1,6 +1,6 @@
 #pragma once
-// detect_rpeaks on the device: three kernels whatever the batch. The first two, a block a record and a block a lead, are in
-// detect_rpeaks_lead.cuh; the third, here, is one block a record: sum of the envelopes, candidates, choice,
+// detect_rpeaks on the device: three kernels whatever the batch. The first two, a block a record and a block a lead,
+// are in detect_rpeaks_lead.cuh; the third, here, is one block a record: sum of the envelopes, candidates, choice,
 // refinement. Bodies only, no launch, so that this file also compiles for the host (tests/host_sim).
 #include <cstdint>
 
@@ -41,7 +41,8 @@ __device__ inline bool is_candidate(const float* e, const RpeaksShape& p, int i)
 // As share_at of the CPU. weight: of the lead.
 __device__ inline float share_at(const float* weight, const RpeaksShape& p, int t) {
   float w = 0;
-  for (int b = 0; b < kBands; ++b) w += at_centres(weight + static_cast<int64_t>(b) * p.blocks, p.blocks, p.block, t + p.offset);
+  for (int b = 0; b < kBands; ++b)
+    w += at_centres(weight + static_cast<int64_t>(b) * p.blocks, p.blocks, p.block, t + p.offset);
   return w;
 }
 
@@ -190,9 +191,7 @@ __device__ int refine(const T* x, int leads, const RpeaksShape& p, const float* 
     for (int l = 0; l < leads; ++l) {
       const float w = share[l];
       if (w == 0) continue;
-      const float d =
-          (despiked(x + static_cast<int64_t>(l) * p.samples, p.samples, i, p.spike) - origin[l]) *
-          gain[l];
+      const float d = (despiked(x + static_cast<int64_t>(l) * p.samples, p.samples, i, p.spike) - origin[l]) * gain[l];
       if (is_finite(d)) {
         v += w * d;
         valid = true;
@@ -221,6 +220,7 @@ __global__ void __launch_bounds__(kRecordThreads)
   __shared__ int slots[kRecordThreads / 32];
   __shared__ int beats;
   __shared__ double worth;
+  __shared__ RpeaksShape p;  // in registers it would cost a block of the four that a multiprocessor holds
   const int64_t b = blockIdx.x, row = b * leads, most = most_candidates(plan);
   const int tid = threadIdx.x, threads = kRecordThreads, warp = tid / 32, rows = leads * kBands;
   int32_t* out = index + b * columns;
@@ -237,7 +237,8 @@ __global__ void __launch_bounds__(kRecordThreads)
     return;
   }
 
-  const RpeaksShape p = shape_of(plan, work, b);
+  if (tid == 0) p = shape_of(plan, work, b);
+  __syncthreads();
   // Shares that add up to 1, times common level over own level.
   const float* levels = work.level + row * kBands * plan.blocks;
   float* weights = work.weight + row * kBands * plan.blocks;
@@ -341,9 +342,8 @@ __global__ void __launch_bounds__(kRecordThreads)
   float* base = work.base + (b * (kRecordThreads / 32) + warp) * leads;
   float* share = work.share + (b * (kRecordThreads / 32) + warp) * leads;
   for (int k = warp; k < found; k += kRecordThreads / 32) {
-    const int where =
-        refine(ecg + row * p.samples, leads, p, slow, weights, work.origin + row, work.gain + row, cand[chosen[k]],
-               z[chosen[k]], base, share, window[warp]);
+    const int where = refine(ecg + row * p.samples, leads, p, slow, weights, work.origin + row, work.gain + row,
+                             cand[chosen[k]], z[chosen[k]], base, share, window[warp]);
     if (tid % 32 == 0) at[k] = where;
   }
   __syncthreads();

@@ -1,8 +1,9 @@
 #pragma once
 // detect_rpeaks on the device, the first two kernels: one block a record finds where its grids begin, then one block a
-// lead makes its working rate, bridges its gaps and computes its envelopes and weights. The method is told at the head of csrc/cpu/hot/detect_rpeaks.cpp, and every decision here is
-// that of core/rpeaks_math.h in the same order of operations, so the beats are the CPU's, index for index (products and
-// sums are fused only where fmaf says so). Bodies only, no launch, so that this file also compiles for the host.
+// lead makes its working rate, bridges its gaps and computes its envelopes and weights. The method is told at the head
+// of csrc/cpu/hot/detect_rpeaks.cpp, and every decision here is that of core/rpeaks_math.h in the same order of
+// operations, so the beats are the CPU's, index for index (products and sums are fused only where fmaf says so). Bodies
+// only, no launch, so that this file also compiles for the host.
 #include <cstdint>
 
 #include "core/reconstruction_math.h"
@@ -20,8 +21,8 @@ constexpr int kEnvTile = 256;     // envelope samples
 constexpr int kFusedHere = 1024;  // envelope samples of a record that fit in shared memory: 16 s
 constexpr int kStatLanes = 16;    // lanes of maximum_and_sum
 
-// The caller's scratch (rpeaks_work divides it up). Rows: one for each record and lead; a row has kBands bands. n, m and
-// blocks are those of the plan, so that no record reaches into the next; within its part a record has its own.
+// The caller's scratch (rpeaks_work divides it up). Rows: one for each record and lead; a row has kBands bands. n, m
+// and blocks are those of the plan, so that no record reaches into the next; within its part a record has its own.
 struct RpeaksWork {
   int64_t* begin;                          // (records) where the first whole block begins
   float *slow, *env;                       // (rows, n), (rows, bands, m)
@@ -101,7 +102,8 @@ __device__ bool work_rate(const T* x, const RpeaksShape& p, float* raw, float* y
   for (int i0 = 0; i0 < p.n; i0 += tile) {
     const int count = p.n - i0 < tile ? p.n - i0 : tile, begin = i0 * p.step;
     for (int j = tid; j < count * p.step; j += threads) {
-      raw[j + j / 32] = despiked(x, p.samples - p.first, begin + j, p.spike);  // a gap each 32: the lanes below read other banks
+      raw[j + j / 32] =
+          despiked(x, p.samples - p.first, begin + j, p.spike);  // a gap each 32: the lanes below read other banks
     }
     __syncthreads();
     for (int i = tid; i < count; i += threads) {

@@ -129,10 +129,22 @@ bool fuse(const T* x, const T* end, int64_t leads, int64_t samples, const WorkPl
   return true;
 }
 
+// share[l]: how much each lead counts at envelope sample t, as share_at. The place among the blocks is found once.
+inline void shares_at(const Scratch& s, const WorkPlan& p, int64_t leads, int64_t t, float* share) {
+  const Between at = between_centres(p.blocks, p.block, t + p.offset);
+  const float *here = s.weight.data() + at.before * s.stride, *next = s.weight.data() + at.after * s.stride;
+  for (int64_t l = 0; l < leads; ++l) {
+    float w = 0;
+    for (int64_t r = l * kBands; r < (l + 1) * kBands; ++r) w += here[r] + at.past * (next[r] - here[r]);
+    share[l] = w;
+  }
+}
+
 // How much lead l counts at envelope sample t.
 inline float share_at(const Scratch& s, const WorkPlan& p, int64_t l, int64_t t) {
   float w = 0;
-  for (int b = 0; b < kBands; ++b) w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, t + p.offset, s.stride);
+  for (int b = 0; b < kBands; ++b)
+    w += at_centres(s.weight.data() + (l * kBands + b), p.blocks, p.block, t + p.offset, s.stride);
   return w;
 }
 
@@ -231,9 +243,9 @@ int64_t refine(const T* x, int64_t leads, int64_t samples, const WorkPlan& p, co
     float* sum = own.sum.data();
     std::fill(sum, sum + (hi - lo + 1), 0.0f);
     int voters = 0;
+    shares_at(s, p, leads, peak, own.share.data());
     for (int64_t l = 0; l < leads; ++l) {
-      const float* y = s.slow.data() + l * p.n;
-      const float w = own.share[l] = share_at(s, p, l, peak);
+      const float *y = s.slow.data() + l * p.n, w = own.share[l];
       if (!(w > 0)) continue;
       ++voters;
       const float mean = own.base[l] = mean_of(y, std::max<int64_t>(0, t - wide), std::min(p.n - 1, t + wide));
@@ -269,8 +281,7 @@ int32_t detect(const T* x, const T* end, int64_t leads, int64_t samples, WorkPla
   *quality = 0;
   if (static_cast<double>(p.n) < kShortest * p.fw || leads == 0) return 0;
   const int64_t block = static_cast<int64_t>(p.block), period = p.step * p.hop * block;
-  const int64_t begin =
-      start < 0 ? begin_around(anchor_of(x, leads, samples, p), period) : begin_from(start, period);
+  const int64_t begin = start < 0 ? begin_around(anchor_of(x, leads, samples, p), period) : begin_from(start, period);
   p.put(grid_of(begin, samples, p.step, p.hop, block));
   for (auto* v : {&s.maxima, &s.means}) std::fill_n(v->data() + kExcess + p.blocks, kExcess, HUGE_VALF);
   if (!fuse(x, end, leads, samples, p, s)) return 0;

@@ -40,6 +40,7 @@ constexpr int kBytes = 16, kTileVectors = 4;
 #include "cpu/rpeaks_front_weights.h"
 }  // namespace
 
-const RpeaksFront PHYSIOCLR_ISA::rpeaks_front = {anchor_float, anchor_int16, means_float, means_int16, envelopes, weights, fuse, levels};
+const RpeaksFront PHYSIOCLR_ISA::rpeaks_front = {anchor_float, anchor_int16, means_float, means_int16,
+                                                 envelopes,    weights,      fuse,        levels};
 
 }  // namespace physioclr::cpu
