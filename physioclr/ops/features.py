@@ -242,13 +242,13 @@ def _features(
         if fs != FS and x.shape[0] * x.shape[1] * samples:
             x, r = gpu.to_rate(xp, x, r, fs, FS)
         if r is None:
-            r = _detect.run(xp, x, FS, None)[0]
+            r = _detect.run(xp, x, FS, None, None)[0]
         paced = out[1].reshape((n, segments))
         gpu.measure(xp, x, r, leads, length, bazett, slope_taps(), FS, features, paced)
         return
     x, r = to_500hz(xp.to_numpy(x), None if r is None else xp.to_numpy(r), fs)
     if r is None:
-        r = _detect.run(NUMPY, x, FS, None)[0]
+        r = _detect.run(NUMPY, x, FS, None, None)[0]
     NUMPY.run(
         _core.physio_features,
         ecg=x, leads=np.array(leads, np.int64), rpeaks=r, segment=length, segments=segments, bazett=bazett,
