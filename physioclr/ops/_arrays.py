@@ -138,9 +138,12 @@ class Arrays:
         """An array, or None, as `_core` takes it for a field without a shape."""
         return 0 if x is None else x
 
+    def on(self, kernel: Callable[..., bool]) -> Callable[..., bool]:
+        """A kernel of `_core` as it takes its fields on this device; it returns False if it refused the data."""
+        return kernel
+
     def run(self, kernel: Callable[..., bool], **fields: Any) -> bool:
-        """A kernel of `_core` on this device; False if it refused the data."""
-        return kernel(-1, 0, **fields)
+        return self.on(kernel)(**fields)
 
 
 NUMPY = Arrays()
@@ -160,11 +163,15 @@ class OnDevice(Arrays):
     def pointer(self, x):
         return 0 if x is None else (self.address(x), x)
 
-    def run(self, kernel, **fields):
+    def on(self, kernel):
         if self.device < 0:
-            return kernel(-1, 0, **fields)
-        with self.guard():
-            return kernel(self.device, self.stream, **fields)
+            return kernel
+
+        def launch(**fields: Any) -> bool:
+            with self.guard():
+                return kernel(self.device, self.stream, **fields)
+
+        return launch
 
 
 class TorchArrays(OnDevice):
@@ -338,6 +345,8 @@ def jax_in_jax_out(f: PublicOp) -> PublicOp:
     @functools.wraps(f)
     def op(*args: Any, **kwargs: Any) -> Any:
         out = f(*args, **kwargs)
+        if args and type(args[0]) is np.ndarray:
+            return out
         return to_jax(out) if is_jax(args[0] if args else kwargs[first]) else out
 
     return cast(PublicOp, op)
