@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from .. import _core
-from ._checks import check_int, dtype_name
+from ._checks import NUMPY_DTYPES, check_int, dtype_name
 
 LARGE = 4 << 20  # bytes: NumPy asks for huge pages from here on
 DLPACK_HOST, DLPACK_CUDA = (1, 3), (2, 13)  # DLDeviceType: kDLCPU, kDLCUDAHost; kDLCUDA, kDLCUDAManaged
@@ -78,6 +78,8 @@ class Arrays:
 
     def contiguous(self, x: Any, dtype: str) -> Any:
         """x itself where it already is C-contiguous of this dtype, otherwise a converted copy."""
+        if x.dtype is NUMPY_DTYPES.get(dtype) and x.flags.c_contiguous:  # NumPy has one object of each
+            return x
         if x.flags.c_contiguous and dtype_name(x) == dtype:
             return x
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes inf, which the ops treat as missing or refuse

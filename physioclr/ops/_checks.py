@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 INTEGERS = ("int64", "int32", "int16", "uint8")  # of R peaks, record ids and the like
 # Making them costs NumPy a microsecond. Nothing is added while an op runs: torch.compile guards the keys.
-DTYPE_NAMES: dict[Any, str] = {np.dtype(n): n for n in ("float16", "float32", "float64", *INTEGERS)}
+NUMPY_DTYPES: dict[str, np.dtype] = {n: np.dtype(n) for n in ("float16", "float32", "float64", *INTEGERS)}
+DTYPE_NAMES: dict[Any, str] = {dtype: n for n, dtype in NUMPY_DTYPES.items()}
 TORCH_DTYPE_NAMES: dict[Any, str] = {}  # apart: torch.compile of 2.6 guards no dict with NumPy's. `_torch` fills it
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 LEAD_NUMBERS = {name.lower(): k for k, name in enumerate(STANDARD_LEADS)}

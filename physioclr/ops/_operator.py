@@ -31,7 +31,7 @@ MOST_KNOWN = 256  # signatures that an operator keeps: a Dataset has records of 
 class Checked:
     """What the checks of an op gave for one signature (`_core.signature`): the same for every call that has it."""
 
-    __slots__ = ("arrays", "detached", "few", "made", "recorded", "results")
+    __slots__ = ("arrays", "at_once", "detached", "few", "made", "recorded", "results")
 
     def __init__(self, results: Results):
         self.results = results
@@ -41,10 +41,10 @@ class Checked:
             if all([np.prod(shape, dtype=np.float64) * dtype.itemsize < LARGE for shape, dtype in made]):
                 self.made = made
         # Of tensors (`_torch`): which arguments are arrays, and which of them require a gradient; whether they go to
-        # the kernel as NumPy's; whether autograd has to know.
+        # the kernel as NumPy's; whether autograd has to know, and may have the gradients with the results.
         self.arrays: tuple[int, ...] = ()
         self.detached: frozenset[int] = frozenset()
-        self.few = self.recorded = False
+        self.few = self.recorded = self.at_once = False
 
 
 def remember(known: dict[Any, Checked], key: Any, checked: Checked) -> None:
@@ -88,6 +88,8 @@ class Operator:
         self.kinds = "".join(
             "a" if k in self.arrays else "n" if n in numbers else "s" for k, n in enumerate(self.names)
         )
+        # step(xp, out, *arguments): fills the results; the gradients of the first, by argument. Arrays of one dtype.
+        self.step: Callable[..., dict[int, Any]] | None = None
         self.known: dict[Any, Checked] = {}  # of NumPy arrays
         self.known_tensors: tuple[dict[Any, Checked], ...] = {}, {}  # without and with gradients
         OPERATORS[self.name] = self

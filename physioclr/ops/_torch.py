@@ -10,12 +10,13 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.autograd import forward_ad
 
 from .. import _core
 from . import _operator
-from ._arrays import TorchArrays, torch_arrays
+from ._arrays import NUMPY, TorchArrays, torch_arrays
 from ._checks import FLOATS, INTEGERS, TORCH_DTYPE_NAMES
 from ._operator import OPERATORS, Checked, Operator, remember
 from ._traced_seeds import register as register_traced_seeds
@@ -127,6 +128,8 @@ def _dispatched(op: Operator, given: list[Any]) -> Any:
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _IN_NUMPY = {getattr(torch, n) for n in (*FLOATS, *INTEGERS)} - {torch.bfloat16}
+_WIDE = {torch.float32, torch.float64}
+FEW_ROWS = 64  # of a batch of which the gradient is made with the loss
 FEW = 1 << 18  # elements of the first array; of more, the threads with which torch converts dtypes count
 _is_compiling = torch.compiler.is_compiling
 _dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
@@ -165,12 +168,15 @@ def _check(op: Operator, args: Sequence[Any]) -> Checked:
     checked.recorded = op.backward is not None and torch.is_grad_enabled() and bool(checked.detached)
     in_numpy = all([args[k].dtype in _IN_NUMPY for k in checked.arrays])
     checked.few = args[0].numel() <= FEW and in_numpy and checked.made is not None
+    if op.step is not None and checked.few and checked.recorded and len(args[0]) <= FEW_ROWS:
+        alike = {args[k].dtype for k in checked.arrays if op.differentiable and op.differentiable[k] and args[k].ndim}
+        checked.at_once = len(alike) == 1 and alike <= _WIDE  # float16 would lose what a factor brings back
     return checked
 
 
 def _direct(op: Operator, checked: Checked, args: Sequence[Any], first: bool) -> Any:
     if checked.recorded:
-        return _recorded(op, first).apply(checked, *args)
+        return (_stepped(op) if first and checked.at_once else _recorded(op, first)).apply(checked, *args)
     out = _on_host(op, checked, args)
     return out[0] if first else out
 
@@ -179,12 +185,16 @@ def _on_host(op: Operator, checked: Checked, args: Sequence[Any]) -> Any:
     """Of CPU tensors. Few samples go as NumPy arrays over the same memory, which are cheaper to ask and to make."""
     if not checked.few:
         return op.fill(torch_arrays(args[0]), checked.results, args)
+    out = op.fill_checked(checked, _in_numpy(checked, args))
+    return tuple([_from_numpy(x) for x in out]) if out.__class__ is tuple else _from_numpy(out)
+
+
+def _in_numpy(checked: Checked, args: Sequence[Any]) -> list[Any]:
     given = list(args)
     for k in checked.arrays:
         x = args[k]
         given[k] = x.detach().numpy() if k in checked.detached else x.numpy()
-    out = op.fill_checked(checked, given)
-    return tuple([_from_numpy(x) for x in out]) if out.__class__ is tuple else _from_numpy(out)
+    return given
 
 
 _from_numpy = torch.from_numpy
@@ -209,6 +219,53 @@ def _recorded(op: Operator, first: bool) -> type[torch.autograd.Function]:
             return None, *op.backward(ctx, *grads)
 
     return Recorded
+
+
+class _Scaled(torch.autograd.Function):
+    """Gradients times the factor. They depend on the inputs as well, and how is not known."""
+
+    @staticmethod
+    def forward(ctx: Any, name: str, factor: Any, inputs: int, *arrays: Any) -> Any:
+        ctx.name = name
+        return tuple(g * factor for g in arrays[inputs:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(f"physioclr.{ctx.name} has no second derivative: call autograd.grad without create_graph")
+
+
+def scaled(name: str, factor: Any, inputs: tuple[Any, ...], grads: Any) -> list[Any]:
+    """What a backward pass returns: gradients times what comes back, in the dtypes of the inputs, None for none."""
+    if torch.is_grad_enabled():
+        grads = _Scaled.apply(name, factor, len(inputs), *inputs, *grads)
+    else:
+        grads = [g * factor for g in grads]
+    return [None if x is None else g.to(x.dtype) for x, g in zip(inputs, grads, strict=True)]
+
+
+@functools.cache
+def _stepped(op: Operator) -> type[torch.autograd.Function]:
+    """The operator's first result and its gradients at once: of few rows, calls cost more than what they compute."""
+
+    class Stepped(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, checked: Checked, *inputs: Any) -> Any:
+            assert checked.made is not None and op.step is not None
+            out = tuple([np.empty(shape, dtype) for shape, dtype in checked.made])
+            found = op.step(NUMPY, out, *_in_numpy(checked, inputs))
+            ctx.wanted = [k for k in found if ctx.needs_input_grad[k + 1]]
+            ctx.grads = [_from_numpy(found[k]) for k in ctx.wanted]
+            ctx.save_for_backward(*[inputs[k] for k in ctx.wanted])  # which must be as they were
+            return _from_numpy(out[0])
+
+        @staticmethod
+        def backward(ctx: Any, factor: Any) -> Any:
+            grads: list[Any] = [None] * (1 + len(op.names))
+            for k, g in zip(ctx.wanted, scaled(op.name, factor, ctx.saved_tensors, ctx.grads), strict=True):
+                grads[k + 1] = g
+            return tuple(grads)
+
+    return Stepped
 
 
 @functools.cache

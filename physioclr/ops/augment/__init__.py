@@ -59,7 +59,8 @@ def _rpeaks_of(rpeaks: Any, index: Any, count: Any) -> RPeaks[Any]:
     if is_torch(count):
         quality = count.new_ones(count.shape, dtype=sys.modules["torch"].float32)
     elif type(count) is np.ndarray:
-        quality = np.ones(count.shape, np.float32)
+        quality = np.empty(count.shape, np.float32)
+        quality.fill(1.0)
     else:
         quality = arrays_of(count, "count")[0].empty(count.shape, "float32")
         quality[...] = 1

@@ -6,6 +6,7 @@ row_offset .. row_offset + n - 1 of the others: one process owns all (n = N), se
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -73,11 +74,13 @@ def compute_dtype(anchor: Any, views: Any) -> str:
 
 def stored_dtype(anchor: Any, views: Any) -> str:
     """Embeddings of one dtype are read as they are, otherwise as the compute dtype."""
-    return dtype_name(anchor) if dtype_name(anchor) == dtype_name(views) else compute_dtype(anchor, views)
+    dtype = dtype_name(anchor)
+    return dtype if dtype == dtype_name(views) else compute_dtype(anchor, views)
 
 
+@functools.lru_cache(maxsize=64)
 def settings_fields(tau: float, delta: float, mode: str, tau_s: float, pair_reduction: str) -> dict[str, Any]:
-    """As the kernels take them."""
+    """As the kernels take them. Kept, so not to be changed."""
     return {
         "mode": MODES[mode], "mean_pairs": pair_reduction == "mean",
         "tau": float(tau), "tau_s": float(tau_s), "delta": float(delta),
