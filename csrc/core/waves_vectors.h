@@ -18,7 +18,10 @@ using Floats = float __attribute__((vector_size(64)));  // half of kShortLanes
 using HalfFloats = float __attribute__((vector_size(32)));
 using QuarterFloats = float __attribute__((vector_size(16)));
 
+using ShortIntegers = int32_t __attribute__((vector_size(64)));
+
 constexpr Integers kLaneNumbers = {0, 1, 2, 3, 4, 5, 6, 7};
+constexpr ShortIntegers kShortLaneNumbers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 // Elements that may be read beyond the last one of any array of double that a sum or search is over.
 constexpr int64_t kSlack = kLanes;
 
@@ -32,6 +35,7 @@ inline V vector_at(const void* x) {
 inline void store(double* y, Doubles v) { std::memcpy(y, &v, sizeof v); }
 inline Doubles load(const double* x) { return vector_at<Doubles>(x); }
 inline Doubles magnitude(Doubles v) { return reinterpret_cast<Doubles>(reinterpret_cast<Integers>(v) & INT64_MAX); }
+inline Floats magnitude(Floats v) { return reinterpret_cast<Floats>(reinterpret_cast<ShortIntegers>(v) & INT32_MAX); }
 // v in the first `n` lanes, otherwise 0.
 inline Doubles first_lanes(Doubles v, int64_t n) { return kLaneNumbers < n ? v : Doubles{}; }
 
@@ -229,6 +233,16 @@ inline double largest_lane(Doubles v) {
   std::memcpy(half, &v, sizeof v);
   const HalfDoubles h = half[0] > half[1] ? half[0] : half[1];
   const double a = h[0] > h[2] ? h[0] : h[2], b = h[1] > h[3] ? h[1] : h[3];
+  return a > b ? a : b;
+}
+inline float largest_lane(Floats v) {
+  HalfFloats half[2];
+  std::memcpy(half, &v, sizeof v);
+  QuarterFloats quarter[2];
+  half[0] = half[0] > half[1] ? half[0] : half[1];
+  std::memcpy(quarter, half, sizeof half[0]);
+  const QuarterFloats q = quarter[0] > quarter[1] ? quarter[0] : quarter[1];
+  const float a = q[0] > q[2] ? q[0] : q[2], b = q[1] > q[3] ? q[1] : q[3];
   return a > b ? a : b;
 }
 // The largest of v[:n] and 0; n >= 0, no NaN.
