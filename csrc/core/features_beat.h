@@ -97,8 +97,9 @@ inline float max_slope(const float* x, int64_t samples, int64_t first, int64_t l
     for (int j = 0; j < kTaps / 2; ++j)
       slope += taps[j] * (waves::vector_at<Floats>(a + j) - waves::vector_at<Floats>(b - j));
     const Floats d = waves::magnitude(slope);
-    const auto own = waves::kShortLaneNumbers < static_cast<int32_t>(smaller<int64_t>(waves::kFloats, end - start));
-    most = (own & (d < HUGE_VALF) & (d > most)) ? d : most;
+    const auto own = waves::vector_at<waves::ShortIntegers>(waves::kShortLaneNumbers) <
+                     static_cast<int32_t>(smaller<int64_t>(waves::kFloats, end - start));
+    most = waves::chosen(own & (d < HUGE_VALF) & (d > most), d, most);
   }
   float best = waves::largest_lane(most);
   for (; start < end; ++start) {  // where a vector has no room
