@@ -1,7 +1,8 @@
 #pragma once
-// _core.<kernel>(device, stream, *, field=value, ...): every field of the kernel's struct (ops.h) by its name. One that
-// is missing, unknown or of another form is a TypeError. device: -1 for the CPU, otherwise the CUDA device that the
-// caller has made current. Returns what the CPU's kernel returns, True for the GPU's. The kernel runs without the GIL.
+// _core.<kernel>([device, stream], *, field=value, ...): every field of the kernel's struct (ops.h) by its name. One
+// that is missing, unknown or of another form is a TypeError. device: -1, or left out, for the CPU, otherwise the CUDA
+// device that the caller has made current. Returns what the CPU's kernel returns, True for the GPU's. The kernel runs
+// without the GIL.
 //
 // An array is a NumPy array, of the right dtype, dimensions and C order, or, from other libraries and unchecked,
 // (address, *shape, owner); where the kernel takes a bare pointer, a NumPy array or (address, owner), 0 for none. The
@@ -243,11 +244,13 @@ struct Binding {
 
   static PyObject* call(PyObject*, PyObject* const* args, Py_ssize_t positional, PyObject* given) {
     try {
-      if (positional != 2 || !given) throw py::type_error("it takes (device, stream, *, field=value, ...)");
+      if ((positional != 2 && positional != 0) || !given)
+        throw py::type_error("it takes (device, stream, *, field=value, ...)");
       if (PyTuple_GET_SIZE(given) > static_cast<Py_ssize_t>(names.size())) unknown(given);
-      const int64_t device = integer(args[0], "device"), stream = integer(args[1], "stream");
+      const int64_t device = positional ? integer(args[0], "device") : -1;
+      const int64_t stream = positional ? integer(args[1], "stream") : 0;
       Call c{};
-      Arguments{args + 2, given, names}.fill(c);
+      Arguments{args + positional, given, names}.fill(c);
       InterruptPoll poll{&signal_has_come};
       bool good = true;
       {

@@ -69,6 +69,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_waves_constants(m);
   bind_contrastive(m);
   bind_checks(m);
+  bind_signature(m);
   bind_constants(m);
   bind_testing(m);
   bind_wfdb_frames(m);

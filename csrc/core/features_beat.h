@@ -89,24 +89,25 @@ inline int64_t largest_deflection(const float* x, int64_t first, int64_t last, d
 inline float max_slope(const float* x, int64_t samples, int64_t first, int64_t last, const float* taps) {
   constexpr int64_t before = kTaps / 2 - 1;
   const int64_t begin = larger(first, before), end = smaller(last, samples - kTaps / 2);
-  float best = -1;
-  const auto consider = [&](float slope) {
-    const float d = std::fabs(slope);
-    if (std::isfinite(d) && d > best) best = d;
-  };
+  Floats most = Floats{} - 1.0f;
   int64_t start = begin;
   for (; start + waves::kFloats + kTaps / 2 <= samples && start < end; start += waves::kFloats) {
     const float *a = x + start - before, *b = a + kTaps - 1;
     Floats slope{};
     for (int j = 0; j < kTaps / 2; ++j)
       slope += taps[j] * (waves::vector_at<Floats>(a + j) - waves::vector_at<Floats>(b - j));
-    for (int64_t i = 0; i < smaller<int64_t>(waves::kFloats, end - start); ++i) consider(slope[i]);
+    const Floats d = waves::magnitude(slope);
+    const auto own = waves::vector_at<waves::ShortIntegers>(waves::kShortLaneNumbers) <
+                     static_cast<int32_t>(smaller<int64_t>(waves::kFloats, end - start));
+    most = waves::chosen(own & (d < HUGE_VALF) & (d > most), d, most);
   }
+  float best = waves::largest_lane(most);
   for (; start < end; ++start) {  // where a vector has no room
     const float *a = x + start - before, *b = a + kTaps - 1;
     float slope = 0;
     for (int j = 0; j < kTaps / 2; ++j) slope += taps[j] * (a[j] - b[-j]);
-    consider(slope);
+    const float d = std::fabs(slope);
+    if (std::isfinite(d) && d > best) best = d;
   }
   return best >= 0 ? static_cast<float>(static_cast<double>(best) / kMs) : kNan;
 }

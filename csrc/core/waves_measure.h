@@ -82,7 +82,7 @@ inline double find_foot(const double* s, int64_t n, int64_t peak, int64_t stop, 
   for (int64_t j = 0; j < m; j += kLanes) {
     const Doubles slope = magnitude(rises(s, begin + j, w)), own = first_lanes(slope, m - j);
     store(d + j, slope);
-    top = own > top ? own : top;
+    top = larger_lanes(own, top);
   }
   const double steepest = largest_lane(top), threshold = fraction * steepest;
   // Distances from the peak, of the steepest slope and then of the first below the threshold; d[at(j)] is at distance

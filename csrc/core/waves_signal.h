@@ -118,11 +118,10 @@ inline bool halve(const float* x, int64_t n, double* y, bool* flat) {
   };
   const double first = half(0);
   Integers gone{}, other{};
+  bool is_gone = false, is_other = false;
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    const Floats v = vector_at<Floats>(x + 2 * i);
-    const HalfFloats even = each_second<0>(v), odd = each_second<1>(v);
-    const Doubles mean = 0.5 * (__builtin_convertvector(even, Doubles) + __builtin_convertvector(odd, Doubles));
+    const Doubles mean = means_of_two<Doubles>(x + 2 * i);
     gone |= ~(magnitude(mean) < HUGE_VAL);
     const Doubles d = mean - first;
     other |= d != 0.0;
@@ -130,12 +129,12 @@ inline bool halve(const float* x, int64_t n, double* y, bool* flat) {
   }
   for (; i < n; ++i) {
     const double mean = half(i);
-    gone[0] |= !(std::fabs(mean) < HUGE_VAL);
+    is_gone |= !(std::fabs(mean) < HUGE_VAL);
     y[i] = mean - first;
-    other[0] |= y[i] != 0.0;
+    is_other |= y[i] != 0.0;
   }
-  *flat = !any_lane(other);
-  return !any_lane(gone);
+  *flat = !is_other && !any_lane(other);
+  return !is_gone && !any_lane(gone);
 }
 
 // Resamples x to the internal rate, interpolates gaps and removes pacing spikes. n is 0 if nothing is there or the lead

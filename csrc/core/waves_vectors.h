@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -11,65 +12,212 @@
 namespace physioclr::waves::PHYSIOCLR_ISA {
 
 constexpr int kLanes = 8, kShortLanes = 32, kFloats = 16;  // of the sums of double, of float; of a vector of float
-using Doubles = double __attribute__((vector_size(64)));
-using Integers = int64_t __attribute__((vector_size(64)));
-using HalfDoubles = double __attribute__((vector_size(32)));
-using Floats = float __attribute__((vector_size(64)));  // half of kShortLanes
-using HalfFloats = float __attribute__((vector_size(32)));
-using QuarterFloats = float __attribute__((vector_size(16)));
 
-constexpr Integers kLaneNumbers = {0, 1, 2, 3, 4, 5, 6, 7};
+// A vector wider than the set's registers, as two halves. GCC keeps a wider vector_size in memory, which makes a chain
+// of sums three times as long.
+template <class V>
+struct Pair {
+  V lo, hi;
+};
+#define PHYSIOCLR_OF_PAIRS(op)                                                                \
+  template <class V, class W>                                                                 \
+  inline auto operator op(const Pair<V>& a, const Pair<W>& b)->Pair<decltype(a.lo op b.lo)> { \
+    return {a.lo op b.lo, a.hi op b.hi};                                                      \
+  }                                                                                           \
+  template <class V, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>>              \
+  inline auto operator op(const Pair<V>& a, S b)->Pair<decltype(a.lo op b)> {                 \
+    return {a.lo op b, a.hi op b};                                                            \
+  }                                                                                           \
+  template <class V, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>>              \
+  inline auto operator op(S a, const Pair<V>& b)->Pair<decltype(a op b.lo)> {                 \
+    return {a op b.lo, a op b.hi};                                                            \
+  }
+PHYSIOCLR_OF_PAIRS(+)
+PHYSIOCLR_OF_PAIRS(-)
+PHYSIOCLR_OF_PAIRS(*)
+PHYSIOCLR_OF_PAIRS(/)
+PHYSIOCLR_OF_PAIRS(&)
+PHYSIOCLR_OF_PAIRS(|)
+PHYSIOCLR_OF_PAIRS(<)
+PHYSIOCLR_OF_PAIRS(>)
+PHYSIOCLR_OF_PAIRS(!=)
+#undef PHYSIOCLR_OF_PAIRS
+template <class V>
+inline Pair<V> operator~(const Pair<V>& a) {
+  return {~a.lo, ~a.hi};
+}
+template <class V, class W>
+inline Pair<V>& operator+=(Pair<V>& a, const Pair<W>& b) {
+  return a = {a.lo + b.lo, a.hi + b.hi};
+}
+template <class V, class W>
+inline Pair<V>& operator|=(Pair<V>& a, const Pair<W>& b) {
+  return a = {a.lo | b.lo, a.hi | b.hi};
+}
+
+using QuarterDoubles = double __attribute__((vector_size(16)));
+using QuarterFloats = float __attribute__((vector_size(16)));
+using QuarterIntegers = int64_t __attribute__((vector_size(16)));
+using QuarterShort = int32_t __attribute__((vector_size(16)));
+#if defined(__AVX__)
+using HalfDoubles = double __attribute__((vector_size(32)));
+using HalfFloats = float __attribute__((vector_size(32)));
+using HalfIntegers = int64_t __attribute__((vector_size(32)));
+using HalfShort = int32_t __attribute__((vector_size(32)));
+#else
+using HalfDoubles = Pair<QuarterDoubles>;
+using HalfFloats = Pair<QuarterFloats>;
+using HalfIntegers = Pair<QuarterIntegers>;
+using HalfShort = Pair<QuarterShort>;
+#endif
+#if defined(__AVX512F__)
+using Doubles = double __attribute__((vector_size(64)));
+using Floats = float __attribute__((vector_size(64)));  // half of kShortLanes
+using Integers = int64_t __attribute__((vector_size(64)));
+using ShortIntegers = int32_t __attribute__((vector_size(64)));
+#else
+using Doubles = Pair<HalfDoubles>;
+using Floats = Pair<HalfFloats>;
+using Integers = Pair<HalfIntegers>;
+using ShortIntegers = Pair<HalfShort>;
+#endif
+
+// Types of one number.
+template <class V>
+struct IsPair : std::false_type {};
+template <class V>
+struct IsPair<Pair<V>> : std::true_type {};
+
 // Elements that may be read beyond the last one of any array of double that a sum or search is over.
 constexpr int64_t kSlack = kLanes;
 
 // By memcpy, which every compiler makes one unaligned instruction of.
 template <class V>
 inline V vector_at(const void* x) {
-  V v;
-  std::memcpy(&v, x, sizeof v);
-  return v;
+  if constexpr (IsPair<V>::value) {
+    using H = decltype(V::lo);
+    return {vector_at<H>(x), vector_at<H>(static_cast<const char*>(x) + sizeof(H))};
+  } else {
+    V v;
+    std::memcpy(&v, x, sizeof v);
+    return v;
+  }
 }
-inline void store(double* y, Doubles v) { std::memcpy(y, &v, sizeof v); }
+template <class V>
+inline void store(double* y, const V& v) {
+  if constexpr (IsPair<V>::value) store(y, v.lo), store(y + sizeof v.lo / sizeof *y, v.hi);
+  else std::memcpy(y, &v, sizeof v);
+}
 inline Doubles load(const double* x) { return vector_at<Doubles>(x); }
-inline Doubles magnitude(Doubles v) { return reinterpret_cast<Doubles>(reinterpret_cast<Integers>(v) & INT64_MAX); }
-// v in the first `n` lanes, otherwise 0.
-inline Doubles first_lanes(Doubles v, int64_t n) { return kLaneNumbers < n ? v : Doubles{}; }
 
-inline bool any_lane(Integers v) {
-  int64_t bits = 0;
-  for (int l = 0; l < kLanes; ++l) bits |= v[l];
-  return bits != 0;
+// The halves of a vector.
+template <class V>
+inline V lower(const Pair<V>& v) {
+  return v.lo;
 }
-// Elements offset, offset + 2, ...
-template <int offset>
-inline HalfFloats each_second(Floats v) {
-#if defined(__clang__)
-  return __builtin_shufflevector(v, v, offset, offset + 2, offset + 4, offset + 6, offset + 8, offset + 10, offset + 12,
-                                 offset + 14);
-#else  // GCC has the other name from 12 on only
-  using Order = int32_t __attribute__((vector_size(64)));
-  constexpr Order order = {offset,      offset + 2,  offset + 4, offset + 6, offset + 8, offset + 10,
-                           offset + 12, offset + 14, 0,          0,          0,          0,
-                           0,           0,           0,          0};
-  return vector_at<HalfFloats>(&(v = __builtin_shuffle(v, order)));
+template <class V>
+inline V upper(const Pair<V>& v) {
+  return v.hi;
+}
+template <class H, class V>
+inline H part_of(const V& v, int k) {
+  H half[2];
+  std::memcpy(half, &v, sizeof v);
+  return half[k];
+}
+#if defined(__AVX512F__)
+inline HalfDoubles lower(Doubles v) { return part_of<HalfDoubles>(v, 0); }
+inline HalfDoubles upper(Doubles v) { return part_of<HalfDoubles>(v, 1); }
+inline HalfFloats lower(Floats v) { return part_of<HalfFloats>(v, 0); }
+inline HalfFloats upper(Floats v) { return part_of<HalfFloats>(v, 1); }
 #endif
+#if defined(__AVX__)
+inline QuarterDoubles lower(HalfDoubles v) { return part_of<QuarterDoubles>(v, 0); }
+inline QuarterDoubles upper(HalfDoubles v) { return part_of<QuarterDoubles>(v, 1); }
+inline QuarterFloats lower(HalfFloats v) { return part_of<QuarterFloats>(v, 0); }
+inline QuarterFloats upper(HalfFloats v) { return part_of<QuarterFloats>(v, 1); }
+#endif
+
+// a where the mask's lanes are set, otherwise b.
+template <class M, class V>
+inline V chosen(const M& mask, const V& a, const V& b) {
+  if constexpr (IsPair<V>::value) return {chosen(mask.lo, a.lo, b.lo), chosen(mask.hi, a.hi, b.hi)};
+  else return mask ? a : b;
+}
+template <class V>
+inline V magnitude(const V& v) {
+  if constexpr (IsPair<V>::value) {
+    return {magnitude(v.lo), magnitude(v.hi)};
+  } else if constexpr (std::is_same_v<std::decay_t<decltype(v[0])>, double>) {
+    using I = decltype(v < v);
+    return reinterpret_cast<V>(reinterpret_cast<I>(v) & INT64_MAX);
+  } else {
+    using I = decltype(v < v);
+    return reinterpret_cast<V>(reinterpret_cast<I>(v) & INT32_MAX);
+  }
+}
+template <class V>
+inline V larger_lanes(const V& a, const V& b) {
+  return chosen(a > b, a, b);
+}
+
+alignas(64) constexpr double kLaneNumbers[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7};
+alignas(64) constexpr int32_t kShortLaneNumbers[kFloats] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+// v in the first `n` lanes, otherwise 0.
+inline Doubles first_lanes(const Doubles& v, int64_t n) {
+  return chosen(load(kLaneNumbers) < static_cast<double>(n), v, Doubles{});
+}
+
+template <class V>
+inline bool any_lane(const V& v) {
+  if constexpr (IsPair<V>::value) return any_lane(v.lo | v.hi);
+  else {
+    int64_t bits = 0;
+    for (size_t l = 0; l < sizeof v / sizeof v[0]; ++l) bits |= v[l];
+    return bits != 0;
+  }
+}
+#if defined(__AVX512F__)
+inline Doubles both_means(const float* x) {
+  const __m512 v = _mm512_loadu_ps(x);
+  const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
+  const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
+  const __m512i even = _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0), odd = _mm512_set_epi64(15, 13, 11, 9, 7, 5, 3, 1);
+  return 0.5 * (_mm512_permutex2var_pd(low, even, high) + _mm512_permutex2var_pd(low, odd, high));
+}
+#endif
+// 0.5 (x[2 l] + x[2 l + 1]) in lane l.
+template <class V>
+inline V means_of_two(const float* x) {
+  if constexpr (IsPair<V>::value) {
+    using H = decltype(V::lo);
+    return {means_of_two<H>(x), means_of_two<H>(x + 2 * sizeof(H) / sizeof(double))};
+#if defined(__AVX512F__)
+  } else if constexpr (sizeof(V) == 64) {
+    return both_means(x);
+#elif defined(__AVX2__)
+  } else if constexpr (sizeof(V) == 32) {
+    const __m256d low = _mm256_cvtps_pd(_mm_loadu_ps(x)), high = _mm256_cvtps_pd(_mm_loadu_ps(x + 4));
+    return _mm256_mul_pd(_mm256_set1_pd(0.5), _mm256_permute4x64_pd(_mm256_hadd_pd(low, high), 0xd8));
+#endif
+  } else {
+    V v;
+    for (size_t l = 0; l < sizeof v / sizeof v[0]; ++l)
+      v[l] = static_cast<double>(x[2 * l]) + static_cast<double>(x[2 * l + 1]);
+    return 0.5 * v;
+  }
 }
 
 // The upper half of the lanes is added to the lower one until one is left.
-inline double folded(Doubles v) {
-  HalfDoubles half[2];
-  std::memcpy(half, &v, sizeof v);
-  const HalfDoubles h = half[0] + half[1];
-  return (h[0] + h[2]) + (h[1] + h[3]);
+inline double folded(const Doubles& v) {
+  const HalfDoubles h = lower(v) + upper(v);
+  const QuarterDoubles q = lower(h) + upper(h);
+  return q[0] + q[1];
 }
-inline float folded(Floats a, Floats b) {
-  a += b;
-  HalfFloats half[2];
-  std::memcpy(half, &a, sizeof a);
-  half[0] += half[1];
-  QuarterFloats quarter[2];
-  std::memcpy(quarter, half, sizeof half[0]);
-  const QuarterFloats q = quarter[0] + quarter[1];
+inline float folded(const Floats& a, const Floats& b) {
+  const Floats sum = a + b;
+  const HalfFloats h = lower(sum) + upper(sum);
+  const QuarterFloats q = lower(h) + upper(h);
   return (q[0] + q[2]) + (q[1] + q[3]);
 }
 
@@ -90,7 +238,7 @@ inline double product_of(const double* u, const double* v, int64_t n) {
   return lane_sum(n, [=](int64_t i) { return load(u + i) * load(v + i); });
 }
 // float(i + l) in lane l.
-inline Doubles positions(int64_t i) { return __builtin_convertvector(i + kLaneNumbers, Doubles); }
+inline Doubles positions(int64_t i) { return static_cast<double>(i) + load(kLaneNumbers); }
 
 // The same of the n elements of u and v in 32 lanes of float, term(vector of u, vector of v); term(0, 0) may be
 // anything.
@@ -113,60 +261,49 @@ inline float lane_sum_of(const float* u, const float* v, Term term) {
 }
 
 // Bit l: whether lane l is above `than`, or at least it.
-template <bool at_least>
-inline unsigned compared(Doubles v, double than) {
+template <bool at_least, class V>
+inline unsigned compared(const V& v, double than) {
+  if constexpr (IsPair<V>::value) {
+    return compared<at_least>(v.lo, than) | compared<at_least>(v.hi, than) << sizeof v.lo / sizeof(double);
+  } else {
 #if defined(__AVX512F__)
-  return _mm512_cmp_pd_mask(reinterpret_cast<__m512d>(v), _mm512_set1_pd(than), at_least ? _CMP_GE_OQ : _CMP_GT_OQ);
-#else
-  unsigned bits = 0;
-#if defined(__AVX__)
-  __m256d part[2];
-  std::memcpy(part, &v, sizeof v);
-  for (unsigned k = 0; k < 2; ++k) {
-    const __m256d is = _mm256_cmp_pd(part[k], _mm256_set1_pd(than), at_least ? _CMP_GE_OQ : _CMP_GT_OQ);
-    bits |= static_cast<unsigned>(_mm256_movemask_pd(is)) << 4 * k;
-  }
+    return _mm512_cmp_pd_mask(reinterpret_cast<__m512d>(v), _mm512_set1_pd(than), at_least ? _CMP_GE_OQ : _CMP_GT_OQ);
+#elif defined(__AVX__)
+    const __m256d is = _mm256_cmp_pd(v, _mm256_set1_pd(than), at_least ? _CMP_GE_OQ : _CMP_GT_OQ);
+    return static_cast<unsigned>(_mm256_movemask_pd(is));
 #elif defined(__SSE2__)
-  __m128d part[4];
-  std::memcpy(part, &v, sizeof v);
-  for (unsigned k = 0; k < 4; ++k) {
-    const __m128d t = _mm_set1_pd(than), is = at_least ? _mm_cmpge_pd(part[k], t) : _mm_cmpgt_pd(part[k], t);
-    bits |= static_cast<unsigned>(_mm_movemask_pd(is)) << 2 * k;
-  }
+    const __m128d t = _mm_set1_pd(than), is = at_least ? _mm_cmpge_pd(v, t) : _mm_cmpgt_pd(v, t);
+    return static_cast<unsigned>(_mm_movemask_pd(is));
 #else
-  for (unsigned l = 0; l < kLanes; ++l) bits |= ((at_least ? v[l] >= than : v[l] > than) ? 1u : 0u) << l;
+    unsigned bits = 0;
+    for (unsigned l = 0; l < sizeof v / sizeof v[0]; ++l)
+      bits |= ((at_least ? v[l] >= than : v[l] > than) ? 1u : 0u) << l;
+    return bits;
 #endif
-  return bits;
-#endif
+  }
 }
-inline unsigned above(Doubles v, double than) { return compared<false>(v, than); }
+inline unsigned above(const Doubles& v, double than) { return compared<false>(v, than); }
 
 // Bit l: whether lane l is below `than`, or equal to it.
-template <bool equal>
-inline unsigned compared(Floats v, float than) {
+template <bool equal, class V>
+inline unsigned compared_short(const V& v, float than) {
+  if constexpr (IsPair<V>::value) {
+    return compared_short<equal>(v.lo, than) | compared_short<equal>(v.hi, than) << sizeof v.lo / sizeof(float);
+  } else {
 #if defined(__AVX512F__)
-  return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(v), _mm512_set1_ps(than), equal ? _CMP_EQ_OQ : _CMP_LT_OQ);
-#else
-  unsigned bits = 0;
-#if defined(__AVX__)
-  __m256 part[2];
-  std::memcpy(part, &v, sizeof v);
-  for (unsigned k = 0; k < 2; ++k) {
-    const __m256 is = _mm256_cmp_ps(part[k], _mm256_set1_ps(than), equal ? _CMP_EQ_OQ : _CMP_LT_OQ);
-    bits |= static_cast<unsigned>(_mm256_movemask_ps(is)) << 8 * k;
-  }
+    return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(v), _mm512_set1_ps(than), equal ? _CMP_EQ_OQ : _CMP_LT_OQ);
+#elif defined(__AVX__)
+    const __m256 is = _mm256_cmp_ps(v, _mm256_set1_ps(than), equal ? _CMP_EQ_OQ : _CMP_LT_OQ);
+    return static_cast<unsigned>(_mm256_movemask_ps(is));
 #elif defined(__SSE2__)
-  __m128 part[4];
-  std::memcpy(part, &v, sizeof v);
-  for (unsigned k = 0; k < 4; ++k) {
-    const __m128 t = _mm_set1_ps(than), is = equal ? _mm_cmpeq_ps(part[k], t) : _mm_cmplt_ps(part[k], t);
-    bits |= static_cast<unsigned>(_mm_movemask_ps(is)) << 4 * k;
-  }
+    const __m128 t = _mm_set1_ps(than), is = equal ? _mm_cmpeq_ps(v, t) : _mm_cmplt_ps(v, t);
+    return static_cast<unsigned>(_mm_movemask_ps(is));
 #else
-  for (unsigned l = 0; l < 16; ++l) bits |= ((equal ? v[l] == than : v[l] < than) ? 1u : 0u) << l;
+    unsigned bits = 0;
+    for (unsigned l = 0; l < sizeof v / sizeof v[0]; ++l) bits |= ((equal ? v[l] == than : v[l] < than) ? 1u : 0u) << l;
+    return bits;
 #endif
-  return bits;
-#endif
+  }
 }
 // v[:n] and infinities behind it, n <= 32.
 inline void padded(const float* v, int64_t n, float* own) {
@@ -195,8 +332,8 @@ inline void sort_by_rank(float* v, int64_t n) {
   padded(v, n, own);
   const Floats low = vector_at<Floats>(own), high = vector_at<Floats>(own + kFloats);
   for (int i = 0; i < n; ++i) {
-    const unsigned less = compared<false>(low, own[i]) | compared<false>(high, own[i]) << kFloats;
-    const unsigned same = compared<true>(low, own[i]) | compared<true>(high, own[i]) << kFloats;
+    const unsigned less = compared_short<false>(low, own[i]) | compared_short<false>(high, own[i]) << kFloats;
+    const unsigned same = compared_short<true>(low, own[i]) | compared_short<true>(high, own[i]) << kFloats;
     v[__builtin_popcount(less | (same & ((1u << i) - 1)))] = own[i];
   }
 }
@@ -207,7 +344,7 @@ inline float middle_by_rank(const float* v, int64_t n) {
   padded(v, n, own);
   const Floats low = vector_at<Floats>(own), high = vector_at<Floats>(own + kFloats);
   for (int i = 0; i < n; ++i) {
-    const unsigned less = compared<false>(low, own[i]) | compared<false>(high, own[i]) << kFloats;
+    const unsigned less = compared_short<false>(low, own[i]) | compared_short<false>(high, own[i]) << kFloats;
     found = __builtin_popcount(less) == n / 2 ? own[i] : found;
   }
   return found;
@@ -224,11 +361,15 @@ inline uint64_t above_or_at(const double* v, int64_t n, double than) {
   return bits & lowest_bits(n);
 }
 
-inline double largest_lane(Doubles v) {
-  HalfDoubles half[2];
-  std::memcpy(half, &v, sizeof v);
-  const HalfDoubles h = half[0] > half[1] ? half[0] : half[1];
-  const double a = h[0] > h[2] ? h[0] : h[2], b = h[1] > h[3] ? h[1] : h[3];
+inline double largest_lane(const Doubles& v) {
+  const HalfDoubles h = larger_lanes(lower(v), upper(v));
+  const QuarterDoubles q = larger_lanes(lower(h), upper(h));
+  return q[0] > q[1] ? q[0] : q[1];
+}
+inline float largest_lane(const Floats& v) {
+  const HalfFloats h = larger_lanes(lower(v), upper(v));
+  const QuarterFloats q = larger_lanes(lower(h), upper(h));
+  const float a = q[0] > q[2] ? q[0] : q[2], b = q[1] > q[3] ? q[1] : q[3];
   return a > b ? a : b;
 }
 // The largest of v[:n] and 0; n >= 0, no NaN.
@@ -237,11 +378,11 @@ inline double largest_of(const double* v, int64_t n) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
     const Doubles x = load(v + i);
-    top = x > top ? x : top;
+    top = larger_lanes(x, top);
   }
   if (i < n) {
     const Doubles x = first_lanes(load(v + i), n - i);
-    top = x > top ? x : top;
+    top = larger_lanes(x, top);
   }
   return largest_lane(top);
 }

@@ -48,23 +48,25 @@ bool compute(const ContrastiveRowsCall<E>& call) {
   if (!pb.finite) return false;
   OwnedSums<T> sums(pb, set, call.measures != nullptr, true);
   sums.add_all(pb, set);
-#pragma omp parallel for num_threads(pb.team) schedule(static)
-  for (int64_t i = 0; i < batch.owned(); ++i) {
-    std::vector<double> t(n_views), inv(n_views);
-    std::vector<T> buffer;
-    view_cosines(widen(batch.anchor.row(batch.begin + i), pb.d, buffer), pb.inv_norm[i], batch.views, i, t.data(),
-                 inv.data());
-    double state[kRowState];
-    sums.state(pb, i, state);
-    RowLoss row(state, n_views, set, call.counts + 2 * i);
-    double cosines = 0;
-    for (const double x : t) {
-      row.add_view(x);
-      cosines += x;
+  on_team(pb.team, [&] {
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < batch.owned(); ++i) {
+      std::vector<double> t(n_views), inv(n_views);
+      std::vector<T> buffer;
+      view_cosines(widen(batch.anchor.row(batch.begin + i), pb.d, buffer), pb.inv_norm[i], batch.views, i, t.data(),
+                   inv.data());
+      double state[kRowState];
+      sums.state(pb, i, state);
+      RowLoss row(state, n_views, set, call.counts + 2 * i);
+      double cosines = 0;
+      for (const double x : t) {
+        row.add_view(x);
+        cosines += x;
+      }
+      row.finish(call.stats + 3 * i);
+      if (call.measures) sums.measure(i, state, n_views, cosines, set, call.measures + 3 * i);
     }
-    row.finish(call.stats + 3 * i);
-    if (call.measures) sums.measure(i, state, n_views, cosines, set, call.measures + 3 * i);
-  }
+  });
   return true;
 }
 
@@ -110,35 +112,37 @@ bool compute(const ContrastiveBackwardCall<E>& call) {
   std::vector<double> slopes(batch.owned());  // of L by 1 / tau, times tau
 
   // The views, and the way back through the normalisation: d(x / |x|) = (g - (g . h) h) / |x|.
-#pragma omp parallel for num_threads(pb.team) schedule(static)
-  for (int64_t i = 0; i < batch.owned(); ++i) {
-    std::vector<double> t(n_views), inv(n_views), g(d), h(d);
-    std::vector<T> buffer, buffer_view;
-    const int64_t r = begin + i;
-    const T* x = widen(batch.anchor.row(r), d, buffer);
-    view_cosines(x, pb.inv_norm[i], batch.views, i, t.data(), inv.data());
-    for (int64_t k = 0; k < d; ++k) {
-      h[k] = x[k] * pb.inv_norm[i];
-      g[k] = grad.grad.row(i)[k];
-    }
-    slopes[i] = grad.along(i) / 2;
-    for (int64_t v = 0; v < n_views; ++v) {
-      const double q = view_coefficient(t[v], stats + 3 * r, counts + 2 * r, n_views, set, grad.log_tn);
-      slopes[i] += q * t[v];
-      const T* view = widen(batch.views.lead(v, i), d, buffer_view);
-      E* gv = call.grad_views + (v * batch.owned() + i) * d;
+  on_team(pb.team, [&] {
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < batch.owned(); ++i) {
+      std::vector<double> t(n_views), inv(n_views), g(d), h(d);
+      std::vector<T> buffer, buffer_view;
+      const int64_t r = begin + i;
+      const T* x = widen(batch.anchor.row(r), d, buffer);
+      view_cosines(x, pb.inv_norm[i], batch.views, i, t.data(), inv.data());
       for (int64_t k = 0; k < d; ++k) {
-        const double u = view[k] * inv[v];
-        g[k] += q * u;
-        from_compute(static_cast<T>(*call.grad_loss * q * (h[k] - t[v] * u) * inv[v]), gv[k]);
+        h[k] = x[k] * pb.inv_norm[i];
+        g[k] = grad.grad.row(i)[k];
       }
+      slopes[i] = grad.along(i) / 2;
+      for (int64_t v = 0; v < n_views; ++v) {
+        const double q = view_coefficient(t[v], stats + 3 * r, counts + 2 * r, n_views, set, grad.log_tn);
+        slopes[i] += q * t[v];
+        const T* view = widen(batch.views.lead(v, i), d, buffer_view);
+        E* gv = call.grad_views + (v * batch.owned() + i) * d;
+        for (int64_t k = 0; k < d; ++k) {
+          const double u = view[k] * inv[v];
+          g[k] += q * u;
+          from_compute(static_cast<T>(*call.grad_loss * q * (h[k] - t[v] * u) * inv[v]), gv[k]);
+        }
+      }
+      double along, gg;
+      dot(h.data(), g.data(), d, &along, &gg);
+      for (int64_t k = 0; k < d; ++k)
+        from_compute(static_cast<T>(*call.grad_loss * (g[k] - along * h[k]) * pb.inv_norm[i]),
+                     call.grad_anchor[i * d + k]);
     }
-    double along, gg;
-    dot(h.data(), g.data(), d, &along, &gg);
-    for (int64_t k = 0; k < d; ++k)
-      from_compute(static_cast<T>(*call.grad_loss * (g[k] - along * h[k]) * pb.inv_norm[i]),
-                   call.grad_anchor[i * d + k]);
-  }
+  });
   *call.grad_tau = slope_by_tau(slopes, *call.grad_loss, set);
   return true;
 }
@@ -221,14 +225,16 @@ template <class E, class T>
 void find_loss(const ContrastiveLossCall<E>& call, const Sides<E>& sides, KeptTiles<T>* kept) {
   OwnedSums<T> sums(sides.pb, call.sides.settings, call.measures != nullptr, false);
   sums.add_all(sides.pb, call.sides.settings, kept);
-#pragma omp parallel for num_threads(sides.pb.team) schedule(static)
-  for (int64_t i = 0; i < sides.n; ++i) {
-    const double t = sides.n_views() ? sides.partner_cosine(i) : 0;
-    for (int64_t r = i; r < sides.rows; r += sides.n) {
-      if (sides.anchors(r)) tell<E, T>(call, sides, sums, r, t);
-      else tell_nothing(call, r);
+  on_team(sides.pb.team, [&] {
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < sides.n; ++i) {
+      const double t = sides.n_views() ? sides.partner_cosine(i) : 0;
+      for (int64_t r = i; r < sides.rows; r += sides.n) {
+        if (sides.anchors(r)) tell<E, T>(call, sides, sums, r, t);
+        else tell_nothing(call, r);
+      }
     }
-  }
+  });
   finish_loss(call, sides);
 }
 
@@ -263,8 +269,7 @@ void finish_gradient(const Wanted<E, G>& call, const Sides<E>& sides, const Owne
   const ContrastSettings& set = call.sides.settings;
   const int64_t n = sides.n, d = pb.d, n_views = sides.n_views();
   std::vector<double> slopes(n);
-#pragma omp parallel num_threads(pb.team)
-  {
+  on_team(pb.team, [&] {
     std::vector<double> g(d), h(d);
     std::vector<T> buffer, buffer_partner;
 #pragma omp for schedule(static)
@@ -291,7 +296,7 @@ void finish_gradient(const Wanted<E, G>& call, const Sides<E>& sides, const Owne
           from_compute(static_cast<T>(call.grad_loss * (g[k] - along * h[k]) * hi), out[k]);
       }
     }
-  }
+  });
   *call.grad_tau = slope_by_tau(slopes, call.grad_loss, set);
 }
 

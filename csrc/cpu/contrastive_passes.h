@@ -173,18 +173,20 @@ struct OwnedGradient {
     const int64_t nobody[2] = {-1, 0};
     for (int64_t p = 0; p < pb.total; ++p) weigh(p, none, nobody, 0);
     // The rows once more, each block as panels of 32 columns, the operand of the products with G.
-#pragma omp parallel for num_threads(pb.team) schedule(static)
-    for (int64_t panel = 0; panel < pb.total; panel += kPanel) {
-      const bool owned = panel < pb.owned_pad;
-      const int64_t from = owned ? 0 : pb.owned_pad, end = owned ? pb.owned_pad : pb.total;
-      const int64_t p0 = from + (panel - from) / pb.tile * pb.tile, n = std::min(pb.tile, end - p0);  // its block
-      if (pb.low) turn_pairs(panel, p0, n);
-      for (int64_t p = panel; p < panel + kPanel; ++p) {
-        for (int64_t k = 0; k < wide && !pb.low; ++k)
-          column(k / kPanel, p0, n)[(p - p0) * kPanel + k % kPanel] = k < pb.d ? pb.unit(p, k) : T(0);
-        if (owned) std::fill_n(grad.row(p), wide, T(0));
+    on_team(pb.team, [&] {
+#pragma omp for schedule(static)
+      for (int64_t panel = 0; panel < pb.total; panel += kPanel) {
+        const bool owned = panel < pb.owned_pad;
+        const int64_t from = owned ? 0 : pb.owned_pad, end = owned ? pb.owned_pad : pb.total;
+        const int64_t p0 = from + (panel - from) / pb.tile * pb.tile, n = std::min(pb.tile, end - p0);  // its block
+        if (pb.low) turn_pairs(panel, p0, n);
+        for (int64_t p = panel; p < panel + kPanel; ++p) {
+          for (int64_t k = 0; k < wide && !pb.low; ++k)
+            column(k / kPanel, p0, n)[(p - p0) * kPanel + k % kPanel] = k < pb.d ? pb.unit(p, k) : T(0);
+          if (owned) std::fill_n(grad.row(p), wide, T(0));
+        }
       }
-    }
+    });
   }
 
   void weigh(int64_t p, const double* stats, const int64_t* counts, int64_t n_views) {
@@ -304,8 +306,7 @@ void one_sided_pass(const Problem<T>& pb, const ContrastSettings& set, OwnedSums
   for (auto& x : served) x = 0;
   std::atomic<int64_t> next{0};
   const Interrupt stop;
-#pragma omp parallel num_threads(team)
-  {
+  on_team(static_cast<int>(team), [&] {
 #if defined(_OPENMP)
     T* const strip = strips[thread_number()].get();
 #else
@@ -342,7 +343,7 @@ void one_sided_pass(const Problem<T>& pb, const ContrastSettings& set, OwnedSums
         served[j].store(i + 1, std::memory_order_release);
       }
     }
-  }
+  });
 }
 
 }  // namespace physioclr::cpu

@@ -100,8 +100,13 @@ struct Problem : Places {
         unit_scale(low ? total : 0) {
     if (!low) h = AlignedBuffer<T>(total * d);
     int bad = 0;
-#pragma omp parallel for num_threads(team) schedule(static) reduction(+ : bad)
-    for (int64_t p0 = 0; p0 < total; p0 += kPanel) bad += pack(feat, p0, row, record);
+    on_team(team, [&] {
+      int mine = 0;
+#pragma omp for schedule(static)
+      for (int64_t p0 = 0; p0 < total; p0 += kPanel) mine += pack(feat, p0, row, record);
+#pragma omp atomic
+      bad += mine;
+    });
     finite = bad == 0;
     if (finite) number_groups(g, feat.rows, labels, record);
   }
@@ -260,8 +265,7 @@ struct Problem : Places {
       return std::pair<int64_t, int64_t>(std::min(i, j), std::max(i, j));
     };
     const Interrupt stop;
-#pragma omp parallel num_threads(team)
-    {
+    on_team(team, [&] {
 #if defined(_OPENMP)
       T* s = scratch[thread_number()].get();
 #else
@@ -288,7 +292,7 @@ struct Problem : Places {
           visit(i * tile, tile, j * tile, size(j * tile, owned_pad), true, s, sim, rows_ahead(i1 * tile, j1 * tile));
         for (const int64_t p : {i, j}) played[p].store(round + 2, std::memory_order_release);
       }
-    }
+    });
   }
 };
 

@@ -72,13 +72,12 @@ void one_record(const HrvCall& call, int64_t b, Intervals& of, const Interrupt& 
 bool run(const HrvCall& call) {
   const int team = call.rpeaks.rows * call.rpeaks.cols < 4096 ? 1 : threads();
   const Interrupt stop;
-#pragma omp parallel num_threads(team)
-  {
+  on_team(team, [&] {
     Intervals of;
 #pragma omp for schedule(dynamic, 8)
     for (int64_t b = 0; b < call.rpeaks.rows; ++b)
       if (!stop()) one_record(call, b, of, stop);
-  }
+  });
   return true;
 }
 

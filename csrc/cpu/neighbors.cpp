@@ -41,8 +41,7 @@ bool run(const NeighborsCall& call) {
 
   const PairKernels& kernels = pair_kernels();
   const Interrupt stop;
-#pragma omp parallel num_threads(team)
-  {
+  on_team(team, [&] {
     const AlignedBuffer<float> tile(kRows * kCols);
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
@@ -84,7 +83,7 @@ bool run(const NeighborsCall& call) {
         std::vector<Candidate>().swap(heap);
       }
     }
-  }
+  });
   return true;
 }
 

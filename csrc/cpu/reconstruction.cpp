@@ -31,25 +31,27 @@ bool sums(const PeakLossCall<T>& call) {
   const Cube<const T> x_hat = call.x_hat, x = call.x;
   const Matrix<const int32_t> rpeaks = call.rpeaks;
   std::vector<unsigned char> ok(x.records, 0);
-  const int team = threads();
-#pragma omp parallel for num_threads(team) schedule(static)
-  for (int64_t b = 0; b < x.records; ++b) {
-    double s = 0;
-    int64_t n = 0;
-    ok[b] = for_each_window(rpeaks.row(b), rpeaks.cols, x.samples, call.half, [&](int64_t begin, int64_t end) {
-      for (int64_t l = 0; l < x.leads; ++l) {
-        const T *p = x_hat.lead(b, l), *q = x.lead(b, l);
-        for (int64_t t = begin; t < end; ++t)
-          if (is_finite(q[t])) {
-            const double e = static_cast<double>(p[t]) - q[t];
-            s += e * e;
-            ++n;
-          }
-      }
-    });
-    call.sum[b] = s;
-    call.count[b] = n;
-  }
+  const int team = static_cast<int>(std::min<int64_t>(threads(), x.records));
+  on_team(team, [&] {
+#pragma omp for schedule(static)
+    for (int64_t b = 0; b < x.records; ++b) {
+      double s = 0;
+      int64_t n = 0;
+      ok[b] = for_each_window(rpeaks.row(b), rpeaks.cols, x.samples, call.half, [&](int64_t begin, int64_t end) {
+        for (int64_t l = 0; l < x.leads; ++l) {
+          const T *p = x_hat.lead(b, l), *q = x.lead(b, l);
+          for (int64_t t = begin; t < end; ++t)
+            if (is_finite(q[t])) {
+              const double e = static_cast<double>(p[t]) - q[t];
+              s += e * e;
+              ++n;
+            }
+        }
+      });
+      call.sum[b] = s;
+      call.count[b] = n;
+    }
+  });
   return std::all_of(ok.begin(), ok.end(), [](unsigned char v) { return v; });
 }
 
@@ -57,19 +59,21 @@ template <class T>
 bool gradient(const PeakLossBwdCall<T>& call) {
   const Cube<const T> x_hat = call.x_hat, x = call.x;
   const Matrix<const int32_t> rpeaks = call.rpeaks;
-  const int team = threads();
-#pragma omp parallel for num_threads(team) schedule(static)
-  for (int64_t b = 0; b < x.records; ++b) {
-    T* g = call.grad + b * x.leads * x.samples;
-    std::fill(g, g + x.leads * x.samples, T(0));
-    for_each_window(rpeaks.row(b), rpeaks.cols, x.samples, call.half, [&](int64_t begin, int64_t end) {
-      for (int64_t l = 0; l < x.leads; ++l) {
-        const T *p = x_hat.lead(b, l), *q = x.lead(b, l);
-        for (int64_t t = begin; t < end; ++t)
-          if (is_finite(q[t])) g[l * x.samples + t] = call.scale[b] * (p[t] - q[t]);
-      }
-    });
-  }
+  const int team = static_cast<int>(std::min<int64_t>(threads(), x.records));
+  on_team(team, [&] {
+#pragma omp for schedule(static)
+    for (int64_t b = 0; b < x.records; ++b) {
+      T* g = call.grad + b * x.leads * x.samples;
+      std::fill(g, g + x.leads * x.samples, T(0));
+      for_each_window(rpeaks.row(b), rpeaks.cols, x.samples, call.half, [&](int64_t begin, int64_t end) {
+        for (int64_t l = 0; l < x.leads; ++l) {
+          const T *p = x_hat.lead(b, l), *q = x.lead(b, l);
+          for (int64_t t = begin; t < end; ++t)
+            if (is_finite(q[t])) g[l * x.samples + t] = call.scale[b] * (p[t] - q[t]);
+        }
+      });
+    }
+  });
   return true;
 }
 

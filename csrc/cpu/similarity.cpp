@@ -127,8 +127,7 @@ bool run(const SimilarityCall& call) {
   const int64_t ti = (a.rows + kTile - 1) / kTile, tj = (b.rows + kTile - 1) / kTile;
   const int team = a.rows * b.rows * a.cols < 1'000'000 ? 1 : threads();
   const Interrupt stop;
-#pragma omp parallel num_threads(team)
-  {
+  on_team(team, [&] {
     const AlignedBuffer<float> tile(kTile * kTile), turned(kTile * kTile);
 #pragma omp for schedule(dynamic)
     for (int64_t p = 0; p < ti; ++p)
@@ -147,7 +146,7 @@ bool run(const SimilarityCall& call) {
 #if defined(__SSE2__)
     _mm_sfence();
 #endif
-  }
+  });
   return true;
 }
 

@@ -22,15 +22,14 @@ template <class F>
 void each_record(int64_t records, F f) {
   const Interrupt stop;
   Guard guard;
-#pragma omp parallel num_threads(threads()) if (records > 1)
-  {
+  on_team(records > 1 ? threads() : 1, [&] {
     thread_local WavesScratch scratch;
     scratch.stop = &stop;
 #pragma omp for schedule(dynamic, 4)
     for (int64_t b = 0; b < records; ++b)
       if (!stop()) guard([&] { f(b, scratch); });
     if (scratch.bytes() > kKept) scratch = {};
-  }
+  });
   guard.raise();
 }
 

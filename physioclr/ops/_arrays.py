@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from .. import _core
-from ._checks import check_int, dtype_name
+from ._checks import NUMPY_DTYPES, check_int, dtype_name
 
 LARGE = 4 << 20  # bytes: NumPy asks for huge pages from here on
 DLPACK_HOST, DLPACK_CUDA = (1, 3), (2, 13)  # DLDeviceType: kDLCPU, kDLCUDAHost; kDLCUDA, kDLCUDAManaged
@@ -78,6 +78,8 @@ class Arrays:
 
     def contiguous(self, x: Any, dtype: str) -> Any:
         """x itself where it already is C-contiguous of this dtype, otherwise a converted copy."""
+        if x.dtype is NUMPY_DTYPES.get(dtype) and x.flags.c_contiguous:  # NumPy has one object of each
+            return x
         if x.flags.c_contiguous and dtype_name(x) == dtype:
             return x
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes inf, which the ops treat as missing or refuse
@@ -138,9 +140,12 @@ class Arrays:
         """An array, or None, as `_core` takes it for a field without a shape."""
         return 0 if x is None else x
 
+    def on(self, kernel: Callable[..., bool]) -> Callable[..., bool]:
+        """A kernel of `_core` as it takes its fields on this device; it returns False if it refused the data."""
+        return kernel
+
     def run(self, kernel: Callable[..., bool], **fields: Any) -> bool:
-        """A kernel of `_core` on this device; False if it refused the data."""
-        return kernel(-1, 0, **fields)
+        return self.on(kernel)(**fields)
 
 
 NUMPY = Arrays()
@@ -160,11 +165,15 @@ class OnDevice(Arrays):
     def pointer(self, x):
         return 0 if x is None else (self.address(x), x)
 
-    def run(self, kernel, **fields):
+    def on(self, kernel):
         if self.device < 0:
-            return kernel(-1, 0, **fields)
-        with self.guard():
-            return kernel(self.device, self.stream, **fields)
+            return kernel
+
+        def launch(**fields: Any) -> bool:
+            with self.guard():
+                return kernel(self.device, self.stream, **fields)
+
+        return launch
 
 
 class TorchArrays(OnDevice):
@@ -338,6 +347,8 @@ def jax_in_jax_out(f: PublicOp) -> PublicOp:
     @functools.wraps(f)
     def op(*args: Any, **kwargs: Any) -> Any:
         out = f(*args, **kwargs)
+        if args and type(args[0]) is np.ndarray:
+            return out
         return to_jax(out) if is_jax(args[0] if args else kwargs[first]) else out
 
     return cast(PublicOp, op)

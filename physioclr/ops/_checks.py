@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 INTEGERS = ("int64", "int32", "int16", "uint8")  # of R peaks, record ids and the like
 # Making them costs NumPy a microsecond. Nothing is added while an op runs: torch.compile guards the keys.
-DTYPE_NAMES: dict[Any, str] = {np.dtype(n): n for n in ("float16", "float32", "float64", *INTEGERS)}
+NUMPY_DTYPES: dict[str, np.dtype] = {n: np.dtype(n) for n in ("float16", "float32", "float64", *INTEGERS)}
+DTYPE_NAMES: dict[Any, str] = {dtype: n for n, dtype in NUMPY_DTYPES.items()}
 TORCH_DTYPE_NAMES: dict[Any, str] = {}  # apart: torch.compile of 2.6 guards no dict with NumPy's. `_torch` fills it
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+LEAD_NUMBERS = {name.lower(): k for k, name in enumerate(STANDARD_LEADS)}
 
 
 def stack_level() -> int:
@@ -136,8 +138,8 @@ def check_lead(lead: Any, n_leads: int, *, allow: tuple[str, ...] = ()) -> int |
     if isinstance(lead, str):
         if lead in allow:
             return lead
-        names = [n.lower() for n in STANDARD_LEADS]
-        if lead.lower() not in names:
+        number = LEAD_NUMBERS.get(lead.lower())
+        if number is None:
             raise ValueError(
                 f"lead is {shown(lead)}; it must be one of {', '.join(STANDARD_LEADS + allow)}, or an index"
             )
@@ -146,7 +148,7 @@ def check_lead(lead: Any, n_leads: int, *, allow: tuple[str, ...] = ()) -> int |
                 f"lead is {shown(lead)}, a name, but ecg has {n_leads} leads; names need the "
                 "standard 12, or leads=[their names]; an index needs neither"
             )
-        return names.index(lead.lower())
+        return number
     try:
         operator.index(lead)
     except TypeError:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ._arrays import Arrays, cuda_memory, host_array, is_jax, is_torch, kind_of
+from ._arrays import Arrays, cuda_memory, host_array, is_jax, is_torch, kind_of, to_jax
 from ._checks import check_choice, check_lead, check_ndim, shown, stack_level
 
 FORM = "(records, samples) or (records, leads, samples)"
@@ -50,16 +50,23 @@ def as_batch(ecg: Any) -> Any:
 PublicOp = TypeVar("PublicOp", bound=Callable[..., Any])
 
 
-def takes_one_record(f: PublicOp) -> PublicOp:
-    """For a public op with `ecg` first: (T,) is a batch of one."""
+def takes_records(f: PublicOp) -> PublicOp:
+    """For a public op with `ecg` first: (T,) is a batch of one, and JAX arrays give JAX arrays back."""
 
     @functools.wraps(f)
     def op(*args: Any, **kwargs: Any) -> Any:
         if args:
-            return f(as_batch(args[0]), *args[1:], **kwargs)
-        if "ecg" in kwargs:
-            kwargs["ecg"] = as_batch(kwargs["ecg"])
-        return f(**kwargs)
+            ecg = args[0]
+            if (type(ecg) is np.ndarray or is_torch(ecg)) and ecg.ndim > 1:
+                return f(*args, **kwargs)
+            out = f(as_batch(ecg), *args[1:], **kwargs)
+        elif "ecg" in kwargs:
+            ecg = kwargs["ecg"]
+            kwargs["ecg"] = as_batch(ecg)
+            out = f(**kwargs)
+        else:
+            return f(**kwargs)  # a TypeError
+        return to_jax(out) if is_jax(ecg) else out
 
     return cast(PublicOp, op)
 

@@ -10,12 +10,15 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.autograd import forward_ad
 
+from .. import _core
+from . import _operator
 from ._arrays import NUMPY, TorchArrays, torch_arrays
 from ._checks import FLOATS, INTEGERS, TORCH_DTYPE_NAMES
-from ._operator import OPERATORS, Operator
+from ._operator import OPERATORS, Checked, Operator, remember
 from ._traced_seeds import register as register_traced_seeds
 
 TORCH_DTYPE_NAMES.update({getattr(torch, n): n for n in (*FLOATS, *INTEGERS)})
@@ -70,8 +73,29 @@ def _refuse(op: Operator, args: Iterable[Any]) -> None:
             raise ValueError(f"{name} requires a gradient, which {op.name} does not give; pass {name}.detach()")
 
 
-def call(op: Operator, args: tuple[Any, ...]) -> Any:
-    """The operator with a tensor first. Wrong arguments raise our own errors, not the dispatcher's."""
+def call(op: Operator, args: tuple[Any, ...], first: bool = False) -> Any:
+    """The operator with a tensor first; first: the first of its results alone. Wrong arguments raise our own errors,
+    not those of the dispatcher."""
+    if nobody_looks():
+        known = op.known_tensors[torch.is_grad_enabled()]
+        key = _core.signature(op.kinds, args, _PLAIN)
+        checked = known.get(key)
+        if checked is not None:
+            return _direct(op, checked, args, first)
+        given = _adopted(op, args)
+        if _is_plain(op, given):
+            checked = _check(op, given)
+            if all([x is y for x, y in zip(given, args, strict=True)]):
+                remember(known, key, checked)
+            return _direct(op, checked, given, first)
+    else:
+        given = _adopted(op, args)
+    out = _dispatched(op, given)
+    return out[0] if first else out
+
+
+def _adopted(op: Operator, args: tuple[Any, ...]) -> list[Any]:
+    """The arguments, arrays as tensors of the first one's device."""
     first, given = args[0], list(args)
     for k in op.arrays:
         x = given[k]
@@ -83,8 +107,10 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
             x = given[k] = TorchArrays(first).adopt(x, op.names[k])
     if op.backward is not None:
         refuse_gradients(op, given)
-    if nobody_looks(op, given):
-        return _direct(op, given)
+    return given
+
+
+def _dispatched(op: Operator, given: list[Any]) -> Any:
     if torch.compiler.is_compiling():  # checked once, while tracing
         op.results(*given)
         return OVERLOADS[op.name](*given)
@@ -102,71 +128,144 @@ def call(op: Operator, args: tuple[Any, ...]) -> Any:
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _IN_NUMPY = {getattr(torch, n) for n in (*FLOATS, *INTEGERS)} - {torch.bfloat16}
+_WIDE = {torch.float32, torch.float64}
+FEW_ROWS = 64  # of a batch of which the gradient is made with the loss
 FEW = 1 << 18  # elements of the first array; of more, the threads with which torch converts dtypes count
+_is_compiling = torch.compiler.is_compiling
+_dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
+_transforms, _tracing = torch._C._are_functorch_transforms_active, torch._C._get_tracing_state
+_profiler = torch.autograd.profiler
 
 
-def nobody_looks(op: Operator, args: list[Any]) -> bool:
-    """Whether nothing between here and the kernel would see the operator: plain tensors on the CPU, and none of what
-    traces, transforms, counts or records operators. Then the dispatcher, which costs as much as a small op, is not
-    asked.
+def nobody_looks() -> bool:
+    """Whether nothing that traces, transforms, counts or records operators would see one. Then plain tensors on the CPU
+    go to the kernel without the dispatcher, which costs as much as a small op.
     """
+    return not (
+        _is_compiling()
+        or _dispatch_modes()
+        or _function_modes()
+        or _transforms()
+        or _tracing() is not None
+        or forward_ad._current_level >= 0
+        or _profiler._is_profiler_enabled
+    )
+
+
+def _is_plain(op: Operator, args: list[Any]) -> bool:
     return (
         args[0].device.type == "cpu"
         and all([type(x) in _PLAIN and x.layout is torch.strided for k in op.arrays if (x := args[k]) is not None])
         and not any([isinstance(args[k], torch.Tensor) for k in op.settings])  # which the dispatcher makes numbers
         and not (op.written and any([args[k] is not None for k in op.written]))  # the dispatcher notes the change
-        and not torch.compiler.is_compiling()
-        and not torch._C._len_torch_dispatch_stack()
-        and not torch._C._len_torch_function_stack()
-        and not torch._C._are_functorch_transforms_active()
-        and torch._C._get_tracing_state() is None
-        and forward_ad._current_level < 0
-        and not torch.autograd.profiler._is_profiler_enabled
     )
 
 
-def _direct(op: Operator, args: list[Any]) -> Any:
-    if (
-        op.backward is not None
-        and torch.is_grad_enabled()
-        and any([args[k] is not None and args[k].requires_grad for k in op.arrays])
-    ):
-        return _recorded(op).apply(*args)
-    return _on_host(op, args)
+def _check(op: Operator, args: Sequence[Any]) -> Checked:
+    checked = Checked(op.results(*args))
+    checked.arrays = tuple([k for k in op.arrays if args[k] is not None])
+    checked.detached = frozenset([k for k in checked.arrays if args[k].requires_grad])
+    checked.recorded = op.backward is not None and torch.is_grad_enabled() and bool(checked.detached)
+    in_numpy = all([args[k].dtype in _IN_NUMPY for k in checked.arrays])
+    checked.few = args[0].numel() <= FEW and in_numpy and checked.made is not None
+    if op.step is not None and checked.few and checked.recorded and len(args[0]) <= FEW_ROWS:
+        alike = {args[k].dtype for k in checked.arrays if op.differentiable and op.differentiable[k] and args[k].ndim}
+        checked.at_once = len(alike) == 1 and alike <= _WIDE  # float16 would lose what a factor brings back
+    return checked
 
 
-def _on_host(op: Operator, args: Sequence[Any]) -> Any:
+def _direct(op: Operator, checked: Checked, args: Sequence[Any], first: bool) -> Any:
+    if checked.recorded:
+        return (_stepped(op) if first and checked.at_once else _recorded(op, first)).apply(checked, *args)
+    out = _on_host(op, checked, args)
+    return out[0] if first else out
+
+
+def _on_host(op: Operator, checked: Checked, args: Sequence[Any]) -> Any:
     """Of CPU tensors. Few samples go as NumPy arrays over the same memory, which are cheaper to ask and to make."""
-    if args[0].numel() <= FEW and all([args[k].dtype in _IN_NUMPY for k in op.arrays if args[k] is not None]):
-        given = list(args)
-        for k in op.arrays:
-            if (x := args[k]) is not None:
-                given[k] = x.detach().numpy() if x.requires_grad else x.numpy()
-        results = op.results(*args)
-        if all([dtype != "bfloat16" for _, dtype in results]):
-            out = op.fill(NUMPY, results, given)
-            return tuple([torch.from_numpy(x) for x in out]) if out.__class__ is tuple else torch.from_numpy(out)
-    return op.run(torch_arrays(args[0]), *args)
+    if not checked.few:
+        return op.fill(torch_arrays(args[0]), checked.results, args)
+    out = op.fill_checked(checked, _in_numpy(checked, args))
+    return tuple([_from_numpy(x) for x in out]) if out.__class__ is tuple else _from_numpy(out)
+
+
+def _in_numpy(checked: Checked, args: Sequence[Any]) -> list[Any]:
+    given = list(args)
+    for k in checked.arrays:
+        x = args[k]
+        given[k] = x.detach().numpy() if k in checked.detached else x.numpy()
+    return given
+
+
+_from_numpy = torch.from_numpy
 
 
 @functools.cache
-def _recorded(op: Operator) -> type[torch.autograd.Function]:
+def _recorded(op: Operator, first: bool) -> type[torch.autograd.Function]:
     """The operator as a node of autograd's graph, without the dispatcher."""
 
     class Recorded(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, *inputs: Any) -> Any:  # one function with its context: torch looks at no signature then
+        def forward(ctx: Any, checked: Checked, *inputs: Any) -> Any:
+            # One function with its context: torch looks at no signature then.
             assert op.setup_context is not None
-            output = _on_host(op, inputs)
+            output = _on_host(op, checked, inputs)
             op.setup_context(ctx, inputs, output)
-            return output
+            return output[0] if first else output
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
             assert op.backward is not None
-            return op.backward(ctx, *grads)
+            return None, *op.backward(ctx, *grads)
 
     return Recorded
+
+
+class _Scaled(torch.autograd.Function):
+    """Gradients times the factor. They depend on the inputs as well, and how is not known."""
+
+    @staticmethod
+    def forward(ctx: Any, name: str, factor: Any, inputs: int, *arrays: Any) -> Any:
+        ctx.name = name
+        return tuple(g * factor for g in arrays[inputs:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(f"physioclr.{ctx.name} has no second derivative: call autograd.grad without create_graph")
+
+
+def scaled(name: str, factor: Any, inputs: tuple[Any, ...], grads: Any) -> list[Any]:
+    """What a backward pass returns: gradients times what comes back, in the dtypes of the inputs, None for none."""
+    if torch.is_grad_enabled():
+        grads = _Scaled.apply(name, factor, len(inputs), *inputs, *grads)
+    else:
+        grads = [g * factor for g in grads]
+    return [None if x is None else g.to(x.dtype) for x, g in zip(inputs, grads, strict=True)]
+
+
+@functools.cache
+def _stepped(op: Operator) -> type[torch.autograd.Function]:
+    """The operator's first result and its gradients at once: of few rows, calls cost more than what they compute."""
+
+    class Stepped(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, checked: Checked, *inputs: Any) -> Any:
+            assert checked.made is not None and op.step is not None
+            out = tuple([np.empty(shape, dtype) for shape, dtype in checked.made])
+            found = op.step(NUMPY, out, *_in_numpy(checked, inputs))
+            ctx.wanted = [k for k in found if ctx.needs_input_grad[k + 1]]
+            ctx.grads = [_from_numpy(found[k]) for k in ctx.wanted]
+            ctx.save_for_backward(*[inputs[k] for k in ctx.wanted])  # which must be as they were
+            return _from_numpy(out[0])
+
+        @staticmethod
+        def backward(ctx: Any, factor: Any) -> Any:
+            grads: list[Any] = [None] * (1 + len(op.names))
+            for k, g in zip(ctx.wanted, scaled(op.name, factor, ctx.saved_tensors, ctx.grads), strict=True):
+                grads[k + 1] = g
+            return tuple(grads)
+
+    return Stepped
 
 
 @functools.cache
@@ -224,4 +323,5 @@ def _function(op: Operator) -> type[torch.autograd.Function]:
 
 for _op in OPERATORS.values():
     register(_op)
+_operator._with_tensors = call
 register_traced_seeds(LIB)

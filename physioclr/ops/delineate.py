@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ._arrays import Arrays, jax_in_jax_out
+from ._arrays import Arrays
 from ._checks import FLOATS, check_dtype, check_fs, check_rpeaks, usable_rpeaks
 from ._operator import Results, operator
-from ._signals import check_layout, chosen_lead, in_millivolts, lead_of_text, lead_text, takes_one_record, warn_of_unit
+from ._signals import check_layout, chosen_lead, in_millivolts, lead_of_text, lead_text, takes_records, warn_of_unit
 from ._types import Delineation, rpeaks_index
 
 if TYPE_CHECKING:
@@ -54,13 +54,12 @@ def _delineate(xp: Arrays, out: Any, ecg: Any, fs: float, rpeaks: Any, lead: str
         gpu.delineate(xp, x, fs, r, leads, consensus=which == "all", out=found)
         return
     code = which if isinstance(which, int) else LEAD_CODES[which]
-    xp.run(
-        _core.delineate, ecg=xp.view(x), lead=code, rpeaks=xp.view(r), fs=fs, out=xp.pointer(found),
+    xp.on(_core.delineate)(
+        ecg=xp.view(x), lead=code, rpeaks=xp.view(r), fs=fs, out=xp.pointer(found),
     )  # fmt: skip
 
 
-@jax_in_jax_out
-@takes_one_record
+@takes_records
 def delineate(
     ecg: ArrayT,
     fs: float,

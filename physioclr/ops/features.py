@@ -9,13 +9,13 @@ import math
 import warnings
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
 from .. import _core
-from ._arrays import NUMPY, Arrays, jax_in_jax_out
+from ._arrays import NUMPY, Arrays
 from ._checks import (
     FLOATS,
     STANDARD_LEADS,
@@ -31,7 +31,7 @@ from ._checks import (
 from ._feature_names import FEATURE_NAMES as _NAMES
 from ._feature_names import N_FEATURES
 from ._operator import Results, operator
-from ._signals import check_layout, chosen_lead, in_millivolts, takes_one_record, warn_of_unit
+from ._signals import check_layout, chosen_lead, in_millivolts, takes_records, warn_of_unit
 from ._types import rpeaks_index
 from .rpeaks import _detect
 
@@ -112,8 +112,7 @@ def physio_features(
 def physio_features(
     ecg: ArrayT, fs: float, rpeaks: Peaks | None = ..., *, return_paced: Literal[True], **options: Unpack[_Options]
 ) -> tuple[ArrayT, ArrayT]: ...
-@jax_in_jax_out
-@takes_one_record
+@takes_records
 def physio_features(
     ecg: Any,
     fs: float,
@@ -165,7 +164,7 @@ def physio_features(
     chosen = lead_indices(chosen_lead(ecg, lead, leads), shape[1] if len(shape) == 3 else None)
     features, paced = _features(in_millivolts(ecg, unit), fs, rpeaks_index(rpeaks), chosen, segment, qtc)
     if lead is None and isinstance(features, np.ndarray) and len(shape) == 3 and features.size:
-        if np.isnan(features.flat[_QRS]):  # nothing measured in the first record: is the lead there at all?
+        if math.isnan(features.item(_QRS)):  # nothing measured in the first record: is the lead there at all?
             warn_of_lead(np.asarray(ecg), chosen[0], leads)
     return (features, paced) if return_paced else features
 
@@ -249,11 +248,18 @@ def _features(
     x, r = to_500hz(xp.to_numpy(x), None if r is None else xp.to_numpy(r), fs)
     if r is None:
         r = _detect.run(NUMPY, x, FS, None, None)[0]
-    NUMPY.run(
-        _core.physio_features,
-        ecg=x, leads=np.array(leads, np.int64), rpeaks=r, segment=length, segments=segments, bazett=bazett,
+    NUMPY.on(_core.physio_features)(
+        ecg=x, leads=_lead_numbers(tuple(leads)), rpeaks=r, segment=length, segments=segments, bazett=bazett,
         taps=slope_taps(), out=xp.to_numpy(features), paced=xp.to_numpy(out[1]),
     )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _lead_numbers(leads: tuple[int, ...]) -> np.ndarray:
+    """As the kernel takes them. Kept, so not writeable."""
+    numbers = np.array(leads, np.int64)
+    numbers.flags.writeable = False
+    return numbers
 
 
 @cache

@@ -25,8 +25,8 @@ def _results(rpeaks: Any, fs: float, exclude_ectopic: bool) -> Results:
 
 @operator("hrv(Tensor rpeaks, float fs, bool exclude_ectopic=False) -> (Tensor values, Tensor ectopic)", _results)
 def _hrv(xp: Arrays, out: tuple[Any, Any], rpeaks: Any, fs: float, exclude_ectopic: bool) -> None:
-    xp.run(
-        _core.hrv, rpeaks=xp.view(usable_rpeaks(xp, rpeaks, LAST)), fs=float(fs), exclude=bool(exclude_ectopic),
+    xp.on(_core.hrv)(
+        rpeaks=xp.view(usable_rpeaks(xp, rpeaks, LAST)), fs=float(fs), exclude=bool(exclude_ectopic),
         values=xp.pointer(out[0]), ectopic=xp.pointer(out[1]),
     )  # fmt: skip
 

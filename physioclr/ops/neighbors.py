@@ -34,8 +34,7 @@ def _neighbors(xp: Arrays, out: tuple[Any, Any], a: Any, b: Any, k: int, kernel:
     a = xp.contiguous(a, "float32")
     own, b = b is None, a if b is None else xp.contiguous(b, "float32")
     group = None if group is None else xp.contiguous(group, "int64")
-    if not xp.run(
-        _core.physio_neighbors,
+    if not xp.on(_core.physio_neighbors)(
         a=xp.view(a), b=xp.view(b), own=own, kind=METRICS[kernel],
         inv_width=inverse_width(default_sigma(xp, a) if kernel == "rbf" else None),
         group=xp.pointer(group), k=int(k), scale=xp.pointer(xp.empty((len(a) + len(b),), "float32")),

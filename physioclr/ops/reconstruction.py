@@ -85,7 +85,7 @@ def peak_sums(xp: Arrays, out: tuple[Any, Any], x_hat: Any, x: Any, rpeaks: Any,
     """Per record: the sum of the squared errors inside the windows, float64, and the number of samples, int64."""
     dtype, fields = _inputs(xp, x_hat, x, rpeaks, fs, window)
     kernel = getattr(_core, f"peak_reconstruction_loss_fwd_{dtype}")
-    xp.run(kernel, **fields, sum=xp.pointer(out[0]), count=xp.pointer(out[1]))
+    xp.on(kernel)(**fields, sum=xp.pointer(out[0]), count=xp.pointer(out[1]))
 
 
 def _gradient_results(scale: Any, x_hat: Any, x: Any, rpeaks: Any, fs: float, window: float) -> Results:
@@ -106,7 +106,7 @@ def _gradient(
     """scale[b] * (x_hat - x) inside the windows, 0 outside."""
     dtype, fields = _inputs(xp, x_hat, x, rpeaks, fs, window)
     kernel = getattr(_core, f"peak_reconstruction_loss_bwd_{dtype}")
-    xp.run(kernel, **fields, scale=xp.pointer(xp.contiguous(scale, dtype)), grad=xp.pointer(out[0]))
+    xp.on(kernel)(**fields, scale=xp.pointer(xp.contiguous(scale, dtype)), grad=xp.pointer(out[0]))
 
 
 @overload

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ._arrays import Arrays, jax_in_jax_out
+from ._arrays import Arrays
 from ._checks import FLOATS, check_dtype, check_fs, check_int
 from ._operator import Results, operator
-from ._signals import check_layout, takes_one_record
+from ._signals import check_layout, takes_records
 from ._types import RPeaks, default_max_beats
 
 if TYPE_CHECKING:
@@ -43,15 +43,13 @@ def _detect(xp: Arrays, out: tuple[Any, ...], ecg: Any, fs: float, max_beats: in
     if xp.device >= 0:
         scratch = xp.empty((_core.detect_rpeaks_workspace(records, leads, samples, fs),), "uint8")
     index, count, quality = out
-    xp.run(
-        _core.detect_rpeaks_int16 if raw else _core.detect_rpeaks_float32,
+    xp.on(_core.detect_rpeaks_int16 if raw else _core.detect_rpeaks_float32)(
         ecg=xp.view(x, shape), fs=fs, start=-1 if start is None else int(start),
         index=xp.view(index), count=xp.pointer(count), quality=xp.pointer(quality), scratch=xp.pointer(scratch),
     )  # fmt: skip
 
 
-@jax_in_jax_out
-@takes_one_record
+@takes_records
 def detect_rpeaks(ecg: ArrayT, fs: float, *, max_beats: int | None = None, start: int | None = None) -> RPeaks[ArrayT]:
     """R peaks of every record of a batch.
 

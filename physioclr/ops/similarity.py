@@ -112,8 +112,7 @@ def _similarity(
     b = a if b is None else xp.contiguous(b, "float32")
     if kernel == "rbf" and sigma is None:
         sigma = default_sigma(xp, a)
-    if not xp.run(
-        _core.physio_similarity,
+    if not xp.on(_core.physio_similarity)(
         a=xp.view(a), b=xp.view(b), kind=METRICS[kernel],
         inv_width=inverse_width(sigma),
         form=FORMS[xp.dtype(out[0])], threshold=0.0 if threshold is None else float(threshold),

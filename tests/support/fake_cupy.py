@@ -160,7 +160,7 @@ class Kernels:
             return lambda: True
         if name.endswith("_workspace"):
             return lambda *_: 256  # bytes, which the CPU kernel leaves alone
-        if not callable(real):
+        if not callable(real) or name == "signature":  # which launches nothing
             return real
 
         def launch(*args, **fields):

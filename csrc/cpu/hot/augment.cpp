@@ -321,15 +321,14 @@ bool augment_all(const AugmentCall& call) {
   const bool past_caches = samples_of(call.pass) * bytes_of(call.y.type) > kStreamBytes;
   const Interrupt stop;
   Guard guard;
-#pragma omp parallel num_threads(team_for(call.pass))
-  {
+  on_team(team_for(call.pass), [&] {
     Scratch s;
     Vector<T> z, tiles;
 #pragma omp for schedule(dynamic)
     for (int64_t k = 0; k < call.pass.records * views; ++k)  // a record's views in turn: it is in the cache then
       if (!stop()) guard([&] { record<In>(call, k % views, k / views, s, z, tiles, past_caches); });
     stream_fence();
-  }
+  });
   guard.raise();
   return true;
 }
@@ -339,8 +338,7 @@ bool augment_bwd_all(const AugmentBwdCall& call) {
   const int64_t size = call.pass.leads * call.pass.samples;
   const Interrupt stop;
   Guard guard;
-#pragma omp parallel num_threads(team_for(call.pass))
-  {
+  on_team(team_for(call.pass), [&] {
     Scratch s;
     Vector<T> g;
 #pragma omp for schedule(dynamic)
@@ -349,7 +347,7 @@ bool augment_bwd_all(const AugmentBwdCall& call) {
       std::fill_n(static_cast<T*>(call.grad_ecg.data) + b * size, size, T(0));
       for (int64_t view = 0; view < call.pass.seeds.size; ++view) guard([&] { record_bwd<T>(call, view, b, s, g); });
     }
-  }
+  });
   guard.raise();
   return true;
 }

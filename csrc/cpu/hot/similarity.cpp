@@ -11,42 +11,53 @@
 namespace physioclr::cpu {
 namespace {
 
+// Bytes of a register of this set: of wider vectors GCC keeps the lanes in memory, and compares them one by one.
+#if defined(__AVX512F__)
+constexpr int kRegister = 64;
+#elif defined(__AVX2__)
+constexpr int kRegister = 32;
+#else
+constexpr int kRegister = 16;
+#endif
+constexpr int kOfRegister = kRegister / 4, kOfPanel = kPanel / kOfRegister;  // numbers; registers
+
 // d[q] = sum_k ((half a_k - half b_kq) up unit)^2 for the 32 columns of a panel, with sign -1 of the sum in place of
 // the difference; a is a column of a panel.
 PHYSIOCLR_INLINE void squared_differences(const float* a, const float* b, int64_t cols, const RbfUnit& u, float sign,
                                           float* d) {
-  typedef float V __attribute__((vector_size(64)));
-  static_assert(kPanel == 32, "two vectors");
-  V x, y, sx = {}, sy = {};
+  typedef float V __attribute__((vector_size(kRegister)));
+  V sum[kOfPanel] = {};
   const float other = u.half * sign, up = u.up, unit = u.unit;
   for (int64_t k = 0; k < cols; ++k, a += kPanel, b += kPanel) {
-    std::memcpy(&x, b, sizeof x);
-    std::memcpy(&y, b + 16, sizeof y);
     const float own = u.half * *a;
-    x = (own - x * other) * up * unit;
-    y = (own - y * other) * up * unit;
-    sx += x * x;
-    sy += y * y;
+#pragma GCC unroll 8
+    for (int h = 0; h < kOfPanel; ++h) {
+      V x;
+      std::memcpy(&x, b + h * kOfRegister, sizeof x);
+      x = (own - x * other) * up * unit;
+      sum[h] += x * x;
+    }
   }
-  std::memcpy(d, &sx, sizeof sx);
-  std::memcpy(d + 16, &sy, sizeof sy);
+  std::memcpy(d, sum, sizeof sum);
 }
 
 // Whether any of rows x 32 numbers is beyond +-bound. The bits of floats without their sign have the floats' order.
 PHYSIOCLR_INLINE bool any_beyond(const float* s, int64_t rows, float bound) {
-  typedef int32_t I __attribute__((vector_size(64)));
-  I most[4] = {}, x;
+  typedef int32_t I __attribute__((vector_size(kRegister)));
+  constexpr int sets = kOfPanel < 4 ? 2 : 1;  // four maxima or more: one would wait for the one before it
+  I most[kOfPanel * sets] = {}, x;
   for (int64_t r = 0; r < rows; ++r)
-    for (int h = 0; h < 2; ++h) {
-      std::memcpy(&x, s + r * kPairCols + 16 * h, sizeof x);
-      I& m = most[2 * h + (r & 1)];
+#pragma GCC unroll 8
+    for (int h = 0; h < kOfPanel; ++h) {
+      std::memcpy(&x, s + r * kPairCols + kOfRegister * h, sizeof x);
+      I& m = most[sets * h + (r & (sets - 1))];
       x &= 0x7fffffff;
       m = x > m ? x : m;
     }
   int32_t limit, all = 0;
   std::memcpy(&limit, &bound, sizeof limit);
   for (const I& m : most)
-    for (int q = 0; q < 16; ++q) all |= m[q] > limit;
+    for (int q = 0; q < kOfRegister; ++q) all |= m[q] > limit;
   return all != 0;
 }
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 import numpy as np
 
 from ... import _core
-from .._arrays import arrays_of, is_torch, jax_in_jax_out
+from .._arrays import arrays_of, is_torch
 from .._checks import FLOATS, check_int, shown
-from .._signals import in_millivolts, takes_one_record
+from .._signals import in_millivolts, takes_records
 from .._types import RPeaks, rpeaks_index
 from . import launch
 from .plan import Augment
@@ -57,7 +57,10 @@ def _rpeaks_of(rpeaks: Any, index: Any, count: Any) -> RPeaks[Any]:
     if isinstance(rpeaks, RPeaks) and count.ndim == 1:
         return RPeaks(index, count, rpeaks.quality)
     if is_torch(count):
-        quality = count.new_ones(count.shape).float()
+        quality = count.new_ones(count.shape, dtype=sys.modules["torch"].float32)
+    elif type(count) is np.ndarray:
+        quality = np.empty(count.shape, np.float32)
+        quality.fill(1.0)
     else:
         quality = arrays_of(count, "count")[0].empty(count.shape, "float32")
         quality[...] = 1
@@ -139,8 +142,7 @@ def augment(
     rpeaks: Peaks | None,
     **options: Unpack[_Options],
 ) -> tuple[ArrayT, RPeaks[ArrayT] | None]: ...
-@jax_in_jax_out
-@takes_one_record
+@takes_records
 def augment(
     ecg: Any,
     plan: Augment,
@@ -260,8 +262,7 @@ def _augment_rows(
     return out, _rpeaks_of(rpeaks, index, count)
 
 
-@jax_in_jax_out
-@takes_one_record
+@takes_records
 def shuffle_beats(
     ecg: ArrayT, rpeaks: Peaks, *, seed: int, sample_id: Values | None = None, cut: str = "r", fs: float = 500.0
 ) -> tuple[ArrayT, RPeaks[ArrayT]]:

@@ -31,6 +31,8 @@ from .text import SHUFFLE_PLANS, TIME_MAPS, moves_samples, plan_numbers
 from .told import tell, warn_of_same_numbers
 
 NO_RPEAKS = 0, 0, 0, None  # as `_core` takes an array that is not there
+# plan, fs, seeds, records, leads, samples, sample_id, rpeaks of csrc/core/augment_plan.h
+Pass = tuple[np.ndarray, float, np.ndarray, int, int, int, Any, Any]
 
 # ---- checks -------------------------------------------------------------------------------------------------------
 
@@ -170,31 +172,30 @@ def _samples(xp: Arrays, x: Any) -> Any:
 def _pass(
     xp: Arrays, shape: tuple[int, ...], samples: int, rpeaks: Any, sample_id: Any, plan: str, fs: float,
     seeds: Sequence[int],
-) -> dict[str, Any]:  # fmt: skip
+) -> Pass:  # fmt: skip
     """The fields that both directions share, for a batch of this shape. R peaks are indices below `samples`."""
     if rpeaks is not None:
         rpeaks = usable_rpeaks(xp, rpeaks, samples)
-    return dict(
-        plan=plan_numbers(plan), fs=float(fs), seeds=np.array(seeds, np.int64),
-        records=shape[0], leads=shape[1] if len(shape) == 3 else 1, samples=shape[-1],
-        sample_id=0 if sample_id is None else xp.pointer(xp.contiguous(sample_id, "int64")),
-        rpeaks=NO_RPEAKS if rpeaks is None else xp.view(rpeaks),
+    return (
+        plan_numbers(plan), float(fs), np.array(seeds, np.int64),
+        shape[0], shape[1] if len(shape) == 3 else 1, shape[-1],
+        0 if sample_id is None else xp.pointer(xp.contiguous(sample_id, "int64")),
+        NO_RPEAKS if rpeaks is None else xp.view(rpeaks),
     )  # fmt: skip
 
 
-def _workspace(xp: Arrays, fields: dict[str, Any]) -> Any:
+def _workspace(xp: Arrays, seeds: np.ndarray, records: int, leads: int, rpeaks: Any) -> Any:
     if xp.device < 0:
         return 0
-    leads, beats = fields["leads"], fields["rpeaks"][2]
-    size = _core.augment_workspace(len(fields["seeds"]), fields["records"], leads, beats)
+    size = _core.augment_workspace(len(seeds), records, leads, rpeaks[2])
     return xp.pointer(xp.empty((size,), "uint8"))
 
 
 def _run(
-    xp: Arrays, out: tuple[Any, Any, Any], x: Any, scale: Any, fields: dict[str, Any], row: Any = None,
-    start: Any = None,
-) -> None:  # fmt: skip
-    stride, leads = 0, fields["leads"]
+    xp: Arrays, out: tuple[Any, Any, Any], x: Any, scale: Any, fields: Pass, row: Any = None, start: Any = None
+) -> None:
+    plan, fs, seeds, records, leads, samples, sample_id, rpeaks = fields
+    stride = 0
     if scale is not None:
         scale = xp.contiguous(scale, "float32")
         if scale.ndim == 2:
@@ -204,19 +205,20 @@ def _run(
             with xp.guard():
                 scale[:] = one
     y, index, count = out
-    xp.run(
-        _core.augment,
+    xp.on(_core.augment)(
         x=_samples(xp, x), scale=xp.pointer(scale), scale_stride=stride, row=xp.pointer(row), start=xp.pointer(start),
-        rows=x.shape[0], row_samples=x.shape[-1], **fields, y=_samples(xp, y), rpeaks_out=xp.pointer(index),
-        count_out=xp.pointer(count), workspace=_workspace(xp, fields),
+        rows=x.shape[0], row_samples=x.shape[-1], plan=plan, fs=fs, seeds=seeds, records=records, leads=leads,
+        samples=samples, sample_id=sample_id, rpeaks=rpeaks, y=_samples(xp, y), rpeaks_out=xp.pointer(index),
+        count_out=xp.pointer(count), workspace=_workspace(xp, seeds, records, leads, rpeaks),
     )  # fmt: skip
 
 
-def _run_bwd(xp: Arrays, grad_ecg: Any, grad: Any, fields: dict[str, Any]) -> None:
-    xp.run(
-        _core.augment_bwd,
-        grad=_samples(xp, xp.contiguous(grad, xp.dtype(grad_ecg))), **fields, grad_ecg=_samples(xp, grad_ecg),
-        workspace=_workspace(xp, fields),
+def _run_bwd(xp: Arrays, grad_ecg: Any, grad: Any, fields: Pass) -> None:
+    plan, fs, seeds, records, leads, samples, sample_id, rpeaks = fields
+    xp.on(_core.augment_bwd)(
+        grad=_samples(xp, xp.contiguous(grad, xp.dtype(grad_ecg))), plan=plan, fs=fs, seeds=seeds, records=records,
+        leads=leads, samples=samples, sample_id=sample_id, rpeaks=rpeaks, grad_ecg=_samples(xp, grad_ecg),
+        workspace=_workspace(xp, seeds, records, leads, rpeaks),
     )  # fmt: skip
 
 
@@ -228,6 +230,7 @@ def _run_bwd(xp: Arrays, grad_ecg: Any, grad: Any, fields: dict[str, Any]) -> No
     backward=autograd.augment_backward,
     tangent=autograd.augment_tangent,
     differentiable=("ecg",),
+    numbers=("seeds",),
 )
 def augment(
     xp: Arrays, out: tuple[Any, Any, Any], ecg: Any, rpeaks: Any, sample_id: Any, scale: Any, plan: str, fs: float,
@@ -243,6 +246,7 @@ def augment(
     "augment_out(Tensor ecg, Tensor(a!) out, Tensor? rpeaks=None, Tensor? sample_id=None, Tensor? scale=None, "
     "str plan='', float fs=500.0, SymInt[] seeds=[0]) -> (Tensor, Tensor)",
     _out_results,
+    numbers=("seeds",),
 )
 def augment_out(
     xp: Arrays, found: tuple[Any, Any], ecg: Any, out: Any, rpeaks: Any, sample_id: Any, scale: Any, plan: str,
@@ -270,6 +274,7 @@ def augment_out(
     "Tensor? sample_id=None, Tensor? scale=None, str plan='', float fs=500.0, SymInt[] seeds=[0], str dtype='') "
     "-> (Tensor, Tensor, Tensor)",
     _gather_results,
+    numbers=("seeds",),
 )
 def augment_gather(
     xp: Arrays, out: tuple[Any, Any, Any], signals: Any, rows: Any, starts: Any, length: int, rpeaks: Any,
@@ -299,6 +304,7 @@ def augment_gather(
     backward=autograd.augment_bwd_backward,
     tangent=autograd.augment_bwd_tangent,
     differentiable=("grad",),
+    numbers=("seeds",),
 )
 def augment_bwd(
     xp: Arrays, out: tuple[Any], grad: Any, rpeaks: Any, sample_id: Any, plan: str, fs: float, seeds: Sequence[int]
@@ -316,6 +322,7 @@ def augment_bwd(
     backward=autograd.shuffle_backward,
     tangent=autograd.shuffle_tangent,
     differentiable=("ecg",),
+    numbers=("seed",),
 )
 def shuffle_beats(
     xp: Arrays, out: tuple[Any, Any, Any], ecg: Any, rpeaks: Any, sample_id: Any, seed: int, cut: str, fs: float
@@ -333,6 +340,7 @@ def shuffle_beats(
     backward=autograd.shuffle_bwd_backward,
     tangent=autograd.shuffle_bwd_tangent,
     differentiable=("grad",),
+    numbers=("seed",),
 )
 def shuffle_beats_bwd(
     xp: Arrays, out: tuple[Any], grad: Any, rpeaks: Any, sample_id: Any, seed: int, cut: str, fs: float

@@ -31,11 +31,10 @@ def warn_of_same_numbers(op: str, records: int, sample_id: Any, seeds: Sequence[
     each is record 0 and draws the same numbers. A seed of its own for each record is as good as a `sample_id`.
     """
     global _warned
-    if _warned or records != 1 or sample_id is not None or "torch" not in sys.modules:
+    if _warned or records != 1 or sample_id is not None:
         return
-    from torch.utils.data import get_worker_info
-
-    if get_worker_info() is None:
+    data = sys.modules.get("torch.utils.data")  # not there: nobody has a DataLoader
+    if data is None or data.get_worker_info() is None:
         return
     key = tuple(int(s) for s in seeds)
     if key not in _recent:

@@ -141,6 +141,8 @@ def hybrid_contrastive_loss(
     settings = (tau, delta, mode, tau_s, pair_reduction)
     inputs = anchor, views, features, group
     if process_group is None:
+        if not return_stats:
+            return autograd.hybrid_contrastive_loss.first(*inputs, *settings, temperature, False)
         loss, _, counts, skipped, measures = autograd.hybrid_contrastive_loss(
             *inputs, *settings, temperature, return_stats
         )

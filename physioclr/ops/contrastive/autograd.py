@@ -128,3 +128,17 @@ def hybrid_contrastive_loss(xp, out, anchor, views, features, group, *settings):
     _version(xp).contrastive_rows(xp, rows, anchor, views, features, group, settings, 0)
     if not cpu.contrastive_finish(xp, loss, skipped, stats, counts, len(views), settings[2]):
         cpu.warn_all_skipped(counts, len(views), *settings[1:3])
+
+
+def _step(xp, out, *args):
+    hybrid_contrastive_loss.launch(xp, out, *args)
+    (anchor, views), tau, settings, temperature = args[:2], args[4], args[5:9], args[9]
+    settings = temperature_of(temperature, tau), *settings
+    grads = xp.empty(anchor.shape, xp.dtype(anchor)), xp.empty(views.shape, xp.dtype(views)), xp.empty((), "float64")
+    one = xp.empty((), "float64")
+    one[...] = 1
+    cpu.contrastive_backward(xp, grads, one, *args[:4], *out[1:3], settings, 0)
+    return {0: grads[0], 1: grads[1], 9: grads[2]} if temperature is not None else {0: grads[0], 1: grads[1]}
+
+
+hybrid_contrastive_loss.step = _step

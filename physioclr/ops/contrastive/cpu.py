@@ -6,6 +6,7 @@ row_offset .. row_offset + n - 1 of the others: one process owns all (n = N), se
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -73,11 +74,13 @@ def compute_dtype(anchor: Any, views: Any) -> str:
 
 def stored_dtype(anchor: Any, views: Any) -> str:
     """Embeddings of one dtype are read as they are, otherwise as the compute dtype."""
-    return dtype_name(anchor) if dtype_name(anchor) == dtype_name(views) else compute_dtype(anchor, views)
+    dtype = dtype_name(anchor)
+    return dtype if dtype == dtype_name(views) else compute_dtype(anchor, views)
 
 
+@functools.lru_cache(maxsize=64)
 def settings_fields(tau: float, delta: float, mode: str, tau_s: float, pair_reduction: str) -> dict[str, Any]:
-    """As the kernels take them."""
+    """As the kernels take them. Kept, so not to be changed."""
     return {
         "mode": MODES[mode], "mean_pairs": pair_reduction == "mean",
         "tau": float(tau), "tau_s": float(tau_s), "delta": float(delta),
@@ -98,8 +101,7 @@ def contrastive_rows(
     """(n, 3) float64 row statistics (csrc/core/contrastive_calls.h), (n, 2) int64 counts and, where `out` has a third
     array, (n, 3) float64 measures."""
     stored, anchor, views, features, group = _ready(xp, anchor, views, features, group)
-    if not xp.run(
-        getattr(_core, f"contrastive_rows_{stored}"),
+    if not xp.on(getattr(_core, f"contrastive_rows_{stored}"))(
         anchor=xp.view(anchor), views=xp.view(views), begin=row_offset,
         features=xp.view(features), group=xp.pointer(group), **settings_fields(*settings),
         stats=xp.pointer(out[0]), counts=xp.pointer(out[1]), measures=xp.pointer(out[2] if len(out) > 2 else None),
@@ -110,8 +112,7 @@ def contrastive_rows(
 def contrastive_finish(xp: Arrays, loss: Any, skipped: Any, stats: Any, counts: Any, n_views: int, mode: str) -> bool:
     """Fills in the mean over the rows that count, 0-d, and the number of the others, 0-d int64. On the CPU, and on any
     device: False, on the CPU alone, where no row counts."""
-    return xp.run(
-        getattr(_core, f"contrastive_finish_{xp.dtype(loss)}"),
+    return xp.on(getattr(_core, f"contrastive_finish_{xp.dtype(loss)}"))(
         stats=xp.view(stats), counts=xp.pointer(counts), n_views=n_views, mode=MODES[mode],
         loss=xp.pointer(loss), skipped=xp.pointer(skipped),
     )  # fmt: skip
@@ -151,8 +152,7 @@ def contrastive_backward(
     grad_loss, stats, counts = (
         xp.contiguous(grad_loss, "float64"), xp.contiguous(stats, "float64"), xp.contiguous(counts, "int64"),
     )  # fmt: skip
-    xp.run(
-        getattr(_core, f"contrastive_backward_{stored}"),
+    xp.on(getattr(_core, f"contrastive_backward_{stored}"))(
         grad_loss=xp.pointer(grad_loss), anchor=xp.view(anchor), views=xp.view(views), begin=row_offset,
         features=xp.view(features), group=xp.pointer(group), **settings_fields(*settings),
         stats=xp.pointer(stats), counts=xp.pointer(counts),

@@ -174,8 +174,8 @@ def contrastive_loss_bwd(xp, out, grad_loss, a, b, negatives, features, group, t
         return tiles.backward(xp, out, grad_loss, *inputs, stats, counts, *settings)
     stored, fields = _fields(xp, *inputs, *settings)
     grads = [x if xp.dtype(x) == stored else xp.empty(tuple(x.shape), stored) for x in out[:2]]
-    xp.run(
-        getattr(_core, f"contrastive_loss_bwd_{stored}"), grad_loss=xp.pointer(grad_loss), **fields,
+    xp.on(getattr(_core, f"contrastive_loss_bwd_{stored}"))(
+        grad_loss=xp.pointer(grad_loss), **fields,
         stats=xp.pointer(stats), counts=xp.pointer(counts), grad_a=xp.pointer(grads[0]), grad_b=xp.pointer(grads[1]),
         grad_tau=xp.pointer(out[2]),
     )  # fmt: skip
@@ -230,8 +230,8 @@ def contrastive_loss(xp, out, *args):
     args, measure = args[:-1], args[-1]
     stored, fields = _fields(xp, *args)
     loss, stats, counts, skipped, measures = out
-    if not xp.run(
-        getattr(_core, f"contrastive_loss_{stored}"), **fields, stats=xp.pointer(stats), counts=xp.pointer(counts),
+    if not xp.on(getattr(_core, f"contrastive_loss_{stored}"))(
+        **fields, stats=xp.pointer(stats), counts=xp.pointer(counts),
         loss=xp.pointer(loss), skipped=xp.pointer(skipped), measures=xp.pointer(measures if measure else None),
     ):  # fmt: skip
         raise ValueError(NOT_FINITE)
@@ -259,8 +259,8 @@ def contrastive_step(xp, out, *args):
     inputs, measure = args[:-1], args[-1]
     stored, fields = _fields(xp, *inputs)
     loss, stats, counts, skipped, measures, grad_a, grad_b, grad_tau = out
-    if not xp.run(
-        getattr(_core, f"contrastive_step_{stored}"), **fields, stats=xp.pointer(stats), counts=xp.pointer(counts),
+    if not xp.on(getattr(_core, f"contrastive_step_{stored}"))(
+        **fields, stats=xp.pointer(stats), counts=xp.pointer(counts),
         loss=xp.pointer(loss), skipped=xp.pointer(skipped), measures=xp.pointer(measures if measure else None),
         grad_a=xp.pointer(grad_a), grad_b=xp.pointer(grad_b), grad_tau=xp.pointer(grad_tau),
     ):  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 from torch.autograd import forward_ad
 
 from .._arrays import TorchArrays
-from .._torch import refuse_gradients
+from .._torch import refuse_gradients, scaled
 from . import engine
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -32,29 +32,6 @@ def applies(a: Any, b: Any, temperature: Any) -> bool:
         and not torch._C._are_functorch_transforms_active()
         and torch._C._len_torch_dispatch_stack() == 0
     )
-
-
-class _Scaled(torch.autograd.Function):
-    """Gradients times the factor. They depend on the inputs as well, and how is not known."""
-
-    @staticmethod
-    def forward(ctx, factor, inputs, *arrays):
-        return tuple(g * factor for g in arrays[inputs:])
-
-    @staticmethod
-    def backward(ctx, *grads):
-        raise RuntimeError(
-            "physioclr.contrastive_loss has no second derivative: call autograd.grad without create_graph"
-        )
-
-
-def scaled(factor: Any, inputs: tuple[Any, ...], grads: Any) -> list[Any]:
-    """What a backward pass returns: gradients times what comes back, in the dtypes of the inputs, None for none."""
-    if torch.is_grad_enabled():
-        grads = _Scaled.apply(factor, len(inputs), *inputs, *grads)
-    else:
-        grads = [g * factor for g in grads]
-    return [None if x is None else g.to(x.dtype) for x, g in zip(inputs, grads, strict=True)]
 
 
 class _Step(torch.autograd.Function):
@@ -78,7 +55,7 @@ class _Step(torch.autograd.Function):
         if factor is None:
             return (None,) * 12
         *inputs, grad_a, grad_b, grad_tau = ctx.saved_tensors
-        return *scaled(factor, tuple(inputs), (grad_a, grad_b, grad_tau)), *(None,) * 9
+        return *scaled("contrastive_loss", factor, tuple(inputs), (grad_a, grad_b, grad_tau)), *(None,) * 9
 
 
 def contrastive_step(a, b, negatives, features, group, temperature, *settings):
