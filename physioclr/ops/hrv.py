@@ -34,7 +34,7 @@ def _hrv(xp: Arrays, out: tuple[Any, Any], rpeaks: Any, fs: float, exclude_ectop
 @jax_in_jax_out
 def _of_index(rpeaks: Any, fs: float, exclude_ectopic: bool) -> HRV[Any]:
     values, ectopic = _hrv(rpeaks, fs, exclude_ectopic)
-    fields: tuple[Any, ...] = (*[values[k] for k in range(VALUES)], ectopic)
+    fields: tuple[Any, ...] = (*values, ectopic)
     return HRV(*fields)
 
 

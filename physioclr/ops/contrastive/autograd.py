@@ -132,12 +132,13 @@ def hybrid_contrastive_loss(xp, out, anchor, views, features, group, *settings):
 
 def _step(xp, out, *args):
     hybrid_contrastive_loss.launch(xp, out, *args)
-    (anchor, views), tau, settings, temperature = args[:2], args[4], args[5:9], args[9]
-    settings = temperature_of(temperature, tau), *settings
+    anchor, views, features, group, tau, delta, mode, tau_s, reduction, temperature, _ = args
+    settings = temperature_of(temperature, tau), delta, mode, tau_s, reduction
+    _, stats, counts, *_ = out
     grads = xp.empty(anchor.shape, xp.dtype(anchor)), xp.empty(views.shape, xp.dtype(views)), xp.empty((), "float64")
     one = xp.empty((), "float64")
     one[...] = 1
-    cpu.contrastive_backward(xp, grads, one, *args[:4], *out[1:3], settings, 0)
+    cpu.contrastive_backward(xp, grads, one, anchor, views, features, group, stats, counts, settings, 0)
     return {0: grads[0], 1: grads[1], 9: grads[2]} if temperature is not None else {0: grads[0], 1: grads[1]}
 
 
