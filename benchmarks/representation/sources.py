@@ -9,9 +9,10 @@ has already is passed over. An encoder is the shipped one, or a name and the fol
 random is the first run's network with fresh weights, one for each of --random seeds. For each encoder, and each source
 but PTB-XL, the linear probe is fitted on the records of all other sources and scores that one: on the embedding, on the
 features of II, V1 and V5, and on both side by side. --choose-on names a source that is cut into two halves by patient:
-whatever is best on the first is judged by the second.
+whatever is best on the first is judged by the second. Each half is also scored by a probe fitted on the other alone.
 
-Cells (one encoder, input and source) are kept in OUT: interrupt it at will, the same command does what is missing.
+Embeddings and cells (one encoder, input and source) are kept in OUT: interrupt it at will, the same command does what
+is missing.
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ from physioclr.train.labelled import labelled_records
 from physioclr.train.linear import LinearProbe
 from physioclr.train.representation import represent
 from physioclr.train.scores import interval
-from physioclr.train.splits import Split, patient_folds
+from physioclr.train.splits import NEITHER, Split, patient_folds
 from physioclr.train.vectors import GivenEmbeddings
 
 SCHEME, FITTED_ALWAYS = "cinc2021", "ptbxl"
 ALL = 1.0  # of the labels
 BOTH, ALONE, FEATURES = "features + ", "", "features alone"
+OWN = "-halves"  # behind a source: each half of it, by a probe fitted on the other
 
 
 @dataclasses.dataclass
@@ -117,29 +119,52 @@ def place_of(out: Path, row: str, seed: int, source: str) -> Path:
     return out / "cells" / row.replace(" ", "_") / f"seed{seed}" / f"{source}.npz"
 
 
-def score(pool: Pool, x: np.ndarray, source: str, c: float, least: int) -> ProbeScores:
-    """The records of one source, by a probe that was fitted on those of all others."""
-    fold = (pool.source == source).astype(int)
+def score(pool: Pool, x: np.ndarray, source: str, c: float, least: int, own: bool = False) -> ProbeScores:
+    """The records of one source, by a probe fitted on those of all others; own: each half of it by one fitted on its
+    other half alone.
+    """
+    kept = pool.source == source
+    if own:
+        fold, tested = np.full(len(kept), NEITHER), np.arange(2)
+        fold[kept] = patient_folds(pool.y[kept], pool.groups[kept], 2)
+    else:
+        fold, tested = kept.astype(int), np.array([1])
     task = Task(SCHEME, pool.classes, np.arange(len(fold)), pool.y, pool.groups)
-    trials = run_trials(LinearProbe(x, c), task, Split(fold, np.array([1]), across=True), [(ALL, 0)], least)
-    kept = fold == 1
+    trials = run_trials(LinearProbe(x, c), task, Split(fold, tested, across=not own), [(ALL, 0)], least)
     scores = {key: values[kept] for key, values in trials.scores.items()}
     return ProbeScores(scores, pool.ids[kept], pool.y[kept], pool.groups[kept], pool.classes, {ALL: []})
 
 
 def fill(out: Path, pool: Pool, row: str, seed: int, columns: Any, args: argparse.Namespace) -> None:
     """The cells of a row that are missing; columns(): what its probe sees."""
-    todo = [s for s in pool.sources if not place_of(out, row, seed, s).is_file()]
+    cells = {s: (s, False) for s in pool.sources}
+    if args.choose_on in cells:
+        cells[args.choose_on + OWN] = args.choose_on, True
+    todo = [name for name in cells if not place_of(out, row, seed, name).is_file()]
     if not todo:
         return
     x = columns()
-    for source in todo:
-        place = place_of(out, row, seed, source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_suffix(".part.npz")
-        score(pool, x, source, args.c, args.min_positives).save(part)
-        part.replace(place)
-        print(f"{row}, seed {seed}: {source} left out", flush=True)
+    for name in todo:
+        source, own = cells[name]
+        found = score(pool, x, source, args.c, args.min_positives, own)
+        kept_as(place_of(out, row, seed, name), found.save)
+        print(f"{row}, seed {seed}: {name}" + ("" if own else " left out"), flush=True)
+
+
+def kept_as(place: Path, save: Any) -> None:
+    """A file that is whole where it is there."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f"part-{place.name}")
+    save(part)
+    part.replace(place)
+
+
+def columns_of(place: Path, make: Any) -> np.ndarray:
+    """make(), or what it made in an earlier call."""
+    if not place.is_file():
+        values = make()
+        kept_as(place, lambda part: np.save(part, values))
+    return np.load(place)
 
 
 # ---- tables
@@ -178,6 +203,10 @@ def loaded(out: Path, pool: Pool, choose: str, least: int) -> dict[str, dict[str
             del sets[choose]
             sets |= {f"{choose}, {n} half": (parts[choose], np.flatnonzero(half == k))
                      for k, n in enumerate(("first", "second"))}  # fmt: skip
+            own = folder / f"{choose}{OWN}.npz"
+            if own.is_file():
+                p = ProbeScores.load(own)
+                sets[f"{choose}, fitted on its other half alone"] = p, np.arange(len(p.y))
         whole = joined(list(parts.values()))
         sets[f"all {len(parts)}"] = whole, np.arange(len(whole.y))
         for name, (p, rows) in sets.items():
@@ -258,27 +287,24 @@ def main() -> None:
     pool = gather([pc.data.open_store(p) for p in args.stores], args.min_positives)
     if not args.table:
         args.out.mkdir(parents=True, exist_ok=True)
-        kept: dict[str, np.ndarray] = {}
+        folder = args.out / "columns"
 
         def features() -> np.ndarray:
-            if "x" not in kept:
-                kept["x"] = pool.columns(None)
-            return kept["x"]
+            return columns_of(folder / "features.npy", lambda: pool.columns(None))
 
         fill(args.out, pool, FEATURES, 0, features, args)
         like = next((open_run(t.partition("=")[2].split(",")[0] or t) for t in args.encoders if t != "random"), None)
         for text in args.encoders:
             name, runs = runs_of(text, args.stores[0], args.out, args.random, like)
             for seed, run in enumerate(runs):
-                kept.pop("z", None)
 
-                def embedding(run: Run = run) -> np.ndarray:
-                    if "z" not in kept:
-                        kept["z"] = pool.columns(run)
-                    return kept["z"]
+                def embedding(place: Path = folder / f"{name}-seed{seed}.npy", run: Run = run) -> np.ndarray:
+                    return columns_of(place, lambda: pool.columns(run))
+
+                def beside(embedding: Any = embedding) -> np.ndarray:
+                    return np.concatenate((embedding(), features()), axis=1)
 
                 fill(args.out, pool, name, seed, embedding, args)
-                beside = lambda embedding=embedding: np.concatenate((embedding(), features()), axis=1)  # noqa: E731
                 fill(args.out, pool, BOTH + name, seed, beside, args)
     text = tables(args.out, pool, args.choose_on, args.min_positives, args.against)
     if not args.table:

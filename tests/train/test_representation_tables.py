@@ -131,10 +131,32 @@ def test_a_source_is_scored_by_a_probe_that_has_not_seen_it(sources, stores):
     assert not np.array_equal(sources.score(seen, x, "georgia", 0.01, 2).scores[1.0, 0], scores.scores[1.0, 0])
 
 
+def test_a_half_is_scored_by_a_probe_of_the_other_half_alone(sources, stores):
+    pool = sources.gather(stores, 2)
+    x, mine = pool.columns(None), pool.source == "chapman_ningbo"
+    scores = sources.score(pool, x, "chapman_ningbo", 0.01, 2, own=True)
+    assert np.isfinite(scores.scores[1.0, 0]).all() and len(scores.y) == mine.sum()
+    half = sources.patient_folds(pool.y[mine], pool.groups[mine], 2)
+    others = np.where(mine[:, None], pool.y, 1 - pool.y)
+    unseen = sources.score(dataclasses.replace(pool, y=others), x, "chapman_ningbo", 0.01, 2, own=True)
+    assert np.array_equal(unseen.scores[1.0, 0], scores.scores[1.0, 0])
+    x[np.flatnonzero(mine)[half == 0]] += 1.0  # another half of what is fitted, so another score of the other half
+    moved = sources.score(pool, x, "chapman_ningbo", 0.01, 2, own=True)
+    assert not np.array_equal(moved.scores[1.0, 0][half == 1], scores.scores[1.0, 0][half == 1])
+
+
+def test_columns_are_made_once(sources, tmp_path):
+    made = []
+    for _ in range(2):
+        x = sources.columns_of(tmp_path / "x.npy", lambda: made.append(1) or np.eye(3))
+        assert np.array_equal(x, np.eye(3))
+    assert made == [1] and [p.name for p in tmp_path.iterdir()] == ["x.npy"]
+
+
 def test_table_of_sources_left_out(sources, stores, tmp_path):
     pool = sources.gather(stores, 2)
     rng = np.random.default_rng(0)
-    args = argparse.Namespace(c=0.01, min_positives=2)
+    args = argparse.Namespace(c=0.01, min_positives=2, choose_on="chapman_ningbo")
     sources.fill(tmp_path, pool, sources.FEATURES, 0, lambda: rng.normal(size=(len(pool.ids), 3)), args)
     for seed in (0, 1):
         noise = rng.normal(size=(len(pool.ids), 3))
@@ -150,7 +172,7 @@ def test_table_of_sources_left_out(sources, stores, tmp_path):
     text = sources.tables(tmp_path, pool, "chapman_ningbo", 2, "cmsc")
     lines = {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines() if line.startswith("|")}
     assert "half" not in lines
-    assert lines["told"].count("1.000 (1.000 to 1.000)") == 4 and lines["told"].split(" | ")[1] == "2"
+    assert lines["told"].count("1.000 (1.000 to 1.000)") == 5 and lines["told"].split(" | ")[1] == "2"
     assert "not distinguishable" not in lines["told minus cmsc"] and "told minus features alone" in lines
     assert "cmsc minus cmsc" not in lines and "features alone minus cmsc" not in lines
     assert "Best on the first half of chapman_ningbo: told; on the second 1.000 (1.000 to 1.000)." in text
