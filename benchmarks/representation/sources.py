@@ -5,11 +5,12 @@
     python benchmarks/representation/sources.py ... --table          # of what is there
 
 PTBXL ... are stores (`physioclr prepare`) with the merged labels of the Challenge 2021; a record that an earlier store
-has already is passed over. An encoder is the shipped one, or a name and the folders of its runs, one for each seed;
-random is the first run's network with fresh weights, one for each of --random seeds. For each encoder, and each source
-but PTB-XL, the linear probe is fitted on the records of all other sources and scores that one: on the embedding, on the
-features of II, V1 and V5, and on both side by side. --choose-on names a source that is cut into two halves by patient:
-whatever is best on the first is judged by the second. Each half is also scored by a probe fitted on the other alone.
+has already, at whatever rate, is passed over. An encoder is the shipped one, or a name and the folders of its runs, one
+for each seed; random is the first run's network with fresh weights, one for each of --random seeds. For each encoder,
+and each source but PTB-XL, the linear probe is fitted on the records of all other sources and scores that one: on the
+embedding, on the features of II, V1 and V5, and on both side by side. --choose-on names a source that is cut into two
+halves by patient: whatever is best on the first is judged by the second. Each half is also scored by a probe fitted on
+the other alone.
 
 Embeddings and cells (one encoder, input and source) are kept in OUT: interrupt it at will, the same command does what
 is missing.
@@ -68,6 +69,11 @@ class Pool:
         return np.concatenate(rows)
 
 
+def called(record_id: str) -> str:
+    """The record's name without its folders, and without PTB-XL's suffix of either rate."""
+    return Path(record_id).name.removesuffix("_lr").removesuffix("_hr")
+
+
 def gather(stores: Sequence[Any], least: int) -> Pool:
     """Of open stores. Classes: those with `least` positives and negatives among the records that will be scored."""
     parts, ids, sources, labels, groups, seen, first = [], [], [], [], [], set(), 0
@@ -75,7 +81,7 @@ def gather(stores: Sequence[Any], least: int) -> Pool:
         _, names, records, y = labelled_records(store, SCHEME)
         source = np.asarray(store.table["source"])[records].astype(str)
         name = np.asarray(store.table["record_id"])[records].astype(str)
-        here = [f"{s}/{Path(r).name}" for s, r in zip(source, name, strict=True)]
+        here = [f"{s}/{called(r)}" for s, r in zip(source, name, strict=True)]
         new = np.array([k for k, r in enumerate(here) if r not in seen], int)
         seen |= set(here)
         if not len(new):

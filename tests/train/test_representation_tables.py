@@ -119,6 +119,14 @@ def test_records_of_several_stores_are_pooled_once(sources, stores):
     assert np.array_equal(pool.y[30:], wanted)
 
 
+def test_a_record_of_two_rates_is_one(sources):
+    slow, fast = of_sources(20, 0, ["ptbxl"]), of_sources(24, 0, ["ptbxl", "georgia"])
+    slow.table["record_id"] = np.array([f"records100/00000/{k:05d}_lr" for k in range(20)])
+    fast.table["record_id"] = np.array([f"ptbxl/records500/00000/{k:05d}_hr" for k in range(24)])
+    pool = sources.gather([slow, fast], 2)
+    assert (pool.source == "ptbxl").sum() == 20 + 2 and (pool.source == "georgia").sum() == 12
+
+
 def test_a_source_is_scored_by_a_probe_that_has_not_seen_it(sources, stores):
     pool = sources.gather(stores, 2)
     x = pool.columns(None)
