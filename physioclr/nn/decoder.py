@@ -31,6 +31,24 @@ def upsampling_factors(stride: int, stages: int) -> tuple[int, ...]:
     return tuple(sorted(factors, reverse=True))
 
 
+class _Upsample(nn.ConvTranspose1d):
+    """Transposed convolution; on a CPU, where the kernel is twice the stride f, as the convolution that it is: the f
+    samples behind the start of a token are made of it and of the token before. It is faster.
+    """
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        (kernel,), (f,), crop = self.kernel_size, self.stride, self.padding[0]
+        assert isinstance(crop, int)  # torch's own type has the word "same" too
+        if x.device.type != "cpu" or kernel != 2 * f or output_size is not None:
+            return super().forward(x, output_size)
+        own, before = self.weight.unflatten(2, (2, f)).unbind(2)  # (C, out, f): taps of a token and of the one before
+        weight = torch.stack((before, own), -1).permute(2, 1, 0, 3).flatten(0, 1)  # (f out, C, 2)
+        assert self.bias is not None
+        y = F.conv2d(x.unsqueeze(2), weight.unsqueeze(2), self.bias.repeat(f), padding=(0, 1))
+        y = y.squeeze(2).transpose(1, 2)  # (B, S + 1, f out): in memory already where x has its channels last
+        return y.reshape(len(x), -1, self.out_channels)[:, crop:-crop].transpose(1, 2)
+
+
 class Decoder(nn.Module):
     """Transposed convolutions from tokens (B, S, width) up to any T, cropped or padded at the end.
 
@@ -54,9 +72,7 @@ class Decoder(nn.Module):
         sizes = [width, *channels, leads]
         for i, factor in enumerate(upsampling_factors(stride, len(sizes) - 1)):
             # kernel 2 f with padding f/2 overlaps neighbours evenly; an odd factor needs an odd kernel to keep f x S
-            layers.append(
-                nn.ConvTranspose1d(sizes[i], sizes[i + 1], 2 * factor + factor % 2, factor, (factor + 1) // 2)
-            )
+            layers.append(_Upsample(sizes[i], sizes[i + 1], 2 * factor + factor % 2, factor, (factor + 1) // 2))
             if i < len(sizes) - 2:
                 layers.append(nn.GELU())
         self.leads, self.stride = leads, stride
@@ -66,9 +82,10 @@ class Decoder(nn.Module):
         """tokens (B, S, width) -> (B, L, samples) and the mask of the samples that the tokens reach."""
         if tokens.ndim != 3:
             raise ValueError(f"tokens has shape {tuple(tokens.shape)}; it must be (batch, tokens, width)")
-        signal = self.layers(tokens.transpose(1, 2))[..., :samples]
+        signal = self.layers(tokens.transpose(1, 2))[..., :samples].contiguous()
         made = torch.arange(samples, device=tokens.device) < signal.shape[2]
-        return Decoded(F.pad(signal, (0, samples - signal.shape[2])), made)
+        missing = samples - signal.shape[2]
+        return Decoded(F.pad(signal, (0, missing)) if missing else signal, made)
 
     if TYPE_CHECKING:  # where torch says Any
         __call__ = forward

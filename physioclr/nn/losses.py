@@ -13,7 +13,7 @@ from .. import ContrastiveStats, hybrid_contrastive_loss
 from ..ops._types import rpeaks_index
 from ..ops.contrastive import losses as ops
 from ..ops.contrastive.losses import uniformity
-from ..ops.reconstruction import peak_sums
+from ..ops.reconstruction import near_peaks
 from .collectives import global_sum
 
 if TYPE_CHECKING:
@@ -55,22 +55,29 @@ class _Settings(TypedDict):
 
 
 class _SquaredErrors(torch.autograd.Function):
-    """(N,) squared errors of each row over its valid samples; the difference is written once and read twice."""
+    """(N,) squared errors of each row over its valid samples, and those of them where `near` (N, T) is 1 (None: 0). The
+    difference is written once, whatever the number of terms.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x_hat: Tensor, x: Tensor, valid: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x_hat: Tensor, x: Tensor, valid: Tensor | None, near: Tensor | None) -> tuple[Tensor, Tensor]:
         error = x_hat - x
         if valid is not None:
             error.masked_fill_(~valid, 0.0)  # not *: a missing sample may be NaN
-        ctx.save_for_backward(error)
-        rows = error.flatten(1)
-        return torch.linalg.vecdot(rows, rows)
+        ctx.save_for_backward(error, near)
+        ctx.dtype = x_hat.dtype
+        squares = error.square().sum(1)  # (N, T)
+        total = squares.sum(1)
+        return total, torch.zeros_like(total) if near is None else squares.mul_(near).sum(1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (error,) = ctx.saved_tensors
-        return error * (2 * grad)[:, None, None], None, None
+    def backward(ctx: Any, grad: Tensor, grad_near: Tensor) -> tuple[Tensor, None, None, None]:
+        error, near = ctx.saved_tensors
+        weight = (2 * grad)[:, None]
+        if near is not None:
+            weight = weight + (2 * grad_near)[:, None] * near
+        return (error * weight[:, None]).to(ctx.dtype), None, None, None
 
 
 class HybridLoss(nn.Module):
@@ -130,16 +137,14 @@ class HybridLoss(nn.Module):
 
         valid: None where every sample is: five passes over the batch fewer.
         """
-        x_hat, target = x_hat.float(), x.float()
-        valid = None if valid is None else valid.expand_as(x)
-        count = torch.full(x.shape[:1], x[0].numel(), device=x.device) if valid is None else valid.sum((1, 2))
-        squares = _SquaredErrors.apply(x_hat, target, valid)
-        if not self.beta:
-            return ReconstructionSums(squares, count, torch.zeros_like(squares), torch.zeros_like(count))
-        if valid is not None:
-            target = torch.where(valid, target, float("nan"))  # the op leaves missing samples out
-        peak, peak_count = peak_sums(x_hat, target, rpeaks_index(rpeaks), self.fs, self.window)
-        return ReconstructionSums(squares, count, peak, peak_count)
+        target, valid = x.float(), None if valid is None else valid.expand_as(x)
+        if x_hat.dtype == torch.float64:
+            x_hat = x_hat.float()
+        near = near_peaks(rpeaks_index(rpeaks), target[:, 0], self.fs, self.window) if self.beta else None
+        squares, peak = _SquaredErrors.apply(x_hat, target, valid, near)
+        leads = torch.full(x.shape[::2], x.shape[1], device=x.device) if valid is None else valid.sum(1)  # (N, T)
+        near_count = torch.zeros_like(leads[:, 0]) if near is None else (leads * near.bool()).sum(1)
+        return ReconstructionSums(squares, leads.sum(1), peak, near_count)
 
     def reconstruction(
         self, x_hat: Tensor, x: Tensor, valid: Tensor, rpeaks: Peaks | None, process_group: ProcessGroup | None = None

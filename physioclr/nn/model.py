@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +23,23 @@ class Projection(nn.Sequential):
 
     def __init__(self, width: int, out: int):
         super().__init__(nn.Linear(width, width), nn.GELU(), nn.Linear(width, out))
+
+
+def joined(xs: Sequence[Tensor]) -> Tensor:
+    """torch.cat(xs); without a copy where they lie one behind the other in one piece of memory, as views drawn together
+    do."""
+    first, rows = xs[0], sum(len(x) for x in xs)
+    offset = first.storage_offset()
+    for x in xs:
+        alike = x.shape[1:] == first.shape[1:] and x.dtype == first.dtype and x.is_contiguous() and not x.requires_grad
+        if not alike or x.storage_offset() != offset or not _same_storage(x, first):
+            return torch.cat(list(xs))
+        offset += x.numel()
+    return first if len(xs) == 1 else first.as_strided((rows, *first.shape[1:]), first.stride())
+
+
+def _same_storage(a: Tensor, b: Tensor) -> bool:
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
 
 def size_of(encoder: nn.Module, name: str) -> int:
@@ -86,7 +104,7 @@ class PhysioCLR(nn.Module):
 
         One pass of the encoder over all of them, so that batch statistics are the same for every view.
         """
-        out: Encoded = self.encoder(torch.cat(xs) if len(xs) > 1 else xs[0])
+        out: Encoded = self.encoder(joined(xs))
         return list(self.projection(out.pooled).chunk(len(xs))), out.tokens[: len(xs[0])]
 
     def forward(

@@ -109,6 +109,13 @@ def _gradient(
     xp.on(kernel)(**fields, scale=xp.pointer(xp.contiguous(scale, dtype)), grad=xp.pointer(out[0]))
 
 
+def near_peaks(rpeaks: Tensor, like: Tensor, fs: float, window: float) -> Tensor:
+    """(B, T) of the dtype and device of `like` (B, T): 1 within `window` seconds of an R peak, elsewhere 0."""
+    one = like.new_ones(1)
+    near: Tensor = _gradient(one.expand(len(like)), one.expand_as(like), like.new_zeros(like.shape), rpeaks, fs, window)
+    return near
+
+
 @overload
 def peak_reconstruction_loss(
     x_hat: NumPyArray, x: Values, rpeaks: Peaks, fs: float, *, window: float = ...

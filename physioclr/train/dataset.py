@@ -80,9 +80,9 @@ def segment_samples(store: Any, decimate: int) -> int:
     return whole // decimate
 
 
-def network_input(ecg: Tensor, sd: float) -> Tensor:
-    """mV to network units: divided by the training set's SD, missing samples 0."""
-    return (ecg / sd).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+def network_input(ecg: Tensor, sd: float, out: Tensor | None = None) -> Tensor:
+    """mV to network units: divided by the training set's SD, missing samples 0; into `out`, which may be `ecg`."""
+    return torch.div(ecg, sd, out=out).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def group_ids(store: Any, records: np.ndarray | None = None) -> np.ndarray:

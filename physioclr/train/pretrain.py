@@ -24,6 +24,7 @@ from .distributed import World, world
 from .finite import FiniteCheck
 from .finite import TrainingDiverged as TrainingDiverged
 from .folder import DIVERGED, METRICS, PICTURE, RunFolder
+from .memory import keep_freed_memory
 from .methods import Method
 from .metrics import MetricsFile, draw_loss, read_metrics
 from .resident import training_source
@@ -154,6 +155,8 @@ class Trainer:
         self.method.start(self.segments, config, out, world.group)
         folder.check_file()
 
+        if self.device.type == "cpu":
+            keep_freed_memory()
         torch.manual_seed(config.seed)
         shape = {"samples": self.segments.samples, "classes": len(self.segments.classes)}
         self.model = build_model(config, self.segments.fs, **shape, encoder=encoder, method=self.method).to(self.device)

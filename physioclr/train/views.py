@@ -42,12 +42,20 @@ class Draw:
         return view_seed(self.config.seed, self.epoch, view)
 
     @torch.no_grad()
-    def __call__(self, *views: int, time_maps: bool = True, of: tuple[Tensor, Any] | None = None) -> tuple[Tensor, ...]:
+    def __call__(
+        self,
+        *views: int,
+        time_maps: bool = True,
+        of: tuple[Tensor, Any] | None = None,
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
         """One view for each number, all in one call.
 
         Args:
             time_maps: false leaves out whatever moves waves in time, as an anchor that is decoded must.
             of: (ecg, rpeaks), (N, 12, T) mV, instead of the batch's.
+            out: where the view is written, a part of `room`: views that lie one behind the other go through the
+                encoder without being copied together.
         """
         batch, plan = self.batch, make_plan(self.config)
         if plan is not None and not time_maps:
@@ -56,13 +64,21 @@ class Draw:
         ids, seeds = batch.sample_id, [self.seed(view) for view in views]
         if plan is not None and of is None and batch.resident is not None:
             # read from the int16 samples, without the batch in mV
-            out = batch.resident.augmented(plan, fs=self.fs, seeds=seeds, sample_id=ids)
-            return network_input(out, self.sd).unbind()
-        ecg, rpeaks = of or (batch.ecg, batch.rpeaks)
-        if plan is None:
-            return (network_input(ecg, self.sd),) * len(views)
-        out, _ = augment(ecg, plan, fs=self.fs, seed=seeds, sample_id=ids, rpeaks=rpeaks)
-        return network_input(out, self.sd).unbind()
+            drawn = batch.resident.augmented(plan, fs=self.fs, seeds=seeds, sample_id=ids)
+        else:
+            ecg, rpeaks = of or (batch.ecg, batch.rpeaks)
+            if plan is None:
+                return (network_input(ecg, self.sd, out=None if out is None else out[0]),) * len(views)
+            drawn, _ = augment(ecg, plan, fs=self.fs, seed=seeds, sample_id=ids, rpeaks=rpeaks, out=out)
+        return network_input(drawn, self.sd, out=drawn).unbind()
+
+    def room(self, views: int) -> tuple[Tensor | None, ...]:
+        """Memory for so many views of the batch, one behind the other: what calls take as `out`. None where the batch
+        is resident, whose views are made elsewhere.
+        """
+        if self.batch.resident is not None:
+            return (None,) * views
+        return torch.empty((views, *self.batch.ecg.shape), device=self.batch.ecg.device).split(1)
 
     @torch.no_grad()
     def shuffled_beats(self, view: int, cut: str = "r") -> tuple[Tensor, Any]:

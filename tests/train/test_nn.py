@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from training_store import one_thread
 
 import physioclr as pc
 from physioclr.nn.decoder import upsampling_factors
 from physioclr.nn.encoder import _Halve
+from physioclr.nn.model import joined
 
 single = pytest.fixture(autouse=True, scope="module")(one_thread)
 
@@ -311,13 +313,102 @@ def test_halving_has_the_bits_of_average_pooling(samples, dtype):
     x = torch.randn(3, 4, samples, dtype=dtype)
     slow = torch.nn.AvgPool1d(2, ceil_mode=True, count_include_pad=False)
     pooled = []
-    for pool in (_Halve(), slow):
+    for pool in (lambda x: _Halve()(x.unsqueeze(2).contiguous(memory_format=torch.channels_last)).squeeze(2), slow):
         leaf = x.clone().requires_grad_()
         y = pool(leaf)
         y.backward(torch.linspace(-1, 1, y.numel()).view_as(y).to(dtype))
         pooled.append((y.detach(), leaf.grad))
     for fast, reference in zip(*pooled, strict=True):
         assert torch.equal(fast, reference)
+
+
+def plain_resnet(net, x, training):
+    """ResNet1d of norm batch or group as its docstring says it, in three dimensions and without a trick."""
+
+    def norm(m, x):
+        if isinstance(m, torch.nn.GroupNorm):
+            return F.group_norm(x, m.num_groups, m.weight, m.bias, m.eps)
+        mean, var = m.running_mean, m.running_var
+        if training:
+            mean, var = x.mean((0, 2)), x.var((0, 2), correction=0)
+        scale = m.weight / (var + m.eps).sqrt()
+        return (x - mean[:, None]) * scale[:, None] + m.bias[:, None]
+
+    def conv(m, x):
+        return F.conv1d(x, m.weight, None, m.stride, m.padding)
+
+    x = conv(net.stem, x)
+    for block in net.layers:
+        y = conv(block.conv1, norm(block.norm1, x).relu())
+        y = conv(block.conv2, norm(block.norm2, y).relu())
+        if not isinstance(block.pool, torch.nn.Identity):
+            x = F.avg_pool1d(x, 2, ceil_mode=True, count_include_pad=False)
+        x = y + (x if isinstance(block.skip, torch.nn.Identity) else conv(block.skip, x))
+    return norm(net.norm, x).relu().transpose(1, 2)
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("samples", [500, 33, 1])
+def test_resnet_is_the_network_written_plainly(norm, training, samples):
+    torch.manual_seed(0)
+    net = pc.nn.ResNet1d(channels=(8, 16), blocks=2, norm=norm).double().train(training)
+    for name, x in net.state_dict().items():  # what a fresh network has of ones and zeros hides what it does
+        if x.is_floating_point() and x.ndim == 1:
+            x.uniform_(0.5, 1.5)
+        assert x.ndim in (0, 1, 3), name  # the weights keep the shapes of one-dimensional convolutions
+    x = torch.randn(5, 12, samples, dtype=torch.float64)
+    got, want = [], []
+    for out, forward in ((got, lambda x: net(x).tokens), (want, lambda x: plain_resnet(net, x, training))):
+        leaf = x.clone().requires_grad_()
+        tokens = forward(leaf)
+        weight = torch.linspace(-1, 1, tokens.numel(), dtype=tokens.dtype).view_as(tokens)
+        out += [tokens, *torch.autograd.grad((weight * tokens).sum(), [leaf, *net.parameters()])]
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("stride", [1, 6, 16, 32, 64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_decoder_is_the_transposed_convolutions_that_its_weights_are_of(stride, dtype):
+    torch.manual_seed(0)
+    decoder = pc.nn.Decoder(24, 12, stride=stride).to(dtype)
+
+    def plainly(tokens):
+        x = tokens.transpose(1, 2)
+        for m in decoder.layers:
+            x = F.gelu(x) if isinstance(m, torch.nn.GELU) else (
+                F.conv_transpose1d(x.contiguous(), m.weight, m.bias, m.stride, m.padding))  # fmt: skip
+        return x
+
+    for tokens in (torch.randn(3, 7, 24), torch.randn(2, 1, 24)):
+        got, want = [], []
+        for out, decode in ((got, lambda x: decoder(x, x.shape[1] * stride).signal), (want, plainly)):
+            leaf = tokens.to(dtype).requires_grad_()
+            signal = decode(leaf)
+            assert signal.shape == (len(tokens), 12, tokens.shape[1] * stride)
+            weight = torch.linspace(-1, 1, signal.numel(), dtype=dtype).view_as(signal)
+            out += [signal, *torch.autograd.grad((weight * signal).sum(), [leaf, *decoder.parameters()])]
+        tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+        for a, b in zip(got, want, strict=True):
+            torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * float(b.detach().abs().max()))
+
+
+def test_views_in_one_piece_of_memory_are_joined_without_a_copy():
+    room = torch.randn(3, 4, 12, 9)
+    a, b, c = room
+    together = joined([a, b, c])
+    assert together.data_ptr() == room.data_ptr()
+    assert torch.equal(together, room.flatten(0, 1))
+    assert joined([a]) is a
+    leaf = torch.randn(4, 12, 9, requires_grad=True)
+    for apart in ([a, c], [b, a], [a, b.clone()], [a, b.transpose(1, 2).reshape(4, 12, 9)], [leaf, leaf], [a[:2], b],
+                  [a[:, :6].contiguous(), b[:, :6].contiguous()]):  # fmt: skip
+        copied = joined(apart)
+        assert torch.equal(copied, torch.cat(apart))
+        assert copied.data_ptr() not in [x.data_ptr() for x in apart]
+    joined([leaf, leaf]).sum().backward()
+    assert torch.equal(leaf.grad, torch.full_like(leaf, 2.0))
 
 
 @pytest.mark.parametrize("missing", [False, True])
@@ -344,6 +435,6 @@ def test_reconstruction_sums_are_those_of_the_formula(missing, beta):
     assert torch.equal(sums.count, valid.sum((1, 2)))
     assert torch.equal(sums.peak_count, (valid & near).sum((1, 2)) if beta else torch.zeros(3, dtype=torch.int64))
     weight = torch.tensor([1.0, 2.0, -3.0])
-    (weight * sums.squares).sum().backward()
-    (weight * wanted[0]).sum().backward()
+    (weight * sums.squares + weight.flip(0) * sums.peak_squares).sum().backward()
+    (weight * wanted[0] + weight.flip(0) * wanted[1]).sum().backward()
     torch.testing.assert_close(x_hat.grad, other.grad.float())

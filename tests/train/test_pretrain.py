@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from physioclr.train.methods import PhysioCLR, SimCLR
 from physioclr.train.metrics import read_metrics
 from physioclr.train.run import build_encoder, build_model
 from physioclr.train.step import drawn_by_row
-from physioclr.train.views import Draw
+from physioclr.train.views import Draw, make_views
 
 SMALL = Config(channels=[8, 8], projection=8, batch_size=8, warmup=2, steps=20, checkpoint_every=5, seed=3,
                feature_components=10)  # fmt: skip
@@ -434,3 +435,50 @@ def test_a_batch_without_missing_samples_takes_fewer_passes_and_has_the_same_los
     for a, b in zip(*losses, strict=True):
         assert torch.equal(a, b)
     assert "valid" in method.rows(segments.batch(np.arange(len(segments))), views, 0.2)
+
+
+@pytest.mark.parametrize("augment", ["leads", "none"])
+def test_the_views_of_a_batch_lie_in_one_piece_of_memory(store, augment):
+    config = Config(augment=augment, workers=0)
+    segments = Segments(store, config)
+    segments.feature_space = pc.FeatureSpace.fit(segments.training_features(), 10)
+    batch = segments.batch(np.arange(4))
+    anchor, shuffled = make_views(batch, config, 0, segments.fs, 0.5)
+    assert shuffled.data_ptr() == anchor.data_ptr() + anchor.nbytes
+    draw = Draw(batch, config, 0, segments.fs, 0.5)
+    assert torch.equal(anchor, draw(0, time_maps=False)[0])
+    assert torch.equal(shuffled, draw(1, of=draw.shuffled_beats(2))[0])
+    again = segments.batch(np.arange(4)).ecg  # nothing is written into the batch
+    torch.testing.assert_close(batch.ecg, again, rtol=0, atol=0, equal_nan=True)
+
+
+FREED = """
+import resource, torch
+from physioclr.train.memory import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(8):  # as a step: many tensors of some MB at once, then none
+        held = [torch.ones(3_000_000 // 4) for _ in range(20)]
+        del held
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 8
+
+told = keep_freed_memory()
+faults()
+print(told, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone gives memory back so eagerly")
+def test_a_step_finds_the_memory_that_the_last_one_freed():
+    def run(**environment):
+        names = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+        clean = {k: v for k, v in os.environ.items() if k not in names} | environment
+        out = subprocess.run([sys.executable, "-c", FREED], env=clean, capture_output=True, text=True, check=True)
+        told, faults = out.stdout.split()
+        return told == "True", float(faults)
+
+    told, faults = run()
+    assert told and faults < 500  # of 14,600 pages
+    told, faults = run(MALLOC_TRIM_THRESHOLD_="131072")  # the user's own setting stands
+    assert not told and faults > 5000

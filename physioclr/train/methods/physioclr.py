@@ -52,10 +52,12 @@ class PhysioCLR(Method):
     def views(self, batch: Batch, draw: Draw) -> tuple[Tensor, ...]:
         c = draw.config
         # time maps move the waves away from the target of the reconstruction
-        views = draw(ANCHOR, time_maps=not (c.alpha or c.beta))
-        if c.shuffle:
-            views += draw(SECOND, of=draw.shuffled_beats(SHUFFLE, c.shuffle_cut))
-        return views
+        time_maps = not (c.alpha or c.beta)
+        if not c.shuffle:
+            return draw(ANCHOR, time_maps=time_maps)
+        room = draw.room(2)
+        shuffled = draw(SECOND, of=draw.shuffled_beats(SHUFFLE, c.shuffle_cut), out=room[1])
+        return draw(ANCHOR, time_maps=time_maps, out=room[0]) + shuffled
 
     def rows(self, batch: Batch, views: tuple[Tensor, ...], sd: float) -> dict[str, Tensor]:
         rows = super().rows(batch, views, sd)
