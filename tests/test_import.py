@@ -138,7 +138,7 @@ def test_host_kernels_refuse_a_device(monkeypatch):
     import torch
 
     calls = []
-    monkeypatch.setattr(Arrays, "run", lambda xp, kernel, **fields: calls.append((kernel, fields)) or True)
+    monkeypatch.setattr(Arrays, "on", lambda xp, kernel: lambda **fields: calls.append((kernel, fields)) or True)
     pc.hybrid_contrastive_loss(torch.eye(3), torch.eye(3)[None], torch.eye(3))
     kernel, fields = next(c for c in calls if "contrastive_rows" in c[0].__name__)
     with pytest.raises(

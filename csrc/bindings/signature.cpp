@@ -123,7 +123,7 @@ PyObject* signature(PyObject*, PyObject* const* given, Py_ssize_t count) {
 }
 
 PyMethodDef method{"signature", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&signature)), METH_FASTCALL,
-                   "signature(kinds, arguments, tensors) -> tuple | None"};
+                   "signature(kinds: str, arguments: object, tensors: object) -> object"};
 
 }  // namespace
 

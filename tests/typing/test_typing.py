@@ -162,7 +162,7 @@ def test_the_stub_of_the_results_is_that_of_the_module():
 
 
 TOLD = {"typing.SupportsInt": "int", "typing.SupportsFloat": "float", "bool": "bool", "str": "str"}
-TOLD |= {"numpy.ndarray": "np.ndarray[Any, np.dtype[Any]]"}
+TOLD |= {"numpy.ndarray": "np.ndarray[Any, np.dtype[Any]]", "object": "object"}
 
 
 def test_the_stub_of_the_extension_names_what_it_has_beside_the_kernels():

@@ -176,7 +176,7 @@ class _Ring(torch.autograd.Function):
             if temperature is not None:
                 dist.all_reduce(slope, group=process_group)
             grads = grad[: len(a)], grad[len(a) :], slope
-        return *scaled(factor, (a, b, temperature), grads), *(None,) * 7
+        return *scaled("contrastive_loss", factor, (a, b, temperature), grads), *(None,) * 7
 
 
 def ring_loss(a, b, negatives, features, group, temperature, tau, tau_s, form, sides, delta, measure, process_group):

@@ -172,7 +172,7 @@ class _HybridRing(torch.autograd.Function):
                 cosine = x.form.cosines.T[:, :, None].to(grad.dtype)
                 grad_views = q * (x.own.h - cosine * x.views) * x.inv_view
                 grads = x.normalised(grad + (q * x.views).sum(0)), grad_views
-        return *scaled(factor, (anchor, views), grads), *(None,) * 6
+        return *scaled("hybrid_contrastive_loss", factor, (anchor, views), grads), *(None,) * 6
 
 
 def hybrid_contrastive_loss_in_ring(anchor, views, features, group, settings, process_group, measure):
