@@ -18,8 +18,8 @@ struct Wavelet {
   Wavelet(double centre, double fw);
 };
 
-// The rates and sizes of one record. With the grid of the first sample they depend on (samples, fs) alone, and no grid
-// has more of anything but blocks.
+// The rates and sizes of one record. With the grid of the first sample they depend on (samples, fs) alone, and no other
+// grid has more of anything.
 struct WorkPlan {
   int64_t samples, step, spike, hop;  // samples per working sample and of a spike, working samples per envelope sample
   double fs, fw, fe;                  // the three rates
