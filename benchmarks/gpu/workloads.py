@@ -52,7 +52,7 @@ def ecg(device: torch.device, records: int, leads: int, samples: int) -> torch.T
 def peaks(device: torch.device, records: int, samples: int) -> torch.Tensor:
     """R peaks each 400 samples, with their -1 behind the last."""
     own = torch.arange(200, samples - 200, 400, dtype=torch.int32)
-    index = torch.full((records, 51), -1, dtype=torch.int32)
+    index = torch.full((records, max(51, len(own) + 1)), -1, dtype=torch.int32)
     index[:, : len(own)] = own
     return index.to(device)
 
