@@ -70,12 +70,15 @@ void one_record(const HrvCall& call, int64_t b, Intervals& of, const Interrupt& 
 }  // namespace
 
 bool run(const HrvCall& call) {
-  const int team = call.rpeaks.rows * call.rpeaks.cols < 4096 ? 1 : threads();
+  constexpr int64_t kRecords = 8;  // what a thread takes at a time
+  const int64_t rows = call.rpeaks.rows, parts = (rows + kRecords - 1) / kRecords;
+  // No more threads than parts: a caller without one would wait for the others, and nobody would ask for a signal.
+  const int team = rows * call.rpeaks.cols < 4096 ? 1 : static_cast<int>(std::min<int64_t>(threads(), parts));
   const Interrupt stop;
   on_team(team, [&] {
     Intervals of;
-#pragma omp for schedule(dynamic, 8)
-    for (int64_t b = 0; b < call.rpeaks.rows; ++b)
+#pragma omp for schedule(dynamic, kRecords)
+    for (int64_t b = 0; b < rows; ++b)
       if (!stop()) one_record(call, b, of, stop);
   });
   return true;

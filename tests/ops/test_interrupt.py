@@ -52,6 +52,9 @@ CASES = {
     "hrv": """
         r = np.arange(200, 10_000_000, 400)[None]
         interrupted(lambda: pc.hrv(r, 500.0), lambda: pc.hrv(r[:, :300], 500.0)[:8])""",
+    "hrv of a few records": """
+        r = np.tile(np.arange(200, 2_000_000, 400), (8, 1))
+        interrupted(lambda: pc.hrv(r, 500.0), lambda: pc.hrv(r[:, :300], 500.0)[:8])""",
     "contrastive": """
         import torch
         a, f = torch.from_numpy(rows(20_000, 128)), torch.from_numpy(rows(20_000, 50))
