@@ -1,6 +1,8 @@
 // delineate and physio_features on the CPU: one record after the other on each thread.
 #include "cpu/waves.h"
 
+#include <algorithm>
+
 #include "core/guard.h"
 #include "core/interrupt.h"
 #include "core/threads.h"
@@ -22,10 +24,11 @@ template <class F>
 void each_record(int64_t records, F f) {
   const Interrupt stop;
   Guard guard;
-  on_team(records > 1 ? threads() : 1, [&] {
+  constexpr int64_t kRecords = 4;  // what a thread takes at a time; a caller without any could not ask for a signal
+  on_team(static_cast<int>(std::min<int64_t>(threads(), (records + kRecords - 1) / kRecords)), [&] {
     thread_local WavesScratch scratch;
     scratch.stop = &stop;
-#pragma omp for schedule(dynamic, 4)
+#pragma omp for schedule(dynamic, kRecords)
     for (int64_t b = 0; b < records; ++b)
       if (!stop()) guard([&] { f(b, scratch); });
     if (scratch.bytes() > kKept) scratch = {};

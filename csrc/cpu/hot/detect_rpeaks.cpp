@@ -295,12 +295,13 @@ bool detect_all(const RpeaksCall<T>& call) {
     return true;
   }
   Guard guard;
-#pragma omp parallel num_threads(threads()) if (records > 1)
+  constexpr int64_t kRecords = 4;  // what a thread takes at a time; a caller without any could not ask for a signal
+#pragma omp parallel num_threads(threads()) if (records > kRecords)
   {
     thread_local Scratch kept;
     Scratch own, &s = ecg.leads * plan.n <= kKept ? kept : own;
     guard([&] { s.fit(plan, ecg.leads, 1); });
-#pragma omp for schedule(dynamic, 4)
+#pragma omp for schedule(dynamic, kRecords)
     for (int64_t b = 0; b < records; ++b)
       if (!stop()) guard([&] { one(b, s); });
   }
