@@ -3,8 +3,12 @@
 import numpy as np
 import torch
 
+from physioclr.train import Config
+
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 FS = 500.0
+SMALL = Config(channels=[8, 8], projection=8, batch_size=8, warmup=2, steps=20, checkpoint_every=5, seed=3,
+               feature_components=10)  # fmt: skip
 
 
 def one_thread():
