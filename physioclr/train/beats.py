@@ -6,8 +6,6 @@ all twelve, and its neighbours share a diagnosis more often (docs/notes/represen
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .files import write_atomically
+from .space_file import SavedSpace
 
 BEFORE, AFTER = 0.3, 0.5  # seconds around the R peak: P to T at usual rates
 RATE = 100.0  # Hz at least; faster signals are averaged down to the next whole step above it
 COMPONENTS, CLIP = 100, 5.0
 FIT_PAIRS = 1000  # enough for 100 components
 BLOCK = 1024  # segments whose beats are gathered at a time
-FORMAT = "physioclr BeatSpace 1"
 BEATS = "beat_space.npz"  # in the run folder
 
 
@@ -62,20 +59,23 @@ def _mean_beat(ecg: Tensor, rpeaks: Tensor, before: int, width: int) -> Tensor:
     return torch.where(count > 0, total / count, torch.nan)
 
 
-class BeatSpace:
+class BeatSpace(SavedSpace):
     """Average beats as vectors whose cosine says how alike they are.
 
     Every sample of every lead is scaled by the mean and SD of the training set, so that ST and T count as QRS does;
     missing = 0; clipped at +-5; then principal components without whitening, and one factor for all of them that
     makes the mean square length of the training rows 1.
+
+    mean, scale: (L, W). matrix: (L * W, components). offset: (components,).
     """
 
     _FIELDS = ("mean", "scale", "matrix", "offset")
+    _FORMAT, _WHAT = "physioclr BeatSpace 1", "beat space"
 
-    def __init__(self, mean: Any, scale: Any, matrix: Any, offset: Any):
-        """mean, scale: (L, W). matrix: (L * W, components). offset: (components,)."""
-        arrays = (mean, scale, matrix, offset)
-        self.mean, self.scale, self.matrix, self.offset = (torch.as_tensor(np.array(x, np.float32)) for x in arrays)
+    @classmethod
+    def _belong(cls, *shapes: tuple[int, ...]) -> bool:
+        mean, scale, matrix, offset = shapes
+        return mean == scale and len(mean) == 2 and matrix == (mean[0] * mean[1], *offset)
 
     @classmethod
     def fit(cls, beats: np.ndarray, components: int = COMPONENTS) -> BeatSpace:
@@ -99,36 +99,10 @@ class BeatSpace:
 
     def transform(self, beats: Tensor) -> Tensor:
         """(N, L, W) to (N, components) float32; a row with everything missing becomes exactly 0."""
-        # in float64 autocast and set_float32_matmul_precision change nothing
-        mean, scale, matrix, offset = (getattr(self, k).to(beats.device).double() for k in self._FIELDS)
+        mean, scale, matrix, offset = self._doubles(beats)
         known = torch.isfinite(beats)
         z = torch.where(known, (beats - mean) * scale, 0.0).clamp(-CLIP, CLIP)
         return ((z.flatten(1) @ matrix + offset) * known.flatten(1).any(1, keepdim=True)).float()
-
-    def save(self, path: Path) -> None:
-        """An .npz file of plain arrays, no pickle."""
-        data = io.BytesIO()
-        np.savez(data, format=np.array(FORMAT), **{k: getattr(self, k).numpy() for k in self._FIELDS})
-        write_atomically(path, data.getvalue())
-
-    @classmethod
-    def load(cls, path: Path) -> BeatSpace:
-        try:
-            with open(path, "rb") as f, np.load(f, allow_pickle=False) as archive:
-                if str(archive["format"]) != FORMAT:
-                    raise ValueError(f"its format is {str(archive['format'])!r}")
-                fields = [archive[k] for k in cls._FIELDS]
-                (mean, scale, matrix, offset) = (x.shape for x in fields)
-                if not mean == scale or len(mean) != 2 or matrix != (mean[0] * mean[1], *offset):
-                    raise ValueError(f"its arrays have the shapes {mean}, {scale}, {matrix} and {offset}")
-                for name, x in zip(cls._FIELDS, fields, strict=True):
-                    if x.dtype.kind != "f" or not np.isfinite(x).all():
-                        raise ValueError(f"its {name} is not finite")
-                return cls(*fields)
-        except FileNotFoundError:
-            raise
-        except Exception as e:
-            raise ValueError(f"{str(path)!r} is not the beat space of a run: {e}") from None
 
 
 def fit_beats(segments: Any) -> BeatSpace:

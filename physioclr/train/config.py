@@ -75,7 +75,9 @@ class Config:
     pair_reduction: str = _key("sum", "feature pairs in the positive term", choices=("sum", "mean"))
     alpha: float = _key(0.2, "weight of the reconstruction", low=0)
     beta: float = _key(0.1, "weight of the reconstruction at the R peaks", low=0)
-    gamma: float = _key(0.0, "weight of predicting the features from the embedding (not in the paper)", low=0)
+    gamma: float = _key(0.0, "weight of predicting the target from the embedding (not in the paper)", low=0)
+    target: str = _key("features", "what gamma predicts: features; kernel: principal components of the similarity of "
+                       "features and average beats", choices=("features", "kernel"))  # fmt: skip
     shuffle: bool = _key(True, "the heartbeat-shuffled view")
     shuffle_cut: str = _key("r", "where beats are cut", choices=("r", "tp"))
     adjacent: bool = _key(True, "the adjacent segment as a view")

@@ -108,7 +108,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_space(kind: Any, path: Path) -> Any:
-    """kind.load(path), where kind is `FeatureSpace` or `BeatSpace`."""
+    """kind.load(path), where kind is `FeatureSpace`, `BeatSpace` or `KernelSpace`."""
     try:
         return kind.load(path)
     except FileNotFoundError:

@@ -4,7 +4,8 @@ config.yaml          every key of the configuration
 run.json             what the network expects: leads, rate, high-pass, input SD; the store; versions; parameters
 records.txt          ids of the training records, one a line
 feature_space.npz    the feature space fitted on them
-beat_space.npz       the same for their average beats, where beat_weight is above 0
+beat_space.npz       the same for their average beats, where they are compared
+kernel_space.npz     the kernel components of both, where these are what is predicted
 metrics.csv, loss.png
 checkpoints/step_*/  model.safetensors, optimizer.pt, state.json
 """
@@ -39,11 +40,13 @@ from .files import (
     read_lines,
     read_space,
 )
+from .kernel_space import KERNEL as KERNEL
 from .methods import Method
 
 CONFIG, INFO, RECORDS, SPACE, METRICS, PICTURE, DIVERGED = (
     "config.yaml", "run.json", "records.txt", "feature_space.npz", "metrics.csv", "loss.png", "diverged.json",
 )  # fmt: skip
+FITTED = (RECORDS, SPACE, BEATS, KERNEL)  # what is there before the first step and never changes
 
 _FIELDS = {
     "leads": (lambda x: isinstance(x, list) and x != [] and all(isinstance(v, str) for v in x), "a list of lead names"),
@@ -126,7 +129,7 @@ class RunFolder:
             self._fit(segments, config, method)
             checkpoint.write_atomically(self.path / RECORDS, "".join(f"{i}\n" for i in ids))
             # last: a folder with run.json has everything else
-            files = {n: file_entry(self.path / n) for n in (RECORDS, SPACE, BEATS) if (self.path / n).is_file()}
+            files = {n: file_entry(self.path / n) for n in FITTED if (self.path / n).is_file()}
             stated = {**describe(segments, config, ids), **about, "config": config.as_dict(), "files": files}
             checkpoint.write_atomically(self.path / INFO, json_text(stated))
 
@@ -208,7 +211,7 @@ class RunFolder:
         """Files beside run.json, by default all that it tells of, against the checksums there."""
         files = self.info().get("files")
         if isinstance(files, dict):
-            for name in names or files.keys() & {RECORDS, SPACE, BEATS}:
+            for name in names or files.keys() & set(FITTED):
                 check_entry(self.path / name, files.get(name), INFO)
 
 

@@ -12,11 +12,11 @@ import torch
 from .. import FeatureSpace, nn
 from . import checkpoint, methods, own
 from .config import GIVEN, Config
-from .folder import BEATS, CONFIG, INFO, METRICS, PICTURE, RECORDS, SPACE, RunFolder
+from .folder import BEATS, CONFIG, INFO, KERNEL, METRICS, PICTURE, RECORDS, SPACE, RunFolder
 from .methods import Method
 
-__all__ = ["BEATS", "CONFIG", "INFO", "METRICS", "PICTURE", "RECORDS", "SPACE", "Run", "build_encoder", "build_model",
-           "choose_device", "open_run"]  # fmt: skip
+__all__ = ["BEATS", "CONFIG", "INFO", "KERNEL", "METRICS", "PICTURE", "RECORDS", "SPACE", "Run", "build_encoder",
+           "build_model", "choose_device", "open_run"]  # fmt: skip
 
 PRETRAINED = "pretrained"  # what commands call the encoder shipped with the package
 SHIPPED = Path(__file__).with_name("pretrained")  # a folder for each; its ORIGIN.md: what it learnt from, its limits

@@ -24,6 +24,7 @@ from physioclr.data.store_files import DamagedFile, read_header
 from physioclr.train import checkpoint
 from physioclr.train.beats import BeatSpace
 from physioclr.train.folder import CONFIG, INFO, METRICS, RECORDS, RunFolder
+from physioclr.train.kernel_space import KernelSpace
 from physioclr.train.metrics import read_metrics
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-files-"))
@@ -77,6 +78,11 @@ def beats(data: bytes) -> None:
     BeatSpace.load(FOLDER / "b.npz")
 
 
+def kernel(data: bytes) -> None:
+    (FOLDER / "k.npz").write_bytes(data)
+    KernelSpace.load(FOLDER / "k.npz")
+
+
 def in_run(name, read):
     def one(data: bytes) -> None:
         (FOLDER / INFO).unlink(missing_ok=True)
@@ -98,7 +104,7 @@ KINDS = (
     (in_run(CONFIG, RUN.config), DamagedFile), (in_run(INFO, RUN.info), DamagedFile),
     (in_run(METRICS, lambda: read_metrics(FOLDER / METRICS)), DamagedFile),
     (in_run("step_0000000002/state.json", state), DamagedFile),
-    (in_run(RECORDS, lambda: RUN.record_ids()), DamagedFile),
+    (in_run(RECORDS, lambda: RUN.record_ids()), DamagedFile), (kernel, ValueError),
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import physioclr as pc
 from physioclr.train import Config
 from physioclr.train.beats import BeatSpace
 from physioclr.train.files import json_text
+from physioclr.train.kernel_space import KernelSpace
 from physioclr.train.metrics import COLUMNS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
@@ -55,6 +56,8 @@ def files() -> dict[str, bytes]:
         made["space"] = b"\5" + path.read_bytes()
         BeatSpace(*(rng.normal(size=s).astype("f4") for s in ((1, 4), (1, 4), (4, 2), (2,)))).save(path)
         made["beats"] = b"\6" + path.read_bytes()
+        KernelSpace(*(rng.normal(size=s).astype("f4") for s in ((3, 2), (3, 4), (4,)))).save(path)
+        made["kernel"] = b"\x0c" + path.read_bytes()
     made["config"] = b"\7" + Config().to_yaml().encode()
     info = {"leads": ["I"], "fs": 500.0, "samples": 5, "input_sd": 1.0, "records": 1, "records_crc32": 5, "store": "",
             "highpass": 0.5}  # fmt: skip

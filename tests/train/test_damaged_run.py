@@ -15,7 +15,7 @@ from physioclr import cli
 from physioclr.train import Config, DamagedFile, checkpoint, embed, open_run, pretrain
 
 SMALL = Config(channels=[8, 8], projection=8, batch_size=8, warmup=2, steps=4, checkpoint_every=2, seed=3,
-               feature_components=10, beat_weight=1.0)  # fmt: skip
+               feature_components=10, beat_weight=1.0, gamma=1.0, target="kernel")  # fmt: skip
 
 single = pytest.fixture(autouse=True, scope="module")(one_thread)
 
@@ -150,6 +150,9 @@ RESUMING = {
     "beats cut short": ("beat_space.npz", cut, "beat space"),
     "beats NaN": ("beat_space.npz", arrays(offset=np.full(40, NAN, np.float32)), "beat space"),
     "beats missing": ("beat_space.npz", remove, "it is missing"),
+    "kernel cut short": ("kernel_space.npz", cut, "kernel space"),
+    "kernel's shapes": ("kernel_space.npz", arrays(matrix=np.ones((2, 3), np.float32)), "its arrays have the shapes"),
+    "kernel missing": ("kernel_space.npz", remove, "it is missing"),
     "metrics no table": ("metrics.csv", text("a,b\n1,2\n"), "its first line is not that of metrics.csv"),
     "metrics' number": ("metrics.csv", lambda p: p.write_text(p.read_text().replace("\n1,", "\none,")),
                         "line 2, field step is 'one'; it must be a number"),

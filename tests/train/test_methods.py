@@ -1,6 +1,7 @@
 """Training at a lower rate, with labels, without a network, with predicted features; and the shipped encoder."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,8 +151,13 @@ def test_rows_without_features_are_not_predicted(store, tmp_path):
     scale = trainer.segments.feature_space.explained_variance.mean() ** 0.5
     predicted = torch.randn(6, 10)
     expected = (predicted - f / scale)[[0, 1, 3, 4, 5]].square().mean()
-    assert trainer.method.prediction_error(predicted, f) == pytest.approx(float(expected), rel=1e-5)
-    assert trainer.method.prediction_error(predicted, torch.zeros(6, 10)) == 0
+
+    def error(features):
+        target = trainer.method.target(SimpleNamespace(features=features))
+        return trainer.method.prediction_error(predicted, *target)
+
+    assert error(f) == pytest.approx(float(expected), rel=1e-5)
+    assert error(torch.zeros(6, 10)) == 0
 
 
 # ---- the shipped encoder ------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from ... import nn
 from ...nn.losses import global_mean
 from ..beats import BEATS, BLOCK, BeatSpace, average_beat, fit_beats
 from ..files import read_space
+from ..kernel_space import COMPONENTS, FIT_PAIRS, KERNEL, KernelSpace
 from .method import Method, Outputs, view_rows
 
 if TYPE_CHECKING:
@@ -28,23 +30,34 @@ class PhysioCLR(Method):
 
     by_row = True
     beat_space: BeatSpace | None = None
+    kernel_space: KernelSpace | None = None
 
     def check(self, config: Config) -> None:
         if not (config.shuffle or config.adjacent):
             raise ValueError("shuffle and adjacent are both false; physioclr needs at least one view")
 
     def fit(self, segments: Segments, config: Config, folder: Path) -> None:
-        if config.beat_weight > 0:
+        if wants_beats(config):
             fit_beats(segments).save(folder / BEATS)
+        if wants_kernel(config):
+            self._read(segments, folder)
+            chosen = np.arange(len(segments))[:: max(1, len(segments) // FIT_PAIRS)]
+            parts = np.array_split(chosen, max(1, len(chosen) // 64))
+            KernelSpace.fit(torch.cat([self.physiology(segments.batch(c)) for c in parts])).save(folder / KERNEL)
 
     def start(self, segments: Segments, config: Config, folder: Path, process_group: Any = None) -> None:
         super().start(segments, config, folder, process_group)
-        self.feature_space, self.fs = segments.feature_space, segments.fs
-        self.beat_space = read_space(BeatSpace, folder / BEATS) if config.beat_weight > 0 else None
+        self._read(segments, folder if wants_beats(config) else None)
+        self.kernel_space = read_space(KernelSpace, folder / KERNEL) if wants_kernel(config) else None
         self.hybrid = hybrid_loss(config, segments.fs)
 
+    def _read(self, segments: Segments, beats: Path | None) -> None:
+        self.feature_space, self.fs = segments.feature_space, segments.fs
+        self.beat_space = read_space(BeatSpace, beats / BEATS) if beats else None
+
     def model(self, encoder: torch.nn.Module, config: Config, fs: float, classes: int = 0) -> nn.PhysioCLR:
-        predicted = config.feature_components if config.gamma else 0
+        components = COMPONENTS if wants_kernel(config) else config.feature_components
+        predicted = components if config.gamma else 0
         return nn.PhysioCLR(encoder, hybrid_loss(config, fs), projection=config.projection, features=predicted)
 
     # ---- a step
@@ -94,8 +107,9 @@ class PhysioCLR(Method):
     def loss(self, out: Outputs, batch: Batch) -> Tensor | dict[str, Any]:
         c, h = self.config, out.embeddings[0]
         views = out.embeddings[1:] + ([h[batch.pair]] if c.adjacent else [])
+        beats = None if self.beat_space is None else self.beats(batch)
         loss, stats = self.hybrid.contrastive(
-            h, torch.stack(views), self.pair_features(batch), batch.group, self.process_group
+            h, torch.stack(views), self.pair_features(batch, beats), batch.group, self.process_group
         )
         terms: dict[str, Any] = {"contrastive": loss, **_means(stats)}
         for name, weight in (("reconstruction", c.alpha), ("peak", c.beta)):
@@ -104,17 +118,23 @@ class PhysioCLR(Method):
                 terms[name] = global_mean(out.heads[name].sum(), count, self.process_group)
                 loss = loss + weight * terms[name]
         if "predicted" in out.heads:
-            terms["prediction"] = self.prediction_error(out.heads["predicted"], batch.features)
+            terms["prediction"] = self.prediction_error(out.heads["predicted"], *self.target(batch, beats))
             loss = loss + c.gamma * terms["prediction"]
         return {**terms, "loss": loss}
 
-    def prediction_error(self, predicted: Tensor, features: Tensor) -> Tensor:
-        """Mean squared error of the predicted features, 1 for predicting the mean; rows without any feature are out."""
+    def target(self, batch: Any, beats: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the linear map from the embedding predicts, (N, components) with a mean square of about 1; and the rows
+        whose physiology is known, (N,) bool."""
+        known = (batch.features != 0).any(1)
+        if self.kernel_space is not None:
+            return self.kernel_space.transform(self.physiology(batch, beats)), known
         variance = float(self.feature_space.explained_variance.mean())
-        known = (features != 0).any(1)
-        errors = torch.where(known[:, None], predicted - features / math.sqrt(variance or 1.0), 0.0).square()
-        count = known.sum() * features.shape[1]
-        return global_mean(errors.sum(), count, self.process_group)
+        return batch.features / math.sqrt(variance or 1.0), known
+
+    def prediction_error(self, predicted: Tensor, target: Tensor, known: Tensor) -> Tensor:
+        """Mean squared error of the prediction, 1 for predicting the mean, over the rows that are known."""
+        errors = torch.where(known[:, None], predicted - target, 0.0).square()
+        return global_mean(errors.sum(), known.sum() * target.shape[1], self.process_group)
 
     def beats(self, batch: Any) -> Tensor:
         """The average beat of each row in the beat space, some rows at a time: a resident batch's signals are made when
@@ -123,19 +143,31 @@ class PhysioCLR(Method):
         parts = (batch.part(slice(i, i + BLOCK)) for i in range(0, len(batch.sample_id), BLOCK))
         return torch.cat([self.beat_space.transform(average_beat(x.ecg, x.rpeaks, self.fs)) for x in parts])
 
-    def pair_features(self, batch: Any) -> Tensor:
+    def physiology(self, batch: Any, beats: Tensor | None = None, weight: float = 1.0) -> Tensor:
+        """(N, D): features and average beats side by side, each with a mean square length of 1 over the training set
+        before the weight of the beats."""
+        length = math.sqrt(float(self.feature_space.explained_variance.sum()) or 1.0)
+        return torch.cat((batch.features / length, weight * (self.beats(batch) if beats is None else beats)), dim=1)
+
+    def pair_features(self, batch: Any, beats: Tensor | None = None) -> Tensor:
         """The rows whose cosine decides on pairs: features, and beside them the average beats if they are compared.
 
-        Features and beats each have a mean square length of 1 before the weight of the beats. Without feature pairs
-        (delta is then 1): directions of which no two agree.
+        Without feature pairs (delta is then 1): directions of which no two agree.
         """
-        if self.beat_space is not None:
-            length = math.sqrt(float(self.feature_space.explained_variance.sum()) or 1.0)
-            return torch.cat((batch.features / length, self.config.beat_weight * self.beats(batch)), dim=1)
+        if self.config.beat_weight > 0:
+            return self.physiology(batch, beats, self.config.beat_weight)
         if self.config.feature_pairs:
             return batch.features
         generator = torch.Generator().manual_seed(int(batch.sample_id[0]))
         return torch.randn((len(batch.features), 16), generator=generator).to(batch.features)
+
+
+def wants_kernel(config: Config) -> bool:
+    return config.gamma > 0 and config.target == "kernel"
+
+
+def wants_beats(config: Config) -> bool:
+    return config.beat_weight > 0 or wants_kernel(config)
 
 
 def _all_finite(x: Tensor) -> bool:
