@@ -46,6 +46,7 @@ METHODS = {
     "beats": BEATS,
     "predict": {**BEATS, "gamma": 10.0},
     "predict-cmsc": {**BEATS, "gamma": 10.0, "beat_weight": 0.0, "feature_pairs": False},
+    "kernel": {**BEATS, "gamma": 10.0, "target": "kernel", "augment": "preserving"},
     "predict-alone": {**BEATS, "gamma": 100.0},  # the contrast drowned by the prediction
 }
 PIECE = 200  # steps between looks at the clock

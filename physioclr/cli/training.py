@@ -31,7 +31,8 @@ def pretrain(
     config: Annotated[
         str | None,
         typer.Option(
-            help="A YAML file, or fast, beats, predict, predict12, published; default fast, or the resumed run's own."
+            help="A YAML file, or fast, beats, predict, predict12, kernel12, published; "
+            "default fast, or the resumed run's own."
         ),
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, over the configuration.")] = None,

@@ -18,7 +18,7 @@ METHODS = tuple(BUILT_IN)
 UNTRAINED = tuple(name for name, method in BUILT_IN.items() if not method.trained)
 GIVEN = "given"  # the encoder is a module that the caller of `pretrain` passed
 ENCODERS = ("resnet1d", "transformer", GIVEN)
-NAMED = ("fast", "beats", "predict", "predict12", "published")  # configs/
+NAMED = ("fast", "beats", "predict", "predict12", "kernel12", "published")  # configs/
 
 # What may differ between a run and its continuation: nothing here changes the steps already made or still to come,
 # except that a longer run moves the end of a cosine schedule.
@@ -178,7 +178,7 @@ class Config:
 
     @classmethod
     def load(cls, path: str | Path) -> Config:
-        """Read a YAML file, or a configuration of this package: fast, beats, predict, predict12 or published."""
+        """Read a YAML file, or a configuration of this package, one of NAMED."""
         if str(path) in NAMED:
             file = resources.files("physioclr.train") / "configs" / f"{path}.yaml"
         else:

@@ -17,7 +17,9 @@ def test_beats_is_the_default_with_other_pairs():
     assert Config.load("beats") == Config(**pairs)
     wide = pairs | {"channels": [32, 64, 128, 256], "gamma": 10.0}
     assert Config.load("predict") == Config(**wide)
-    assert Config.load("predict12") == Config(**wide, feature_leads=list(STANDARD_LEADS), feature_components=100)
+    all_leads = wide | {"feature_leads": list(STANDARD_LEADS), "feature_components": 100}
+    assert Config.load("predict12") == Config(**all_leads)
+    assert Config.load("kernel12") == Config(**all_leads, target="kernel", augment="preserving")
 
 
 def test_published():
