@@ -29,7 +29,9 @@ METHODS = {
 }
 METHODS["amp"] = CONFIG.replace(amp=True)
 METHODS["own"] = CONFIG.replace(method="own_methods:TwoViews", encoder="own_encoders:tokens")
-ADAM = ["physioclr", "simclr", "cmsc", "amp", "own"]
+METHODS["kernel"] = CONFIG.replace(gamma=10.0, target="kernel", shuffle=False, alpha=0.0, beta=0.0, mode="supcon")
+ADAM = ["physioclr", "simclr", "cmsc", "amp", "own", "kernel"]
+TERMS = ("loss", "contrastive", "reconstruction", "peak", "prediction", "positives", "negatives", "grad_norm")
 
 WORKER = """
 import os, sys
@@ -92,10 +94,11 @@ def test_two_processes_are_one(two, tmp_path, name):
     one = read_metrics(tmp_path / "one" / "metrics.csv")
     both = read_metrics(two / f"many-{name}" / "metrics.csv")
     assert len(one) == len(both) == 3
+    assert np.isfinite(one[0]["prediction"]) == (name == "kernel")
     # From the second step on Adam enlarges rounding: its first steps are the sign of each gradient, however small
     first = 1e-2 if name == "amp" else 1e-4
     for a, b, tolerance in zip(one, both, (first, max(first, 5e-3), 2e-2), strict=True):
-        for k in ("loss", "contrastive", "reconstruction", "peak", "positives", "negatives", "grad_norm"):
+        for k in TERMS:
             np.testing.assert_allclose(a[k], b[k], rtol=tolerance, atol=1e-6, err_msg=f"{k} at step {a['step']}")
 
 
