@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .norm import BatchNorm, norm_relu
+
 
 class Encoded(NamedTuple):
     """tokens: (B, S, width), one per `stride` samples; pooled: (B, width), their mean over the valid tokens."""
@@ -56,17 +58,9 @@ class _Conv(nn.Conv1d):
         return F.conv2d(x, self.weight.unsqueeze(2), self.bias, (1, stride), (0, padding))
 
 
-class _BatchNorm(nn.BatchNorm1d):
-    """Of (B, C, 1, T), as `_Conv`."""
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        if input.dim() != 4:
-            raise ValueError(f"x has {input.dim()} dimensions; it must be (batch, channels, 1, samples)")
-
-
 def _norm(kind: str, channels: int) -> nn.Module:
     if kind == "batch":
-        return _BatchNorm(channels)
+        return BatchNorm(channels)
     if kind == "group":
         return nn.GroupNorm(math.gcd(8, channels), channels)
     raise ValueError(f"norm is {kind!r}; it must be 'batch' or 'group'")
@@ -96,8 +90,8 @@ class _Block(nn.Module):
         self.pool = _Halve() if stride == 2 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(F.relu(self.norm1(x)))
-        y = self.conv2(F.relu(self.norm2(y)))
+        y = self.conv1(norm_relu(self.norm1, x))
+        y = self.conv2(norm_relu(self.norm2, y))
         return y.add_(self.skip(self.pool(x)))
 
 
@@ -150,7 +144,7 @@ class ResNet1d(nn.Module):
         if x.device.type == "cpu":  # in the dtype of the convolutions first: there is half as much to reorder
             x = x.to(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else x
             x = x.contiguous(memory_format=torch.channels_last)
-        tokens = F.relu(self.norm(self.layers(self.stem(x)))).squeeze(2).transpose(1, 2)
+        tokens = norm_relu(self.norm, self.layers(self.stem(x))).squeeze(2).transpose(1, 2)
         mask = None if valid is None else token_mask(valid, tokens.shape[1])
         return Encoded(tokens, mean_pool(tokens, mask))
 
