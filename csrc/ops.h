@@ -197,6 +197,21 @@ struct BatchNormReluBwdCall {
   PHYSIOCLR_FIELDS(x, grad, rows, channels, weight, bias, stats, grad_x, grad_weight, grad_bias)
 };
 
+// out (records, (samples + 1) / 2, channels): the mean of each two neighbours in time of x (records, samples,
+// channels), the last one alone where samples is odd; and the gradient. float or bfloat, both of one type.
+struct HalveCall {
+  Samples<const void> x;
+  int64_t records, samples, channels;
+  Samples<void> out;
+  PHYSIOCLR_FIELDS(x, records, samples, channels, out)
+};
+struct HalveBwdCall {
+  Samples<const void> grad;
+  int64_t records, samples, channels;
+  Samples<void> grad_x;
+  PHYSIOCLR_FIELDS(grad, records, samples, channels, grad_x)
+};
+
 // sum[b] = the squares of x_hat - x (records, leads, samples), summed in float; near_sum[b]: each times near[b, t], a
 // row for all leads. valid false: the sample counts for 0, whatever it is. x_hat: float or bfloat.
 struct SquaredErrorsCall {
@@ -281,6 +296,8 @@ const char* archs() noexcept;  // CMAKE_CUDA_ARCHITECTURES of the build, "" with
 #define PHYSIOCLR_LAYER_CALLS(X)               \
   X(batch_norm_relu, BatchNormReluCall)        \
   X(batch_norm_relu_bwd, BatchNormReluBwdCall) \
+  X(halve, HalveCall)                          \
+  X(halve_bwd, HalveBwdCall)                   \
   X(squared_errors, SquaredErrorsCall)         \
   X(squared_errors_bwd, SquaredErrorsBwdCall)
 

@@ -28,6 +28,7 @@ set(PHYSIOCLR_CPU_HOT_EXACT
   hot/batch_norm.cpp
   hot/decimate.cpp
   hot/detect_rpeaks.cpp
+  hot/halve.cpp
   hot/rpeaks_front.cpp
   hot/squared_errors.cpp
   hot/waves.cpp

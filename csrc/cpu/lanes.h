@@ -3,6 +3,7 @@
 // vectors GCC keeps the lanes in memory.
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -92,6 +93,15 @@ PHYSIOCLR_INLINE void store(const typename Of<kBytes>::F& x, BFloat* p) {  // fr
   std::memcpy(&bits, &x, sizeof bits);
   const U rounded = x != x ? U{} + 0x7fc0u : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
   narrowed<kBytes>(rounded, &p->bits);
+}
+
+// f(width, channel) for registers full of channels, and for each of those that are left.
+template <class G>
+PHYSIOCLR_INLINE void for_channels(int64_t channels, const G& f) {
+  constexpr int kOfRegister = kRegister / 4;
+  int64_t c = 0;
+  for (; c + kOfRegister <= channels; c += kOfRegister) f(std::integral_constant<int, kRegister>{}, c);
+  for (; c < channels; ++c) f(std::integral_constant<int, 4>{}, c);
 }
 
 }  // namespace

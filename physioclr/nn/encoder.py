@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .halve import Halve
 from .norm import BatchNorm, norm_relu
 
 
@@ -66,13 +67,6 @@ def _norm(kind: str, channels: int) -> nn.Module:
     raise ValueError(f"norm is {kind!r}; it must be 'batch' or 'group'")
 
 
-class _Halve(nn.Module):
-    """Mean of each two neighbours in time, the last one alone where T is odd."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, (1, 2), ceil_mode=True, count_include_pad=False)
-
-
 class _Block(nn.Module):
     """Pre-activation residual block of x (B, C, 1, T); the first convolution strides.
 
@@ -87,7 +81,7 @@ class _Block(nn.Module):
         self.norm2 = _norm(norm, outputs)
         self.conv2 = _Conv(outputs, outputs, kernel, 1, kernel // 2, bias=False)
         self.skip = _Conv(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
-        self.pool = _Halve() if stride == 2 else nn.Identity()
+        self.pool = Halve() if stride == 2 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(norm_relu(self.norm1, x))

@@ -33,9 +33,10 @@ def batch_norm_relu(
     x: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float, eps: float
 ) -> tuple[Tensor, Tensor]:
     """y of x (B, C, H, W), both with channels last, in training; and (2, C) mean and 1 / sqrt(variance + eps)."""
-    stats, y = weight.new_empty(2, len(weight)), torch.empty_like(x, memory_format=torch.channels_last)
+    channels = weight.numel()  # len() of a tensor is a call of Python
+    stats, y = weight.new_empty(2, channels), torch.empty_like(x, memory_format=torch.channels_last)
     _core.batch_norm_relu(
-        x=_samples(x), rows=x.numel() // len(weight), channels=len(weight), weight=_array(weight), bias=_array(bias),
+        x=_samples(x), rows=x.numel() // channels, channels=channels, weight=_array(weight), bias=_array(bias),
         momentum=float(momentum), eps=float(eps), running_mean=_array(running_mean), running_var=_array(running_var),
         stats=_array(stats), y=_samples(y),
     )  # fmt: skip
@@ -49,7 +50,7 @@ def batch_norm_relu_grad(
     grad_x = torch.empty_like(x, memory_format=torch.channels_last)
     grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(bias)
     _core.batch_norm_relu_bwd(
-        x=_samples(x), grad=_samples(grad), rows=x.numel() // len(weight), channels=len(weight),
+        x=_samples(x), grad=_samples(grad), rows=x.numel() // weight.numel(), channels=weight.numel(),
         weight=_array(weight), bias=_array(bias), stats=_array(stats),
         grad_x=_samples(grad_x), grad_weight=_array(grad_weight), grad_bias=_array(grad_bias),
     )  # fmt: skip
@@ -76,3 +77,19 @@ def squared_errors_grad(
         grad=_array(grad), near_grad=_array(near_grad), grad_x_hat=_samples(grad_x_hat),
     )  # fmt: skip
     return grad_x_hat
+
+
+def halve(x: Tensor) -> Tensor:
+    """(B, C, 1, T) -> (B, C, 1, (T + 1) // 2), both with channels last: the mean of each two neighbours in time."""
+    b, c, _, t = x.shape
+    out = torch.empty((b, c, 1, (t + 1) // 2), dtype=x.dtype, memory_format=torch.channels_last)
+    _core.halve(x=_samples(x), records=b, samples=t, channels=c, out=_samples(out))
+    return out
+
+
+def halve_grad(grad: Tensor, samples: int) -> Tensor:
+    """The gradient of x (B, C, 1, samples) for that of what it was halved to."""
+    b, c = grad.shape[:2]
+    grad_x = torch.empty((b, c, 1, samples), dtype=grad.dtype, memory_format=torch.channels_last)
+    _core.halve_bwd(grad=_samples(grad), records=b, samples=samples, channels=c, grad_x=_samples(grad_x))
+    return grad_x

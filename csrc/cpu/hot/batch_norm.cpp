@@ -3,7 +3,6 @@
 // in double in the order of the blocks. So the bits depend neither on the threads nor on the width of the registers.
 #include <algorithm>
 #include <cmath>
-#include <type_traits>
 
 #include "core/elements.h"
 #include "core/macros.h"
@@ -15,21 +14,11 @@
 namespace physioclr::cpu {
 namespace {
 
-constexpr int kOne = 4;      // bytes of a "vector" for the channels that fill no register
 constexpr int kStreams = 4;  // rows whose sums do not wait for each other
 
 template <class F>
 PHYSIOCLR_INLINE F relu(const F& z) {  // NaN stays
   return z <= 0.0f ? F{} : z;
-}
-
-// f(width, channel) for registers full of channels, and for each of those that are left.
-template <class G>
-PHYSIOCLR_INLINE void for_channels(int64_t channels, const G& f) {
-  constexpr int kOfRegister = kRegister / 4;
-  int64_t c = 0;
-  for (; c + kOfRegister <= channels; c += kOfRegister) f(std::integral_constant<int, kRegister>{}, c);
-  for (; c < channels; ++c) f(std::integral_constant<int, kOne>{}, c);
 }
 
 struct Blocks {
