@@ -175,6 +175,63 @@ struct ZeroPhaseCall {
   PHYSIOCLR_FIELDS(x, b, a, state, pad, out)
 };
 
+// y = ReLU((x - mean) / sd weight + bias) of (rows, channels), mean and variance of each channel over the rows: batch
+// normalisation in training. x, y: float or bfloat; at least two rows. stats (2, channels): mean and 1 / sqrt(var +
+// eps). The running statistics move by `momentum` towards the mean and the unbiased variance. NaN stays NaN.
+struct BatchNormReluCall {
+  Samples<const void> x;
+  int64_t rows, channels;
+  const float *weight, *bias;
+  double momentum, eps;
+  float *running_mean, *running_var, *stats;
+  Samples<void> y;
+  PHYSIOCLR_FIELDS(x, rows, channels, weight, bias, momentum, eps, running_mean, running_var, stats, y)
+};
+// Its gradients for grad, that of y; x, grad and grad_x of one type.
+struct BatchNormReluBwdCall {
+  Samples<const void> x, grad;
+  int64_t rows, channels;
+  const float *weight, *bias, *stats;
+  Samples<void> grad_x;
+  float *grad_weight, *grad_bias;
+  PHYSIOCLR_FIELDS(x, grad, rows, channels, weight, bias, stats, grad_x, grad_weight, grad_bias)
+};
+
+// out (records, (samples + 1) / 2, channels): the mean of each two neighbours in time of x (records, samples,
+// channels), the last one alone where samples is odd; and the gradient. float or bfloat, both of one type.
+struct HalveCall {
+  Samples<const void> x;
+  int64_t records, samples, channels;
+  Samples<void> out;
+  PHYSIOCLR_FIELDS(x, records, samples, channels, out)
+};
+struct HalveBwdCall {
+  Samples<const void> grad;
+  int64_t records, samples, channels;
+  Samples<void> grad_x;
+  PHYSIOCLR_FIELDS(grad, records, samples, channels, grad_x)
+};
+
+// sum[b] = the squares of x_hat - x (records, leads, samples), summed in float; near_sum[b]: each times near[b, t], a
+// row for all leads. valid false: the sample counts for 0, whatever it is. x_hat: float or bfloat.
+struct SquaredErrorsCall {
+  Samples<const void> x_hat;
+  Cube<const float> x;
+  const bool* valid;  // or null: all are
+  const float* near;  // or null: near_sum is 0
+  float *sum, *near_sum;
+  PHYSIOCLR_FIELDS(x_hat, x, valid, near, sum, near_sum)
+};
+// The gradient, of x_hat's type: (x_hat - x) (2 grad[b] + 2 near_grad[b] near[b, t]).
+struct SquaredErrorsBwdCall {
+  Samples<const void> x_hat;
+  Cube<const float> x;
+  const bool* valid;
+  const float *near, *grad, *near_grad;
+  Samples<void> grad_x_hat;
+  PHYSIOCLR_FIELDS(x_hat, x, valid, near, grad, near_grad, grad_x_hat)
+};
+
 namespace cuda {
 
 // Bytes of the workspace of augment.
@@ -235,8 +292,18 @@ const char* archs() noexcept;  // CMAKE_CUDA_ARCHITECTURES of the build, "" with
   X(zero_phase_float32, ZeroPhaseCall<float>) \
   X(zero_phase_float64, ZeroPhaseCall<double>)
 
+// Layers and losses of physioclr.nn, whose form on a GPU is torch's own.
+#define PHYSIOCLR_LAYER_CALLS(X)               \
+  X(batch_norm_relu, BatchNormReluCall)        \
+  X(batch_norm_relu_bwd, BatchNormReluBwdCall) \
+  X(halve, HalveCall)                          \
+  X(halve_bwd, HalveBwdCall)                   \
+  X(squared_errors, SquaredErrorsCall)         \
+  X(squared_errors_bwd, SquaredErrorsBwdCall)
+
 #define PHYSIOCLR_HOST_CALLS(X) \
   PHYSIOCLR_WAVES_CALLS(X)      \
+  PHYSIOCLR_LAYER_CALLS(X)      \
   PHYSIOCLR_RECORD_CALLS(X)     \
   PHYSIOCLR_CONTRASTIVE_HOST_CALLS(X)
 

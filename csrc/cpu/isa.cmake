@@ -25,9 +25,12 @@ set(PHYSIOCLR_CPU_PLAIN
 # asks for it.
 set(PHYSIOCLR_CPU_HOT_EXACT
   hot/augment.cpp
+  hot/batch_norm.cpp
   hot/decimate.cpp
   hot/detect_rpeaks.cpp
+  hot/halve.cpp
   hot/rpeaks_front.cpp
+  hot/squared_errors.cpp
   hot/waves.cpp
   hot/zero_phase.cpp
 )

@@ -14,6 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .halve import Halve
+from .norm import BatchNorm, norm_relu
+
 
 class Encoded(NamedTuple):
     """tokens: (B, S, width), one per `stride` samples; pooled: (B, width), their mean over the valid tokens."""
@@ -56,27 +59,12 @@ class _Conv(nn.Conv1d):
         return F.conv2d(x, self.weight.unsqueeze(2), self.bias, (1, stride), (0, padding))
 
 
-class _BatchNorm(nn.BatchNorm1d):
-    """Of (B, C, 1, T), as `_Conv`."""
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        if input.dim() != 4:
-            raise ValueError(f"x has {input.dim()} dimensions; it must be (batch, channels, 1, samples)")
-
-
 def _norm(kind: str, channels: int) -> nn.Module:
     if kind == "batch":
-        return _BatchNorm(channels)
+        return BatchNorm(channels)
     if kind == "group":
         return nn.GroupNorm(math.gcd(8, channels), channels)
     raise ValueError(f"norm is {kind!r}; it must be 'batch' or 'group'")
-
-
-class _Halve(nn.Module):
-    """Mean of each two neighbours in time, the last one alone where T is odd."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, (1, 2), ceil_mode=True, count_include_pad=False)
 
 
 class _Block(nn.Module):
@@ -93,11 +81,11 @@ class _Block(nn.Module):
         self.norm2 = _norm(norm, outputs)
         self.conv2 = _Conv(outputs, outputs, kernel, 1, kernel // 2, bias=False)
         self.skip = _Conv(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
-        self.pool = _Halve() if stride == 2 else nn.Identity()
+        self.pool = Halve() if stride == 2 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(F.relu(self.norm1(x)))
-        y = self.conv2(F.relu(self.norm2(y)))
+        y = self.conv1(norm_relu(self.norm1, x))
+        y = self.conv2(norm_relu(self.norm2, y))
         return y.add_(self.skip(self.pool(x)))
 
 
@@ -150,7 +138,7 @@ class ResNet1d(nn.Module):
         if x.device.type == "cpu":  # in the dtype of the convolutions first: there is half as much to reorder
             x = x.to(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else x
             x = x.contiguous(memory_format=torch.channels_last)
-        tokens = F.relu(self.norm(self.layers(self.stem(x)))).squeeze(2).transpose(1, 2)
+        tokens = norm_relu(self.norm, self.layers(self.stem(x))).squeeze(2).transpose(1, 2)
         mask = None if valid is None else token_mask(valid, tokens.shape[1])
         return Encoded(tokens, mean_pool(tokens, mask))
 

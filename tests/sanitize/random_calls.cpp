@@ -273,6 +273,56 @@ static void records() {
                             {filtered.get(), leads, samples}});
 }
 
+// What the encoder and the decoder's loss have on a CPU.
+template <class T>
+static void layers() {
+  const Element type = std::is_same_v<T, float> ? Element::kFloat : Element::kBFloat;
+  const int64_t rows = length(300), channels = length(70);
+  const auto x = values<T>(rows * channels, kind_of_values()), grad = values<T>(rows * channels, kind_of_values());
+  const auto weight = values<float>(channels, Values::kPlain), bias = values<float>(channels, Values::kPlain);
+  Array<float> mean(channels), var(channels), stats(2 * channels), of_weight(channels), of_bias(channels);
+  Array<T> y(rows * channels), of_x(rows * channels);
+  if (rows > 1) {
+    cpu::run(BatchNormReluCall{{x.get(), type},
+                               rows,
+                               channels,
+                               weight.get(),
+                               bias.get(),
+                               0.1,
+                               1e-5,
+                               mean.get(),
+                               var.get(),
+                               stats.get(),
+                               {y.get(), type}});
+    cpu::run(BatchNormReluBwdCall{{x.get(), type},
+                                  {grad.get(), type},
+                                  rows,
+                                  channels,
+                                  weight.get(),
+                                  bias.get(),
+                                  stats.get(),
+                                  {of_x.get(), type},
+                                  of_weight.get(),
+                                  of_bias.get()});
+  }
+  const int64_t records = length(4), leads = length(12), samples = length(90), n = records * leads * samples;
+  const auto signal = values<T>(n, kind_of_values());
+  Array<T> half(records * leads * ((samples + 1) / 2)), again(n), of_x_hat(n);
+  cpu::run(HalveCall{{signal.get(), type}, records, samples, leads, {half.get(), type}});
+  cpu::run(HalveBwdCall{{half.get(), type}, records, samples, leads, {again.get(), type}});
+  const auto target = values<float>(n, kind_of_values()), near = values<float>(records * samples, Values::kPlain);
+  const auto scale = values<float>(records, Values::kPlain);
+  Array<bool> valid(n);
+  for (int64_t i = 0; i < n; ++i) valid[i] = chance(0.7);
+  const bool* const mask = chance(0.5) ? valid.get() : nullptr;
+  const float* const around = chance(0.5) ? near.get() : nullptr;
+  Array<float> sum(records), near_sum(records);
+  const Cube<const float> cube{target.get(), records, leads, samples};
+  cpu::run(SquaredErrorsCall{{signal.get(), type}, cube, mask, around, sum.get(), near_sum.get()});
+  cpu::run(
+      SquaredErrorsBwdCall{{signal.get(), type}, cube, mask, around, scale.get(), scale.get(), {of_x_hat.get(), type}});
+}
+
 struct Kind {
   const char* name;
   void (*call)();
@@ -297,7 +347,9 @@ static const Kind kinds[] = {{"detect_rpeaks float", rpeaks<float>},
                              {"products double", products<double>},
                              {"WFDB samples", frames},
                              {"decimate, zero_phase float", records<float>},
-                             {"decimate, zero_phase double", records<double>}};
+                             {"decimate, zero_phase double", records<double>},
+                             {"layers float", layers<float>},
+                             {"layers bfloat16", layers<BFloat>}};
 
 int main(int argc, char** argv) {
   const long rounds = argc > 1 ? std::atol(argv[1]) : 300, seed = argc > 2 ? std::atol(argv[2]) : 1;

@@ -10,7 +10,7 @@ from training_store import one_thread
 
 import physioclr as pc
 from physioclr.nn.decoder import upsampling_factors
-from physioclr.nn.encoder import _Halve
+from physioclr.nn.halve import Halve
 from physioclr.nn.model import joined
 
 single = pytest.fixture(autouse=True, scope="module")(one_thread)
@@ -313,7 +313,7 @@ def test_halving_has_the_bits_of_average_pooling(samples, dtype):
     x = torch.randn(3, 4, samples, dtype=dtype)
     slow = torch.nn.AvgPool1d(2, ceil_mode=True, count_include_pad=False)
     pooled = []
-    for pool in (lambda x: _Halve()(x.unsqueeze(2).contiguous(memory_format=torch.channels_last)).squeeze(2), slow):
+    for pool in (lambda x: Halve()(x.unsqueeze(2).contiguous(memory_format=torch.channels_last)).squeeze(2), slow):
         leaf = x.clone().requires_grad_()
         y = pool(leaf)
         y.backward(torch.linspace(-1, 1, y.numel()).view_as(y).to(dtype))
