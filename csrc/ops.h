@@ -212,26 +212,6 @@ struct HalveBwdCall {
   PHYSIOCLR_FIELDS(grad, records, samples, channels, grad_x)
 };
 
-// sum[b] = the squares of x_hat - x (records, leads, samples), summed in float; near_sum[b]: each times near[b, t], a
-// row for all leads. valid false: the sample counts for 0, whatever it is. x_hat: float or bfloat.
-struct SquaredErrorsCall {
-  Samples<const void> x_hat;
-  Cube<const float> x;
-  const bool* valid;  // or null: all are
-  const float* near;  // or null: near_sum is 0
-  float *sum, *near_sum;
-  PHYSIOCLR_FIELDS(x_hat, x, valid, near, sum, near_sum)
-};
-// The gradient, of x_hat's type: (x_hat - x) (2 grad[b] + 2 near_grad[b] near[b, t]).
-struct SquaredErrorsBwdCall {
-  Samples<const void> x_hat;
-  Cube<const float> x;
-  const bool* valid;
-  const float *near, *grad, *near_grad;
-  Samples<void> grad_x_hat;
-  PHYSIOCLR_FIELDS(x_hat, x, valid, near, grad, near_grad, grad_x_hat)
-};
-
 namespace cuda {
 
 // Bytes of the workspace of augment.
@@ -292,14 +272,12 @@ const char* archs() noexcept;  // CMAKE_CUDA_ARCHITECTURES of the build, "" with
   X(zero_phase_float32, ZeroPhaseCall<float>) \
   X(zero_phase_float64, ZeroPhaseCall<double>)
 
-// Layers and losses of physioclr.nn, whose form on a GPU is torch's own.
+// Layers of physioclr.nn, whose form on a GPU is torch's own.
 #define PHYSIOCLR_LAYER_CALLS(X)               \
   X(batch_norm_relu, BatchNormReluCall)        \
   X(batch_norm_relu_bwd, BatchNormReluBwdCall) \
   X(halve, HalveCall)                          \
-  X(halve_bwd, HalveBwdCall)                   \
-  X(squared_errors, SquaredErrorsCall)         \
-  X(squared_errors_bwd, SquaredErrorsBwdCall)
+  X(halve_bwd, HalveBwdCall)
 
 #define PHYSIOCLR_HOST_CALLS(X) \
   PHYSIOCLR_WAVES_CALLS(X)      \

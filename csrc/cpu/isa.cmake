@@ -30,7 +30,6 @@ set(PHYSIOCLR_CPU_HOT_EXACT
   hot/detect_rpeaks.cpp
   hot/halve.cpp
   hot/rpeaks_front.cpp
-  hot/squared_errors.cpp
   hot/waves.cpp
   hot/zero_phase.cpp
 )

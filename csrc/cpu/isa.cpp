@@ -96,8 +96,6 @@ PHYSIOCLR_RUN_IN_SET(DecimateCall<float>)
 PHYSIOCLR_RUN_IN_SET(DecimateCall<double>)
 PHYSIOCLR_RUN_IN_SET(HalveCall)
 PHYSIOCLR_RUN_IN_SET(HalveBwdCall)
-PHYSIOCLR_RUN_IN_SET(SquaredErrorsCall)
-PHYSIOCLR_RUN_IN_SET(SquaredErrorsBwdCall)
 PHYSIOCLR_RUN_IN_SET(ZeroPhaseCall<float>)
 PHYSIOCLR_RUN_IN_SET(ZeroPhaseCall<double>)
 }  // namespace physioclr::cpu

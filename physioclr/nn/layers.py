@@ -1,4 +1,4 @@
-"""Calls of the kernels that layers and losses have on a CPU. Tensors must be contiguous where nothing else is said."""
+"""Calls of the kernels that layers have on a CPU. Tensors must be contiguous where nothing else is said."""
 
 from __future__ import annotations
 
@@ -55,28 +55,6 @@ def batch_norm_relu_grad(
         grad_x=_samples(grad_x), grad_weight=_array(grad_weight), grad_bias=_array(grad_bias),
     )  # fmt: skip
     return grad_x, grad_weight, grad_bias
-
-
-def squared_errors(x_hat: Tensor, x: Tensor, valid: Tensor | None, near: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Of (N, L, T): (N,) sums of the squares of x_hat - x where valid, and of those times near (N, T)."""
-    total, near_total = x.new_empty(len(x)), x.new_empty(len(x))
-    _core.squared_errors(
-        x_hat=_samples(x_hat), x=(x.data_ptr(), *x.shape, x), valid=_array(valid), near=_array(near),
-        sum=_array(total), near_sum=_array(near_total),
-    )  # fmt: skip
-    return total, near_total
-
-
-def squared_errors_grad(
-    grad: Tensor, near_grad: Tensor, x_hat: Tensor, x: Tensor, valid: Tensor | None, near: Tensor | None
-) -> Tensor:
-    """The gradient of x_hat for those of both results."""
-    grad_x_hat, grad, near_grad = torch.empty_like(x_hat), grad.contiguous(), near_grad.contiguous()
-    _core.squared_errors_bwd(
-        x_hat=_samples(x_hat), x=(x.data_ptr(), *x.shape, x), valid=_array(valid), near=_array(near),
-        grad=_array(grad), near_grad=_array(near_grad), grad_x_hat=_samples(grad_x_hat),
-    )  # fmt: skip
-    return grad_x_hat
 
 
 def halve(x: Tensor) -> Tensor:

@@ -10,12 +10,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .. import ContrastiveStats, hybrid_contrastive_loss
-from ..ops._torch import nobody_looks
 from ..ops._types import rpeaks_index
 from ..ops.contrastive import losses as ops
 from ..ops.contrastive.losses import uniformity
 from ..ops.reconstruction import near_peaks
-from . import layers
 from .collectives import global_sum
 
 if TYPE_CHECKING:
@@ -58,23 +56,16 @@ class _Settings(TypedDict):
 
 class _SquaredErrors(torch.autograd.Function):
     """(N,) squared errors of each row over its valid samples, and those of them where `near` (N, T) is 1 (None: 0). The
-    difference is written once, whatever the number of terms; on a CPU never.
+    difference is written once, whatever the number of terms.
     """
 
     @staticmethod
     def forward(ctx: Any, x_hat: Tensor, x: Tensor, valid: Tensor | None, near: Tensor | None) -> tuple[Tensor, Tensor]:
-        ctx.dtype = x_hat.dtype
-        alike = x_hat.shape == x.shape and (valid is None or valid.dtype == torch.bool)
-        floats = [x] if near is None else [x, near]
-        ctx.by_kernel = alike and layers.takes(x_hat, *floats) and nobody_looks()
-        if ctx.by_kernel:
-            kept = [None if v is None else v.contiguous() for v in (x_hat, x, valid, near)]
-            ctx.save_for_backward(*kept)
-            return layers.squared_errors(*kept)  # type: ignore[arg-type]
         error = x_hat - x
         if valid is not None:
             error.masked_fill_(~valid, 0.0)  # not *: a missing sample may be NaN
         ctx.save_for_backward(error, near)
+        ctx.dtype = x_hat.dtype
         squares = error.square().sum(1)  # (N, T)
         total = squares.sum(1)
         return total, torch.zeros_like(total) if near is None else squares.mul_(near).sum(1)
@@ -82,8 +73,6 @@ class _SquaredErrors(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, grad_near: Tensor) -> tuple[Tensor, None, None, None]:
-        if ctx.by_kernel:
-            return layers.squared_errors_grad(grad, grad_near, *ctx.saved_tensors), None, None, None
         error, near = ctx.saved_tensors
         weight = (2 * grad)[:, None]
         if near is not None:

@@ -91,7 +91,9 @@ class Step:
         total: dict[str, float] = {}
         for j, (batch, epoch) in enumerate(zip(batches, epochs, strict=True)):
             drawn = f"{self.config.seed} {number * len(batches) + j} {self.world.rank}"
-            torch.manual_seed(zlib.crc32(drawn.encode()))  # dropout
+            # dropout; torch.manual_seed also looks for every kind of device, 0.2 ms
+            seed = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
+            seed(zlib.crc32(drawn.encode()))
             for k, v in self.backward(batch.to(self.device), epoch, 1 / len(batches), logged).items():
                 total[k] = total.get(k, 0.0) + float(v) / len(batches)
         parameters = [p for p in self.model.parameters() if p.grad is not None]

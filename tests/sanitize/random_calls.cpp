@@ -273,7 +273,7 @@ static void records() {
                             {filtered.get(), leads, samples}});
 }
 
-// What the encoder and the decoder's loss have on a CPU.
+// What the encoder has on a CPU.
 template <class T>
 static void layers() {
   const Element type = std::is_same_v<T, float> ? Element::kFloat : Element::kBFloat;
@@ -307,20 +307,9 @@ static void layers() {
   }
   const int64_t records = length(4), leads = length(12), samples = length(90), n = records * leads * samples;
   const auto signal = values<T>(n, kind_of_values());
-  Array<T> half(records * leads * ((samples + 1) / 2)), again(n), of_x_hat(n);
+  Array<T> half(records * leads * ((samples + 1) / 2)), again(n);
   cpu::run(HalveCall{{signal.get(), type}, records, samples, leads, {half.get(), type}});
   cpu::run(HalveBwdCall{{half.get(), type}, records, samples, leads, {again.get(), type}});
-  const auto target = values<float>(n, kind_of_values()), near = values<float>(records * samples, Values::kPlain);
-  const auto scale = values<float>(records, Values::kPlain);
-  Array<bool> valid(n);
-  for (int64_t i = 0; i < n; ++i) valid[i] = chance(0.7);
-  const bool* const mask = chance(0.5) ? valid.get() : nullptr;
-  const float* const around = chance(0.5) ? near.get() : nullptr;
-  Array<float> sum(records), near_sum(records);
-  const Cube<const float> cube{target.get(), records, leads, samples};
-  cpu::run(SquaredErrorsCall{{signal.get(), type}, cube, mask, around, sum.get(), near_sum.get()});
-  cpu::run(
-      SquaredErrorsBwdCall{{signal.get(), type}, cube, mask, around, scale.get(), scale.get(), {of_x_hat.get(), type}});
 }
 
 struct Kind {
