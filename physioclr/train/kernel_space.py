@@ -1,8 +1,8 @@
 """The physiology similarity as coordinates: what an encoder is told to predict where `target` is "kernel".
 
 Two segments are as similar as exp(-d^2 / 2 sigma^2) of their physiology (the paper's second similarity). Principal
-components of that kernel (Schoelkopf, Smola, Mueller 1998) have it as their inner product. They also hold what only
-combinations of features say, such as a wide QRS with a late R in V1, and a linear map of the features cannot. Some
+components of that kernel (Schoelkopf, Smola, Mueller 1998) have it as their inner product. They hold what only
+combinations of features say, such as a wide QRS with a late R in V1, and no linear map of the features does. Some
 hundred segments stand for all (Nystroem's approximation; Williams, Seeger 2001).
 """
 
