@@ -65,12 +65,12 @@ def test_a_combination_is_a_component_and_no_linear_map_has_it(rng):
     assert explained(rows) < 0.1 and explained(KernelSpace.fit(rows, 4).transform(rows)) > 0.9
 
 
-@pytest.mark.parametrize("rows", [torch.ones(1, 3), torch.ones(40, 3), torch.randn(3, 5)])
+@pytest.mark.parametrize("rows", [torch.ones(1, 3), torch.ones(40, 3), torch.eye(3)])
 def test_few_rows_and_equal_ones(rows):
     space = KernelSpace.fit(rows)
     found = space.transform(rows)
     assert found.shape == (len(rows), COMPONENTS) and found.isfinite().all()
-    assert float(found.square().mean()) == pytest.approx(1 if len(rows) == 3 else 0)
+    assert float(found.square().mean()) == pytest.approx(1 if len(rows) == 3 else 0, rel=1e-4)
 
 
 def test_the_file_gives_the_same_bits_and_a_damaged_one_is_named(rng, tmp_path):
