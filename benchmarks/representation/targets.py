@@ -21,10 +21,9 @@ from sklearn.metrics import roc_auc_score
 
 import physioclr as pc
 from physioclr.ops._checks import STANDARD_LEADS
-from physioclr.train import kernel_space
 from physioclr.train.beats import BeatSpace, average_beat
 from physioclr.train.dataset import network_signal, record_features
-from physioclr.train.kernel_space import KernelSpace
+from physioclr.train.kernel_space import SIGMA, KernelSpace
 from physioclr.train.labelled import labelled_records
 from physioclr.train.linear import LinearProbe
 
@@ -90,9 +89,9 @@ def main() -> None:
         for weight in WEIGHTS:
             rows = torch.from_numpy(np.concatenate((features, weight * beats), 1))
             for sigma in SIGMAS:
-                kernel_space.SIGMA = sigma
+                scaled = rows * (SIGMA / sigma)  # as another sigma would have it
                 for n in COMPONENTS:
-                    x = KernelSpace.fit(rows[some], n).transform(rows).numpy()
+                    x = KernelSpace.fit(scaled[some], n).transform(scaled).numpy()
                     show(f"kernel, beat {weight:g}, sigma {sigma:g}", x, r, train, test, "linear")
         return
     show("features, linear", r.features, r, train, test, "linear")
